@@ -1,0 +1,1 @@
+"""The `tadp` commands, the recipes, and the workflows that compose the four packages."""

@@ -1,0 +1,1 @@
+"""Feature pyramid in; prediction, loss and score out; data sets of the three tasks."""
