@@ -1,0 +1,83 @@
+"""What every data set of this package gives: a `Sample` of tv_tensors, so that torchvision.transforms.v2 moves the target with the image."""
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple, TypedDict
+
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+
+class DetectionTarget(TypedDict):
+    """Objects of one image; N of them, N may be 0."""
+
+    boxes: tv_tensors.BoundingBoxes
+    """(N, 4) float32 XYXY in pixels of the image, 0-based, right and bottom edges exclusive."""
+    labels: torch.Tensor
+    """(N,) int64 index into the data set's `classes`; there is no background class."""
+    difficult: torch.Tensor
+    """(N,) bool; such objects are neither counted nor punished in scoring."""
+
+
+Target = tv_tensors.Mask | DetectionTarget
+
+
+class Sample(NamedTuple):
+    """One image with its annotation."""
+
+    image: tv_tensors.Image
+    """(3, H, W) uint8 RGB."""
+    target: Target
+    """segmentation: Mask (H, W) int64 class ids, `IGNORE_INDEX` counts nowhere; depth: Mask (H, W) float32 metres, 0 = no value
+    (a Mask, because it must be resized by nearest); detection: `DetectionTarget`."""
+    id: str
+    """The name that caption files and split files use for the image."""
+
+
+IGNORE_INDEX = 255
+"""The id of pixels that count nowhere, in every segmentation target of this package."""
+
+Color = tuple[int, int, int]
+Transform = Callable[[tv_tensors.Image, Target], tuple[tv_tensors.Image, Target]]
+
+
+class SampleDataset(Dataset[Sample]):
+    """Map-style data set over `ids`; a reader states its `task` and writes `read`."""
+
+    task: ClassVar[str]
+    """"segmentation", "depth" or "detection"."""
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        classes: Sequence[str],
+        palette: Sequence[Color] | None = None,
+        transform: Transform | None = None,
+    ):
+        self.ids = tuple(ids)
+        self.classes = tuple(classes)
+        self.palette = tuple(palette) if palette is not None else default_palette(len(self.classes))
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, id: str) -> Sample:
+        """The sample as it is on disk, untransformed; raises DataError when a file is malformed."""
+        raise NotImplementedError(f"{type(self).__name__} does not define read(id)")
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.read(self.ids[index])
+        if self.transform is None:
+            return sample
+        image, target = self.transform(sample.image, sample.target)
+        return Sample(image, target, sample.id)
+
+
+def default_palette(count: int) -> tuple[Color, ...]:
+    """The Pascal VOC colours: the bits of the class index dealt out to red, green and blue; index 0 is black."""
+
+    def channel(index: int, offset: int) -> int:
+        return sum(((index >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
+
+    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(count))
