@@ -1,0 +1,128 @@
+"""Records cross-attention maps of a diffusers UNet through its public attention processors."""
+
+# B batch, N latent cells of a layer, T text tokens, C channels
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .kernels import cross_attention_with_maps
+
+
+@dataclass(frozen=True)
+class _Sink:
+    """Where maps of one recording go."""
+
+    maps: dict[str, Tensor]
+    detach: bool
+
+    def put(self, path: str, maps: Tensor) -> None:
+        self.maps[path] = maps.detach() if self.detach else maps
+
+
+class _RecordingProcessor:
+    """Attention processor (diffusers' interface) that hands its layer's maps to one or more sinks."""
+
+    def __init__(self, path: str, sinks: tuple[_Sink, ...]):
+        self.path = path
+        self.sinks = sinks
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        """hidden_states (B, N, C), encoder_hidden_states (B, T, D) -> (B, N, C)"""
+        if attention_mask is not None:
+            raise ValueError("cross-attention maps cannot be recorded with an attention mask; leave the mask out")
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            text = attn.norm_encoder_hidden_states(text)
+        q, k, v = (
+            rearrange(projected, "b n (heads d) -> b heads n d", heads=attn.heads)
+            for projected in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
+        )
+        output, maps = cross_attention_with_maps(q, k, v, attn.scale)
+        for sink in self.sinks:
+            sink.put(self.path, maps)
+        output = rearrange(output, "b heads n d -> b n (heads d)")
+        for layer in attn.to_out:  # linear, dropout
+            output = layer(output)
+        if attn.residual_connection:
+            output = output + hidden_states
+        return output / attn.rescale_output_factor
+
+
+@contextmanager
+def record_cross_attention(unet: UNet2DConditionModel, *, detach: bool = True) -> Iterator[dict[str, Tensor]]:
+    """Yields {path of the cross-attention layer: (B, N, T)}, filled by each forward of `unet` inside the context.
+
+    Maps are softmax probabilities averaged over heads, rows sum to 1, keys in the order in which layers run; a later
+    forward overwrites them. They carry gradient with `detach=False`. The processors found are put back on exit, after
+    an error too. Contexts may be nested: each gets the maps of what runs inside it.
+    """
+    layers = cross_attention_layers(unet)
+    maps: dict[str, Tensor] = {}
+    before = {path: layer.processor for path, layer in layers.items()}
+    recorders = {
+        path: _RecordingProcessor(path, (*getattr(processor, "sinks", ()), _Sink(maps, detach)))
+        for path, processor in before.items()
+    }
+    # A checkpointed block runs again during backward, when this context is over: it must then take the same path.
+    silent = {path: _RecordingProcessor(path, ()) for path in layers}
+    with _installed(layers, recorders), _recomputing_with(unet, layers, silent):
+        yield maps
+
+
+def cross_attention_layers(unet: nn.Module) -> dict[str, Attention]:
+    """{module path: layer} of the layers that attend to the text, in the module's order."""
+    layers = {path: m for path, m in unet.named_modules() if isinstance(m, Attention) and m.is_cross_attention}
+    for path, layer in layers.items():
+        if isinstance(layer.processor, nn.Module) or layer.added_kv_proj_dim is not None or layer.norm_q is not None:
+            raise ValueError(
+                f"cannot record maps of {path}: it uses {type(layer.processor).__name__}, expected plain "
+                "cross-attention as in Stable Diffusion 1 and 2; merge or unload adapters that replace processors"
+            )
+    return layers
+
+
+@contextmanager
+def _installed(layers: dict[str, Attention], processors: dict[str, object]) -> Iterator[None]:
+    before = {path: layer.processor for path, layer in layers.items()}
+    try:
+        for path, layer in layers.items():
+            layer.set_processor(processors[path])
+        yield
+    finally:
+        for path, layer in layers.items():
+            layer.set_processor(before[path])
+
+
+@contextmanager
+def _recomputing_with(unet: nn.Module, layers: dict[str, Attention], processors: dict[str, object]) -> Iterator[None]:
+    """Where gradient checkpointing is on, recomputation of forwards run inside this context uses `processors`."""
+
+    def checkpointed(module: nn.Module, *args):
+        def contexts():
+            return nullcontext(), _installed(layers, processors)
+
+        return checkpoint(module.__call__, *args, use_reentrant=False, context_fn=contexts)
+
+    blocks = [m for m in unet.modules() if getattr(m, "gradient_checkpointing", False)]
+    before = [block._gradient_checkpointing_func for block in blocks]
+    try:
+        for block in blocks:
+            block._gradient_checkpointing_func = checkpointed
+        yield
+    finally:
+        for block, function in zip(blocks, before, strict=True):
+            block._gradient_checkpointing_func = function
