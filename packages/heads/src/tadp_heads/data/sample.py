@@ -1,5 +1,6 @@
-"""What every data set of this package gives: a `Sample` of tv_tensors, so that torchvision.transforms.v2 moves the target with the image."""
+"""What every data set gives: a `Sample` of tv_tensors, so that torchvision.transforms.v2 moves the target too."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, TypedDict
 
@@ -28,8 +29,8 @@ class Sample(NamedTuple):
     image: tv_tensors.Image
     """(3, H, W) uint8 RGB."""
     target: Target
-    """segmentation: Mask (H, W) int64 class ids, `IGNORE_INDEX` counts nowhere; depth: Mask (H, W) float32 metres, 0 = no value
-    (a Mask, because it must be resized by nearest); detection: `DetectionTarget`."""
+    """segmentation: Mask (H, W) int64 class ids, `IGNORE_INDEX` counts nowhere; depth: Mask (H, W) float32 metres,
+    0 = no value (a Mask, because it must be resized by nearest); detection: `DetectionTarget`."""
     id: str
     """The name that caption files and split files use for the image."""
 
@@ -41,7 +42,7 @@ Color = tuple[int, int, int]
 Transform = Callable[[tv_tensors.Image, Target], tuple[tv_tensors.Image, Target]]
 
 
-class SampleDataset(Dataset[Sample]):
+class SampleDataset(Dataset[Sample], ABC):
     """Map-style data set over `ids`; a reader states its `task` and writes `read`."""
 
     task: ClassVar[str]
@@ -62,9 +63,9 @@ class SampleDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def read(self, id: str) -> Sample:
+    @abstractmethod
+    def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk, untransformed; raises DataError when a file is malformed."""
-        raise NotImplementedError(f"{type(self).__name__} does not define read(id)")
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.read(self.ids[index])

@@ -1,0 +1,126 @@
+"""Reading single files of a data set: images, lists of names; each error says file, finding, expectation and cure."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision import tv_tensors
+
+from tadp_heads.data.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def open_image(path: Path) -> Image.Image:
+    """The decoded image, in the file's own mode and turned upright as its EXIF tag says."""
+    if not path.is_file():
+        raise DataError(
+            path, found="no file", expected="an image", fix="add the file or take its id off the split file"
+        )
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise DataError(path, found="no image data", expected="an image file", fix="replace the file") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            path, found=f"a broken image ({error})", expected="an image file", fix="replace the file"
+        ) from error
+
+
+def read_image(path: Path) -> tv_tensors.Image:
+    """(3, H, W) uint8 RGB; transparency is dropped, grey becomes RGB."""
+    image = open_image(path)
+    if image.mode.startswith(("I", "F")):
+        raise DataError(
+            path, found=f"an image of mode {image.mode}", expected="8 bits a channel", fix="convert it to 8-bit RGB"
+        )
+    pixels = np.array(image.convert("RGB"))
+    return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+
+def same_size(image_path: Path, image: torch.Tensor, target_path: Path, target: torch.Tensor) -> None:
+    """Raises DataError unless both have the same height and width."""
+    if image.shape[-2:] != target.shape[-2:]:
+        raise DataError(
+            target_path,
+            found=f"{target.shape[-1]}x{target.shape[-2]} pixels",
+            expected=f"{image.shape[-1]}x{image.shape[-2]} as in {image_path.name}",
+            fix="export the annotation at the image's own size",
+        )
+
+
+def read_lines(path: Path, what: str) -> tuple[str, ...]:
+    """The lines of a text file without blanks at their ends and without empty lines; none may occur twice."""
+    if not path.is_file():
+        raise DataError(path, found="no file", expected=f"{what}, one a line", fix="write the file")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            path, found="bytes that are not UTF-8", expected=f"{what}, one a line", fix="save it as UTF-8"
+        ) from error
+    lines = [line for line in lines if line]
+    if not lines:
+        raise DataError(path, found="an empty file", expected=f"{what}, one a line", fix="fill it")
+    repeated = sorted({line for line in lines if lines.count(line) > 1}) if len(set(lines)) < len(lines) else []
+    if repeated:
+        raise DataError(
+            path, found=f"{repeated[0]!r} more than once", expected=f"each of {what} once", fix="delete the repetition"
+        )
+    return tuple(lines)
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """`path`, or a DataError when it is no folder."""
+    if not path.is_dir():
+        raise DataError(path, found="no folder", expected=what, fix="check the path")
+    return path
+
+
+def files_by_id(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """{path below `folder` without its suffix: file}, sorted; two files of one id are an error."""
+    suffixes = tuple(suffixes)
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in files:
+            raise DataError(
+                path,
+                found=f"the same id as {files[name].name}",
+                expected="one image an id",
+                fix="rename or delete one of them",
+            )
+        files[name] = path
+    return files
+
+
+def split_ids(root: Path, split: str | None, known: Iterable[str]) -> tuple[str, ...]:
+    """The ids of `root`/`split`.txt, or all `known` ones when `split` is None; an id without an image is an error."""
+    known = tuple(known)
+    if split is None:
+        return known
+    path = root / f"{split}.txt"
+    if not path.is_file():
+        present = sorted(file.stem for file in root.glob("*.txt") if file.name != "classes.txt")
+        raise DataError(
+            path,
+            found="no such split file",
+            expected=f"one of the splits {', '.join(present)}" if present else "a file with one image id a line",
+            fix="name another split, or None for all images",
+        )
+    ids = read_lines(path, "image ids")
+    unknown = sorted(set(ids) - set(known))
+    if unknown:
+        raise DataError(
+            path,
+            found=f"id {unknown[0]!r} and {len(unknown) - 1} more without an image",
+            expected="ids of files in images/, without folder and suffix",
+            fix="correct the ids or add the images",
+        )
+    return ids

@@ -1,0 +1,101 @@
+"""Saving and loading, the same for every head: a folder with config.json and model.safetensors, loaded strictly."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tadp_heads.data.errors import DataError
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+class PretrainedHead(nn.Module):
+    """A head that is rebuilt from its `config`; a subclass names its config class and writes `from_config`."""
+
+    config_class: ClassVar[type]
+    """Frozen dataclass of JSON-able values."""
+    config: Any
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """A head with fresh weights."""
+        return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)})
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes config.json and model.safetensors to `folder`, which is made when missing."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self, folder / WEIGHTS_NAME)
+        write_json(folder / CONFIG_NAME, dataclasses.asdict(self.config))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """The head that `save_pretrained` wrote, in eval mode."""
+        folder = Path(folder)
+        head = cls.from_config(read_config(cls.config_class, read_json(folder / CONFIG_NAME), folder / CONFIG_NAME))
+        load_weights(head, folder / WEIGHTS_NAME)
+        return head.eval()
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Writes the module's state dict as safetensors, atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, temporary)
+    temporary.replace(path)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Loads safetensors strictly: the file's keys and shapes must be the module's own."""
+    if not path.is_file():
+        raise DataError(path, found="no file", expected="the weights of a head", fix="check the folder's name")
+    try:
+        module.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise DataError(
+            path,
+            found="other tensors than the config asks for (" + " ".join(str(error).split())[:200] + ")",
+            expected=f"the weights of {type(module).__name__}",
+            fix="use the config.json and model.safetensors of one and the same run",
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON, atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; raises DataError when the file is missing or is not JSON."""
+    if not path.is_file():
+        raise DataError(path, found="no file", expected="a JSON file", fix="check the folder's name")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(path, found=f"no valid JSON ({error})", expected="a JSON file", fix="write it again") from error
+
+
+def read_config(config_class: type, values: Any, path: Path) -> Any:
+    """Builds `config_class` from JSON `values`; unknown and missing keys are errors."""
+    known = {field.name for field in dataclasses.fields(config_class)}
+    required = {
+        field.name
+        for field in dataclasses.fields(config_class)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    if not isinstance(values, dict) or not required <= set(values) <= known:
+        found = f"keys {sorted(values)}" if isinstance(values, dict) else type(values).__name__
+        raise DataError(
+            path,
+            found=found,
+            expected=f"the keys of {config_class.__name__}: {sorted(known)}",
+            fix="use the file that save_pretrained wrote",
+        )
+    return config_class(**values)
