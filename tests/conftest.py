@@ -1,0 +1,29 @@
+"""What holds for all tests: no network, few threads, where larger test data may lie."""
+
+import os
+from pathlib import Path
+
+# Before any test module imports what reads them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # toy sizes: more threads only wait for each other
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["MPLBACKEND"] = "Agg"
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real images and captions that the repository doesn't hold; tests that ask for it are skipped without."""
+    folder = Path(os.environ.get("TADP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder} (TADP_TEST_DATA names the folder)")
+    return folder
