@@ -14,7 +14,7 @@ class Level(NamedTuple):
 
 
 def as_levels(levels: Iterable[Any]) -> tuple[Level, ...]:
-    """Levels given as objects with `.channels` and `.stride`, or as (channels, stride) pairs; checked to be finest first."""
+    """Checks levels given as objects with `.channels` and `.stride` or as (channels, stride) pairs, finest first."""
     result = tuple(
         Level(int(item.channels), int(item.stride)) if hasattr(item, "stride") else Level(*(int(n) for n in item))
         for item in levels
@@ -22,7 +22,7 @@ def as_levels(levels: Iterable[Any]) -> tuple[Level, ...]:
     strides = [level.stride for level in result]
     if len(result) < 2 or min(strides + [level.channels for level in result]) < 1 or strides != sorted(set(strides)):
         raise ValueError(
-            f"levels {[tuple(level) for level in result]}: expected at least two (channels, stride) pairs, finest first; "
+            f"levels {[tuple(level) for level in result]}: expected two or more (channels, stride) pairs, finest first; "
             "pass backbone.levels"
         )
     return result

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class DataError(ValueError):
-    """A file of a data set is not as it should be. One line: which file, what was found, what was expected, what to do."""
+    """A malformed file of a data set, in one line: which file, what was found, what was expected, what to do."""
 
     def __init__(self, path: str | Path, *, found: str, expected: str, fix: str):
         super().__init__(f"{path}: found {found}, expected {expected}; {fix}")

@@ -1,0 +1,65 @@
+"""Drawing masks, depth and boxes over an image; PIL in, PIL out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from tadp_heads.data.sample import Color
+
+# A dark-blue to yellow ramp that is even in lightness (five points of viridis), so that equal steps of depth look equal.
+_RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float32)
+
+
+def draw_mask(image: Image.Image, ids: Tensor, palette: Sequence[Color], opacity: float = 0.6) -> Image.Image:
+    """Blends the classes' colours over the image; ids (H, W) outside the palette leave the image as it is."""
+    pixels = np.array(image.convert("RGB"), dtype=np.float32)
+    ids_array = ids.cpu().numpy()
+    known = (ids_array >= 0) & (ids_array < len(palette))
+    colors = np.array(palette, dtype=np.float32)[np.where(known, ids_array, 0)]
+    pixels[known] = (1 - opacity) * pixels[known] + opacity * colors[known]
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def draw_depth(image: Image.Image, metres: Tensor, opacity: float = 0.8) -> Image.Image:
+    """Blends a colour ramp over the image, near yellow, far dark blue; pixels of 0 (no value) stay as they are."""
+    pixels = np.array(image.convert("RGB"), dtype=np.float32)
+    depth = metres.cpu().numpy()
+    valid = depth > 0
+    if not valid.any():
+        return image.convert("RGB")
+    near, far = depth[valid].min(), depth[valid].max()
+    place = (far - depth[valid]) / max(far - near, 1e-6) * (len(_RAMP) - 1)
+    colors = np.stack([np.interp(place, range(len(_RAMP)), channel) for channel in _RAMP.T], axis=-1)
+    pixels[valid] = (1 - opacity) * pixels[valid] + opacity * colors
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+def draw_boxes(
+    image: Image.Image, boxes: Tensor, labels: Tensor, captions: Sequence[str], palette: Sequence[Color]
+) -> Image.Image:
+    """Draws boxes (N, 4) XYXY in pixels with a caption each."""
+    canvas = image.convert("RGB")
+    draw = ImageDraw.Draw(canvas)
+    width = max(1, round(min(canvas.size) / 200))
+    for box, label, caption in zip(boxes.tolist(), labels.tolist(), captions, strict=True):
+        # Class 0 of a detector is an object, but black in the VOC palette; colours start at 1 there.
+        color = palette[label] if any(palette[label]) else (255, 255, 255)
+        draw.rectangle(box, outline=color, width=width)
+        left, top, right, bottom = draw.textbbox((box[0] + width, box[1] + width), caption)
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=color)
+        draw.text((box[0] + width, box[1] + width), caption, fill="black" if sum(color) > 380 else "white")
+    return canvas
+
+
+def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4, cell: int = 256) -> Image.Image:
+    """The pictures, each shrunk into a square cell, in rows."""
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * cell, max(rows, 1) * cell), "white")
+    for index, picture in enumerate(pictures):
+        small = picture.convert("RGB")
+        small.thumbnail((cell, cell))
+        row, column = divmod(index, columns)
+        sheet.paste(small, (column * cell + (cell - small.width) // 2, row * cell + (cell - small.height) // 2))
+    return sheet
