@@ -36,13 +36,13 @@ CAUSES = (
     ),
     (
         "CERTIFICATE_VERIFY_FAILED|SSLError",
-        "The registry's certificate was refused, perhaps by a proxy in between: tell pip of its certificate (PIP_CERT).",
+        "The registry's certificate was refused, perhaps by a proxy: tell pip of its certificate (PIP_CERT).",
     ),
     (
         "Name or service not known|Temporary failure in name resolution|getaddrinfo failed|nodename nor servname|"
         "NewConnectionError|Failed to establish a new connection|Network is unreachable|Connection refused|"
         "ConnectTimeout|ReadTimeout|Read timed out|Connection reset|ProxyError",
-        "The package registry could not be reached: check the network (or pip's proxy settings) and run the same again.",
+        "The package registry could not be reached: check the network (or the proxy settings) and run the same again.",
     ),
     (
         "ensurepip is not available|No module named .?(ensurepip|venv)",
@@ -54,7 +54,7 @@ CAUSES = (
     ),
     (
         "No matching distribution found for",
-        "The registry has no build of that package for this Python and machine; 64-bit Linux with Python 3.11 was tested.",
+        "The registry has no build of that package for this Python and machine (tested: Python 3.11, 64-bit Linux).",
     ),
     (
         "MemoryError|Cannot allocate memory|Killed",

@@ -22,7 +22,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real images and captions that the repository doesn't hold; tests that ask for it are skipped without."""
+    """Real images and captions that the repository doesn't hold; tests that ask for them are skipped without."""
     folder = Path(os.environ.get("TADP_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder} (TADP_TEST_DATA names the folder)")
