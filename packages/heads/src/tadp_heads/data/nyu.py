@@ -1,0 +1,74 @@
+"""NYU Depth V2 as prepared for BTS and its successors: sync/ to train on, official_splits/test/ with 654 images."""
+
+import re
+from pathlib import Path
+
+from tadp_heads.data.depth_folder import read_pair
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import read_lines, require_folder
+from tadp_heads.data.sample import Sample, SampleDataset, Transform
+
+SPLIT_FOLDERS = {"train": "sync", "test": "official_splits/test"}
+
+
+class NYUv2(SampleDataset):
+    """`root`/sync/SCENE/ and `root`/official_splits/test/SCENE/ with rgb_N.jpg and sync_depth_N.png (millimetres).
+
+    Ids are the image's path below the split's folder with a leading slash ("/bathroom/rgb_00045.jpg"), which is how the
+    public list and caption files name them. `list_file`: lines "IMAGE DEPTH [...]" of such paths, e.g. the 24231
+    training pairs of the public list; without it every pair found is used.
+    """
+
+    task = "depth"
+
+    def __init__(
+        self, root: str | Path, split: str, list_file: str | Path | None = None, transform: Transform | None = None
+    ):
+        if split not in SPLIT_FOLDERS:
+            raise ValueError(f"unknown split {split!r} of NYUv2; choose from {', '.join(SPLIT_FOLDERS)}")
+        self.folder = require_folder(Path(root) / SPLIT_FOLDERS[split], f"NYUv2's {split} scenes")
+        self.depth_of = _listed(Path(list_file)) if list_file is not None else _found(self.folder)
+        super().__init__(tuple(self.depth_of), classes=(), transform=transform)
+
+    def read(self, sample_id: str) -> Sample:
+        """The sample as it is on disk."""
+        return read_pair(self.folder / sample_id[1:], self.folder / self.depth_of[sample_id][1:], sample_id)
+
+
+def room_type(sample_id: str) -> str:
+    """ "/living_room_0019b/rgb_00111.jpg" -> "living room": the scene's kind, VPD's only text for depth."""
+    scene = sample_id.strip("/").split("/")[0]
+    return re.sub(r"_\d+[a-z]?$", "", scene).replace("_", " ")
+
+
+def _listed(path: Path) -> dict[str, str]:
+    pairs = {}
+    for number, line in enumerate(read_lines(path, "an image and a depth map"), start=1):
+        columns = line.split()
+        if len(columns) < 2:
+            raise DataError(
+                path,
+                found=f"{line!r} in line {number}",
+                expected="an image and a depth map, separated by a blank",
+                fix="use the public list of NYUv2 pairs",
+            )
+        image, depth = ("/" + column.lstrip("/") for column in columns[:2])
+        pairs[image] = depth
+    return pairs
+
+
+def _found(folder: Path) -> dict[str, str]:
+    """Every rgb_N image with its sync_depth_N.png, sorted; images without one, as the raw stream has, are left out."""
+    pairs = {}
+    for image in sorted(folder.glob("*/rgb_*.jpg")):
+        depth = image.with_name(image.name.replace("rgb_", "sync_depth_")).with_suffix(".png")
+        if depth.is_file():
+            pairs[f"/{image.relative_to(folder).as_posix()}"] = f"/{depth.relative_to(folder).as_posix()}"
+    if not pairs:
+        raise DataError(
+            folder,
+            found="no pair of images",
+            expected="SCENE/rgb_N.jpg with SCENE/sync_depth_N.png",
+            fix="check that the root is the folder that holds sync/ and official_splits/",
+        )
+    return pairs

@@ -1,0 +1,96 @@
+"""Depth maps on disk: 16-bit PNG in millimetres, or .npy in metres; 0 = no value in both."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import open_image
+
+MILLIMETRES = 1000
+"""Steps of the PNG per metre."""
+DEPTH_SUFFIXES = (".png", ".npy")
+
+
+def write_depth_png(path: str | Path, depth: Tensor) -> None:
+    """(H, W) or (1, H, W) in metres, finite, at most 65.535 -> 16-bit PNG in whole millimetres."""
+    metres = _as_map(depth)
+    millimetres = np.rint(metres * MILLIMETRES)
+    if not np.isfinite(millimetres).all() or millimetres.min() < 0 or millimetres.max() > np.iinfo(np.uint16).max:
+        raise ValueError(
+            f"depth from {metres.min()} to {metres.max()} m: a 16-bit PNG holds 0 to 65.535 m; write .npy instead"
+        )
+    with _replacing(Path(path)) as temporary:
+        Image.fromarray(millimetres.astype(np.uint16)).save(temporary, format="PNG")
+
+
+def write_depth_npy(path: str | Path, depth: Tensor) -> None:
+    """(H, W) or (1, H, W) in metres -> float32 .npy in metres."""
+    metres = _as_map(depth).astype(np.float32)
+    with _replacing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.save(file, metres)
+
+
+def read_depth(path: str | Path) -> Tensor:
+    """16-bit PNG in millimetres or .npy in metres -> (H, W) float32 in metres, 0 = no value."""
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return _read_npy(path)
+    image = open_image(path)
+    if not image.mode.startswith("I"):
+        raise DataError(
+            path,
+            found=f"an image of mode {image.mode}",
+            expected="a 16-bit grey PNG in millimetres",
+            fix="export the depth as 16-bit PNG, or as .npy in metres",
+        )
+    millimetres = np.array(image).astype(np.float32)
+    return torch.from_numpy(millimetres / MILLIMETRES)
+
+
+def _read_npy(path: Path) -> Tensor:
+    if not path.is_file():
+        raise DataError(path, found="no file", expected="a depth map", fix="add the file or take its id off the split")
+    try:
+        metres = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(path, found="no array", expected="an .npy file of metres", fix="write it again") from error
+    if metres.ndim != 2 or metres.dtype.kind not in "fiu":
+        raise DataError(
+            path, found=f"an array {metres.shape} of {metres.dtype}", expected="(H, W) numbers", fix="write metres"
+        )
+    metres = metres.astype(np.float32)
+    if not np.isfinite(metres).all() or (metres < 0).any():
+        raise DataError(
+            path,
+            found="negative or non-finite depth",
+            expected="metres, 0 = no value",
+            fix="write 0 where there is none",
+        )
+    return torch.from_numpy(metres)
+
+
+def _as_map(depth: Tensor) -> np.ndarray:
+    """(H, W) float64 from (H, W) or (1, H, W)."""
+    if depth.ndim == 3 and depth.shape[0] == 1:
+        depth = depth[0]
+    if depth.ndim != 2:
+        raise ValueError(f"depth of shape {tuple(depth.shape)}: expected one map (H, W) or (1, H, W)")
+    return depth.detach().cpu().double().numpy()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
