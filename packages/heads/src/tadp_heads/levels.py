@@ -22,7 +22,7 @@ def as_levels(levels: Iterable[Any]) -> tuple[Level, ...]:
     strides = [level.stride for level in result]
     if len(result) < 2 or min(strides + [level.channels for level in result]) < 1 or strides != sorted(set(strides)):
         raise ValueError(
-            f"levels {[tuple(level) for level in result]}: expected two or more (channels, stride) pairs, finest first; "
-            "pass backbone.levels"
+            f"levels {[tuple(level) for level in result]}: expected two or more (channels, stride) pairs, "
+            "finest first; pass backbone.levels"
         )
     return result

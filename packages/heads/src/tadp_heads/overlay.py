@@ -8,17 +8,18 @@ from torch import Tensor
 
 from tadp_heads.data.sample import Color
 
-# A dark-blue to yellow ramp that is even in lightness (five points of viridis), so that equal steps of depth look equal.
+# Dark blue to yellow, even in lightness (five points of viridis), so that equal steps of depth look equal.
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float32)
 
 
 def draw_mask(image: Image.Image, ids: Tensor, palette: Sequence[Color], opacity: float = 0.6) -> Image.Image:
-    """Blends the classes' colours over the image; ids (H, W) outside the palette leave the image as it is."""
+    """Blends the classes' colours over the image; black classes and ids (H, W) outside the palette leave it as it is."""
     pixels = np.array(image.convert("RGB"), dtype=np.float32)
     ids_array = ids.cpu().numpy()
     known = (ids_array >= 0) & (ids_array < len(palette))
     colors = np.array(palette, dtype=np.float32)[np.where(known, ids_array, 0)]
-    pixels[known] = (1 - opacity) * pixels[known] + opacity * colors[known]
+    shown = known & colors.any(-1)
+    pixels[shown] = (1 - opacity) * pixels[shown] + opacity * colors[shown]
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
@@ -44,8 +45,7 @@ def draw_boxes(
     draw = ImageDraw.Draw(canvas)
     width = max(1, round(min(canvas.size) / 200))
     for box, label, caption in zip(boxes.tolist(), labels.tolist(), captions, strict=True):
-        # Class 0 of a detector is an object, but black in the VOC palette; colours start at 1 there.
-        color = palette[label] if any(palette[label]) else (255, 255, 255)
+        color = tuple(palette[label])
         draw.rectangle(box, outline=color, width=width)
         left, top, right, bottom = draw.textbbox((box[0] + width, box[1] + width), caption)
         draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=color)

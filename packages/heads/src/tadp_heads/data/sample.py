@@ -57,7 +57,7 @@ class SampleDataset(Dataset[Sample], ABC):
     ):
         self.ids = tuple(ids)
         self.classes = tuple(classes)
-        self.palette = tuple(palette) if palette is not None else default_palette(len(self.classes))
+        self.palette = tuple(palette) if palette is not None else default_palette(self.classes)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -75,10 +75,11 @@ class SampleDataset(Dataset[Sample], ABC):
         return Sample(image, target, sample.id)
 
 
-def default_palette(count: int) -> tuple[Color, ...]:
-    """The Pascal VOC colours: the bits of the class index dealt out to red, green and blue; index 0 is black."""
+def default_palette(classes: Sequence[str]) -> tuple[Color, ...]:
+    """The Pascal VOC colours: the bits of a number dealt out to red, green and blue. Black is for "background" alone."""
 
-    def channel(index: int, offset: int) -> int:
-        return sum(((index >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
+    def channel(number: int, offset: int) -> int:
+        return sum(((number >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
 
-    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(count))
+    first = 0 if classes and classes[0] == "background" else 1
+    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(first, first + len(classes)))

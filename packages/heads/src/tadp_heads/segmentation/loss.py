@@ -1,0 +1,47 @@
+"""Losses over logits (B, K, h, w) and class ids (B, H, W); logits of another size are resized to the label's first."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tadp_heads.data.sample import IGNORE_INDEX
+
+
+def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Bilinear to (H, W); logits of that size pass as they are."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX, average: str = "valid"
+) -> Tensor:
+    """Cross-entropy in nats; 0 with a zero gradient where every pixel is ignored.
+
+    average "valid": the mean over the pixels that are not ignored. "all": their sum divided by the number of all
+    pixels, as mmsegmentation's CrossEntropyLoss(avg_non_ignore=False) does (REFERENCE.md section 1).
+    """
+    if average not in ("valid", "all"):
+        raise ValueError(f"unknown average {average!r}; choose from valid, all")
+    logits = resize_logits(logits, target.shape[-2:])
+    total = F.cross_entropy(logits.float(), target.long(), ignore_index=ignore_index, reduction="sum")
+    pixels = target.numel() if average == "all" else (target != ignore_index).sum().clamp(min=1)
+    return total / pixels
+
+
+def focal_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX, gamma: float = 2.0) -> Tensor:
+    """Sum over the K classes of the mean binary focal loss over the valid pixels; 0 where every pixel is ignored.
+
+    The Pascal code's loss: FocalLoss("multiclass", ignore_index=255) of segmentation-models-pytorch 0.3.3, whose later
+    versions divide by K (REFERENCE.md section 1).
+    """
+    logits = resize_logits(logits, target.shape[-2:]).float()
+    valid = target != ignore_index  # (B, H, W)
+    one_hot = F.one_hot(torch.where(valid, target, 0).long(), logits.shape[1]).movedim(-1, 1).to(logits)  # (B, K, H, W)
+    entropy = F.binary_cross_entropy_with_logits(logits, one_hot, reduction="none")
+    focal = (1 - torch.exp(-entropy)) ** gamma * entropy
+    return (focal * valid[:, None]).sum() / valid.sum().clamp(min=1)
+
+
+LOSSES = {"cross-entropy": cross_entropy, "focal": focal_loss}

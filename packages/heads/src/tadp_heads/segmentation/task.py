@@ -1,0 +1,78 @@
+"""Segmentation as the code that trains and scores sees it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tadp_heads.data.sample import Color
+from tadp_heads.results import SegmentationResult
+from tadp_heads.segmentation.head import FPNHead
+from tadp_heads.segmentation.loss import LOSSES
+from tadp_heads.segmentation.metrics import MeanIoU
+from tadp_heads.segmentation.protocol import (
+    PROTOCOLS,
+    SegmentationProtocol,
+    get_protocol,
+    predict_probabilities,
+    scoring_mask,
+)
+from tadp_heads.tasks import Extract, Features
+
+
+class SegmentationTask:
+    """Implements `tadp_heads.tasks.Task`."""
+
+    name = "segmentation"
+    head_class = FPNHead
+    protocols = PROTOCOLS
+
+    def build_head(self, levels: Sequence[Any], classes: Sequence[str], *, variant: str = "pascal") -> FPNHead:
+        """A semantic FPN with one logit a class."""
+        return FPNHead(levels, len(classes), variant)
+
+    def loss(
+        self,
+        head: FPNHead,
+        features: Features,
+        targets: Sequence[Tensor],
+        *,
+        kind: str = "cross-entropy",
+        **options: Any,
+    ) -> Tensor:
+        """`kind` names one of LOSSES, `options` are its further arguments."""
+        if kind not in LOSSES:
+            raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
+        target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
+        return LOSSES[kind](head(features), target, **options)
+
+    @torch.no_grad()
+    def predict(
+        self, head: FPNHead, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol = "whole"
+    ) -> list[Tensor]:
+        """One (H, W) int64 tensor of class ids an image; see `Task.predict`."""
+        multiple = head.config.levels[-1].stride
+        probabilities = predict_probabilities(
+            lambda x: head(extract(x)), images, get_protocol(protocol), multiple
+        )  # (B, K, H, W)
+        return list(probabilities.argmax(1).cpu())
+
+    def scoring_target(self, target: Tensor, protocol: str | SegmentationProtocol) -> Tensor:
+        """The mask at the size in which the protocol scores."""
+        return scoring_mask(target.as_subclass(Tensor), get_protocol(protocol))
+
+    def metric(self, classes: Sequence[str], protocol: str | SegmentationProtocol = "whole", **options: Any) -> MeanIoU:
+        """mIoU; `options` are further arguments of MeanIoU."""
+        get_protocol(protocol)
+        return MeanIoU(classes, **options)
+
+    def result(
+        self, image: Image.Image, prediction: Tensor, classes: Sequence[str], palette: Sequence[Color]
+    ) -> SegmentationResult:
+        """Ids at the image's size; a prediction in another frame is resized by nearest neighbour."""
+        if tuple(prediction.shape) != (image.height, image.width):
+            resized = torch.nn.functional.interpolate(prediction[None, None].double(), size=(image.height, image.width))
+            prediction = resized[0, 0].long()
+        return SegmentationResult(image=image, ids=prediction, names=tuple(classes), palette=tuple(palette))
