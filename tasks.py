@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 MIN_PYTHON = (3, 11)
-FRESH_GB = 8
-"""Free disk a new environment needs: what lies in it in the end, and what pip unpacks on the way."""
+FRESH_GB = 9
+"""Free disk a new environment needs: 6.3 GB lie in it in the end, 2.7 GB of downloads lie beside it on the way."""
 UPDATE_GB = 2
 """Free disk to bring an existing environment up to date."""
 QUIET_SECONDS = 20
@@ -90,10 +90,10 @@ class Progress:
         """What is going on just now: rewritten on a terminal, else a line now and then."""
         if self.is_terminal:
             width = shutil.get_terminal_size().columns - 1
-            print(f"{self._wipe()}{f'[{self._elapsed()}] {text}'[:width]}", end="", flush=True)
+            print(self._wipe() + f"[{self._elapsed()}] {text}"[:width], end="", flush=True)
         elif time.monotonic() - self._last >= QUIET_SECONDS:
             self._last = time.monotonic()
-            self.say(text)
+            self.say(text[:100])
 
     def _wipe(self) -> str:
         return "\r\x1b[K" if self.is_terminal else ""
@@ -103,7 +103,7 @@ class Progress:
 
 
 def run_watched(command: list[str], progress: Progress) -> tuple[int, list[str]]:
-    """Runs quietly, showing only the latest line; gives back the exit code and all lines."""
+    """Runs quietly, showing only what is going on just now; gives back the exit code and all lines."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     arriving: queue.Queue[str | None] = queue.Queue()
 
@@ -113,18 +113,20 @@ def run_watched(command: list[str], progress: Progress) -> tuple[int, list[str]]
         arriving.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    lines = [""]
+    lines, doing = [], ""
     try:
         while True:
             try:
                 line = arriving.get(timeout=1.0)
             except queue.Empty:  # a long download says nothing: the clock still runs
-                progress.tick(lines[-1].strip())
+                progress.tick(doing)
                 continue
             if line is None:
                 return process.wait(), lines
             lines.append(line)
-            progress.tick(line.strip())
+            if re.match(r"\s*[A-Z][a-z]+ing ", line):  # "Downloading ...", not the warnings between
+                doing = line.strip()
+                progress.tick(doing)
     finally:
         process.kill()  # no effect when it has ended
         process.wait()
@@ -208,23 +210,27 @@ def development_tools(root: Path) -> list[str]:
 
 
 def setup(root: Path, progress: Progress) -> None:
-    """Makes .venv with all packages and tools, in one pip command so that the siblings find each other."""
+    """Makes .venv with all packages and tools, in one pip command so that the siblings find each other.
+
+    Without pip's cache, a second copy of gigabytes: all that stays is in .venv.
+    """
     check_python()
     if is_current(root):
         return
     fresh = environment_version(root) != "{}.{}".format(*sys.version_info[:2])
     need_gb = FRESH_GB if fresh else UPDATE_GB
     check_disk(root, need_gb)
-    check_disk(Path(tempfile.gettempdir()), need_gb / 2)
+    check_disk(Path(tempfile.gettempdir()), need_gb / 3)  # where pip puts its downloads
     stamp_file(root).unlink(missing_ok=True)
     if fresh:
         progress.say("setup: making .venv")
         install([sys.executable, "-m", "venv", "--clear", str(root / ".venv")], progress)
     names = ", ".join(folder.name for folder in members(root))
-    progress.say(f"setup: installing {names} and what they need (some minutes; about 5 GB on Linux, torch most of it)")
+    progress.say(f"setup: installing {names} and what they need (some minutes; 6 GB, torch most of it)")
     editable = [argument for folder in members(root) for argument in ("-e", str(folder))]
     pip = [str(executable(root, "python")), "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
-    install([*pip, "-c", str(root / "constraints.txt"), *editable, *development_tools(root)], progress)
+    pip += ["--progress-bar", "off", "--no-cache-dir", "-c", str(root / "constraints.txt")]
+    install([*pip, *editable, *development_tools(root)], progress)
     stamp_file(root).write_text(fingerprint(root))
     progress.say("setup: done")
 

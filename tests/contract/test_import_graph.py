@@ -1,0 +1,104 @@
+"""Imports point one way, and what a package imports it also declares."""
+
+import ast
+import itertools
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+SIBLINGS = {
+    "captioning": set(),
+    "backbone": set(),
+    "personalize": set(),
+    "heads": set(),
+    "cli": {"tadp_captioning", "tadp_backbone", "tadp_personalize", "tadp_heads"},
+}
+"""The packages each one may import besides itself."""
+
+
+def modules_of(repository: Path, package: str) -> dict[Path, ast.Module]:
+    """All modules of a package, parsed; keys relative to the repository."""
+    files = sorted((repository / "packages" / package / "src").rglob("*.py"))
+    return {path.relative_to(repository): ast.parse(path.read_text(encoding="utf-8")) for path in files}
+
+
+def imported_names(module: ast.Module) -> Iterator[str]:
+    """Top-level names of everything imported anywhere in a module, also inside functions and by importlib."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (
+                argument.value.split(".")[0] for argument in node.args[:1] if isinstance(argument, ast.Constant)
+            )
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as the registry compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
+def test_only_allowed_siblings_are_imported(repository, package):
+    allowed = SIBLINGS[package] | {f"tadp_{package}"}
+    found = {
+        (str(path), name)
+        for path, module in modules_of(repository, package).items()
+        for name in imported_names(module)
+        if name.startswith("tadp_") and name not in allowed
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
+def test_what_is_imported_is_declared(repository, package):
+    """A package installed alone must not fail on an import that a sibling's dependency happened to satisfy."""
+    project = tomllib.loads((repository / "packages" / package / "pyproject.toml").read_text())["project"]
+    extras = project.get("optional-dependencies", {}).values()
+    requirements = [*project["dependencies"], *itertools.chain(*extras)]
+    declared = {normalised(re.match(r"[\w.-]+", requirement).group()) for requirement in requirements}
+    distributions = packages_distributions()
+    missing = {
+        (str(path), name)
+        for path, module in modules_of(repository, package).items()
+        for name in imported_names(module)
+        if name not in sys.stdlib_module_names and name != f"tadp_{package}"
+        if not declared & {normalised(distribution) for distribution in distributions.get(name, [name])}
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
+def test_modules_say_what_they_are_and_import_no_stars(repository, package):
+    modules = modules_of(repository, package)
+    assert modules, f"no modules in packages/{package}/src"
+    public = {path: module for path, module in modules.items() if path.name == "__init__.py" or path.name[0] != "_"}
+    silent = [str(path) for path, module in public.items() if ast.get_docstring(module) is None]
+    stars = [
+        str(path)
+        for path, module in modules.items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+    ]
+    assert silent == []
+    assert stars == []
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import a.b as c, d", {"a", "d"}),
+        ("from a.b import c\nfrom . import e", {"a"}),
+        ("def f():\n    from tadp_heads.data import scenes", {"tadp_heads"}),
+        ("import importlib\nimportlib.import_module('tadp_heads.data')", {"importlib", "tadp_heads"}),
+    ],
+)
+def test_the_reader_sees_every_form_of_import(source, names):
+    assert set(imported_names(ast.parse(source))) == names

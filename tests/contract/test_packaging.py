@@ -1,0 +1,83 @@
+"""One version for all, exact sibling pins, tested versions that fit what is asked for, entry points that load."""
+
+import re
+import tomllib
+from importlib.metadata import entry_points
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PACKAGES = ("backbone", "captioning", "cli", "heads", "personalize")
+FOUR = {"tadp-backbone", "tadp-captioning", "tadp-heads", "tadp-personalize"}
+
+
+@pytest.fixture(scope="module")
+def projects(repository):
+    files = {path.parent.name: path for path in repository.glob("packages/*/pyproject.toml")}
+    return {name: tomllib.loads(path.read_text())["project"] for name, path in files.items()}
+
+
+@pytest.fixture(scope="module")
+def pins(repository):
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(r.name): str(r.specifier) for r in requirements}
+
+
+def requirements_of(project):
+    return [Requirement(text) for text in project["dependencies"]]
+
+
+def test_the_packages_are_the_five_with_one_version(projects):
+    assert sorted(projects) == sorted(PACKAGES)
+    assert {project["name"] for project in projects.values()} == {f"tadp-{name}" for name in PACKAGES}
+    assert len({project["version"] for project in projects.values()}) == 1
+    assert {(p["requires-python"], p["license"]) for p in projects.values()} == {(">=3.11", "Apache-2.0")}
+
+
+def test_only_cli_depends_on_siblings_and_pins_them_exactly(projects):
+    siblings = {
+        name: {r.name: str(r.specifier) for r in requirements_of(project) if r.name.startswith("tadp")}
+        for name, project in projects.items()
+    }
+    version = projects["cli"]["version"]
+    assert siblings.pop("cli") == dict.fromkeys(FOUR, f"=={version}")
+    assert not any(siblings.values()), siblings
+
+
+def test_every_dependency_is_pinned_to_a_version_that_it_allows(repository, projects, pins):
+    tools = tomllib.loads((repository / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    wanted = [r for project in projects.values() for r in requirements_of(project) if r.name not in FOUR]
+    for requirement in [*wanted, *map(Requirement, tools)]:
+        pin = pins.get(canonicalize_name(requirement.name), "")
+        assert re.fullmatch(r"==[\d.]+", pin), f"{requirement} has no exact version in constraints.txt"
+        assert requirement.specifier.contains(pin.removeprefix("==")), f"{requirement}, but {pin}"
+
+
+def test_torch_is_one_range_everywhere(projects):
+    ranges = {str(r.specifier) for p in projects.values() for r in requirements_of(p) if r.name == "torch"}
+    assert len(ranges) == 1
+    (torch,) = (Requirement(f"torch{r}").specifier for r in ranges)
+    assert torch.contains("2.11.0")
+    assert not torch.contains("2.10.1")
+    assert not torch.contains("2.13.0")
+
+
+def test_no_addresses_in_what_pip_reads(repository):
+    files = [repository / "constraints.txt", *repository.glob("**/pyproject.toml")]
+    assert [path for path in files if re.search(r"https?://|file:|index-url|find-links| @ ", path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "target"),
+    [
+        ("console_scripts", "tadp", "tadp_cli.main:app"),
+        ("tadp.backbones", "diffusion", "tadp_backbone:DiffusionBackbone"),
+        ("tadp.captioners", "default", "tadp_captioning:load_captioner"),
+    ],
+)
+def test_entry_points_load(group, name, target):
+    (entry,) = entry_points(group=group, name=name)
+    assert entry.value == target
+    assert callable(entry.load())
