@@ -1,0 +1,192 @@
+"""The diffusion model that is personalized: its parts, its sizes, its identity."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+_VALUES_PER_TENSOR = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The parts of a Stable Diffusion of the first or second generation."""
+
+    name: str
+    """Folder's name or hub id, for people."""
+    identity: str
+    """Fingerprint of the weights, for checks; see `identity_of`."""
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: Any
+    """The pipeline's own scheduler: its betas and its kind of prediction are what the UNet was trained with."""
+
+    @property
+    def latent_stride(self) -> int:
+        """Pixels per latent cell."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square images the UNet was trained on."""
+        return self.unet.config.sample_size * self.latent_stride
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet lies."""
+        return self.unet.device
+
+    def noise_schedule(self) -> DDPMScheduler:
+        """Return the forward process with the model's own betas and kind of prediction."""
+        return DDPMScheduler.from_config({k: v for k, v in self.scheduler.config.items() if k in _TRAINING_KEYS})
+
+    def pipeline(self, scheduler: Any = None) -> StableDiffusionPipeline:
+        """Return the parts as a pipeline; they stay the same objects."""
+        return StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=scheduler or self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Return the three networks."""
+        return self.unet, self.vae, self.text_encoder
+
+
+_TRAINING_KEYS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+)
+
+
+def load_base(
+    base: Any, *, dtype: torch.dtype = torch.float32, full_precision: tuple[str, ...] = (), copied: tuple[str, ...] = ()
+) -> Base:
+    """Return the parts of `base`: a diffusers folder, a hub id, or anything with a pipeline's attributes (unet, vae, ...).
+
+    From a folder, networks are loaded in `dtype`, those named in `full_precision` in float32. Of built parts, the tokenizer and those named
+    in `copied` are copied, so that the caller's own stay as they are.
+    """
+    if isinstance(base, str | PathLike):
+        return _load_folder(str(base), dtype, full_precision)
+    return _take_parts(base, copied)
+
+
+def identity_of(unet: nn.Module, text_encoder: nn.Module) -> str:
+    """Fingerprint a model: the names, the shapes and the first values of all tensors of UNet and text encoder.
+
+    Values are taken in float16, so a model and its float16 copy are the same. Rows added to the token embedding change nothing.
+    """
+    digest = hashlib.sha256()
+    for part, module in (("unet", unet), ("text_encoder", text_encoder)):
+        for name, tensor in sorted(_named(module)):
+            rows = name.endswith("token_embedding.weight")
+            values = tensor.detach().flatten()[:_VALUES_PER_TENSOR].to("cpu", torch.float16)
+            digest.update(f"{part}.{name}{tuple(tensor.shape[1 if rows else 0 :])}".encode())
+            digest.update(values.numpy().tobytes())
+    return f"sha256:{digest.hexdigest()[:32]}"
+
+
+@contextmanager
+def frozen(base: Base) -> Iterator[None]:
+    """Within: no network takes gradients or drops units. After: as they were (what was added inside and trains stays so)."""
+    flags = [(p, p.requires_grad) for module in base.modules() for p in module.parameters()]
+    modes = [(module, module.training) for module in base.modules()]
+    try:
+        for module in base.modules():
+            module.requires_grad_(False).eval()
+        yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+        for module, mode in modes:
+            module.train(mode)
+
+
+def _named(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    # transformers 4 kept the text model one level deeper than transformers 5
+    for name, tensor in module.named_parameters():
+        yield name.removeprefix("text_model."), tensor
+
+
+def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...]) -> Base:
+    if Path(folder).exists() and not (Path(folder) / "model_index.json").is_file():
+        raise ValueError(
+            f"{folder} is not a diffusers folder: it has no model_index.json; save a pipeline there with save_pretrained"
+        )
+    index = StableDiffusionPipeline.load_config(folder)
+    if "text_encoder_2" in index or "unet" not in index:
+        raise ValueError(
+            f"{folder} holds a {index.get('_class_name')}; expected a StableDiffusionPipeline (one text encoder, one UNet)"
+        )
+
+    def load(cls: type, part: str) -> Any:
+        return cls.from_pretrained(folder, subfolder=part, dtype=torch.float32 if part in full_precision else dtype)
+
+    unet, text_encoder = load(UNet2DConditionModel, "unet"), load(CLIPTextModel, "text_encoder")
+    scheduler = getattr(diffusers, index["scheduler"][1])
+    return _checked(
+        Base(
+            name=Path(folder).name if Path(folder).exists() else folder,
+            identity=identity_of(unet, text_encoder),
+            unet=unet,
+            vae=load(AutoencoderKL, "vae"),
+            text_encoder=text_encoder,
+            tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
+            scheduler=scheduler.from_pretrained(folder, subfolder="scheduler"),
+        )
+    )
+
+
+def _take_parts(parts: Any, copied: tuple[str, ...]) -> Base:
+    missing = [
+        name for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if getattr(parts, name, None) is None
+    ]
+    if missing:
+        raise ValueError(f"the base has no {', '.join(missing)}; give a diffusers folder or a StableDiffusionPipeline")
+    take = {
+        name: deepcopy(getattr(parts, name)) if name in copied else getattr(parts, name)
+        for name in ("unet", "text_encoder")
+    }
+    name = getattr(parts, "name", "") or getattr(parts.unet.config, "_name_or_path", "") or type(parts).__name__
+    return _checked(
+        Base(
+            name=Path(name).name,
+            identity=identity_of(parts.unet, parts.text_encoder),
+            vae=parts.vae,
+            tokenizer=deepcopy(parts.tokenizer),
+            scheduler=parts.scheduler,
+            **take,
+        )
+    )
+
+
+def _checked(base: Base) -> Base:
+    if base.unet.config.in_channels != base.vae.config.latent_channels:
+        raise ValueError(
+            f"the UNet of {base.name} takes {base.unet.config.in_channels} channels and its VAE gives {base.vae.config.latent_channels}; "
+            "inpainting and depth-guided models cannot be personalized"
+        )
+    return base

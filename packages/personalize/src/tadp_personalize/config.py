@@ -1,0 +1,140 @@
+"""Settings of the training loop and of the two methods."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tadp_personalize.prompts import STYLE_TEMPLATES, check_template
+
+SCHEDULES = ("constant", "linear", "cosine")
+PRECISIONS = ("no", "fp16", "bf16")
+CROPS = ("center", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What the one training loop needs to know, whatever trains."""
+
+    steps: int
+    """Updates of the weights."""
+    learning_rate: float
+    """Peak learning rate of AdamW; not scaled by batch size or number of processes."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate after the warm-up: constant, or falling to 0 at the last step."""
+    warmup: int = 0
+    """Updates over which the learning rate rises linearly from 0."""
+    batch_size: int = 1
+    """Samples of one forward pass on one process; an image may occur in it several times, each with its own time step and noise."""
+    accumulate: int = 1
+    """Forward passes whose gradients are averaged into one update."""
+    weight_decay: float = 1e-2
+    """Decoupled weight decay of AdamW on what trains, and on nothing else."""
+    max_grad_norm: float | None = 1.0
+    """Gradients are scaled down to this Euclidean norm; None leaves them."""
+    templates: tuple[str, ...] = STYLE_TEMPLATES
+    """Sentences of the training prompts, see `prompts`."""
+    flip: float = 0.5
+    """Probability of mirroring an image left to right."""
+    crop: Literal["center", "random"] = "center"
+    """Which square of the image is taken after its shorter side was resized to the model's size."""
+    cache_latents: bool = False
+    """Encode each image (and its mirror image) once and draw from the kept posterior; needs crop="center"."""
+    stratified: bool = False
+    """Spread a batch's time steps evenly over the whole range (each still uniform): less noise in the gradient of a small run."""
+    gradient_checkpointing: bool = False
+    """Recompute the UNet's activations in the backward pass: less memory, about a third more time."""
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    """Precision of the forward pass; what trains stays in float32."""
+    cpu: bool = False
+    """Train on the CPU although there is an accelerator."""
+    save_every: int = 500
+    """Updates between two states on disk to resume from; the last one is always saved."""
+    sample_every: int = 0
+    """Updates between two sheets of sample pictures; 0 draws none, the final grid neither."""
+    held_out_timesteps: int = 8
+    """Time steps, evenly spread, at which the held-out loss of each image is taken."""
+    seed: int = 0
+    """Decides every draw: the k-th batch is a function of the seed and k alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "save_every", "held_out_timesteps"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("warmup", "weight_decay", "sample_every"):
+            _at_least(name, getattr(self, name), 0)
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip is a probability in [0, 1], not {self.flip}")
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("mixed_precision", self.mixed_precision, PRECISIONS)
+        _one_of("crop", self.crop, CROPS)
+        if self.cache_latents and self.crop == "random":
+            raise ValueError('cache_latents=True keeps one crop an image: use crop="center", or cache_latents=False')
+        if not self.templates:
+            raise ValueError("templates must name at least one sentence")
+        for template in self.templates:
+            check_template(template)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextualInversionConfig(TrainingConfig):
+    """Settings of Textual Inversion; the defaults are the paper's Table S4d."""
+
+    steps: int = 3000
+    learning_rate: float = 5e-4
+    accumulate: int = 4
+    vectors: int = 1
+    """Rows of the embedding that make up the token."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("vectors", self.vectors, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank updates W + alpha / rank * B A of the attention's linear layers."""
+
+    rank: int = 8
+    alpha: float = 8.0
+    unet_targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Endings of the names of the UNet's layers that get one."""
+    text_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "out_proj")
+    """The same for the text encoder, when it trains."""
+
+    def __post_init__(self) -> None:
+        _at_least("rank", self.rank, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamBoothConfig(TrainingConfig):
+    """Settings of DreamBooth; the defaults are the paper's Table S4c, without a prior loss as its code ran (REFERENCE.md section 6)."""
+
+    steps: int = 1000
+    learning_rate: float = 5e-6
+    lora: LoraConfig | None = None
+    """None trains every weight of the UNet, a LoraConfig only low-rank updates."""
+    train_text_encoder: bool = False
+    """Train the text encoder too, in the same way as the UNet."""
+    class_images: int = 0
+    """Images of `class_prompt` that the untouched model draws itself and goes on to be trained on; 0: no prior loss."""
+    class_prompt: str = "a picture"
+    """What the class images show: the look's sentence without the token."""
+    prior_weight: float = 1.0
+    """Weight of the class images' loss beside that of the target images."""
+    adam_8bit: bool = False
+    """Keep AdamW's moments in 8 bits; needs bitsandbytes and a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("class_images", self.class_images, 0)
+        _at_least("prior_weight", self.prior_weight, 0)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")

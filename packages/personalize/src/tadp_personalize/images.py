@@ -1,0 +1,159 @@
+"""Reading the few target images: read rightly, or named and skipped."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+ImageSource = str | PathLike | Image.Image
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".ppm",
+    ".jp2",
+)
+LEAST_IMAGES = 3
+_MOST_ENLARGED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageReport:
+    """What became of the images that were given."""
+
+    used: tuple[str, ...]
+    """Names, in the order of training."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Name -> why it could not be used."""
+    duplicates: dict[str, str] = field(default_factory=dict)
+    """Name -> the earlier image with the same pixels; it is used once."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Name -> what was done to a used image beyond decoding it."""
+    sha256: str
+    """Hash of the used images' pixels."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return asdict(self) | {"count": len(self.used)}
+
+
+def read_images(
+    images: ImageSource | Iterable[ImageSource],
+    *,
+    size: int,
+    least: int = LEAST_IMAGES,
+    known: Sequence[Image.Image] = (),
+) -> tuple[list[Image.Image], ImageReport]:
+    """Return the usable images as upright 8-bit RGB, and the report.
+
+    `size` is the model's image side in pixels: what would have to be enlarged more than four times is skipped. Images with the pixels of
+    one in `known` count as duplicates. Fewer than `least` usable images are an error that says what happened to each.
+    """
+    usable: dict[str, Image.Image] = {}
+    skipped, duplicates, notes = {}, {}, {}
+    seen = {_digest(image): f"image {i + 1} of the training images" for i, image in enumerate(known)}
+    for name, source in _named(images):
+        try:
+            image, note = _read(source)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            skipped[name] = (
+                f"cannot be read ({error})" if not _needs_heif(name) else "HEIC needs the package pillow-heif"
+            )
+            continue
+        if min(image.size) * _MOST_ENLARGED < size:
+            skipped[name] = f"too small: {image.width}x{image.height} pixels for a model of {size}x{size}"
+            continue
+        first = seen.setdefault(_digest(image), name)
+        if first is not name:
+            duplicates[name] = first
+            continue
+        usable[name] = image
+        if note:
+            notes[name] = note
+    if len(usable) < least:
+        reasons = [f"{n}: {why}" for n, why in skipped.items()] + [f"{n}: same as {o}" for n, o in duplicates.items()]
+        raise ValueError(
+            f"{len(usable)} usable images, at least {least} are needed" + "".join(f"; {r}" for r in reasons)
+        )
+    digest = hashlib.sha256("".join(map(_digest, usable.values())).encode()).hexdigest()
+    report = ImageReport(used=tuple(usable), skipped=skipped, duplicates=duplicates, notes=notes, sha256=digest)
+    return list(usable.values()), report
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """Return one upright 8-bit RGB frame and what was done to get it."""
+    done = []
+    if getattr(image, "n_frames", 1) > 1:
+        done.append(f"first of {image.n_frames} frames")
+        image.seek(0)
+    upright = ImageOps.exif_transpose(image)
+    if upright.size != image.size:
+        done.append("turned upright")
+    if upright.mode.startswith("I") or upright.mode == "F":
+        done.append("16 bit to 8 bit")
+        upright = _to_8_bit(upright)
+    if "A" in upright.getbands() or "transparency" in upright.info:
+        done.append("laid on white")
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    if upright.mode == "CMYK":
+        done.append("CMYK to RGB")
+    return upright.convert("RGB"), ", ".join(done)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Integers in [0, 65535] -> [0, 255]; Pillow's own convert cuts everything above 255 to white. Floats are taken in [0, 1]."""
+    import numpy as np
+
+    values = np.asarray(image, dtype=np.float64)
+    scaled = values * 255 if image.mode == "F" else values / 257
+    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+
+
+def _named(images: ImageSource | Iterable[ImageSource]) -> list[tuple[str, ImageSource]]:
+    """Pair each image with a name of its own; a folder stands for the images in it, sorted by name."""
+    if isinstance(images, Image.Image):
+        images = [images]
+    if isinstance(images, str | PathLike):
+        if not Path(images).is_dir():
+            raise ValueError(f"{images} is not a folder; give a folder of images, or a list of paths or PIL images")
+        images = sorted(p for p in Path(images).iterdir() if p.suffix.lower() in SUFFIXES)
+    sources = list(images)
+    for source in sources:
+        if not isinstance(source, Image.Image) and not Path(source).is_file():
+            raise ValueError(f"{source} is no file; give paths of images or PIL images")
+    names = [f"image {i + 1}" if isinstance(s, Image.Image) else Path(s).name for i, s in enumerate(sources)]
+    unique = [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
+    return list(zip(unique, sources, strict=True))
+
+
+def _read(source: ImageSource) -> tuple[Image.Image, str]:
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
+    if _needs_heif(str(source)) and find_spec("pillow_heif"):
+        from pillow_heif import read_heif
+
+        return to_rgb(read_heif(source).to_pillow())
+    with Image.open(source) as image:
+        return to_rgb(image)
+
+
+def _needs_heif(name: str) -> bool:
+    return Path(name).suffix.lower() in (".heic", ".heif")
+
+
+def _digest(image: Image.Image) -> str:
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()

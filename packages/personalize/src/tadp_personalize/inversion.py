@@ -1,0 +1,85 @@
+"""Textual Inversion (Gal et al. 2022): a few images become a word, and nothing else in the model changes."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tadp_personalize.base import Base
+from tadp_personalize.card import usage_of_token
+from tadp_personalize.config import TextualInversionConfig
+from tadp_personalize.images import ImageSource
+from tadp_personalize.loop import Progress
+from tadp_personalize.objective import DenoisingLoss
+from tadp_personalize.result import Personalization
+from tadp_personalize.tokens import EMBEDDINGS_FILE, LearntRows, add_token, check_token, initial_rows, save_token
+from tadp_personalize.workflow import Request, run
+
+_PAPER = TextualInversionConfig()
+
+
+def textual_inversion(
+    base: Any,
+    images: ImageSource | Iterable[ImageSource],
+    *,
+    token: str = "<watercolor>",
+    initializer: str = "watercolor",
+    config: TextualInversionConfig = _PAPER,
+    out: str | PathLike,
+    held_out: ImageSource | Iterable[ImageSource] | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> Personalization:
+    """Learn `token` from `images` and write learned_embeds.safetensors with its card into the folder `out`.
+
+    `base` is a diffusers folder, a hub id, or a built StableDiffusionPipeline (or anything with its parts as attributes), which stays as
+    it is. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable ones to learn from. The token starts from the
+    embedding of `initializer`. With `resume`, a run in `out` goes on from its last state.
+    """
+
+    @contextmanager
+    def learner(parts: Base) -> Iterator[TokenLearner]:
+        check_token(parts.tokenizer, token)
+        rows = initial_rows(parts.tokenizer, parts.text_encoder, initializer, config.vectors)
+        ids = add_token(parts.tokenizer, parts.text_encoder, token, rows)
+        parts.text_encoder.requires_grad_(False)  # adding rows made a new embedding
+        learnt = LearntRows(rows, ids).to(parts.device)
+        with learnt.in_place_of(parts.text_encoder.get_input_embeddings()):
+            yield TokenLearner(parts, token, learnt)
+
+    request = Request(
+        base=base,
+        images=images,
+        token=token,
+        word=initializer,
+        config=config,
+        out=out,
+        held_out=held_out,
+        progress=progress,
+        resume=resume,
+        copied=("text_encoder",),
+    )
+    return run(request, learner)
+
+
+class TokenLearner:
+    """Trains the token's rows; saves them as a learnt embedding."""
+
+    method = "textual-inversion"
+
+    def __init__(self, base: Base, token: str, learnt: LearntRows) -> None:
+        self.base, self.token, self.learnt = base, token, learnt
+        self.objective = DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule())
+        self.objective.add_module("learnt", learnt)  # part of what is wrapped for several processes
+        self.trained = {"rows": learnt.rows}
+
+    def save(self, folder: Path) -> Path:
+        """Write learned_embeds.safetensors."""
+        path = folder / EMBEDDINGS_FILE
+        save_token(path, self.token, self.learnt.rows, self.base.identity)
+        return path
+
+    def usage(self, path: Path, prompt: str) -> str:
+        """Return the lines that load the token."""
+        return usage_of_token(path, prompt)

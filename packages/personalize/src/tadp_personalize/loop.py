@@ -1,0 +1,184 @@
+"""The training loop of both methods, on accelerate: one process or many, any precision, resumable to the bit on the CPU."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from tadp_personalize.batches import Batches
+from tadp_personalize.config import TrainingConfig
+from tadp_personalize.schedule import learning_rate
+from tadp_personalize.state import METRICS_FILE, keep_metrics_until, load_state, save_state
+from tadp_personalize.stop import stop_on_sigterm
+
+Progress = Callable[[int, int, float], None]
+"""Called after each update with: updates done, updates in all, the update's loss."""
+
+_MAY_CHANGE_ON_RESUME = ("steps", "save_every", "sample_every", "held_out_timesteps", "cpu")
+
+log = logging.getLogger(__name__)
+
+
+class DivergedError(RuntimeError):
+    """The loss or its gradient is no number any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How far a run came."""
+
+    steps: int
+    """Updates done, those before a resume included."""
+    finished: bool
+    """False: it was asked to stop, and its state is on disk."""
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """Return the accelerator that the settings ask for."""
+    return Accelerator(
+        mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate, cpu=config.cpu
+    )
+
+
+def train(
+    *,
+    accelerator: Accelerator,
+    objective: nn.Module,
+    trained: dict[str, nn.Parameter],
+    batches: Batches,
+    config: TrainingConfig,
+    folder: Path,
+    identity: dict[str, Any],
+    resume: bool,
+    progress: Progress | None,
+    on_sample: Callable[[int], None] | None,
+) -> Outcome:
+    """Minimise `objective` over `trained`; write metrics.jsonl and the state to resume from.
+
+    `identity` (images, base model, ...) and the settings must be the state's own when resuming. `on_sample(step)` draws pictures.
+    """
+    optimizer = make_optimizer(list(trained.values()), config)
+    model, optimizer = accelerator.prepare(objective, optimizer)
+    scaler = accelerator.scaler
+    settings = identity | {k: v for k, v in asdict(config).items() if k not in _MAY_CHANGE_ON_RESUME}
+    kept = {"settings": settings, "trained": trained, "optimizer": optimizer, "scaler": scaler}
+    start = load_state(folder, **kept) if resume else 0
+    if start > config.steps:
+        raise ValueError(f"{folder} holds a run of {start} steps, more than the {config.steps} asked for")
+    update = _Update(accelerator, model, optimizer, trained, batches, config)
+
+    def save(step: int) -> None:
+        if accelerator.is_main_process:
+            save_state(folder, step=step, **kept)
+        accelerator.wait_for_everyone()
+
+    if accelerator.is_main_process:
+        keep_metrics_until(folder, start)
+    with stop_on_sigterm() as request:
+        for step in range(start, config.steps):
+            if _anyone(accelerator, request.made):
+                save(step)
+                log.info("stopped on request after %d of %d steps; the state is in %s", step, config.steps, folder)
+                return Outcome(steps=step, finished=False)
+            try:
+                line = update(step)
+            except DivergedError as error:
+                if all(parameter.isfinite().all() for parameter in trained.values()):
+                    save(step)
+                raise DivergedError(f"{error}; the last good state is in {folder}; try a lower learning rate") from None
+            if accelerator.is_main_process:
+                with (folder / METRICS_FILE).open("a", encoding="utf-8") as metrics:
+                    metrics.write(json.dumps(line) + "\n")
+            if progress:
+                progress(step + 1, config.steps, line["loss"])
+            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+                save(step + 1)
+            if on_sample and config.sample_every and (step + 1) % config.sample_every == 0:
+                on_sample(step + 1)
+    return Outcome(steps=config.steps, finished=True)
+
+
+def make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return AdamW, with its moments in 8 bits when the settings say so."""
+    kind = torch.optim.AdamW
+    if getattr(config, "adam_8bit", False):
+        kind = _adam_8bit()
+    return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _adam_8bit() -> type[torch.optim.Optimizer]:
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise ValueError(
+            "adam_8bit=True needs the package bitsandbytes: pip install bitsandbytes, or set adam_8bit=False"
+        )
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit
+
+
+@dataclass(frozen=True)
+class _Update:
+    """One update of the weights, over the accumulated micro-batches of all processes."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Any
+    trained: dict[str, nn.Parameter]
+    batches: Batches
+    config: TrainingConfig
+
+    def __call__(self, step: int) -> dict[str, float]:
+        began = time.perf_counter()
+        rate = learning_rate(self.config, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses = [self._micro(step * self.config.accumulate + k) for k in range(self.config.accumulate)]
+        norm = self._gradient_norm(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        seconds = time.perf_counter() - began
+        return {
+            "step": step + 1,
+            "loss": sum(losses) / len(losses),
+            "lr": rate,
+            "grad_norm": norm,
+            "seconds": round(seconds, 4),
+        }
+
+    def _micro(self, index: int) -> float:
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        batch = self.batches[index * processes + rank].to(self.accelerator.device)
+        with self.accelerator.accumulate(self.model):
+            loss = (self.model(batch) * batch.weights).sum()
+            mean = self.accelerator.gather(loss.detach()).mean().item()
+            if not math.isfinite(mean):
+                raise DivergedError(f"the loss of step {index // self.config.accumulate + 1} is {mean}")
+            self.accelerator.backward(loss)
+        return mean
+
+    def _gradient_norm(self, step: int) -> float:
+        limit = self.config.max_grad_norm if self.config.max_grad_norm is not None else math.inf
+        norm = float(self.accelerator.clip_grad_norm_(list(self.trained.values()), limit))
+        # with a loss scaler an overflow is ordinary: the scaler skips the update and lowers its scale
+        if not math.isfinite(norm):
+            if self.accelerator.scaler is None:
+                raise DivergedError(f"the gradient of step {step + 1} is {norm}")
+            return -1.0
+        return norm
+
+
+def _anyone(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether the flag is up in any process, so that all stop at the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum").item())

@@ -1,0 +1,61 @@
+"""What a run needs to go on exactly where it was: one file in state/, replaced as a whole."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tadp_personalize.files import replacing, write_text
+
+STATE_FILE = Path("state") / "state.pt"
+METRICS_FILE = "metrics.jsonl"
+
+
+def save_state(
+    folder: Path, *, step: int, settings: dict[str, Any], trained: dict[str, nn.Parameter], optimizer: Any, scaler: Any
+) -> None:
+    """Write the state after `step` updates. Draws need no state: batch k depends on the seed and k only."""
+    state = {
+        "step": step,
+        "settings": settings,
+        "trained": {name: parameter.detach().cpu() for name, parameter in trained.items()},
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict() if scaler is not None else {},
+    }
+    with replacing(folder / STATE_FILE) as partial:
+        torch.save(state, partial)
+
+
+def load_state(
+    folder: Path, *, settings: dict[str, Any], trained: dict[str, nn.Parameter], optimizer: Any, scaler: Any
+) -> int:
+    """Put the saved state into parameters, optimizer and scaler; return the number of updates done, 0 without a state."""
+    file = folder / STATE_FILE
+    if not file.is_file():
+        return 0
+    state = torch.load(file, weights_only=True, map_location="cpu")
+    differing = [name for name, value in settings.items() if state["settings"].get(name) != value]
+    if differing:
+        changes = "; ".join(
+            f"{name} was {state['settings'].get(name)!r}, is now {settings[name]!r}" for name in differing
+        )
+        raise ValueError(
+            f"{folder} cannot be resumed with other settings: {changes}; use the old ones or another folder"
+        )
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(state["trained"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    if scaler is not None:
+        scaler.load_state_dict(state["scaler"])
+    return state["step"]
+
+
+def keep_metrics_until(folder: Path, step: int) -> None:
+    """Drop the lines of metrics.jsonl after update `step`: a killed run had done steps that its last state doesn't hold."""
+    file = folder / METRICS_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    write_text(file, "".join(f"{line}\n" for line in kept))
