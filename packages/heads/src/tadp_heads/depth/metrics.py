@@ -1,57 +1,63 @@
 """Depth scores as NYUv2 is scored (REFERENCE: models/depth/utils_depth/metrics.py:9-77)."""
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from tadp_heads.depth.protocol import DepthProtocol, get_protocol
 
 METRICS = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
 
 
-class DepthMetrics:
-    """Means over images, collected batch by batch; an image without a single scored pixel is left out."""
+class DepthMetrics(Metric):
+    """Means over images, collected batch by batch; an image without a single scored pixel is left out.
 
-    def __init__(self, protocol: str = "nyu-eigen"):
+    Under torch.distributed, `compute` joins the images of all processes.
+    """
+
+    full_state_update = False
+    sums: Tensor
+    images: Tensor
+
+    def __init__(self, protocol: str | DepthProtocol = "nyu-eigen"):
+        super().__init__()
         self.protocol = get_protocol(protocol)
-        self.per_image: list[dict[str, float]] = []
+        self.add_state("sums", torch.zeros(len(METRICS), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, pred: Tensor, target: Tensor) -> None:
+    def update(self, prediction: Tensor, target: Tensor) -> None:
         """Adds images: (B, 1, H, W), (B, H, W) or (H, W) in metres; target 0 = no value."""
-        if pred.numel() != target.numel() or pred.shape[-2:] != target.shape[-2:]:
-            raise ValueError(f"prediction {tuple(pred.shape)} and target {tuple(target.shape)} differ in shape")
+        if prediction.numel() != target.numel() or prediction.shape[-2:] != target.shape[-2:]:
+            raise ValueError(f"prediction {tuple(prediction.shape)} for target {tuple(target.shape)}: resize it first")
         size = tuple(target.shape[-2:])
-        if self.protocol.image_size not in (None, size):
+        wanted = self.protocol.image_size
+        if wanted not in (None, size):
             raise ValueError(
-                f"images of {size[0]}x{size[1]}: this protocol's crop is meant for "
-                f"{self.protocol.image_size[0]}x{self.protocol.image_size[1]}; use the protocol 'full'"
+                f"images of {size[0]}x{size[1]}: this protocol's crop is meant for {wanted[0]}x{wanted[1]}; use 'full'"
             )
-        for one_pred, one_target in zip(pred.reshape(-1, *size), target.reshape(-1, *size), strict=True):
-            scores = _image_scores(one_pred, one_target, self.protocol)
+        pairs = zip(prediction.reshape(-1, *size), target.as_subclass(Tensor).reshape(-1, *size), strict=True)
+        for one_prediction, one_target in pairs:
+            scores = _image_scores(one_prediction, one_target, self.protocol)
             if scores is not None:
-                self.per_image.append(scores)
-
-    def merge(self, other: Self) -> None:
-        """Adds the images of another collection, e.g. of another process."""
-        self.per_image.extend(other.per_image)
+                self.sums += scores.to(self.sums.device)
+                self.images += 1
 
     def compute(self) -> dict[str, float]:
         """The mean of each metric over images; nan without any image."""
-        count = len(self.per_image)
-        return {name: math.fsum(s[name] for s in self.per_image) / count if count else math.nan for name in METRICS}
+        return dict(zip(METRICS, (self.sums / self.images).tolist(), strict=True))
 
 
-def depth_metrics(pred: Tensor, target: Tensor, protocol: str = "nyu-eigen") -> dict[str, float]:
+def depth_metrics(pred: Tensor, target: Tensor, protocol: str | DepthProtocol = "nyu-eigen") -> dict[str, float]:
     """Scores of a batch, metres in: {"d1": share within a factor 1.25, ..., "rmse": metres, "silog": ...}."""
     metrics = DepthMetrics(protocol)
     metrics.update(pred, target)
     return metrics.compute()
 
 
-def _image_scores(pred: Tensor, target: Tensor, protocol: DepthProtocol) -> dict[str, float] | None:
-    """Scores of one image (H, W), or None when no pixel counts."""
+def _image_scores(pred: Tensor, target: Tensor, protocol: DepthProtocol) -> Tensor | None:
+    """METRICS of one image (H, W), or None when no pixel counts."""
     rows, columns = slice(*(protocol.rows or (None,))), slice(*(protocol.columns or (None,)))
     pred, target = pred[rows, columns].double(), target[rows, columns].double()
     valid = (target > protocol.min_m) & (target < protocol.max_m)
@@ -71,4 +77,4 @@ def _image_scores(pred: Tensor, target: Tensor, protocol: DepthProtocol) -> dict
         "log10": log_error.abs().mean() / math.log(10),
         "silog": (log_error.square().mean() - 0.5 * log_error.mean().square()).sqrt(),
     }
-    return {name: float(value) for name, value in scores.items()}
+    return torch.stack([scores[name] for name in METRICS])

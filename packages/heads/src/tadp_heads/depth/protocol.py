@@ -45,16 +45,18 @@ PROTOCOLS = {
     "nyu-eigen": NYU_EIGEN,
     "nyu-eigen-no-flip": replace(NYU_EIGEN, flip=False),
 }
-"""full: every pixel that has a value. nyu-eigen: Eigen's crop of the 480x640 frame, where the camera has depth, with two
-windows and flip as the paper's Table 3 (REFERENCE: train_tadp_depth.py:312-340, metrics.py:9-77); without the flip is
-what the released test script ran."""
+"""full: every pixel that has a value. nyu-eigen: Eigen's crop of the 480x640 frame, where the camera has depth, with
+two windows and flip as for the paper's Table 3 (REFERENCE: train_tadp_depth.py:312-340, metrics.py:9-77); without the
+flip is what the released test script ran."""
 
 
-def get_protocol(name: str) -> DepthProtocol:
-    """The protocol of that name."""
-    if name not in PROTOCOLS:
-        raise ValueError(f"unknown depth protocol {name!r}; choose from {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+def get_protocol(protocol: str | DepthProtocol) -> DepthProtocol:
+    """A protocol by its name; one that is built already passes."""
+    if isinstance(protocol, DepthProtocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown depth protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol]
 
 
 def predict_whole(predict: Predict, images: Tensor, flip: bool = False) -> Tensor:

@@ -1,0 +1,115 @@
+"""Object detection in COCO's layout: one JSON file of annotations and a folder of images."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchvision import tv_tensors
+
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import read_image, require_folder
+from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
+from tadp_heads.pretrained import read_json
+
+
+class CocoDetection(SampleDataset):
+    """Images of a COCO instances file; `root` is the folder that their `file_name` is relative to.
+
+    Ids are the file names without suffix. Classes are the categories in the order of their ids, which need not be
+    gapless. Crowd regions come as difficult objects.
+    """
+
+    task = "detection"
+
+    def __init__(self, root: str | Path, annotation_file: str | Path, transform: Transform | None = None):
+        self.root = require_folder(Path(root), "the folder of COCO's images")
+        self.path = path = Path(annotation_file)
+        content = read_json(path)
+        tables = {name: _table(path, content, name) for name in ("images", "annotations", "categories")}
+        categories = sorted(tables["categories"], key=lambda category: _field(path, category, "id", int))
+        labels = {category["id"]: label for label, category in enumerate(categories)}
+        images = {_field(path, image, "id", int): _field(path, image, "file_name", str) for image in tables["images"]}
+        objects = defaultdict(list)
+        for annotation in tables["annotations"]:
+            image_id, *thing = _read_annotation(path, annotation, images, labels)
+            objects[images[image_id]].append(thing)
+        self.files = {Path(name).with_suffix("").as_posix(): name for name in images.values()}
+        if len(self.files) < len(tables["images"]):
+            raise DataError(
+                path,
+                found=f"{len(tables['images'])} images with {len(self.files)} different ids and names",
+                expected="each image once",
+                fix="delete the repetitions",
+            )
+        self.objects = {sample_id: objects[name] for sample_id, name in self.files.items()}
+        names = [_field(path, category, "name", str) for category in categories]
+        super().__init__(tuple(self.files), names, transform=transform)
+
+    def read(self, sample_id: str) -> Sample:
+        """The sample as it is on disk."""
+        image = read_image(self.root / self.files[sample_id])
+        things = self.objects[sample_id]
+        height, width = size = tuple(image.shape[-2:])
+        boxes = torch.tensor([box for box, _, _ in things], dtype=torch.float32).reshape(-1, 4)
+        if boxes.numel() and (boxes.min() < -1 or (boxes[:, 2:] > boxes.new_tensor([width, height]) + 1).any()):
+            raise DataError(
+                self.path,
+                found=f"a box of {self.files[sample_id]} outside its {width}x{height} pixels",
+                expected="[left, top, width, height] inside the image",
+                fix="correct or delete the annotation",
+            )
+        target = DetectionTarget(
+            boxes=tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+            labels=torch.tensor([label for _, label, _ in things], dtype=torch.int64),
+            difficult=torch.tensor([crowd for _, _, crowd in things], dtype=torch.bool),
+        )
+        return Sample(image, target, sample_id)
+
+
+def coco_split(root: str | Path, split: str, transform: Transform | None = None) -> CocoDetection:
+    """COCO as downloaded: `root`/annotations/instances_SPLIT.json and `root`/SPLIT/, e.g. split "val2017"."""
+    return CocoDetection(Path(root) / split, Path(root) / "annotations" / f"instances_{split}.json", transform)
+
+
+def _table(path: Path, content: Any, name: str) -> list[dict[str, Any]]:
+    value = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise DataError(
+            path,
+            found=f"no list {name!r}",
+            expected="a COCO instances file with images, annotations and categories",
+            fix="pass the instances file, not one of captions or results",
+        )
+    return value
+
+
+def _field(path: Path, entry: dict[str, Any], name: str, kind: type) -> Any:
+    if not isinstance(entry.get(name), kind):
+        raise DataError(path, found=f"entry {entry}", expected=f"{name!r} as {kind.__name__}", fix="correct the entry")
+    return entry[name]
+
+
+def _read_annotation(
+    path: Path, annotation: dict[str, Any], images: dict[int, str], labels: dict[int, int]
+) -> tuple[int, Sequence[float], int, bool]:
+    """Image id, box XYXY, label, crowd."""
+    image_id, category = _field(path, annotation, "image_id", int), _field(path, annotation, "category_id", int)
+    box = _field(path, annotation, "bbox", list)
+    problem = None
+    if image_id not in images:
+        problem = f"image_id {image_id} of no image"
+    elif category not in labels:
+        problem = f"category_id {category} of no category"
+    elif len(box) != 4 or not all(isinstance(number, int | float) for number in box) or min(box[2:]) <= 0:
+        problem = f"bbox {box}"
+    if problem:
+        raise DataError(
+            path,
+            found=f"{problem} in annotation {annotation.get('id')}",
+            expected="ids of the file's own tables and a bbox [left, top, width > 0, height > 0]",
+            fix="correct or delete the annotation",
+        )
+    left, top, width, height = box
+    return image_id, (left, top, left + width, top + height), labels[category], bool(annotation.get("iscrowd", 0))

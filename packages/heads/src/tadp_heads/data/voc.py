@@ -1,0 +1,159 @@
+"""Object detection in Pascal VOC's layout: VOC 2007 and 2012, Watercolor2k, Comic2k, Clipart1k, and a user's own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import torch
+from torchvision import tv_tensors
+
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import files_by_id, read_image, read_lines, require_folder
+from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
+
+VOC_CLASSES = (
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+"""Also those of Clipart1k."""
+WATERCOLOR_CLASSES = ("bicycle", "bird", "car", "cat", "dog", "person")
+"""Those of Watercolor2k and Comic2k, six of VOC's."""
+
+
+class VOCDetection(SampleDataset):
+    """`root`/JPEGImages/ID.*, Annotations/ID.xml and ImageSets/Main/SPLIT.txt; `split` None takes every annotation.
+
+    VOC's pixels count from 1 and its boxes include their last one; here xmin and ymin become one less, so that boxes
+    are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is what
+    the paper's detector was trained and scored on (REFERENCE: utils/detection_utils.py:38-53).
+    """
+
+    task = "detection"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = None,
+        classes: Sequence[str] = VOC_CLASSES,
+        transform: Transform | None = None,
+        *,
+        xml_frame: bool = False,
+    ):
+        self.root = Path(root)
+        self.xml_frame = xml_frame
+        self.image_files = files_by_id(require_folder(self.root / "JPEGImages", "VOC's folder of images"))
+        self.annotations = require_folder(self.root / "Annotations", "VOC's folder of XML files")
+        if split is None:
+            ids = tuple(sorted(path.stem for path in self.annotations.glob("*.xml")))
+        else:
+            ids = _split_ids(self.root / "ImageSets" / "Main", split)
+        absent = [name for name in ids if name not in self.image_files]
+        if absent:
+            raise DataError(
+                self.root / "JPEGImages",
+                found=f"no image {absent[0]!r} ({len(absent)} such ids)",
+                expected="an image for every id of the split",
+                fix="add the images or take their ids off the split file",
+            )
+        super().__init__(ids, classes, transform=transform)
+
+    def read(self, sample_id: str) -> Sample:
+        """The sample as it is on disk."""
+        image = read_image(self.image_files[sample_id])
+        path = self.annotations / f"{sample_id}.xml"
+        root = _parse(path)
+        objects = [_read_object(path, element, self.classes) for element in root.iter("object")]
+        boxes = torch.tensor([box for box, _, _ in objects], dtype=torch.float32).reshape(-1, 4)
+        if not self.xml_frame:
+            boxes[:, :2] -= 1
+        size = tuple(image.shape[-2:])
+        _check_inside(path, boxes, size)
+        target = DetectionTarget(
+            boxes=tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+            labels=torch.tensor([label for _, label, _ in objects], dtype=torch.int64),
+            difficult=torch.tensor([difficult for _, _, difficult in objects], dtype=torch.bool),
+        )
+        return Sample(image, target, sample_id)
+
+
+def _split_ids(folder: Path, split: str) -> tuple[str, ...]:
+    """First column of the split file; a second one, as in VOC's lists of one class, is left alone."""
+    path = folder / f"{split}.txt"
+    if not path.is_file():
+        present = ", ".join(sorted(file.stem for file in folder.glob("*.txt") if "_" not in file.stem))
+        raise DataError(
+            path,
+            found="no such split file",
+            expected=f"one of the splits {present}" if present else "a file with one image id a line",
+            fix="name another split",
+        )
+    return tuple(line.split()[0] for line in read_lines(path, "image ids"))
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    if not path.is_file():
+        raise DataError(path, found="no file", expected="a VOC annotation", fix="add it, or take its id off the split")
+    try:
+        return ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise DataError(
+            path, found=f"no valid XML ({error})", expected="a VOC annotation", fix="write it again"
+        ) from error
+
+
+def _read_object(path: Path, element: ElementTree.Element, classes: Sequence[str]) -> tuple[list[float], int, bool]:
+    """Box as in the file, label, difficult."""
+    name = (element.findtext("name") or "").strip()
+    if name not in classes:
+        raise DataError(
+            path,
+            found=f"an object of class {name!r}",
+            expected=f"one of {', '.join(classes)}",
+            fix="correct the name or pass the data set's own classes",
+        )
+    edges = [element.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
+    try:
+        box = [float(edge) for edge in edges]
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            path,
+            found=f"bndbox {edges} of a {name}",
+            expected="numbers xmin, ymin, xmax, ymax",
+            fix="correct or delete the object",
+        ) from error
+    difficult = (element.findtext("difficult") or "0").strip()
+    if difficult not in ("0", "1"):
+        raise DataError(path, found=f"difficult {difficult!r}", expected="0 or 1", fix="correct the object")
+    return box, classes.index(name), difficult == "1"
+
+
+def _check_inside(path: Path, boxes: torch.Tensor, size: tuple[int, int]) -> None:
+    """Raises DataError for a box without area, or one that leaves the image by more than a pixel's rounding."""
+    height, width = size
+    limit = boxes.new_tensor([width, height]) + 1
+    wrong = (boxes[:, 2:] <= boxes[:, :2]).any(1) | (boxes[:, :2] < -1).any(1) | (boxes[:, 2:] > limit).any(1)
+    if wrong.any():
+        raise DataError(
+            path,
+            found=f"box {boxes[wrong][0].tolist()} (left, top, right, bottom)",
+            expected=f"left < right, top < bottom, inside the {width}x{height} image",
+            fix="correct or delete the object",
+        )

@@ -1,0 +1,61 @@
+"""The boxes found in one image, and what is done to them afterwards."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+
+class Detections(TypedDict):
+    """Objects found in one image, the surest first; N of them, N may be 0."""
+
+    boxes: Tensor
+    """(N, 4) float32 XYXY in pixels of the image, 0-based, right and bottom edges exclusive."""
+    scores: Tensor
+    """(N,) in [0, 1], descending."""
+    labels: Tensor
+    """(N,) int64 class index; there is no background class."""
+
+
+def rescale(detections: Detections, from_size: tuple[int, int], to_size: tuple[int, int]) -> Detections:
+    """Boxes in the frame of an image of `from_size` (height, width) -> in the frame of its copy of `to_size`."""
+    vertical, horizontal = (to / of for to, of in zip(to_size, from_size, strict=True))
+    factors = detections["boxes"].new_tensor([horizontal, vertical, horizontal, vertical])
+    return Detections(boxes=detections["boxes"] * factors, scores=detections["scores"], labels=detections["labels"])
+
+
+_SYNONYMS = {
+    "airplane": "aeroplane",
+    "motorcycle": "motorbike",
+    "television": "tvmonitor",
+    "tv": "tvmonitor",
+    "couch": "sofa",
+}
+
+
+def class_mapping(source: Sequence[str], target: Sequence[str]) -> dict[int, int]:
+    """{index in `source`: index in `target`} of the classes of one name; VOC's and COCO's spellings are taken as one.
+
+    A class of `target` that `source` lacks is an error: it could never be found.
+    """
+
+    def plain(name: str) -> str:
+        joined = name.lower().replace(" ", "").replace("_", "")
+        return _SYNONYMS.get(joined, joined)
+
+    index = {plain(name): i for i, name in enumerate(source)}
+    unknown = [name for name in target if plain(name) not in index]
+    if unknown:
+        raise ValueError(f"classes {', '.join(unknown)} are not among those of the model: {', '.join(source)}")
+    return {index[plain(name)]: i for i, name in enumerate(target)}
+
+
+def map_classes(detections: Detections, mapping: Mapping[int, int]) -> Detections:
+    """Labels translated by `mapping`; detections of other classes are dropped (REFERENCE: tadp_objdet.py:826-894)."""
+    labels = detections["labels"]
+    mapped = torch.tensor(
+        [mapping.get(label, -1) for label in labels.tolist()], dtype=torch.int64, device=labels.device
+    )
+    kept = mapped >= 0
+    return Detections(boxes=detections["boxes"][kept], scores=detections["scores"][kept], labels=mapped[kept])

@@ -1,0 +1,30 @@
+"""The loss of Faster R-CNN: the plain sum of its four parts (REFERENCE: tadp_objdet.py:758-761)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from tadp_heads.data.sample import DetectionTarget
+from tadp_heads.detection.head import FasterRCNNHead
+
+PARTS = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
+
+
+def detection_loss(
+    head: FasterRCNNHead, features: Sequence[Tensor], targets: Sequence[DetectionTarget], use_difficult: bool = True
+) -> Tensor:
+    """The sum of PARTS for a head in training mode.
+
+    `use_difficult`: whether to learn from objects marked as difficult too, as the reference does for VOC; say False for
+    COCO, whose crowd regions carry that mark.
+    """
+    losses = head(features, targets=targets if use_difficult else training_targets(targets))
+    return sum(losses[part] for part in PARTS)
+
+
+def training_targets(targets: Sequence[DetectionTarget]) -> list[DetectionTarget]:
+    """The targets without their difficult objects."""
+    return [
+        DetectionTarget(**{name: target[name][~target["difficult"]] for name in ("boxes", "labels", "difficult")})
+        for target in targets
+    ]

@@ -1,0 +1,48 @@
+"""How boxes are predicted and scored, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from tadp_heads.detection.detections import Detections, rescale
+
+Predict = Callable[[Tensor], list[Detections]]
+"""Images (B, 3, h, w) of any size -> one Detections an image, in the frame of those images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionProtocol:
+    """A way to predict, and rules to score by; boxes are always scored in the image's own frame."""
+
+    rules: str = "coco"
+    """One of the metric's RULES."""
+    squash: int | None = None
+    """Side in pixels of the square to which images are forced before prediction; None: their own size."""
+
+    def predict(self, predict: Predict, images: Tensor) -> list[Detections]:
+        """Images (B, 3, H, W) -> one Detections an image, in pixels of these images."""
+        if self.squash is None:
+            return predict(images)
+        frame = (self.squash, self.squash)
+        squashed = F.interpolate(images, size=frame, mode="bilinear", align_corners=False, antialias=True)
+        return [rescale(found, frame, tuple(images.shape[-2:])) for found in predict(squashed)]
+
+
+PROTOCOLS = {
+    f"{rules}{suffix}": DetectionProtocol(rules=rules, squash=squash)
+    for suffix, squash in (("", None), ("-512", 512))
+    for rules in ("coco", "voc2007", "voc2012")
+}
+"""coco, voc2007, voc2012 at the image's own size; with -512 in the 512x512 square to which the paper's detector forces
+its images (REFERENCE: tadp_objdet.py:586-615)."""
+
+
+def get_protocol(protocol: str | DetectionProtocol) -> DetectionProtocol:
+    """A protocol by its name; one that is built already passes."""
+    if isinstance(protocol, DetectionProtocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown detection protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol]

@@ -1,0 +1,70 @@
+"""Detection as the code that trains and scores sees it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tadp_heads.data.sample import Color, DetectionTarget
+from tadp_heads.detection.detections import Detections
+from tadp_heads.detection.head import FasterRCNNHead
+from tadp_heads.detection.loss import detection_loss
+from tadp_heads.detection.metrics import AveragePrecision
+from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol, get_protocol
+from tadp_heads.padding import pad_to_multiple
+from tadp_heads.results import DetectionResult
+from tadp_heads.tasks import Extract, Features
+
+
+class DetectionTask:
+    """Implements `tadp_heads.tasks.Task`."""
+
+    name = "detection"
+    head_class = FasterRCNNHead
+    protocols = PROTOCOLS
+
+    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> FasterRCNNHead:
+        """A Faster R-CNN with fresh weights; `options` are further fields of FasterRCNNHeadConfig."""
+        return FasterRCNNHead(levels, len(classes), **options)
+
+    def loss(
+        self,
+        head: FasterRCNNHead,
+        features: Features,
+        targets: Sequence[DetectionTarget],
+        *,
+        use_difficult: bool = True,
+    ) -> Tensor:
+        """The sum of Faster R-CNN's four losses; the head must be in training mode."""
+        return detection_loss(head, features, targets, use_difficult)
+
+    @torch.no_grad()
+    def predict(
+        self, head: FasterRCNNHead, extract: Extract, images: Tensor, protocol: str | DetectionProtocol = "coco"
+    ) -> list[Detections]:
+        """One Detections an image, in pixels of `images` (B, 3, H, W), on the CPU; the head must be in eval mode."""
+        multiple = head.config.levels[-1].stride
+
+        def predict(part: Tensor) -> list[Detections]:
+            return head(extract(pad_to_multiple(part, multiple)), image_sizes=[tuple(part.shape[-2:])] * len(part))
+
+        found = get_protocol(protocol).predict(predict, images)
+        return [Detections(**{name: value.cpu() for name, value in detections.items()}) for detections in found]
+
+    def scoring_target(self, target: DetectionTarget, protocol: str | DetectionProtocol) -> DetectionTarget:
+        """The target itself: boxes are scored in the image's own frame."""
+        return target
+
+    def metric(
+        self, classes: Sequence[str], protocol: str | DetectionProtocol = "coco", **options: Any
+    ) -> AveragePrecision:
+        """AP by the protocol's rules; `options` are further arguments of AveragePrecision."""
+        return AveragePrecision(classes, rules=get_protocol(protocol).rules, **options)
+
+    def result(
+        self, image: Image.Image, prediction: Detections, classes: Sequence[str], palette: Sequence[Color]
+    ) -> DetectionResult:
+        """The boxes for one PIL image."""
+        return DetectionResult(image=image, **prediction, names=tuple(classes), palette=tuple(palette))

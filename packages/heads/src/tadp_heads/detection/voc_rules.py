@@ -1,0 +1,69 @@
+"""Pascal VOC's average precision (devkits of 2007 and 2012; REFERENCE: datasets/pascal_voc_evaluation.py)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+# N detections, M objects, K classes; rows of tables: image, label, box (4), then score or difficult
+Summary = Callable[[np.ndarray, np.ndarray], float]
+"""Recall and precision after each detection -> average precision."""
+
+
+def average_precision(
+    detected: np.ndarray, truth: np.ndarray, classes: int, thresholds: Sequence[float], *, summary: Summary
+) -> np.ndarray:
+    """(thresholds, classes) in [0, 1]; nan for a class without an object that is not difficult."""
+    table = np.full((len(thresholds), classes), np.nan)
+    for label in range(classes):
+        ours, theirs = detected[detected[:, 1] == label], truth[truth[:, 1] == label]
+        difficult = theirs[:, 6] > 0
+        wanted = int((~difficult).sum())
+        if not wanted:
+            continue
+        ours = ours[np.argsort(-ours[:, 6], kind="stable")]
+        overlap, best = _best_matches(ours, theirs)
+        for row, threshold in enumerate(thresholds):
+            hit = overlap > threshold
+            counts = ~(hit & difficult[best]) if len(theirs) else np.ones(len(ours), dtype=bool)
+            true = _first_hits(best, hit)[counts].cumsum()
+            table[row, label] = summary(true / wanted, true / np.arange(1, len(true) + 1))
+    return table
+
+
+def eleven_points(recall: np.ndarray, precision: np.ndarray) -> float:
+    """The mean, over recalls 0, 0.1, ... 1, of the best precision at that recall or above (VOC 2007)."""
+    levels = np.arange(11) * 0.1  # inexact as in the devkits: 3 * 0.1 > 0.3, so a recall of 3/10 does not reach it
+    return float(np.mean([precision[recall >= level].max(initial=0) for level in levels]))
+
+
+def area(recall: np.ndarray, precision: np.ndarray) -> float:
+    """The area under the precision made to fall monotonically (VOC 2010 to 2012)."""
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+
+
+def _best_matches(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each detection: its largest overlap with an object of its image, -1 without one, and that object's index."""
+    overlap, best = np.full(len(ours), -1.0), np.zeros(len(ours), dtype=np.int64)
+    for image in np.unique(ours[:, 0]):
+        here, objects = np.flatnonzero(ours[:, 0] == image), np.flatnonzero(theirs[:, 0] == image)
+        if len(objects):
+            iou = _iou(ours[here, 2:6], theirs[objects, 2:6])
+            overlap[here], best[here] = iou.max(axis=1), objects[iou.argmax(axis=1)]
+    return overlap, best
+
+
+def _first_hits(best: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """Of each detection, in order of score: whether it is the first to hit its object."""
+    first = np.zeros(len(best), dtype=bool)
+    hits = np.flatnonzero(hit)
+    first[hits[np.unique(best[hits], return_index=True)[1]]] = True
+    return first
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, 4) and (M, 4) XYXY -> (N, M)."""
+    corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
+    common = corner.clip(min=0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
+    return common / (areas[0][:, None] + areas[1][None] - common)
