@@ -2,9 +2,27 @@
 
 from importlib import import_module
 
-_HOMES = {"record_cross_attention": "attention"}
+_HOMES = {
+    "BACKBONES": "table",
+    "BackboneConfig": "config",
+    "DiffusionBackbone": "backbone",
+    "Features": "features",
+    "Level": "features",
+    "fetch": "sources",
+    "record_cross_attention": "attention",
+    "record_self_attention": "attention",
+}
 
-__all__ = list(_HOMES)
+__all__ = [
+    "BACKBONES",
+    "BackboneConfig",
+    "DiffusionBackbone",
+    "Features",
+    "Level",
+    "fetch",
+    "record_cross_attention",
+    "record_self_attention",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,8 @@
-"""Records cross-attention maps of a diffusers UNet through its public attention processors."""
+"""Records attention maps of a diffusers UNet through its public attention processors."""
 
 # B batch, N latent cells of a layer, T text tokens, C channels
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -63,36 +63,58 @@ class _RecordingProcessor:
 
 
 @contextmanager
-def record_cross_attention(unet: UNet2DConditionModel, *, detach: bool = True) -> Iterator[dict[str, Tensor]]:
+def record_cross_attention(
+    unet: UNet2DConditionModel, *, layers: Collection[str] | None = None, detach: bool = True
+) -> Iterator[dict[str, Tensor]]:
     """Yields {path of the cross-attention layer: (B, N, T)}, filled by each forward of `unet` inside the context.
 
     Maps are softmax probabilities averaged over heads, rows sum to 1, keys in the order in which layers run; a later
-    forward overwrites them. They carry gradient with `detach=False`. The processors found are put back on exit, after
-    an error too. Contexts may be nested: each gets the maps of what runs inside it.
+    forward overwrites them. They carry gradient with `detach=False`. `layers` chooses paths, None: all. The processors
+    found are put back on exit, after an error too. Contexts may be nested: each gets the maps of what runs inside it.
     """
-    layers = cross_attention_layers(unet)
-    maps: dict[str, Tensor] = {}
-    before = {path: layer.processor for path, layer in layers.items()}
-    recorders = {
-        path: _RecordingProcessor(path, (*getattr(processor, "sinks", ()), _Sink(maps, detach)))
-        for path, processor in before.items()
-    }
-    # A checkpointed block runs again during backward, when this context is over: it must then take the same path.
-    silent = {path: _RecordingProcessor(path, ()) for path in layers}
-    with _installed(layers, recorders), _recomputing_with(unet, layers, silent):
+    with _recording(unet, cross_attention_layers(unet), layers, detach) as maps:
+        yield maps
+
+
+@contextmanager
+def record_self_attention(
+    unet: UNet2DConditionModel, *, layers: Collection[str] | None = None, detach: bool = True
+) -> Iterator[dict[str, Tensor]]:
+    """As `record_cross_attention`, for {path of the self-attention layer: (B, N, N)}: N^2 numbers, choose `layers`."""
+    with _recording(unet, self_attention_layers(unet), layers, detach) as maps:
         yield maps
 
 
 def cross_attention_layers(unet: nn.Module) -> dict[str, Attention]:
     """{module path: layer} of the layers that attend to the text, in the module's order."""
-    layers = {path: m for path, m in unet.named_modules() if isinstance(m, Attention) and m.is_cross_attention}
+    return {path: m for path, m in unet.named_modules() if isinstance(m, Attention) and m.is_cross_attention}
+
+
+def self_attention_layers(unet: nn.Module) -> dict[str, Attention]:
+    """{module path: layer} of the layers that attend to the image itself, in the module's order."""
+    return {path: m for path, m in unet.named_modules() if isinstance(m, Attention) and not m.is_cross_attention}
+
+
+@contextmanager
+def _recording(
+    unet: nn.Module, there: dict[str, Attention], chosen: Collection[str] | None, detach: bool
+) -> Iterator[dict[str, Tensor]]:
+    if chosen is not None and set(chosen) - set(there):
+        raise ValueError(f"no such attention layers: {sorted(set(chosen) - set(there))}; there are {list(there)}")
+    layers = {path: layer for path, layer in there.items() if chosen is None or path in chosen}
     for path, layer in layers.items():
         if isinstance(layer.processor, nn.Module) or layer.added_kv_proj_dim is not None or layer.norm_q is not None:
             raise ValueError(
-                f"cannot record maps of {path}: it uses {type(layer.processor).__name__}, expected plain "
-                "cross-attention as in Stable Diffusion 1 and 2; merge or unload adapters that replace processors"
+                f"cannot record maps of {path}: it uses {type(layer.processor).__name__}, expected plain attention "
+                "as in Stable Diffusion 1 and 2; merge or unload adapters that replace processors"
             )
-    return layers
+    maps: dict[str, Tensor] = {}
+    recorders = {
+        path: _RecordingProcessor(path, (*getattr(layer.processor, "sinks", ()), _Sink(maps, detach)))
+        for path, layer in layers.items()
+    }
+    with _installed(layers, recorders), _recomputed_alike(unet):
+        yield maps
 
 
 @contextmanager
@@ -108,12 +130,17 @@ def _installed(layers: dict[str, Attention], processors: dict[str, object]) -> I
 
 
 @contextmanager
-def _recomputing_with(unet: nn.Module, layers: dict[str, Attention], processors: dict[str, object]) -> Iterator[None]:
-    """Where gradient checkpointing is on, recomputation of forwards run inside this context uses `processors`."""
+def _recomputed_alike(unet: nn.Module) -> Iterator[None]:
+    """Gradient checkpointing runs blocks again in backward, when recording is over: they must take the same path."""
 
     def checkpointed(module: nn.Module, *args):
+        recording = {
+            p: m for p, m in unet.named_modules() if isinstance(getattr(m, "processor", 0), _RecordingProcessor)
+        }
+        silent = {path: _RecordingProcessor(path, ()) for path in recording}
+
         def contexts():
-            return nullcontext(), _installed(layers, processors)
+            return nullcontext(), _installed(recording, silent)
 
         return checkpoint(module.__call__, *args, use_reentrant=False, context_fn=contexts)
 

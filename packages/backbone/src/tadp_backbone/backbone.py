@@ -1,0 +1,289 @@
+"""A latent diffusion model as a feature extractor."""
+
+# B batch, H W image pixels, h w latent cells, T tokens, D width of the context
+
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Self
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from einops import rearrange
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .adapters import LearntContext, TextAdapter
+from .attention import record_cross_attention
+from .config import BackboneConfig
+from .features import Features, Level
+from .sizes import cut_to, pad_to_multiple
+from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
+from .text import LongText, encode_texts
+
+DIFFUSION_STEPS = 1000
+
+
+class DiffusionBackbone(nn.Module):
+    """Image and text in; feature pyramid and cross-attention maps of one UNet pass out.
+
+    Parts that are None cannot be asked for: without `vae` start from latents, without `text_encoder` bring contexts.
+    VAE and text encoder are frozen; the UNet trains unless `freeze()` is called.
+    """
+
+    def __init__(
+        self,
+        *,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL | None = None,
+        text_encoder: CLIPTextModel | None = None,
+        tokenizer: CLIPTokenizer | None = None,
+        scheduler: DDPMScheduler | None = None,
+        config: BackboneConfig | None = None,
+    ):
+        super().__init__()
+        self.config = config or BackboneConfig()
+        self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
+        self.scheduler = scheduler or DDPMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=DIFFUSION_STEPS
+        )
+        for frozen in self._frozen_parts():
+            frozen.requires_grad_(False).eval()
+        width = unet.config.cross_attention_dim
+        self.text_adapter = TextAdapter(width) if self.config.text_adapter else None
+        self.learnt_context = LearntContext(self.config.learnt_context, width) if self.config.learnt_context else None
+        self.taps = default_taps(unet) if self.config.taps is None else named_taps(unet, self.config.taps)
+        self.map_layers = self._map_layers()
+
+    @property
+    def vae_factor(self) -> int:
+        """Image pixels per latent cell along one side; 8, as in Stable Diffusion, where there is no VAE."""
+        return 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def size_multiple(self) -> int:
+        """Image sides are padded to multiples of this many pixels: the coarsest stride."""
+        return self.vae_factor * self._latent_multiple
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """What `features.levels` will be, finest first, for contexts of `config.num_tokens` tokens."""
+        return declared_levels(self.taps, self.vae_factor, self.config.map_strides, self.config.num_tokens)
+
+    def forward(
+        self,
+        images: Tensor,
+        context: Tensor | None = None,
+        *,
+        timestep: int | Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Features:
+        """images (B, 3, H, W) in [-1, 1], any H and W; context (B, T, D) -> Features without the cells of padding."""
+        padded, _ = pad_to_multiple(images, self.size_multiple)
+        latents = self.encode_image(padded, generator=generator)
+        size = (images.shape[-2], images.shape[-1])
+        return self.extract(latents, context, timestep=timestep, generator=generator, image_size=size)
+
+    def extract(
+        self,
+        latents: Tensor,
+        context: Tensor | None = None,
+        *,
+        timestep: int | Tensor | None = None,
+        generator: torch.Generator | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> Features:
+        """latents (B, 4, h, w) as `encode_image` scales them, context (B, T, D) or (1, T, D) -> Features.
+
+        `timestep`: one for all or one an image (B,), in place of the config's. `generator` draws the noise where the
+        config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
+        """
+        self._check_latents(latents)
+        batch, _, h, w = latents.shape
+        image_size = image_size or (h * self.vae_factor, w * self.vae_factor)
+        latents, _ = pad_to_multiple(latents.to(self.unet.device, self.unet.dtype), self._latent_multiple)
+        timesteps = self._timesteps(timestep, batch)
+        if self.config.noise:
+            latents = self._add_noise(latents, timesteps, generator)
+        context = self._context(context, batch)
+        with record_outputs(self.unet, [tap.path for tap in self.taps]) as outputs, self._recording() as maps:
+            self.unet(latents, timesteps, encoder_hidden_states=context)
+        return self._features(outputs, maps, latents, image_size)
+
+    def encode_image(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
+        if self.vae is None:
+            raise ValueError("this backbone has no VAE: give it one, or call extract() with latents")
+        self._check_images(images)
+        # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
+        images, _ = pad_to_multiple(images.to(self.vae.device, self.vae.dtype), self.vae_factor)
+        posterior = self.vae.encode(images).latent_dist
+        latents = posterior.mode() if self.config.posterior == "mode" else posterior.sample(generator)
+        # The UNet was trained on latents of unit variance. VPD leaves the factor out, TADP made it a flag.
+        scale = self.config.latent_scale
+        return latents * (self.vae.config.scaling_factor if scale is None else scale)
+
+    def encode_text(self, texts: Sequence[str], *, long: LongText = "truncate") -> Tensor:
+        """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
+
+        Texts of more tokens lose their end, with one warning that counts them, or with `long="chunk"` are encoded in
+        several pieces joined along the tokens (B, 77 K, D).
+        """
+        if self.text_encoder is None or self.tokenizer is None:
+            missing = "text encoder" if self.text_encoder is None else "tokenizer"
+            raise ValueError(f"this backbone has no {missing}: give it one, or bring contexts (B, T, D)")
+        return encode_texts(self.tokenizer, self.text_encoder, [texts] if isinstance(texts, str) else texts, long)
+
+    def freeze(self) -> Self:
+        """Freeze the UNet too: a pass then keeps nothing for a backward pass, unless context or latents ask for it."""
+        self.unet.requires_grad_(False)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """VAE and text encoder stay in evaluation mode: they are frozen."""
+        super().train(mode)
+        for frozen in self._frozen_parts():
+            frozen.eval()
+        return self
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        config: BackboneConfig | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        offline: bool = False,
+        keep_decoder: bool = False,
+        tokenizer: str | Path | None = None,
+        **changes,
+    ) -> Self:
+        """A name of the table, a hub id, a diffusers folder or one original LDM file (.ckpt, .safetensors).
+
+        `config`: None for the one saved with the weights or the table's; `changes` replace single fields of it.
+        `offline` opens no connection, as HF_HUB_OFFLINE does. The VAE's decoder is dropped unless `keep_decoder`.
+        `tokenizer`: folder of the tokenizer, for LDM files, which contain none.
+        """
+        from .loading import load_parts
+
+        parts = load_parts(source, dtype=dtype, offline=offline, keep_decoder=keep_decoder, tokenizer=tokenizer)
+        return parts.build(cls, config, changes).to(device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a diffusers folder with the config; `from_pretrained(folder)` reads the same backbone back."""
+        from .saving import save_backbone
+
+        save_backbone(self, Path(folder))
+
+    def load_tokens(self, file: str | Path, *, token: str | None = None) -> list[str]:
+        """Add learnt tokens (Textual Inversion) to tokenizer and text encoder; returns them.
+
+        Takes diffusers' learned_embeds (.safetensors, .bin) and A1111 embeddings (.pt, .safetensors). A token of
+        several vectors is written once in prompts. `token` names the one of a file that has no name for it.
+        """
+        from .tokens import add_tokens, read_tokens
+
+        if self.text_encoder is None or self.tokenizer is None:
+            raise ValueError("learnt tokens need a backbone with a tokenizer and a text encoder")
+        return add_tokens(self.tokenizer, self.text_encoder, read_tokens(Path(file), token))
+
+    def load_unet(self, folder: str | Path) -> Self:
+        """Replace the UNet's weights by those of a diffusers folder (DreamBooth, CleanDIFT) of the same topology."""
+        from .unets import load_unet_weights
+
+        load_unet_weights(self.unet, Path(folder))
+        return self
+
+    def load_lora(self, folder: str | Path, *, scale: float = 1.0) -> Self:
+        """Merge a LoRA (folder or file, of diffusers or peft) into the UNet, and the text encoder if it has one."""
+        from .lora import merge_lora
+
+        merge_lora(self, Path(folder), scale)
+        return self
+
+    @property
+    def _latent_multiple(self) -> int:
+        return 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+    def _frozen_parts(self) -> Iterable[nn.Module]:
+        return (part for part in (self.vae, self.text_encoder) if part is not None)
+
+    def _map_layers(self) -> dict[int, tuple[str, ...]]:
+        """{stride in image pixels: layers} of the strides asked for."""
+        there = {factor * self.vae_factor: paths for factor, paths in map_layers(self.unet).items()}
+        missing = [stride for stride in self.config.map_strides if stride not in there]
+        if missing:
+            raise ValueError(
+                f"no cross-attention at stride {', '.join(map(str, missing))} (map_strides={self.config.map_strides}); "
+                f"this UNet has it at strides {', '.join(map(str, there))}"
+            )
+        return {stride: there[stride] for stride in self.config.map_strides}
+
+    def _recording(self):
+        layers = [path for paths in self.map_layers.values() for path in paths]
+        if not layers:
+            return nullcontext({})
+        return record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps)
+
+    def _features(
+        self, outputs: dict[str, Tensor], maps: dict[str, Tensor], latents: Tensor, image_size: tuple[int, int]
+    ) -> Features:
+        padded = [side * self.vae_factor for side in latents.shape[-2:]]
+        attention = {}
+        for stride, paths in self.map_layers.items():
+            mean = torch.stack([maps[path] for path in paths]).mean(0)  # (B, h w, T)
+            attention[stride] = cut_to(
+                rearrange(mean, "b (h w) t -> b t h w", h=padded[0] // stride), image_size, stride
+            )
+        levels = []
+        for tap in self.taps:
+            stride = tap.factor * self.vae_factor
+            level = cut_to(outputs[tap.path], image_size, stride)
+            levels.append(torch.cat((level, attention[stride]), 1) if stride in attention else level)
+        padding = (padded[0] - image_size[0], padded[1] - image_size[1])
+        return Features(tuple(levels), attention, image_size, padding)
+
+    def _context(self, context: Tensor | None, batch: int) -> Tensor:
+        width = self.unet.config.cross_attention_dim
+        if context is None:
+            if self.learnt_context is None:
+                raise ValueError("no context given: encode_text([''] * B) is the empty one")
+            context = self.learnt_context(batch)
+        if context.ndim != 3 or context.shape[-1] != width or len(context) not in (1, batch):
+            raise ValueError(f"context is {tuple(context.shape)}, expected ({batch} or 1, tokens, {width})")
+        context = context.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1)
+        return context if self.text_adapter is None else self.text_adapter(context)
+
+    def _timesteps(self, timestep: int | Tensor | None, batch: int) -> Tensor:
+        steps = torch.as_tensor(self.config.timestep if timestep is None else timestep, device=self.unet.device)
+        if steps.is_floating_point() or tuple(steps.shape) not in ((), (1,), (batch,)):
+            raise ValueError(
+                f"timestep is {steps.dtype} {tuple(steps.shape)}, expected an integer or ({batch},) of them"
+            )
+        if timestep is not None and not (steps.min() >= 0 and steps.max() < DIFFUSION_STEPS):
+            raise ValueError(f"timestep is {steps.tolist()}, expected 0 to {DIFFUSION_STEPS - 1}")
+        return steps.expand(batch)
+
+    def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: torch.Generator | None) -> Tensor:
+        device = latents.device if generator is None else generator.device
+        noise = torch.randn(latents.shape, generator=generator, device=device, dtype=latents.dtype)
+        return self.scheduler.add_noise(latents, noise.to(latents.device), timesteps)
+
+    def _check_latents(self, latents: Tensor) -> None:
+        channels = self.unet.config.in_channels
+        if latents.ndim != 4 or latents.shape[1] != channels or not latents.is_floating_point():
+            raise ValueError(
+                f"latents are {latents.dtype} {tuple(latents.shape)}, expected floats (B, {channels}, h, w)"
+            )
+
+    def _check_images(self, images: Tensor) -> None:
+        channels = self.vae.config.in_channels
+        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point() or not images.numel():
+            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, expected floats (B, {channels}, H, W)")
+        largest = images.detach().abs().amax()
+        if images.device.type != "meta" and not largest <= self.config.image_limit:  # a NaN fails too
+            raise ValueError(
+                f"images reach {largest:.4g} in size, expected values in [-1, 1] (uint8 pixels / 127.5 - 1); "
+                "raise image_limit in the config for another normalisation"
+            )

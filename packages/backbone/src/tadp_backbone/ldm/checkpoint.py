@@ -1,0 +1,107 @@
+"""Reads one-file checkpoints safely, and says what a file is when it is not the one wanted."""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_LOOKS = (
+    (("conditioner.embedders.",), "a Stable Diffusion XL checkpoint"),
+    (("model.diffusion_model.double_blocks.", "double_blocks."), "a Flux checkpoint"),
+    (("model.diffusion_model.", "model_ema."), "a Stable Diffusion checkpoint of one file"),
+    (("lora_unet_", "lora_te_", "unet.down_blocks.", "base_model.model."), "a LoRA"),
+    (("down_blocks.", "conv_in."), "a diffusers UNet"),
+    (("input_blocks.",), "an LDM UNet"),
+    (("encoder.", "first_stage_model."), "a VAE"),
+    (("emb_params", "string_to_param"), "a learnt token (Textual Inversion)"),
+    (("text_model.", "cond_stage_model."), "a CLIP text encoder"),
+)
+
+
+class _Inert:
+    """Stands for classes of training frameworks that old checkpoints name without needing them."""
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# sd-v1-x .ckpt files carry PyTorch Lightning's callback states: the class is a dictionary key there
+_HARMLESS = [
+    (_Inert, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
+    (_Inert, "pytorch_lightning.utilities.argparse._gpus_arg_default"),
+]
+
+
+def read_checkpoint(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or .ckpt / .pt file by name. Pickles with anything but tensors are refused."""
+    if not file.is_file():
+        raise ValueError(f"no such checkpoint: {file}")
+    if file.suffix == ".safetensors":
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file} is not a whole safetensors file ({error}); download it again") from error
+    content = read_pickle(file)
+    content = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{file} holds a {type(content).__name__}, expected tensors by name")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def read_pickle(file: Path) -> object:
+    """A pickled file of tensors and plain containers, read without running any code in it."""
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{file} was refused: not a whole file of tensors alone ({reason}); a pickle can run code when it is read, "
+            "so take the same weights as .safetensors"
+        ) from error
+
+
+def looks_like(keys: Iterable[str]) -> str:
+    """What a checkpoint with such keys probably is, in words."""
+    keys = list(keys)
+    for prefixes, what in _LOOKS:
+        if any(key.startswith(prefixes) for key in keys):
+            return what
+    return f"something unknown (keys: {', '.join(sorted(keys)[:3])}, ...)" if keys else "empty"
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str, original: Mapping[str, str]) -> None:
+    """Load every parameter; `original` {key: key in the file} makes the error name the file's key."""
+    wanted = model.state_dict()
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        key = original.get(missing[0], missing[0])
+        raise ValueError(f"{what} is incomplete: {len(missing)} tensors missing, the first is {key}")
+    for key, tensor in wanted.items():
+        if tensor.shape != state[key].shape:
+            raise ValueError(
+                f"{what}: {original.get(key, key)} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
+            )
+    model.load_state_dict({key: state[key] for key in wanted})
+
+
+def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries below a prefix, without it."""
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def rename(key: str, table: Iterable[tuple[str, str]]) -> str:
+    """Replace the first prefix of the table that fits; a key that none fits stays."""
+    for old, new in table:
+        if key.startswith(old):
+            return new + key[len(old) :]
+    return key
+
+
+def count(keys: Iterable[str], prefix: str) -> int:
+    """Number of different numbers that follow a prefix, as in "down.0.", "down.1."."""
+    return len({key[len(prefix) :].split(".")[0] for key in keys if key.startswith(prefix)})

@@ -1,0 +1,78 @@
+"""The text encoder inside an original Stable Diffusion checkpoint -> CLIPTextModel."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from .checkpoint import count, load_strictly, looks_like, rename, under
+
+_CLIP = "cond_stage_model.transformer.text_model."
+_OPEN_CLIP = "cond_stage_model.model."
+_OPEN_CLIP_LAYER = (
+    ("ln_1.", "layer_norm1."),
+    ("ln_2.", "layer_norm2."),
+    ("attn.out_proj.", "self_attn.out_proj."),
+    ("mlp.c_fc.", "mlp.fc1."),
+    ("mlp.c_proj.", "mlp.fc2."),
+)
+_HEAD_WIDTH = 64
+
+
+def text_encoder_from_ldm(state_dict: Mapping[str, Tensor], num_heads: int | None = None) -> CLIPTextModel:
+    """CLIP as in Stable Diffusion 1, or OpenCLIP without its last layer as in version 2.
+
+    Sizes are read from the tensors; `num_heads` None: 64 channels a head.
+    """
+    if clip := under(state_dict, _CLIP):
+        state, activation, prefix = clip, "quick_gelu", _CLIP
+    elif open_clip := under(state_dict, _OPEN_CLIP):
+        state, activation, prefix = _from_open_clip(open_clip), "gelu", _OPEN_CLIP
+    else:
+        raise ValueError(f"no text encoder in it (no key begins with {_CLIP}); it looks like {looks_like(state_dict)}")
+    for needed in ("embeddings.token_embedding.weight", "embeddings.position_embedding.weight"):
+        if needed not in state:
+            raise ValueError(f"the text encoder is incomplete: {prefix}{needed} is missing")
+    model = CLIPTextModel(_config(state, activation, num_heads))
+    # transformers had its layers below "text_model." before 5.6
+    below = "text_model." if hasattr(model, "text_model") else ""
+    state = {below + key: tensor for key, tensor in state.items()}
+    load_strictly(model, state, "the text encoder", {below + key: prefix + key for key in state})
+    return model.eval()
+
+
+def _config(state: Mapping[str, Tensor], activation: str, num_heads: int | None) -> CLIPTextConfig:
+    vocabulary, width = state["embeddings.token_embedding.weight"].shape
+    return CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=len(state["encoder.layers.0.mlp.fc1.weight"]),
+        num_hidden_layers=count(state, "encoder.layers."),
+        num_attention_heads=num_heads or width // _HEAD_WIDTH,
+        max_position_embeddings=len(state["embeddings.position_embedding.weight"]),
+        hidden_act=activation,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+        pad_token_id=vocabulary - 1,
+    )
+
+
+def _from_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """OpenCLIP's names -> CLIPTextModel's, the last layer left out: version 2 reads the one before."""
+    layers = count(state, "transformer.resblocks.") - 1
+    renamed = {
+        "embeddings.token_embedding.weight": state["token_embedding.weight"],
+        "embeddings.position_embedding.weight": state["positional_embedding"],
+        "final_layer_norm.weight": state["ln_final.weight"],
+        "final_layer_norm.bias": state["ln_final.bias"],
+    }
+    for i in range(layers):
+        new = f"encoder.layers.{i}."
+        for key, tensor in under(state, f"transformer.resblocks.{i}.").items():
+            if key.startswith("attn.in_proj_"):
+                kind = key.removeprefix("attn.in_proj_")  # weight or bias of q, k and v in one
+                for name, part in zip("qkv", tensor.chunk(3), strict=True):
+                    renamed[f"{new}self_attn.{name}_proj.{kind}"] = part
+            else:
+                renamed[new + rename(key, _OPEN_CLIP_LAYER)] = tensor
+    return renamed

@@ -1,0 +1,95 @@
+"""AutoencoderKL (CompVis) -> diffusers' AutoencoderKL."""
+
+from collections.abc import Mapping
+
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from .checkpoint import count, load_strictly, looks_like, rename, under
+
+_PREFIX = "first_stage_model."
+_ATTENTION = (
+    ("norm.", "group_norm."),
+    ("q.", "to_q."),
+    ("k.", "to_k."),
+    ("v.", "to_v."),
+    ("proj_out.", "to_out.0."),
+)
+SD_LATENT_SCALE = 0.18215
+
+
+def vae_from_ldm(state_dict: Mapping[str, Tensor], latent_scale: float = SD_LATENT_SCALE) -> AutoencoderKL:
+    """Sizes are read from the tensors; keys may stand below "first_stage_model.".
+
+    `latent_scale` becomes `scaling_factor` of its config. Without decoder tensors the result has no decoder.
+    """
+    state = under(state_dict, _PREFIX) or dict(state_dict)
+    for needed in ("encoder.conv_in.weight", "quant_conv.weight"):
+        if needed not in state:
+            raise ValueError(f"no LDM VAE in it: {needed} is missing; this looks like {looks_like(state_dict)}")
+    model = _build(state, latent_scale)
+    if not under(state, "decoder."):
+        drop_decoder(model)
+    levels = count(state, "encoder.down.")
+    prefixes = _prefixes(levels)
+    renamed, original = {}, {}
+    for key, tensor in state.items():
+        new = _renamed(key, prefixes)
+        renamed[new] = tensor.reshape(tensor.shape[:2]) if ".attentions." in new and tensor.ndim == 4 else tensor
+        original[new] = key
+    load_strictly(model, renamed, "the VAE", original)
+    return model.eval()
+
+
+def drop_decoder(vae: AutoencoderKL) -> None:
+    """Free the decoder: features need the encoder alone."""
+    vae.decoder = None
+    vae.post_quant_conv = None
+
+
+def _build(state: Mapping[str, Tensor], latent_scale: float) -> AutoencoderKL:
+    levels = count(state, "encoder.down.")
+    widths = tuple(len(state[f"encoder.down.{i}.block.0.conv1.weight"]) for i in range(levels))
+    moments, embedded = len(state["encoder.conv_out.weight"]), len(state["quant_conv.weight"])
+    if moments != embedded:
+        raise ValueError(f"the VAE maps {moments} channels to {embedded}; expected as many latents as moments / 2")
+    return AutoencoderKL(
+        in_channels=state["encoder.conv_in.weight"].shape[1],
+        out_channels=state["encoder.conv_in.weight"].shape[1],
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=widths,
+        layers_per_block=count(state, "encoder.down.0.block."),
+        latent_channels=moments // 2,
+        sample_size=512,
+        scaling_factor=latent_scale,
+    )
+
+
+def _prefixes(levels: int) -> list[tuple[str, str]]:
+    """(prefix in the file, prefix in diffusers); decoder levels count the other way round."""
+    pairs = []
+    for part in ("encoder", "decoder"):
+        pairs += [
+            (f"{part}.mid.block_1.", f"{part}.mid_block.resnets.0."),
+            (f"{part}.mid.attn_1.", f"{part}.mid_block.attentions.0."),
+            (f"{part}.mid.block_2.", f"{part}.mid_block.resnets.1."),
+            (f"{part}.norm_out.", f"{part}.conv_norm_out."),
+        ]
+    for i in range(levels):
+        up = levels - 1 - i
+        pairs += [
+            (f"encoder.down.{i}.block.", f"encoder.down_blocks.{i}.resnets."),
+            (f"encoder.down.{i}.downsample.", f"encoder.down_blocks.{i}.downsamplers.0."),
+            (f"decoder.up.{i}.block.", f"decoder.up_blocks.{up}.resnets."),
+            (f"decoder.up.{i}.upsample.", f"decoder.up_blocks.{up}.upsamplers.0."),
+        ]
+    return pairs
+
+
+def _renamed(key: str, prefixes: list[tuple[str, str]]) -> str:
+    for old, new in prefixes:
+        if key.startswith(old):
+            inner = key[len(old) :]
+            return new + (rename(inner, _ATTENTION) if "attentions" in new else inner.replace("nin_", "conv_"))
+    return key

@@ -1,0 +1,185 @@
+"""From files to the parts of a backbone."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .config import BackboneConfig
+from .ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
+from .ldm.checkpoint import looks_like
+from .ldm.vae import drop_decoder
+from .sources import locate
+from .table import BACKBONES
+
+CONFIG_FILE = "config.json"
+ADAPTERS_FILE = "adapters.safetensors"
+CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a backbone is built of, as read from disk."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL | None
+    text_encoder: CLIPTextModel | None
+    tokenizer: CLIPTokenizer | None
+    scheduler: DDPMScheduler | None
+    config: BackboneConfig
+    adapters: Mapping[str, Tensor]
+    """Tensors of the text adapter and the learnt context, where the backbone was saved with them."""
+
+    def build(self, cls: type, config: BackboneConfig | None, changes: Mapping[str, object]) -> nn.Module:
+        unknown = set(changes) - {f.name for f in fields(BackboneConfig)}
+        if unknown:
+            known = ", ".join(f.name for f in fields(BackboneConfig))
+            raise ValueError(f"the backbone's config has no {', '.join(sorted(unknown))}; its fields are {known}")
+        config = replace(config or self.config, **changes)
+        backbone = cls(
+            unet=self.unet,
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            scheduler=self.scheduler,
+            config=config,
+        )
+        for name, module in adapters_of(backbone).items():
+            below = {key.removeprefix(f"{name}."): t for key, t in self.adapters.items() if key.startswith(f"{name}.")}
+            if below:
+                module.load_state_dict(below)
+        return backbone
+
+
+def adapters_of(backbone: nn.Module) -> dict[str, nn.Module]:
+    """The small trainable parts that a backbone has, by attribute name."""
+    found = {name: getattr(backbone, name) for name in ("text_adapter", "learnt_context")}
+    return {name: module for name, module in found.items() if module is not None}
+
+
+def load_parts(
+    source: str | Path, *, dtype: torch.dtype, offline: bool, keep_decoder: bool, tokenizer: str | Path | None
+) -> Parts:
+    """Read a backbone from anything that `DiffusionBackbone.from_pretrained` takes."""
+    path = locate(source, offline=offline)
+    default = BACKBONES[str(source)].config if str(source) in BACKBONES else BackboneConfig()
+    if path.is_file():
+        return _from_ldm_file(path, dtype, offline, keep_decoder, tokenizer)
+    return _from_folder(path, dtype, keep_decoder, tokenizer, default)
+
+
+def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> nn.Module:
+    """A diffusers or transformers model of a folder, whole: a missing or foreign tensor is an error."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
+    try:
+        model, report = cls.from_pretrained(
+            folder,
+            output_loading_info=True,
+            local_files_only=True,
+            **{"torch_dtype" if issubclass(cls, AutoencoderKL | UNet2DConditionModel) else "dtype": dtype},
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{folder} cannot be read: {str(error).strip().splitlines()[0]}") from error
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
+    if missing:
+        unexpected = looks_like(report["unexpected_keys"])
+        raise ValueError(
+            f"{folder} is incomplete: {len(missing)} tensors missing, the first is {missing[0]}; "
+            f"the others in it look like {unexpected}"
+        )
+    return model
+
+
+def _from_folder(
+    folder: Path, dtype: torch.dtype, keep_decoder: bool, tokenizer: str | Path | None, default: BackboneConfig
+) -> Parts:
+    if not (folder / "unet" / CONFIG_FILE).is_file():
+        there = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
+        raise ValueError(f"{folder} is no diffusers folder: unet/{CONFIG_FILE} is missing, there is {there}")
+    adapters = folder / ADAPTERS_FILE
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    return Parts(
+        unet=load_model(UNet2DConditionModel, folder / "unet", dtype),
+        vae=_load_vae(folder / "vae", dtype, keep_decoder) if (folder / "vae").is_dir() else None,
+        text_encoder=(
+            load_model(CLIPTextModel, folder / "text_encoder", dtype) if (folder / "text_encoder").is_dir() else None
+        ),
+        tokenizer=_load_tokenizer(folder if tokenizer is None else Path(tokenizer)),
+        scheduler=DDPMScheduler.from_pretrained(scheduler.parent) if scheduler.is_file() else None,
+        config=read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else default,
+        adapters=read_checkpoint(adapters) if adapters.is_file() else {},
+    )
+
+
+def read_config(file: Path) -> BackboneConfig:
+    """The BackboneConfig in a JSON file."""
+    values = json.loads(file.read_text())
+    unknown = set(values) - {f.name for f in fields(BackboneConfig)}
+    if unknown:
+        raise ValueError(f"{file} is no backbone's config: it has {', '.join(sorted(unknown))}")
+    return BackboneConfig(**values)
+
+
+def _load_vae(folder: Path, dtype: torch.dtype, keep_decoder: bool) -> AutoencoderKL:
+    # A backbone saved without its decoder has none to load.
+    vae = load_model(AutoencoderKL, folder, dtype, optional=() if keep_decoder else ("decoder.", "post_quant_conv."))
+    if not keep_decoder:
+        drop_decoder(vae)
+    return vae
+
+
+def _load_tokenizer(folder: Path) -> CLIPTokenizer | None:
+    """The tokenizer in `folder` or its subfolder `tokenizer`; None where there is none."""
+    for candidate in (folder / "tokenizer", folder):
+        if (candidate / "vocab.json").is_file() or (candidate / "tokenizer.json").is_file():
+            return CLIPTokenizer.from_pretrained(candidate, local_files_only=True)
+    return None
+
+
+def _from_ldm_file(
+    file: Path, dtype: torch.dtype, offline: bool, keep_decoder: bool, tokenizer: str | Path | None
+) -> Parts:
+    state = read_checkpoint(file)
+    if not any(key.startswith("model.diffusion_model.") for key in state):
+        raise ValueError(
+            f"{file} is no Stable Diffusion checkpoint: no key begins with model.diffusion_model.; "
+            f"it looks like {looks_like(state)}"
+        )
+    vae = vae_from_ldm(state)
+    if not keep_decoder:
+        drop_decoder(vae)
+    return Parts(
+        unet=unet_from_ldm(state).to(dtype),
+        vae=vae.to(dtype),
+        text_encoder=text_encoder_from_ldm(state).to(dtype),
+        tokenizer=_tokenizer_beside(file, offline) if tokenizer is None else _load_tokenizer(Path(tokenizer)),
+        scheduler=None,
+        config=BackboneConfig(),
+        adapters={},
+    )
+
+
+def _tokenizer_beside(file: Path, offline: bool) -> CLIPTokenizer | None:
+    """LDM files contain no tokenizer: CLIP's lies beside the file, or in the hub's cache, or is downloaded."""
+    beside = _load_tokenizer(file.parent)
+    if beside is not None:
+        return beside
+    try:
+        return CLIPTokenizer.from_pretrained(CLIP_TOKENIZER, local_files_only=offline)
+    except OSError:
+        _log.warning(
+            "no tokenizer for %s: put vocab.json and merges.txt of %s beside it, or name their folder with tokenizer=",
+            file.name,
+            CLIP_TOKENIZER,
+        )
+        return None

@@ -1,0 +1,22 @@
+"""Padding to sizes that the network takes, and cutting it off again."""
+
+# H W image pixels, h w cells
+
+from math import ceil
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
+    """(B, C, H, W) -> padded with zeros at the bottom and the right, (bottom, right) as added.
+
+    Zero is mid grey for an image in [-1, 1]; so does the paper's depth model (REFERENCE.md section 2).
+    """
+    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    return (F.pad(x, (0, right, 0, bottom)) if bottom or right else x), (bottom, right)
+
+
+def cut_to(x: Tensor, image_size: tuple[int, int], stride: int) -> Tensor:
+    """Keep the cells of (B, C, h, w) that an image of (H, W) pixels touches."""
+    return x[..., : ceil(image_size[0] / stride), : ceil(image_size[1] / stride)]

