@@ -5,6 +5,7 @@ import tomllib
 from importlib.metadata import entry_points
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -62,6 +63,15 @@ def test_torch_is_one_range_everywhere(projects):
     assert torch.contains("2.11.0")
     assert not torch.contains("2.10.1")
     assert not torch.contains("2.13.0")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_wheel_would_hold_every_file_of_the_package(repository, package):
+    """Weights and recipes are data beside the code; an ignore rule must not drop one silently."""
+    root = repository / "packages" / package
+    included = {file.distribution_path for file in WheelBuilder(str(root)).recurse_included_files()}
+    files = [path for path in (root / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.relative_to(root / "src").as_posix() for path in files} <= included
 
 
 def test_no_addresses_in_what_pip_reads(repository):
