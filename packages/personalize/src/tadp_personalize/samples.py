@@ -14,20 +14,20 @@ from tadp_personalize.seeds import generator
 _INFERENCE_STEPS = 25
 
 
-def draw(base: Base, prompts: Sequence[str], *, seed: int, key: str) -> list[Image.Image]:
-    """Return one picture a prompt; picture i depends on the seed, the key and i."""
+def draw(base: Base, prompts: Sequence[str], *, seed: int, keys: Sequence[object]) -> list[Image.Image]:
+    """Return one picture a prompt; each starts from noise that depends on the seed and its key."""
     pipe = base.pipeline(
         DDIMScheduler.from_config(dict(base.noise_schedule().config), steps_offset=1, clip_sample=False)
     )
     pipe.set_progress_bar_config(disable=True)
-    rng = [generator(seed, key, i) for i in range(len(prompts))]
+    rng = [generator(seed, "picture", key) for key in keys]
     with torch.no_grad():
         return pipe(prompt=list(prompts), num_inference_steps=_INFERENCE_STEPS, generator=rng).images
 
 
 def write_sheet(path: Path, base: Base, prompts: Sequence[str], *, seed: int, columns: int = 4) -> Path:
     """Draw `columns` pictures of each prompt, from the same noise in every row, and write them as one PNG."""
-    rows = [draw(base, [prompt] * columns, seed=seed, key="sheet") for prompt in prompts]
+    rows = [draw(base, [prompt] * columns, seed=seed, keys=range(columns)) for prompt in prompts]
     width, height = rows[0][0].size
     sheet = Image.new("RGB", (columns * width, len(rows) * height))
     for y, row in enumerate(rows):

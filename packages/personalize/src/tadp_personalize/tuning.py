@@ -1,0 +1,127 @@
+"""DreamBooth (Ruiz et al. 2022): the UNet itself, or low-rank updates of it, learns the look that a rare word stands for."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tadp_personalize.base import Base
+from tadp_personalize.batches import Source
+from tadp_personalize.card import usage_of_lora, usage_of_pipeline
+from tadp_personalize.config import DreamBoothConfig
+from tadp_personalize.files import replacing_folder
+from tadp_personalize.images import ImageSource
+from tadp_personalize.loop import Progress
+from tadp_personalize.lora import LORA_FILE, add_lora, save_lora
+from tadp_personalize.objective import DenoisingLoss
+from tadp_personalize.prior import class_images
+from tadp_personalize.result import Personalization
+from tadp_personalize.workflow import Learner, Request, image_source, run
+
+PIPELINE_FOLDER = "pipeline"
+
+_PAPER = DreamBoothConfig()
+
+
+def dreambooth(
+    base: Any,
+    images: ImageSource | Iterable[ImageSource],
+    *,
+    token: str = "sks",
+    initializer: str = "watercolor",
+    config: DreamBoothConfig = _PAPER,
+    out: str | PathLike,
+    held_out: ImageSource | Iterable[ImageSource] | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> Personalization:
+    """Tune `base` so that the rare word `token` stands for the look of `images`; write the result with its card into the folder `out`.
+
+    With `config.lora` that is pytorch_lora_weights.safetensors, without it a whole pipeline in the folder `pipeline`. `initializer` is the
+    ordinary word that the token is compared with on the held-out images. The other arguments are those of `textual_inversion`.
+    """
+    if len(token.split()) != 1:
+        raise ValueError(f"token {token!r} must be one word without spaces, for example 'sks'")
+
+    @contextmanager
+    def learner(parts: Base) -> Iterator[Learner]:
+        yield FullLearner(parts, config) if config.lora is None else LoraLearner(parts, config)
+
+    def prior(parts: Base) -> tuple[Source, ...]:
+        if not config.class_images:
+            return ()
+        folder = Path(out) / "class_images"
+        pictures = class_images(folder, parts, config.class_prompt, config.class_images, seed=config.seed)
+        return (image_source("class images", parts, pictures, [config.class_prompt], config, config.prior_weight),)
+
+    changed = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
+    request = Request(
+        base=base,
+        images=images,
+        token=token,
+        word=initializer,
+        config=config,
+        out=out,
+        held_out=held_out,
+        progress=progress,
+        resume=resume,
+        full_precision=changed if config.lora is None else (),
+        copied=changed,
+    )
+    return run(request, learner, prior)
+
+
+class FullLearner:
+    """Trains every weight of the UNet (and of the text encoder); saves a whole pipeline."""
+
+    method = "dreambooth"
+
+    def __init__(self, base: Base, config: DreamBoothConfig) -> None:
+        self.base = base
+        self.objective = DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule())
+        self.trained: dict[str, nn.Parameter] = {}
+        for part in ("unet", "text_encoder") if config.train_text_encoder else ("unet",):
+            module = getattr(base, part).requires_grad_(True)
+            self.trained |= {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
+
+    def save(self, folder: Path) -> Path:
+        """Write the pipeline."""
+        path = folder / PIPELINE_FOLDER
+        with replacing_folder(path) as partial:
+            self.base.pipeline().save_pretrained(partial)
+        return path
+
+    def usage(self, path: Path, prompt: str) -> str:
+        """Return the lines that load the pipeline."""
+        return usage_of_pipeline(path, prompt)
+
+
+class LoraLearner:
+    """Trains low-rank updates of the UNet (and of the text encoder); saves them alone."""
+
+    method = "dreambooth-lora"
+
+    def __init__(self, base: Base, config: DreamBoothConfig) -> None:
+        self.base, self.tuned_text = base, base.text_encoder if config.train_text_encoder else None
+        self.trained = _prefixed("unet", add_lora(base.unet, config.lora.unet_targets, config.lora, seed=config.seed))
+        if self.tuned_text is not None:
+            added = add_lora(self.tuned_text, config.lora.text_targets, config.lora, seed=config.seed)
+            self.trained |= _prefixed("text_encoder", added)
+        self.objective = DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule())
+
+    def save(self, folder: Path) -> Path:
+        """Write pytorch_lora_weights.safetensors."""
+        path = folder / LORA_FILE
+        save_lora(path, self.base.unet, self.tuned_text, self.base.identity)
+        return path
+
+    def usage(self, path: Path, prompt: str) -> str:
+        """Return the lines that load the LoRA."""
+        return usage_of_lora(path, prompt)
+
+
+def _prefixed(prefix: str, parameters: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    return {f"{prefix}.{name}": parameter for name, parameter in parameters.items()}
