@@ -1,0 +1,92 @@
+"""From a name, a hub id or a folder to an object that captions images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from tadp_captioning.table import CAPTIONERS, CaptionerSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """What the rest of the package knows of any captioner."""
+
+    name: str
+    """As in the table, or the folder or hub id it was loaded from; written into every caption's record."""
+    params: str
+    """How captions are generated, e.g. "min=0_max=77"; written into every caption's record."""
+    batch_size: int
+    """Images taken at once; may shrink while captioning when memory runs out."""
+
+    def caption(self, images: Sequence["Image"]) -> list[str]:
+        """One caption an image, in order; any mode and size of image."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig:
+    """Greedy decoding, as the paper's captions were made (REFERENCE.md section 6: min 0, 20 or 40, max 77)."""
+
+    min_new_tokens: int = 0
+    """Tokens that a caption has at least, end token not counted."""
+    max_new_tokens: int = 77
+    """Tokens that a caption has at most; 77 is also the length of CLIP's context."""
+
+    def __post_init__(self):
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens or self.max_new_tokens < 1:
+            raise ValueError(
+                f"min_new_tokens={self.min_new_tokens}, max_new_tokens={self.max_new_tokens}: "
+                "expected 0 <= min <= max and max >= 1"
+            )
+
+    @property
+    def params(self) -> str:
+        """The paper's notation of these settings, as in its file names."""
+        return f"min={self.min_new_tokens}_max={self.max_new_tokens}"
+
+
+def load_captioner(
+    name_or_path: str | Path = "blip2",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    min_new_tokens: int = 0,
+    max_new_tokens: int = 77,
+    batch_size: int | None = None,
+) -> Captioner:
+    """A captioner of the table, of a hub id, or of a local folder.
+
+    `device` None takes the first GPU, or the CPU where there is none. `dtype` ("float32", "float16", "bfloat16")
+    None is float32 on the CPU and float16 elsewhere. `batch_size` None starts with a size that fits most devices;
+    it is halved whenever memory runs out.
+    """
+    from tadp_captioning.transformers_captioner import load_transformers_captioner
+
+    generation = GenerationConfig(min_new_tokens=min_new_tokens, max_new_tokens=max_new_tokens)
+    name = str(name_or_path)
+    return load_transformers_captioner(
+        name, _resolve(name), generation=generation, device=device, dtype=dtype, batch_size=batch_size
+    )
+
+
+def _resolve(name: str) -> CaptionerSpec:
+    if name in CAPTIONERS:
+        spec = CAPTIONERS[name]
+        if Path(spec.model).is_absolute() and not (Path(spec.model) / "config.json").is_file():
+            raise ValueError(f"captioner {name!r}: its weights are missing from this installation ({spec.model})")
+        return spec
+    if (Path(name) / "config.json").is_file() or _looks_like_hub_id(name):
+        return CaptionerSpec(model=name)
+    raise ValueError(
+        f"unknown captioner {name!r}; expected one of {', '.join(CAPTIONERS)}, a folder with a config.json, "
+        "or a hub id such as Salesforce/blip2-opt-2.7b"
+    )
+
+
+def _looks_like_hub_id(name: str) -> bool:
+    owner, slash, model = name.partition("/")
+    return bool(slash and owner and model) and "/" not in model and not Path(name).exists() and owner not in {".", ".."}

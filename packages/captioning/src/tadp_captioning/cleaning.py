@@ -1,0 +1,65 @@
+"""Taking the look out of captions by rules, so that a modifier can put one in (paper 4.3, there done by GPT-3.5)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tadp_captioning.domains import Domain, get_domain
+from tadp_captioning.formats import tidy
+from tadp_captioning.lexicon import ALL
+from tadp_captioning.rules import Rules
+from tadp_captioning.store import CaptionStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """What cleaning did to a list of captions."""
+
+    captions: list[str]
+    changed: int
+    """Captions that are not what they were, list dashes and outer spaces aside."""
+    residues: Counter[str]
+    """Style words left, with the number of captions that hold them."""
+    residual: int
+    """Captions with at least one style word left."""
+
+
+class RuleCleaner:
+    """Removes what names a look, by an explicit lexicon; keeps the content, and never empties a caption.
+
+    `domain` says which look (a name of the table or a `Domain`); None: every look of the table.
+    """
+
+    def __init__(self, domain: str | Domain | None = None):
+        if isinstance(domain, str):
+            domain = get_domain(domain)
+        self._rules = Rules(domain.removes if domain else ALL)
+
+    def clean(self, captions: Sequence[str]) -> Cleaned:
+        """One caption for each, in order; a caption without style words comes back as it is."""
+        before = [tidy(caption) for caption in captions]
+        after = [self.clean_one(caption) for caption in before]
+        left = [self.style_words(caption) for caption in after]
+        return Cleaned(
+            captions=after,
+            changed=sum(a != b for a, b in zip(after, before, strict=True)),
+            residues=Counter(word for words in left for word in words),
+            residual=sum(bool(words) for words in left),
+        )
+
+    def clean_one(self, caption: str) -> str:
+        """One caption without its look; unchanged where nothing but the look would go."""
+        return self._rules.apply(caption) if self.style_words(caption) else caption
+
+    def style_words(self, caption: str) -> set[str]:
+        """The style words that a caption holds, in lower case."""
+        return {match.group(0).lower() for match in self._rules.style_word.finditer(caption)}
+
+
+def clean_store(store: CaptionStore, cleaner: RuleCleaner) -> tuple[CaptionStore, Cleaned]:
+    """All captions of a store cleaned, in a new store; images without a caption stay as they are."""
+    records = list(store.records())
+    written = [record for record in records if record.error is None]
+    cleaned = cleaner.clean([record.caption for record in written])
+    texts = {record.id: text for record, text in zip(written, cleaned.captions, strict=True)}
+    return CaptionStore(r.with_caption(texts[r.id]) if r.id in texts else r for r in records), cleaned

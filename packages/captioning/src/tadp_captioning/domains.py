@@ -1,0 +1,245 @@
+"""The table of target domains, and the modifiers that put a domain's look into a caption (paper 4.2)."""
+
+import re
+from dataclasses import dataclass, field
+
+from tadp_captioning.lexicon import ART, DASHCAM, FOG, NIGHT, Lexicon
+
+MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """One look, and how captions speak of it. Templates hold {caption}, the learnt ones also {token}."""
+
+    name: str
+    phrase: str
+    """The look in words, as said inside a sentence."""
+    simple: str
+    """The hand-written modifier."""
+    learnt: str
+    """Textual Inversion and DreamBooth share it (paper 4.2)."""
+    nearby: str
+    """A control: another look of the same kind (paper Tables 4 and 5)."""
+    unrelated: str
+    """A control: a look of another kind."""
+    token: str
+    """What Textual Inversion calls the token that it learns."""
+    initial: tuple[str, ...]
+    """Words whose embeddings Textual Inversion starts from."""
+    removes: Lexicon
+    """What a cleaner takes out of captions of this domain."""
+    reference: dict[str, str] = field(default_factory=dict)
+    """Modifier -> the literal string of the paper's code (REFERENCE.md section 6), "of a {caption}" included."""
+
+
+DREAMBOOTH_TOKEN = "sks"
+
+_PAINTING = "a watercolor painting of {caption}"
+_CONSTRUCTIVISM = "a constructivism painting of {caption}"
+_DASHCAM = "a dashcam photo of {caption}"
+_FOGGY = "a foggy photo of {caption}"
+_NIGHT = "a dark night photo of {caption}"
+
+_REFERENCE_ART_CONTROLS = {
+    "nearby": "a constructivism painting of a {caption}",
+    "unrelated": "a dashcam photo of a {caption}",
+    "dreambooth": "a sks style painting of a {caption}",
+}
+_REFERENCE_NIGHT = {
+    "simple": "a dark night photo of a {caption}",
+    "textual-inversion": "a dark <night> photo of a {caption}",
+    "dreambooth": "a dashcam photo of {caption} at sks night",
+    "nearby": "a foggy photo of a {caption}",
+    "unrelated": "a watercolor painting of a {caption}",
+}
+
+_TABLE = (
+    Domain(
+        name="watercolor",
+        phrase="watercolor style",
+        simple="a watercolor style painting of {caption}",
+        learnt="a {token} style painting of {caption}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token="<watercolor>",
+        initial=("watercolor",),
+        removes=ART,
+        reference={
+            "simple": "a watercolor painting of a {caption}",
+            "textual-inversion": "a <watercolor> style painting of a {caption}",
+            **_REFERENCE_ART_CONTROLS,
+        },
+    ),
+    Domain(
+        name="comic",
+        phrase="comic style",
+        simple="a comic style painting of {caption}",
+        learnt="a {token} style painting of {caption}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token="<comic>",
+        initial=("comic",),
+        removes=ART,
+        reference={
+            "simple": "a comic style painting of a {caption}",
+            "textual-inversion": "a <comic> style painting of a {caption}",
+            **_REFERENCE_ART_CONTROLS,
+        },
+    ),
+    Domain(
+        name="clipart",
+        phrase="clipart style",
+        simple="a clipart style drawing of {caption}",
+        learnt="a {token} style drawing of {caption}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token="<clipart>",
+        initial=("clipart",),
+        removes=ART,
+    ),
+    Domain(
+        name="constructivism",
+        phrase="constructivism style",
+        simple=_CONSTRUCTIVISM,
+        learnt="a {token} style painting of {caption}",
+        nearby=_PAINTING,
+        unrelated=_DASHCAM,
+        token="<constructivism>",
+        initial=("constructivism",),
+        removes=ART,
+    ),
+    Domain(
+        name="night",
+        phrase="at night",
+        simple=_NIGHT,
+        learnt="a dark {token} photo of {caption}",
+        nearby=_FOGGY,
+        unrelated=_PAINTING,
+        token="<night>",
+        initial=("night",),
+        removes=NIGHT,
+        reference=_REFERENCE_NIGHT,
+    ),
+    Domain(
+        name="dark-zurich",
+        phrase="at night",
+        simple=_NIGHT,
+        learnt="a dark {token} photo of {caption}",
+        nearby=_FOGGY,
+        unrelated=_PAINTING,
+        token="<night>",
+        initial=("night",),
+        removes=NIGHT,
+        reference=_REFERENCE_NIGHT,
+    ),
+    Domain(
+        name="foggy",
+        phrase="in the fog",
+        simple=_FOGGY,
+        learnt="a {token} photo of {caption}",
+        nearby=_NIGHT,
+        unrelated=_PAINTING,
+        token="<foggy>",
+        initial=("foggy",),
+        removes=FOG,
+    ),
+    Domain(
+        name="dashcam",
+        phrase="seen by a dashcam",
+        simple=_DASHCAM,
+        learnt="a {token} photo of {caption}",
+        nearby=_FOGGY,
+        unrelated=_PAINTING,
+        token="<dashcam>",
+        initial=("dashcam",),
+        removes=DASHCAM,
+    ),
+)
+DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TABLE}
+
+
+def get_domain(name: str) -> Domain:
+    """A domain of the table by its name."""
+    if name not in DOMAINS:
+        raise ValueError(f"unknown domain {name!r}; choose from {', '.join(DOMAINS)}")
+    return DOMAINS[name]
+
+
+def domain_from_phrase(phrase: str) -> Domain:
+    """A domain that is not in the table, from the words for its pictures, e.g. "pencil sketch" or "thermal photo"."""
+    words = phrase.lower().split()
+    if not words:
+        raise ValueError("a domain phrase needs at least one word, e.g. 'pencil sketch'")
+    article = "an" if words[0][0] in "aeiou" else "a"
+    look, medium = words[:-1], words[-1]
+    return Domain(
+        name="-".join(words),
+        phrase=" ".join(words),
+        simple=f"{article} {' '.join(words)} of {{caption}}",
+        learnt=f"a {{token}} {medium} of {{caption}}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token=f"<{'-'.join(words)}>",
+        initial=tuple(look or words),
+        removes=ART.with_looks(" ".join(look or words)),
+    )
+
+
+def modify(
+    caption: str,
+    domain: str | Domain,
+    modifier: str,
+    *,
+    token: str | None = None,
+    style: str = "grammatical",
+) -> str:
+    """Put a domain's look into a caption; "null" returns the caption unchanged.
+
+    `token` is the learnt token's name where it isn't the domain's own ("<watercolor>", for DreamBooth "sks"). `style`
+    "grammatical" fits the caption into the sentence; "reference" gives the literal strings of the paper's code,
+    "of a a dog" included.
+    """
+    domain = get_domain(domain) if isinstance(domain, str) else domain
+    if modifier not in MODIFIERS:
+        raise ValueError(f"unknown modifier {modifier!r}; choose from {', '.join(MODIFIERS)}")
+    if modifier == "null":
+        return caption
+    if style == "reference":
+        return _reference(caption, domain, modifier)
+    if style != "grammatical":
+        raise ValueError(f"unknown style of modifier {style!r}; choose from grammatical, reference")
+    return _fill(_template(domain, modifier, token), caption)
+
+
+def _reference(caption: str, domain: Domain, modifier: str) -> str:
+    if modifier not in domain.reference:
+        raise ValueError(f"the paper's code has no string for modifier {modifier!r} of domain {domain.name!r}")
+    return domain.reference[modifier].replace("{caption}", caption)
+
+
+def _template(domain: Domain, modifier: str, token: str | None) -> str:
+    if modifier in ("textual-inversion", "dreambooth"):
+        default = domain.token if modifier == "textual-inversion" else DREAMBOOTH_TOKEN
+        return domain.learnt.replace("{token}", token or default)
+    return {"simple": domain.simple, "nearby": domain.nearby, "unrelated": domain.unrelated}[modifier]
+
+
+# The template names a medium already: "a watercolor style painting of a photo of a dog" would name two.
+_OWN_MEDIUM = re.compile(
+    r"^(?:this is )?(?:an?|the|this) (?:close ?up )?(?:photo|photograph|picture|image)"
+    r"(?: of| shows| showing| depicts| depicting| features| featuring) (?=\S)",
+    re.IGNORECASE,
+)
+_CAPITALISED = re.compile(r"^(?:An?|The|Two|Three|Four|Five|Six|Several|Some|Many|There|People)\b")
+
+
+def _fill(template: str, caption: str) -> str:
+    """The caption inside the template's sentence; an empty caption leaves the template's own words."""
+    text = re.sub(r"^\s*-\s+", "", caption).strip()
+    text = _OWN_MEDIUM.sub("", text)
+    text = re.sub(r"^there (?:is|are) (?=\S)", "", text, flags=re.IGNORECASE)
+    if _CAPITALISED.match(text):
+        text = text[0].lower() + text[1:]
+    text = re.sub(r"(?<=\w)\.$", "", text)
+    return template.replace("{caption}", text) if text else template.replace(" of {caption}", "")

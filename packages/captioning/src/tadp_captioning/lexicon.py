@@ -1,0 +1,97 @@
+"""The words by which captions name a look, by kind of domain: what `RuleCleaner` looks for.
+
+Entries are regular expressions for whole words, lower case.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lexicon:
+    media: tuple[str, ...] = ()
+    """Nouns for a picture as an object of this kind of domain: "painting" in "a painting of a dog"."""
+    frames: tuple[str, ...] = ()
+    """Nouns for any picture, which go only where they frame the whole caption: "an image of a dog"."""
+    looks: tuple[str, ...] = ()
+    """Words that qualify a picture or a thing: "watercolor" in "a watercolor dog", "night" in "a night photo"."""
+    settings: tuple[str, ...] = ()
+    """Whole phrases that are said of the scene: "at night"."""
+
+    def with_looks(self, *looks: str) -> "Lexicon":
+        """With more words that qualify."""
+        return replace(self, looks=(*self.looks, *looks))
+
+
+ART = Lexicon(
+    media=(
+        "paintings?",
+        "drawings?",
+        "sketch(?:es|book)?",
+        "illustrations?",
+        "depictions?",
+        "portrayals?",
+        "renderings?",
+        "portraits?",
+        "cartoons?",
+        "comics?",
+        "comic (?:books?|strips?|pages?)",
+        "caricatures?",
+        "doodles?",
+        "artworks?",
+        "(?:fine )?art ?(?:prints?|works?)",
+        "water ?colou?rs?",
+        "clip ?arts?",
+        "lithographs?",
+        "engravings?",
+        "mangas?",
+        "animes?",
+    ),
+    frames=("images?", "pictures?", "photos?", "photographs?"),
+    looks=(
+        "water ?colou?r(?:ed)?",
+        "cartoon(?:ish)?",
+        "comic(?: book| strip)?",
+        "clip ?art",
+        "constructivis[mt]",
+        "hand ?(?:drawn|painted)",
+        "illustrated",
+        "anime",
+        "manga",
+        "line art",
+    ),
+)
+
+NIGHT = Lexicon(
+    looks=("dark night", "night ?time", "night"),
+    settings=(
+        "(?:late )?at night(?: ?time)?",
+        "(?:by|during the|in the|on a(?: dark)?) night",
+        "(?:in|at|under) the dark(?:ness)?",
+        "in (?:dark(?:ness)?|low light)",
+        "after dark",
+    ),
+)
+
+FOG = Lexicon(
+    looks=("foggy", "misty", "hazy"),
+    settings=(
+        "(?:in|through|under|with|by) (?:the |a )?(?:thick |dense |heavy )?(?:fog|mist|haze)",
+        "on a (?:foggy|misty|hazy) day",
+    ),
+)
+
+DASHCAM = Lexicon(
+    looks=("dash ?cam(?:era)?", "dashboard(?: camera| cam)"),
+    settings=(
+        "(?:seen |taken |viewed |shot )?(?:from|through|by|with|on) (?:a |the )?"
+        "(?:dash ?cam(?:era)?|dashboard(?: camera| cam)?|car windshield)",
+    ),
+)
+
+ALL = Lexicon(
+    media=ART.media,
+    frames=ART.frames,
+    looks=ART.looks + NIGHT.looks + FOG.looks + DASHCAM.looks,
+    settings=NIGHT.settings + FOG.settings + DASHCAM.settings,
+)
+"""Every domain's words; for captions of unknown look."""

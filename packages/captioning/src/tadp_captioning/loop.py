@@ -1,0 +1,123 @@
+"""Captioning a whole data set: images read ahead of the model, captions written as they come, resumable."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from tadp_captioning.captioner import Captioner
+from tadp_captioning.images import ReadImage, read_image
+from tadp_captioning.store import CaptionRecord, CaptionStore
+
+
+class Progress(NamedTuple):
+    """Images of this process so far."""
+
+    done: int
+    """Captioned now, captioned before, or failed."""
+    failed: int
+    total: int
+
+
+class LoopReport(NamedTuple):
+    """What `caption_images` did, in images of this process."""
+
+    captioned: int
+    skipped: int
+    """Had this caption already: same id, content, captioner and settings."""
+    failed: dict[str, str]
+    """By id, the reason."""
+
+
+def caption_images(
+    captioner: Captioner,
+    images: Mapping[str, Path],
+    store: CaptionStore,
+    *,
+    workers: int = 0,
+    redo: Collection[str] = (),
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> LoopReport:
+    """Caption the images that the store lacks, and add each batch to the store before the next.
+
+    A killed run loses the batch in flight and a rerun continues. An image that cannot be read is recorded with the
+    reason and tried again by the next run. `workers` processes read and decode ahead (0: one thread). Ids in `redo`
+    are captioned again. Of `world_size` processes that share a store's file, the one of `rank` takes every
+    world_size-th image.
+    """
+    mine = dict(islice(images.items(), rank, None, world_size))
+    jobs = ((image_id, path, _known_hash(image_id, captioner, store, redo)) for image_id, path in mine.items())
+    captioned, skipped, failed, batch = 0, 0, {}, []
+    with _executor(workers) as executor:
+        reads = _ahead(executor, jobs, depth=2 * captioner.batch_size + workers)
+        for seen, read in enumerate(reads, start=1):
+            if read.error is not None:
+                failed[read.id] = read.error
+                store.add(_failure(read, captioner, mine[read.id]))
+            elif read.image is None:
+                skipped += 1
+            else:
+                batch.append(read)
+            if batch and (len(batch) >= captioner.batch_size or seen == len(mine)):
+                captions = captioner.caption([read.image for read in batch])
+                store.add(*_records(batch, captions, captioner, mine))
+                captioned, batch = captioned + len(batch), []
+            if progress is not None:
+                progress(Progress(captioned + skipped + len(failed), len(failed), len(mine)))
+    return LoopReport(captioned, skipped, failed)
+
+
+def _known_hash(image_id: str, captioner: Captioner, store: CaptionStore, redo: Collection[str]) -> str | None:
+    """The content hash under which this captioner has captioned the image already."""
+    if image_id in redo or image_id not in store:
+        return None
+    record = store.record(image_id)
+    same = record.error is None and (record.captioner, record.params) == (captioner.name, captioner.params)
+    return record.extra.get("hash") if same else None
+
+
+def _executor(workers: int) -> Executor:
+    # Not forked: a forked copy of a process with GPU and thread state may hang.
+    if workers == 0:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _ahead(executor: Executor, jobs: Iterable[tuple[str, Path, str | None]], depth: int) -> Iterator[ReadImage]:
+    """Results in order, with at most `depth` images read or being read that nobody took yet."""
+    jobs = iter(jobs)
+    pending: deque[Future[ReadImage]] = deque(executor.submit(read_image, *job) for job in islice(jobs, depth))
+    while pending:
+        result = pending.popleft().result()
+        pending.extend(executor.submit(read_image, *job) for job in islice(jobs, 1))
+        yield result
+
+
+def _records(
+    batch: list[ReadImage], captions: list[str], captioner: Captioner, paths: Mapping[str, Path]
+) -> Iterator[CaptionRecord]:
+    for read, caption in zip(batch, captions, strict=True):
+        yield CaptionRecord(
+            id=read.id,
+            caption=caption,
+            captioner=captioner.name,
+            params=captioner.params,
+            source=paths[read.id].name,
+            extra={"hash": read.hash},
+        )
+
+
+def _failure(read: ReadImage, captioner: Captioner, path: Path) -> CaptionRecord:
+    return CaptionRecord(
+        id=read.id,
+        caption="",
+        captioner=captioner.name,
+        params=captioner.params,
+        source=path.name,
+        extra={"hash": read.hash, "error": read.error},
+    )

@@ -1,0 +1,198 @@
+"""Captions by image id, kept in a JSON Lines file that survives being killed at any moment."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+_OWN_FIELDS = ("id", "caption", "captioner", "params", "source")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaptionRecord:
+    """One image's caption and where it comes from: a line of the file."""
+
+    id: str
+    """What the data set calls the image: its path below the image folder, without suffix where we chose it."""
+    caption: str
+    """The text a model is given; "" for an image that could not be captioned (then `extra` has an "error")."""
+    captioner: str = ""
+    params: str = ""
+    """Generation settings, e.g. "min=0_max=77"."""
+    source: str = ""
+    """The file that the caption was made from or read from."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further fields, kept: "captions" (texts as read, where they differ), "class_label", "hash" of the content, "error"."""
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "CaptionRecord":
+        """A line's object -> a record; fields without a place of their own go to `extra`."""
+        own = {name: row[name] for name in _OWN_FIELDS if name in row}
+        if not isinstance(own.get("id"), str) or not isinstance(own.get("caption"), str):
+            raise ValueError(f"expected an object with texts 'id' and 'caption', got {json.dumps(row)[:120]}")
+        return cls(**own, extra={name: value for name, value in row.items() if name not in _OWN_FIELDS})
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that is written as one line."""
+        return {name: getattr(self, name) for name in _OWN_FIELDS} | self.extra
+
+    def with_caption(self, caption: str) -> "CaptionRecord":
+        """The same image with another text; texts as once read no longer apply."""
+        return replace(self, caption=caption, extra={k: v for k, v in self.extra.items() if k != "captions"})
+
+    @property
+    def error(self) -> str | None:
+        """Why the image has no caption, or None."""
+        return self.extra.get("error")
+
+
+class CaptionStore:
+    """Captions by image id, in the order they came; of several lines for one id the last counts.
+
+    An id is also found by its path without image suffix or leading slash, so that the captions of one tool serve
+    the file names of another.
+    """
+
+    def __init__(self, records: Iterable[CaptionRecord] = (), *, path: Path | None = None):
+        self.path = path
+        self._records = {record.id: record for record in records}
+        self._by_key: dict[str, str] | None = None  # built on the first id that is not there literally
+
+    @classmethod
+    def read(cls, path: str | Path) -> "CaptionStore":
+        """A .jsonl, the paper's .json, .csv, .parquet, or a folder of .txt files beside images."""
+        from tadp_captioning.formats import read_records
+
+        return cls(read_records(Path(path)))
+
+    @classmethod
+    def open(cls, path: str | Path) -> "CaptionStore":
+        """A .jsonl file to add to, new or existing; `add` then writes at once."""
+        path = Path(path)
+        if path.suffix != ".jsonl":
+            raise ValueError(f"{path}: captions are added to a .jsonl file; use CaptionStore.read and write for others")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(read_jsonl(path) if path.exists() else (), path=path)
+
+    def add(self, *records: CaptionRecord) -> None:
+        """Take records in and, in a store that was opened, append them to its file before returning."""
+        if self.path is not None and records:
+            append_jsonl(self.path, records)
+        self._records |= {record.id: record for record in records}
+        self._by_key = None
+
+    def write(self, path: str | Path) -> None:
+        """Write all records in the format of the suffix (.jsonl, .json, .csv, .parquet; a folder: .txt files)."""
+        from tadp_captioning.formats import write_records
+
+        write_records(list(self.records()), Path(path))
+
+    def __getitem__(self, image_id: str) -> str:
+        record = self.record(image_id)
+        if record.error is not None:
+            raise ValueError(f"image {image_id!r} has no caption: {record.error}")
+        return record.caption
+
+    def __contains__(self, image_id: object) -> bool:
+        return isinstance(image_id, str) and self._find(image_id) is not None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def records(self) -> Iterable[CaptionRecord]:
+        """All records, failed images included."""
+        return self._records.values()
+
+    def record(self, image_id: str) -> CaptionRecord:
+        """The record of one image; an id that is not there is a ValueError."""
+        found = self._find(image_id)
+        if found is None:
+            example = f", e.g. {next(iter(self))!r}" if len(self) else ""
+            where = f" in {self.path}" if self.path else ""
+            raise ValueError(f"no caption for image {image_id!r}{where} ({len(self)} ids{example})")
+        return self._records[found]
+
+    def missing(self, image_ids: Iterable[str]) -> list[str]:
+        """Those of the ids that have no caption, failed ones included, in the order given."""
+        return [i for i in image_ids if (found := self._find(i)) is None or self._records[found].error is not None]
+
+    def failed(self) -> dict[str, str]:
+        """Images that could not be captioned, with the reason."""
+        return {record.id: record.error for record in self.records() if record.error is not None}
+
+    def _find(self, image_id: str) -> str | None:
+        if image_id in self._records:
+            return image_id
+        if self._by_key is None:
+            self._by_key = {image_key(known): known for known in self._records}
+        return self._by_key.get(image_key(image_id))
+
+
+def image_key(image_id: str) -> str:
+    """What two spellings of one image's id share: no leading slash, no image suffix."""
+    path = PurePosixPath(image_id.lstrip("/"))
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)
+
+
+def read_jsonl(path: Path) -> Iterator[CaptionRecord]:
+    """Records line by line; a last line that a killed writer left torn is dropped with a warning."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:  # also a character cut in two
+                if line.endswith(b"\n"):
+                    raise ValueError(f"{path}, line {number}: not JSON: {line[:80]!r}") from None
+                logger.warning("%s: dropped a torn last line (line %d)", path, number)
+                return
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number}: expected an object, got {line[:80]!r}")
+            try:
+                yield CaptionRecord.from_json(row)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+def append_jsonl(path: Path, records: Iterable[CaptionRecord]) -> None:
+    """Append lines and wait until they are on disk; several processes may append to one file."""
+    import fcntl
+
+    lines = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _end_last_line(file)
+        file.write(lines.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Cut an unfinished last line, which under the lock can only be a killed writer's; end one that lacks its newline."""
+    end = file.seek(0, os.SEEK_END)
+    start, tail = end, b""
+    while start > 0 and b"\n" not in tail:
+        start = max(0, start - 4096)
+        file.seek(start)
+        tail = file.read(end - start)
+    last = tail[tail.rfind(b"\n") + 1 :]
+    if last and _is_json(last):
+        file.write(b"\n")
+    else:
+        file.truncate(end - len(last))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

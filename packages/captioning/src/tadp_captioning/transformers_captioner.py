@@ -1,0 +1,120 @@
+"""Captioners that are transformers models: BLIP-2 at any size.
+
+B images, T tokens generated.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tadp_captioning.captioner import GenerationConfig
+from tadp_captioning.table import CaptionerSpec
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from transformers import PreTrainedModel, ProcessorMixin
+
+logger = logging.getLogger(__name__)
+
+START_BATCH = {"cpu": 8, "cuda": 64}  # by kind of device; halved by the captioner when memory runs out
+
+
+class TransformersCaptioner:
+    """A built model and its processor behind the one call of `Captioner`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: "PreTrainedModel",
+        processor: "ProcessorMixin",
+        generation: GenerationConfig,
+        batch_size: int,
+    ):
+        self.name = name
+        self.params = generation.params
+        self.model = model.eval()
+        self.processor = processor
+        self.generation = generation
+        self.batch_size = batch_size
+
+    def caption(self, images: Sequence["Image"]) -> list[str]:
+        """One caption an image, in order: greedy, so the same images give the same captions."""
+        import torch
+
+        captions: list[str] = []
+        while len(captions) < len(images):
+            batch = images[len(captions) : len(captions) + self.batch_size]
+            try:
+                captions += self._caption_batch(batch)
+            except torch.OutOfMemoryError:
+                self._halve(len(batch))
+        return captions
+
+    def _caption_batch(self, images: Sequence["Image"]) -> list[str]:
+        import torch
+
+        rgb = [image.convert("RGB") for image in images]
+        inputs = self.processor(images=rgb, return_tensors="pt").to(self.model.device, self.model.dtype)
+        with torch.inference_mode():
+            tokens = self.model.generate(
+                **inputs,
+                min_new_tokens=self.generation.min_new_tokens,
+                max_new_tokens=self.generation.max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+            )  # (B, T)
+        # Stripped, where the paper's code cut the last character whatever it was (captioning/blip.py:100).
+        return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _halve(self, tried: int) -> None:
+        import torch
+
+        if tried == 1:
+            raise ValueError(
+                f"captioner {self.name!r}: out of memory with a single image on {self.model.device}; "
+                "choose a smaller captioner, a 16-bit dtype or another device"
+            )
+        torch.cuda.empty_cache()
+        self.batch_size = tried // 2
+        logger.warning("out of memory with %d images at once; going on with %d", tried, self.batch_size)
+
+
+def load_transformers_captioner(
+    name: str,
+    spec: CaptionerSpec,
+    *,
+    generation: GenerationConfig,
+    device: str | None,
+    dtype: str | None,
+    batch_size: int | None,
+) -> TransformersCaptioner:
+    """Read model and processor of `spec.model` and put them on the device."""
+    import torch
+    from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        model = Blip2ForConditionalGeneration.from_pretrained(spec.model, dtype=_dtype(dtype, place))
+        processor = Blip2Processor.from_pretrained(spec.model)
+    except OSError as error:  # what transformers raises for anything missing, local or remote
+        raise ValueError(f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]}") from error
+    return TransformersCaptioner(
+        name=name,
+        model=model.to(place),
+        processor=processor,
+        generation=generation,
+        batch_size=batch_size or START_BATCH.get(place.type, 8),
+    )
+
+
+def _dtype(name: str | None, place: "torch.device") -> "torch.dtype":
+    import torch
+
+    names = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    if name is None:
+        return torch.float32 if place.type == "cpu" else torch.float16
+    if name not in names:
+        raise ValueError(f"unknown dtype {name!r}; choose from {', '.join(names)}")
+    return names[name]

@@ -1,0 +1,80 @@
+"""Toy sizes of the real classes: a BLIP-2 with every part of the full one, and images to caption."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+    BlipImageProcessor,
+    PreTrainedTokenizerFast,
+)
+
+WORDS = "a an the of on and red blue big small dog cat tree star moon ring car with two".split()
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
+    backend = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture(scope="session")
+def blip2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `save_pretrained` folder: vision tower, Q-Former and OPT, random weights, 32 x 32 images."""
+    folder = tmp_path_factory.mktemp("toy-blip2")
+    image_processor = BlipImageProcessor(size={"height": 32, "width": 32})
+    processor = Blip2Processor(image_processor, word_tokenizer(), num_query_tokens=4)
+    tokenizer = processor.tokenizer
+    small = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32}
+    config = Blip2Config(
+        vision_config={**small, "image_size": 32, "patch_size": 8},
+        qformer_config={**small, "vocab_size": len(tokenizer), "encoder_hidden_size": 16},
+        text_config={
+            "model_type": "opt",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 16,
+            "word_embed_proj_dim": 16,
+            "num_hidden_layers": 2,
+            "ffn_dim": 32,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 128,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        num_query_tokens=4,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    torch.manual_seed(0)
+    model = Blip2ForConditionalGeneration(config)
+    with torch.no_grad():  # far enough from zero for captions to depend on the image
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.5)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Seven small pictures, some in a folder below, of several modes and sizes."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for i, mode in enumerate(["RGB", "L", "RGBA", "RGB", "P", "RGB", "RGB"]):
+        colour = torch.randint(0, 256, (3,), generator=generator)
+        noise = (colour + torch.randint(0, 40, (24 + i, 40, 3), generator=generator)).clamp(max=255).to(torch.uint8)
+        place = folder / "more" if i > 4 else folder
+        Image.fromarray(noise.numpy()).convert(mode).save(place / f"picture_{i}.png")
+    return folder

@@ -1,0 +1,111 @@
+import pytest
+import torch
+from PIL import Image
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+from tadp_captioning import Captioner, load_captioner
+
+
+def open_all(folder):
+    return [Image.open(path) for path in sorted(folder.rglob("*.png"))]
+
+
+def test_captions_are_what_transformers_generates(blip2_folder, image_folder):
+    """Batched over images of several modes and sizes, against one plain greedy `generate` an image."""
+    images = open_all(image_folder)
+    captioner = load_captioner(blip2_folder, device="cpu", max_new_tokens=9, batch_size=3)
+    model = Blip2ForConditionalGeneration.from_pretrained(blip2_folder, dtype=torch.float32).eval()
+    processor = Blip2Processor.from_pretrained(blip2_folder)
+
+    expected = []
+    for image in images:
+        pixels = processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"]
+        tokens = model.generate(pixel_values=pixels, max_new_tokens=9, min_new_tokens=0, do_sample=False)[0]
+        expected.append(processor.tokenizer.decode(tokens, skip_special_tokens=True).strip())
+
+    captions = captioner.caption(images)
+    assert captions == expected
+    assert len(set(captions)) > 1, "the toy model should not say the same of every image"
+    assert isinstance(captioner, Captioner)
+    assert captioner.params == "min=0_max=9"
+
+
+def test_no_special_token_and_no_query_token_is_left_in_captions(blip2_folder, image_folder):
+    for caption in load_captioner(blip2_folder, device="cpu").caption(open_all(image_folder)):
+        assert "<" not in caption
+        assert caption == caption.strip()
+
+
+@pytest.mark.parametrize("least", [0, 5, 12])
+def test_captions_have_at_least_min_new_tokens_before_they_end(blip2_folder, monkeypatch, least):
+    captioner = load_captioner(blip2_folder, device="cpu", min_new_tokens=least, max_new_tokens=12)
+    generate, generated = type(captioner.model).generate, []
+
+    def recorded(self, **settings):
+        generated.append(generate(self, **settings))
+        return generated[-1]
+
+    monkeypatch.setattr(type(captioner.model), "generate", recorded)
+    captioner.caption([Image.new("RGB", (30, 30), "blue")])
+    prompt = captioner.model.config.num_query_tokens + 1  # the image's tokens and the start token
+    new = generated[0][0, prompt:].tolist()
+    end = new.index(2) if 2 in new else len(new)
+    assert least <= end <= 12
+    assert (end < 5) == (least == 0), "left alone, the toy model ends this caption early"
+    assert captioner.params == f"min={least}_max=12"
+
+
+def test_half_precision_weights_load_as_float32_on_the_cpu(blip2_folder, tmp_path, image_folder):
+    Blip2ForConditionalGeneration.from_pretrained(blip2_folder).half().save_pretrained(tmp_path)
+    Blip2Processor.from_pretrained(blip2_folder).save_pretrained(tmp_path)
+    captioner = load_captioner(tmp_path, device="cpu", max_new_tokens=5)
+    assert {parameter.dtype for parameter in captioner.model.parameters()} == {torch.float32}
+    assert len(captioner.caption(open_all(image_folder))) == 7
+
+
+def test_batch_is_halved_when_memory_runs_out(blip2_folder, image_folder, monkeypatch, caplog):
+    images = open_all(image_folder)
+    captioner = load_captioner(blip2_folder, device="cpu", max_new_tokens=5, batch_size=7)
+    expected = captioner.caption(images)
+    generate = type(captioner.model).generate
+
+    def with_little_memory(self, pixel_values, **settings):
+        if len(pixel_values) > 2:
+            raise torch.OutOfMemoryError
+        return generate(self, pixel_values, **settings)
+
+    monkeypatch.setattr(type(captioner.model), "generate", with_little_memory)
+    assert captioner.caption(images) == expected
+    assert captioner.batch_size <= 2
+    captioner.caption(images)
+    assert sum("out of memory" in message for message in caplog.messages) == 2, "7 -> 3 -> 1, said once each"
+
+
+def test_no_images_no_captions(blip2_folder):
+    assert load_captioner(blip2_folder, device="cpu").caption([]) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name_or_path": "blip3"}, r"unknown captioner 'blip3'; expected one of tiny, blip2"),
+        ({"name_or_path": "./no/such/folder"}, "unknown captioner"),
+        ({"name_or_path": "blip2", "min_new_tokens": 80}, "expected 0 <= min <= max"),
+        ({"name_or_path": "blip2", "min_new_tokens": -1}, "expected 0 <= min <= max"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        load_captioner(**arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_dtype_names_the_known_ones(blip2_folder):
+    with pytest.raises(ValueError, match="unknown dtype 'int3'; choose from float32"):
+        load_captioner(blip2_folder, device="cpu", dtype="int3")
+
+
+def test_a_model_that_cannot_be_fetched_is_one_clear_line():
+    with pytest.raises(ValueError, match="Salesforce/blip2-opt-2.7b") as error:
+        load_captioner("blip2", device="cpu")
+    assert "\n" not in str(error.value)
