@@ -1,0 +1,36 @@
+"""The names that others import, and that importing a package alone is cheap."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+PUBLIC = {
+    "tadp_backbone": {"DiffusionBackbone", "BackboneConfig", "Features", "Level"},
+    "tadp_backbone.ldm": {"unet_from_ldm", "vae_from_ldm"},
+    "tadp_captioning": {"CaptionStore", "load_captioner"},
+    "tadp_personalize": {"textual_inversion", "dreambooth"},
+    "tadp_heads": {"PerceptionModel"},
+    "tadp_heads.segmentation": {"FPNHead", "MeanIoU"},
+    "tadp_heads.depth": {"DepthHead", "silog_loss", "depth_metrics"},
+    "tadp_heads.detection": {"FasterRCNNHead", "AveragePrecision"},
+}
+PACKAGES = [name for name in PUBLIC if "." not in name]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_contract_names_are_public(module):
+    imported = importlib.import_module(module)
+    assert set(imported.__all__) >= PUBLIC[module]
+    for name in imported.__all__:
+        assert getattr(imported, name) is not None  # a lazy name has to lead somewhere
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_a_package_loads_no_model_library(package):
+    code = (
+        f"import sys, {package}; print(sorted({{'transformers', 'diffusers', 'openai', 'nltk'}} & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.stdout == "[]\n", result.stdout + result.stderr
