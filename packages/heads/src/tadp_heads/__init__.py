@@ -1,1 +1,22 @@
-"""Feature pyramid in; prediction, loss and score out; data sets of the three tasks."""
+"""Heads, losses, scores, protocols and data sets of segmentation, depth and detection on a feature pyramid."""
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "PerceptionConfig": "tadp_heads.model",
+    "PerceptionModel": "tadp_heads.model",
+    "DepthResult": "tadp_heads.results",
+    "DetectionResult": "tadp_heads.results",
+    "SegmentationResult": "tadp_heads.results",
+    "get_task": "tadp_heads.tasks",
+}
+
+__all__ = ["DepthResult", "DetectionResult", "PerceptionConfig", "PerceptionModel", "SegmentationResult", "get_task"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import; a name brings it in when it is first asked for.
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name]), name)

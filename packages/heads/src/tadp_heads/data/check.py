@@ -20,7 +20,7 @@ class Inspection:
     size: tuple[int, int] | None = None
     """(width, height) in pixels."""
     counts: Counter = field(default_factory=Counter)
-    """{class index: pixels or boxes}."""
+    """{class index: pixels or boxes}; a mask's id that stands for no class counts as len(classes) + id."""
     depth_range_m: tuple[float, float] | None = None
     """Nearest and farthest valid depth in metres."""
     problems: list[str] = field(default_factory=list)
@@ -77,6 +77,11 @@ def inspect_all(
         seen = list(pool.map(guarded, ids))
     counts = sum((item.counts for item in seen), Counter())
     ranges = [item.depth_range_m for item in seen if item.depth_range_m is not None]
+    foreign = {index - len(classes): n for index, n in counts.items() if index >= len(classes)}
+    if foreign:
+        share = sum(foreign.values()) / counts.total()
+        names = ", ".join(str(number) for number in sorted(foreign))
+        warnings = (*warnings, f"{root}: ids without a class, which are ignored: {names} ({share:.1%} of the pixels)")
     absent = [name for index, name in enumerate(classes) if not counts[index]]
     if absent and task != "depth":
         warnings = (*warnings, f"{root}: classes that never occur: {', '.join(absent)}")

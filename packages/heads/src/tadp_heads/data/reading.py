@@ -31,24 +31,34 @@ def open_image(path: Path) -> Image.Image:
         ) from error
 
 
-def read_image(path: Path) -> tv_tensors.Image:
-    """(3, H, W) uint8 RGB; transparency is dropped, grey becomes RGB."""
+def open_rgb(path: Path) -> Image.Image:
+    """The image as 8-bit RGB; transparency is dropped, grey becomes RGB."""
     image = open_image(path)
     if image.mode.startswith(("I", "F")):
         raise DataError(
             path, found=f"an image of mode {image.mode}", expected="8 bits a channel", fix="convert it to 8-bit RGB"
         )
-    pixels = np.array(image.convert("RGB"))
-    return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+    return image.convert("RGB")
+
+
+def read_image(path: Path) -> tv_tensors.Image:
+    """(3, H, W) uint8 RGB."""
+    return tv_tensors.Image(torch.from_numpy(np.array(open_rgb(path))).permute(2, 0, 1).contiguous())
 
 
 def same_size(image_path: Path, image: torch.Tensor, target_path: Path, target: torch.Tensor) -> None:
     """Raises DataError unless both have the same height and width."""
-    if image.shape[-2:] != target.shape[-2:]:
+    height, width = image.shape[-2:]
+    require_size(target_path, (target.shape[-1], target.shape[-2]), image_path, (width, height))
+
+
+def require_size(path: Path, size: tuple[int, int], image_path: Path, image_size: tuple[int, int]) -> None:
+    """Raises DataError unless both (width, height) are equal."""
+    if size != image_size:
         raise DataError(
-            target_path,
-            found=f"{target.shape[-1]}x{target.shape[-2]} pixels",
-            expected=f"{image.shape[-1]}x{image.shape[-2]} as in {image_path.name}",
+            path,
+            found=f"{size[0]}x{size[1]} pixels",
+            expected=f"{image_size[0]}x{image_size[1]} as in {image_path.name}",
             fix="export the annotation at the image's own size",
         )
 

@@ -76,7 +76,7 @@ class SampleDataset(Dataset[Sample], ABC):
 
 
 def default_palette(classes: Sequence[str]) -> tuple[Color, ...]:
-    """The Pascal VOC colours: the bits of a number dealt out to red, green and blue. Black is for "background" alone."""
+    """The Pascal VOC colours: a number's bits dealt out to red, green and blue. Black is for "background" alone."""
 
     def channel(number: int, offset: int) -> int:
         return sum(((number >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))

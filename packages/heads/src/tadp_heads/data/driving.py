@@ -1,0 +1,106 @@
+"""Street scenes with Cityscapes' 19 classes: Cityscapes, Dark Zurich, Nighttime Driving and ACDC as downloaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torchvision.datasets import Cityscapes
+
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import files_by_id, require_folder
+from tadp_heads.data.sample import IGNORE_INDEX, Transform
+from tadp_heads.data.segmentation_pairs import SegmentationPairs, identity_lookup
+
+_SCORED = sorted((c for c in Cityscapes.classes if c.train_id not in (-1, 255)), key=lambda c: c.train_id)
+CITYSCAPES_CLASSES = tuple(c.name for c in _SCORED)
+CITYSCAPES_PALETTE = tuple(c.color for c in _SCORED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrivingLayout:
+    """Where a data set keeps its files; {split} is filled in."""
+
+    images: str
+    """Folder of the images."""
+    labels: str
+    """Folder of the labels, with the same folders in it."""
+    image_ending: str
+    """What follows the part of a name that image and label share."""
+    label_ending: str
+    """The same for labels, without "TrainIds.png" or "Ids.png"."""
+    splits: tuple[str, ...]
+    """Those that have labels."""
+
+
+LAYOUTS = {
+    "cityscapes": DrivingLayout(
+        images="leftImg8bit/{split}",
+        labels="gtFine/{split}",
+        image_ending="_leftImg8bit",
+        label_ending="_gtFine_label",
+        splits=("train", "val"),
+    ),
+    "dark-zurich": DrivingLayout(
+        images="rgb_anon/{split}",
+        labels="gt/{split}",
+        image_ending="_rgb_anon",
+        label_ending="_gt_label",
+        splits=("val",),
+    ),
+    "nighttime-driving": DrivingLayout(
+        images="leftImg8bit/{split}",
+        labels="gtCoarse_daytime_trainvaltest/{split}",
+        image_ending="_leftImg8bit",
+        label_ending="_gtCoarse_label",
+        splits=("test",),
+    ),
+    "acdc": DrivingLayout(
+        images="rgb_anon/{split}",
+        labels="gt/{split}",
+        image_ending="_rgb_anon",
+        label_ending="_gt_label",
+        splits=tuple(f"{weather}/{part}" for weather in ("fog", "night", "rain", "snow") for part in ("train", "val")),
+    ),
+}
+
+
+class DrivingSegmentation(SegmentationPairs):
+    """One of LAYOUTS by name. Ids are the paths below the split's folder without suffix, as caption files have them.
+
+    Labels are read from ..._labelTrainIds.png where there is one, else from ..._labelIds.png by Cityscapes' own table.
+    """
+
+    def __init__(self, name: str, root: str | Path, split: str, transform: Transform | None = None):
+        if name not in LAYOUTS:
+            raise ValueError(f"unknown driving data set {name!r}; choose from {', '.join(LAYOUTS)}")
+        layout = LAYOUTS[name]
+        if split not in layout.splits:
+            raise ValueError(f"split {split!r} of {name} has no labels; choose from {', '.join(layout.splits)}")
+        self.root = Path(root)
+        images = files_by_id(require_folder(self.root / layout.images.format(split=split), "a folder of images"))
+        labels = require_folder(self.root / layout.labels.format(split=split), "a folder of labels")
+        ids = [item for item in images if item.endswith(layout.image_ending)]
+        stems = {item: item.removesuffix(layout.image_ending) + layout.label_ending for item in ids}
+        if not ids:
+            raise DataError(
+                self.root / layout.images.format(split=split),
+                found="no image",
+                expected=f"files *{layout.image_ending}.png",
+                fix="check that the archive was unpacked here",
+            )
+        kind = "TrainIds" if (labels / f"{stems[ids[0]]}TrainIds.png").is_file() else "Ids"
+        super().__init__(
+            {item: (images[item], labels / f"{stem}{kind}.png") for item, stem in stems.items()},
+            CITYSCAPES_CLASSES,
+            palette=CITYSCAPES_PALETTE,
+            lookup=identity_lookup(19) if kind == "TrainIds" else _label_id_lookup(),
+            transform=transform,
+        )
+
+
+def _label_id_lookup() -> np.ndarray:
+    """(256,) uint8: Cityscapes' label ids -> train ids."""
+    lookup = np.full(256, IGNORE_INDEX, dtype=np.uint8)
+    for item in _SCORED:
+        lookup[item.id] = item.train_id
+    return lookup

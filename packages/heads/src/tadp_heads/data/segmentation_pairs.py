@@ -1,0 +1,103 @@
+"""Segmentation data sets that are pairs of an image and a mask of one byte a pixel; every one of ours is."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+
+from tadp_heads.data.check import CheckReport, Inspection, inspect_all
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import open_image, open_rgb, read_image, require_size, same_size
+from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
+
+
+def identity_lookup(count: int) -> np.ndarray:
+    """(256,) uint8: ids below `count` stay, all others are ignored."""
+    lookup = np.full(256, IGNORE_INDEX, dtype=np.uint8)
+    lookup[:count] = np.arange(count)
+    return lookup
+
+
+class SegmentationPairs(SampleDataset):
+    """Images and masks by id; `lookup` (256,) turns a byte of the file into a class id or IGNORE_INDEX."""
+
+    task = "segmentation"
+
+    def __init__(
+        self,
+        pairs: Mapping[str, tuple[Path, Path]],
+        classes: Sequence[str],
+        *,
+        palette: Sequence[Color] | None = None,
+        lookup: np.ndarray | None = None,
+        transform: Transform | None = None,
+    ):
+        super().__init__(tuple(pairs), classes, palette, transform)
+        self.pairs = dict(pairs)
+        self.lookup = identity_lookup(len(self.classes)) if lookup is None else lookup
+
+    def read(self, sample_id: str) -> Sample:
+        """The sample as it is on disk; mask (H, W) int64, IGNORE_INDEX where the file has no class."""
+        image_path, mask_path = self.pairs[sample_id]
+        image = read_image(image_path)
+        mask = torch.from_numpy(self.lookup[read_mask(mask_path)].astype(np.int64))
+        same_size(image_path, image, mask_path, mask)
+        return Sample(image, tv_tensors.Mask(mask), sample_id)
+
+    def check(self, root: Path, problems: Sequence[str] = (), warnings: Sequence[str] = ()) -> CheckReport:
+        """Reads every pair; `problems` and `warnings` are those found before."""
+        return inspect_all(root, self.task, self.classes, self.ids, self._inspect, problems=problems, warnings=warnings)
+
+    def _inspect(self, sample_id: str) -> Inspection:
+        image_path, mask_path = self.pairs[sample_id]
+        size, raw = open_rgb(image_path).size, read_mask(mask_path)
+        require_size(mask_path, (raw.shape[1], raw.shape[0]), image_path, size)
+        counts: Counter = Counter()
+        for byte, pixels in enumerate(np.bincount(raw.ravel(), minlength=256).tolist()):
+            known = self.lookup[byte] != IGNORE_INDEX
+            # A byte without a class is counted under its own number, which the report names; 255 is meant so.
+            if pixels and (known or byte != IGNORE_INDEX):
+                counts[int(self.lookup[byte]) if known else len(self.classes) + byte] += pixels
+        inspection = Inspection(size=size, counts=counts)
+        if not (self.lookup[raw] != IGNORE_INDEX).any():
+            error = DataError(
+                mask_path,
+                found=f"no pixel of any class (ids {sorted(set(raw.ravel().tolist()))[:5]})",
+                expected=f"ids 0..{len(self.classes) - 1} somewhere",
+                fix="relabel the mask or take it off the split files",
+            )
+            inspection.problems.append(str(error))
+        return inspection
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """(H, W) uint8 of an image file with one byte a pixel, grey or with a palette."""
+    image = open_image(path)
+    if image.mode not in ("L", "P"):
+        raise DataError(
+            path,
+            found=f"an image of mode {image.mode}",
+            expected="one byte a pixel, the class id",
+            fix="save it as an 8-bit grey or palette PNG",
+        )
+    if image.format == "JPEG" or path.suffix.lower() in (".jpg", ".jpeg"):
+        raise DataError(
+            path, found="a JPEG", expected="a lossless file", fix="export the mask as PNG; JPEG changes the class ids"
+        )
+    return np.array(image)
+
+
+def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], ids: Sequence[str]) -> dict[str, tuple[Path, Path]]:
+    """{id: (image, mask)}; an id without a mask is an error."""
+    missing = [name for name in ids if name not in masks]
+    if missing:
+        raise DataError(
+            images[missing[0]],
+            found=f"no mask of the same name ({len(missing)} such images)",
+            expected=f"{missing[0]}.png among the masks",
+            fix="add the masks or list the images to use in a split file",
+        )
+    return {name: (images[name], masks[name]) for name in ids}

@@ -1,0 +1,49 @@
+"""Pascal VOC 2012 segmentation, as VOCtrainval_11-May-2012.tar unpacks; augmented labels where they were added."""
+
+from pathlib import Path
+
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.reading import read_lines, require_folder
+from tadp_heads.data.sample import Transform
+from tadp_heads.data.segmentation_pairs import SegmentationPairs
+from tadp_heads.data.voc_names import VOC_CLASSES
+
+
+class VOCSegmentation(SegmentationPairs):
+    """VOC 2012: background and 20 classes; the border around objects (255) is ignored.
+
+    `root` is VOC2012, VOCdevkit or the folder that holds it. `split` is a file of ImageSets/Segmentation ("train",
+    "val", "trainval"), or "trainaug": 10582 images of the Semantic Boundaries Dataset, masks in SegmentationClassAug.
+    """
+
+    def __init__(self, root: str | Path, split: str = "train", transform: Transform | None = None):
+        self.root = find_voc(Path(root))
+        augmented = split in ("trainaug", "train_aug")
+        masks = require_folder(
+            self.root / ("SegmentationClassAug" if augmented else "SegmentationClass"), "a folder of masks"
+        )
+        images = require_folder(self.root / "JPEGImages", "a folder of images")
+        pairs = {name: (images / f"{name}.jpg", masks / f"{name}.png") for name in self._ids(split)}
+        super().__init__(pairs, ("background", *VOC_CLASSES), transform=transform)
+
+    def _ids(self, split: str) -> tuple[str, ...]:
+        folder = require_folder(self.root / "ImageSets" / "Segmentation", "a folder of split files")
+        path = folder / f"{split}.txt"
+        if not path.is_file():
+            present = ", ".join(sorted(file.stem for file in folder.glob("*.txt")))
+            raise DataError(
+                path, found="no such split", expected=f"one of {present or '(none there)'}", fix="name another split"
+            )
+        # The augmented list often comes as "/JPEGImages/ID.jpg /SegmentationClassAug/ID.png".
+        return tuple(Path(line.split()[0]).stem for line in read_lines(path, "image ids"))
+
+
+def find_voc(root: Path, year: str = "VOC2012") -> Path:
+    """The folder with JPEGImages: `root`, or VOC2012 or VOCdevkit/VOC2012 in it."""
+    candidates = (root, root / year, root / "VOCdevkit" / year)
+    for folder in candidates:
+        if (folder / "JPEGImages").is_dir():
+            return folder
+    raise DataError(
+        root, found="no JPEGImages", expected=f"{year} as unpacked, or VOCdevkit above it", fix="check the path"
+    )

@@ -1,0 +1,236 @@
+"""`PerceptionModel`: backbone, text and head as one predictor that is saved to and loaded from one folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from einops import rearrange
+from PIL import Image
+from torch import Tensor, nn
+
+from tadp_heads.card import model_card
+from tadp_heads.data.ranges import RANGES
+from tadp_heads.data.reading import files_by_id, open_rgb, require_folder
+from tadp_heads.data.sample import Color, default_palette
+from tadp_heads.plugins import BACKBONES, CAPTIONERS, load_plugin, plugin_name
+from tadp_heads.pretrained import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    PretrainedHead,
+    load_weights,
+    read_config,
+    read_json,
+    save_weights,
+    write_json,
+)
+from tadp_heads.results import Result
+from tadp_heads.tasks import TASK_NAMES, get_task
+
+# B batch, T tokens, D width of the text encoder, H W image pixels.
+CAPTION_SLOT = "{caption}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionConfig:
+    """What turns a backbone and a head into a predictor."""
+
+    task: str
+    """"segmentation", "depth" or "detection"."""
+    classes: tuple[str, ...] = ()
+    """Names by id; empty for depth."""
+    palette: tuple[Color, ...] | None = None
+    """One RGB colour a class; None: Pascal VOC's colours."""
+    prompt: str = CAPTION_SLOT
+    """The text of an image; "{caption}" in it stands for the image's caption. Without it, all images get this text."""
+    captioner: str | None = None
+    """Name for the captioner that writes missing captions; None: they must be given."""
+    protocol: str | None = None
+    """How images are predicted; None: the task's first protocol."""
+    image_range: str = "sd"
+    """"sd": [-1, 1]; "imagenet": standardised, as the public code does for Cityscapes and detection."""
+    backbone: str = "diffusion"
+    """Name of the backbone's class among the plugins "tadp.backbones"."""
+
+    def __post_init__(self):
+        if self.task not in TASK_NAMES:
+            raise ValueError(f"unknown task {self.task!r}; choose from {', '.join(TASK_NAMES)}")
+        if self.image_range not in RANGES:
+            raise ValueError(f"unknown image_range {self.image_range!r}; choose from {', '.join(RANGES)}")
+        classes = tuple(self.classes)
+        palette = default_palette(classes) if self.palette is None else tuple(tuple(c) for c in self.palette)
+        if len(palette) != len(classes):
+            raise ValueError(f"{len(palette)} colours for {len(classes)} classes: expected one colour a class")
+        if self.protocol is not None and self.protocol not in get_task(self.task).protocols:
+            known = ", ".join(get_task(self.task).protocols)
+            raise ValueError(f"unknown {self.task} protocol {self.protocol!r}; choose from {known}")
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "palette", palette)
+
+    @property
+    def needs_caption(self) -> bool:
+        """Whether each image has a text of its own."""
+        return CAPTION_SLOT in self.prompt
+
+
+class PerceptionModel(nn.Module):
+    """Image (and caption) in, result out.
+
+    `backbone` has `encode_text(list[str]) -> (B, T, D)` and, called with images (B, 3, H, W) and such a context, gives
+    an object whose `levels` the head takes. `context` (1, T, D) is a fixed embedding to be used for every image instead
+    of a text (averaged class embeddings, for one); it is saved with the model.
+    """
+
+    def __init__(self, backbone: Any, head: PretrainedHead, config: PerceptionConfig, context: Tensor | None = None):
+        super().__init__()
+        self.task = get_task(config.task)
+        if not isinstance(head, self.task.head_class):
+            raise ValueError(
+                f"{type(head).__name__} for the task {config.task!r}: expected a {self.task.head_class.__name__}"
+            )
+        self.backbone = backbone
+        self.head = head
+        self.config = config
+        self.register_buffer("context", context, persistent=False)
+        self._captioner: Any = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the head is."""
+        return next(self.head.parameters()).device
+
+    def encode_captions(self, captions: Sequence[str]) -> Tensor:
+        """Captions -> (B, T, D), through the prompt template; the fixed context where the model has one."""
+        if self.context is not None:
+            return self.context.expand(len(captions), -1, -1)
+        return self.backbone.encode_text([self.config.prompt.replace(CAPTION_SLOT, text) for text in captions])
+
+    @torch.no_grad()
+    def predict_tensors(
+        self, images: Sequence[Tensor], context: Tensor, protocol: Any = None, batch_size: int = 8
+    ) -> list[Any]:
+        """uint8 images (3, H, W) of any sizes, context (B, T, D) -> raw predictions in the protocol's frame, in order.
+
+        Images of one size go through together, `batch_size` at a time. Leaves the model in eval mode.
+        """
+        self.eval()
+        protocol = protocol or self.config.protocol or next(iter(self.task.protocols))
+        normalise = RANGES[self.config.image_range]
+        predictions: list[Any] = [None] * len(images)
+        for group in _groups_of_one_size(images, batch_size):
+            batch = normalise(torch.stack([images[i] for i in group]).to(self.device))
+            texts = context[group].to(self.device)
+            found = self.task.predict(self.head, lambda x, t=texts: self.backbone(x, t).levels, batch, protocol)
+            for index, prediction in zip(group, found, strict=True):
+                predictions[index] = prediction
+        return predictions
+
+    def predict(self, image: Image.Image, caption: str | None = None) -> Result:
+        """The result for one image of any size; a caption that is needed and not given is written by the captioner."""
+        return self.predict_batch([image], [caption])[0]
+
+    def predict_batch(
+        self, images: Sequence[Image.Image], captions: Sequence[str | None] | None = None, batch_size: int = 8
+    ) -> list[Result]:
+        """One result an image, in order."""
+        captions = [None] * len(images) if captions is None else list(captions)
+        if len(captions) != len(images):
+            raise ValueError(f"{len(captions)} captions for {len(images)} images: expected one each, or None for all")
+        images = [image.convert("RGB") for image in images]
+        with torch.no_grad():
+            context = self.encode_captions(self._complete(images, captions))
+        predictions = self.predict_tensors([_to_tensor(image) for image in images], context, batch_size=batch_size)
+        return [
+            self.task.result(image, prediction, self.config.classes, self.config.palette)
+            for image, prediction in zip(images, predictions, strict=True)
+        ]
+
+    def predict_folder(
+        self, folder: str | Path, captions: Mapping[str, str] | None = None, batch_size: int = 8
+    ) -> Iterator[tuple[str, Result]]:
+        """(id, result) for every image below `folder`; `captions` by id. Holds one batch of images at a time."""
+        files = list(files_by_id(require_folder(Path(folder), "a folder of images")).items())
+        for start in range(0, len(files), batch_size):
+            part = files[start : start + batch_size]
+            texts = [(captions or {}).get(name) for name, _ in part]
+            results = self.predict_batch([open_rgb(path) for _, path in part], texts, batch_size)
+            yield from zip((name for name, _ in part), results, strict=True)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes config.json, model.safetensors (head and fixed context), README.md and, by its own code, backbone/."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backbone.save_pretrained(folder / "backbone")
+        save_weights(self._saved_part(), folder / WEIGHTS_NAME)
+        (folder / "README.md").write_text(model_card(self.config, self.head), encoding="utf-8")
+        config = {
+            **asdict(self.config),
+            "backbone": plugin_name(BACKBONES, type(self.backbone)) or self.config.backbone,
+        }
+        context_shape = None if self.context is None else list(self.context.shape)
+        write_json(
+            folder / CONFIG_NAME, {"model": config, "head": asdict(self.head.config), "context_shape": context_shape}
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, backbone: Any = None) -> Self:
+        """The model that `save_pretrained` wrote, in eval mode; `backbone` None loads the one saved with it."""
+        folder = Path(folder)
+        path = folder / CONFIG_NAME
+        values = read_json(path)
+        parts = read_config(_SavedConfig, values, path)
+        config = read_config(PerceptionConfig, parts.model, path)
+        head_class = get_task(config.task).head_class
+        head = head_class.from_config(read_config(head_class.config_class, parts.head, path))
+        if backbone is None:
+            backbone = load_plugin(BACKBONES, config.backbone).from_pretrained(folder / "backbone")
+        context = None if parts.context_shape is None else torch.zeros(parts.context_shape)
+        model = cls(backbone, head, config, context)
+        load_weights(model._saved_part(), folder / WEIGHTS_NAME)
+        return model.eval()
+
+    def _saved_part(self) -> nn.Module:
+        """The tensors that model.safetensors holds; they are shared with this model, not copied."""
+        part = nn.Module()
+        part.head = self.head
+        if self.context is not None:
+            part.register_buffer("context", self.context)
+        return part
+
+    def _complete(self, images: Sequence[Image.Image], captions: Sequence[str | None]) -> list[str]:
+        """Captions with the missing ones written by the captioner, where the prompt needs them."""
+        missing = [i for i, text in enumerate(captions) if text is None]
+        if not missing or self.context is not None or not self.config.needs_caption:
+            return ["" if text is None else text for text in captions]
+        if self.config.captioner is None:
+            raise ValueError(
+                f"no caption for {len(missing)} of {len(captions)} images, and the model names no captioner: pass captions"
+            )
+        if self._captioner is None:
+            self._captioner = load_plugin(CAPTIONERS, "default")(self.config.captioner)
+        written = iter(self._captioner.caption([images[i] for i in missing]))
+        return [next(written) if text is None else text for text in captions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SavedConfig:
+    """The sections of config.json."""
+
+    model: dict[str, Any]
+    head: dict[str, Any]
+    context_shape: list[int] | None
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    """PIL RGB -> (3, H, W) uint8."""
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return rearrange(pixels, "(h w c) -> c h w", h=image.height, c=3)
+
+
+def _groups_of_one_size(images: Sequence[Tensor], batch_size: int) -> list[list[int]]:
+    """Indices of images of equal size, at most `batch_size` together; every index once."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        by_size.setdefault(tuple(image.shape), []).append(index)
+    return [group[i : i + batch_size] for group in by_size.values() for i in range(0, len(group), batch_size)]
