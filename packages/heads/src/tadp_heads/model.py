@@ -205,7 +205,8 @@ class PerceptionModel(nn.Module):
             return ["" if text is None else text for text in captions]
         if self.config.captioner is None:
             raise ValueError(
-                f"no caption for {len(missing)} of {len(captions)} images, and the model names no captioner: pass captions"
+                f"no caption for {len(missing)} of {len(captions)} images and no captioner in the model's config: "
+                "pass captions"
             )
         if self._captioner is None:
             self._captioner = load_plugin(CAPTIONERS, "default")(self.config.captioner)

@@ -13,7 +13,7 @@ _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (25
 
 
 def draw_mask(image: Image.Image, ids: Tensor, palette: Sequence[Color], opacity: float = 0.6) -> Image.Image:
-    """Blends the classes' colours over the image; black classes and ids (H, W) outside the palette leave it as it is."""
+    """Blends the classes' colours over the image; ids (H, W) of a black class or of none leave it as it is."""
     pixels = np.array(image.convert("RGB"), dtype=np.float32)
     ids_array = ids.cpu().numpy()
     known = (ids_array >= 0) & (ids_array < len(palette))

@@ -1,4 +1,4 @@
-"""Finding backbones and captioners that other installed packages offer, by entry points; this package imports neither."""
+"""Finding the backbones and captioners of other installed packages by entry points; this package imports neither."""
 
 from importlib.metadata import entry_points
 from typing import Any
@@ -23,7 +23,7 @@ def load_plugin(group: str, name: str) -> Any:
 
 
 def plugin_name(group: str, value: Any) -> str | None:
-    """The name under which `value` is registered in `group`; None when it is not. Looks only at modules already loaded."""
+    """The name under which `value` is registered in `group`; None when it is not."""
     target = f"{value.__module__}:{value.__qualname__}"
     candidates = [entry for entry in entry_points(group=group) if entry.attr == value.__qualname__]
     return next((entry.name for entry in candidates if entry.value == target or entry.load() is value), None)

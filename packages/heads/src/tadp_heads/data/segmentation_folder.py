@@ -1,5 +1,6 @@
 """A user's own segmentation data: images/, masks/, classes.txt and split files."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class SegmentationFolder(SegmentationPairs):
         root: str | Path,
         split: str | None = None,
         transform: Transform | None = None,
-        palette: tuple[Color, ...] | None = None,
+        palette: Sequence[Color] | None = None,
     ):
         self.root = Path(root)
         classes = read_classes(self.root)

@@ -6,7 +6,7 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.reading import read_lines, require_folder
 from tadp_heads.data.sample import Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs
-from tadp_heads.data.voc_names import VOC_CLASSES
+from tadp_heads.data.voc import VOC_CLASSES
 
 
 class VOCSegmentation(SegmentationPairs):

@@ -38,7 +38,7 @@ class RandomFit(v2.Transform):
 
 
 class CategoryCrop(v2.Transform):
-    """A random crop of at most `size`, drawn anew while one class covers more than `max_ratio` of the labelled pixels."""
+    """A random crop of at most `size`, drawn anew while one class covers over `max_ratio` of the labelled pixels."""
 
     def __init__(self, size: int, max_ratio: float = 0.75, tries: int = 10):
         super().__init__()
@@ -200,7 +200,7 @@ def pascal_train(size: int) -> v2.Transform:
 
 
 def user_train(size: int) -> v2.Transform:
-    """For data that nothing is known about: scales of 0.75 to 1.5 around `size` as the shorter side, crops and flips."""
+    """For data that nothing is known about: scales of 0.75 to 1.5 around `size` as shorter side, crops and flips."""
     return v2.Compose(
         [
             RandomFit(4 * size, size, ratio=(0.75, 1.5)),
