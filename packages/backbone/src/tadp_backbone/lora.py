@@ -1,16 +1,92 @@
 """LoRA weights merged into a backbone."""
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from diffusers import StableDiffusionPipeline
-from torch import Tensor, nn
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 
-from .ldm.checkpoint import looks_like, read_checkpoint
+from .ldm.checkpoint import looks_like
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
 
-_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+_PEFT_CONFIG = "adapter_config.json"
+
+
+def merge_lora(backbone: "DiffusionBackbone", source: Path, scale: float) -> None:
+    """Add `scale` times a LoRA to the weights of the UNet, and of the text encoder where the LoRA has such a part.
+
+    Sources: a peft folder for the UNet, a folder with peft folders `unet` and `text_encoder`, or diffusers' (or
+    kohya's) file of LoRA weights, named itself or by its folder.
+    """
+    if not source.exists():
+        raise ValueError(f"no such LoRA: {source}")
+    parts = {"unet": backbone.unet, "text_encoder": backbone.text_encoder}
+    if (source / _PEFT_CONFIG).is_file():
+        _merge_peft(backbone.unet, source, scale)
+        return
+    folders = {name: source / name for name in parts if (source / name / _PEFT_CONFIG).is_file()}
+    if not folders:
+        _merge_file(backbone, source, scale)
+    for name, folder in folders.items():
+        if parts[name] is None:
+            raise ValueError(f"{source} has a LoRA for the {name}, which this backbone does not have")
+        _merge_peft(parts[name], folder, scale)
+
+
+def _merge_peft(model: nn.Module, folder: Path, scale: float) -> None:
+    trains = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    wrapped = PeftModel.from_pretrained(model, str(folder))
+    _scale(wrapped, scale)
+    wrapped.merge_and_unload()
+    # peft freezes what it wraps
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trains[name])
+
+
+def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> None:
+    files = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
+    if len(files) != 1:
+        raise ValueError(
+            f"{source} has {len(files)} .safetensors files and no {_PEFT_CONFIG}; expected one file of LoRA weights"
+        )
+    state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
+        str(files[0].parent), weight_name=files[0].name, local_files_only=True, return_lora_metadata=True
+    )
+    if not any(key.startswith(("unet.", "text_encoder.")) and "lora" in key for key in state):
+        raise ValueError(f"{files[0]} holds no LoRA of a Stable Diffusion model; it looks like {looks_like(state)}")
+    text = any(key.startswith("text_encoder.") for key in state)
+    if text and backbone.text_encoder is None:
+        raise ValueError(f"{files[0]} has a LoRA for the text encoder, which this backbone does not have")
+    models = [backbone.unet, *([backbone.text_encoder] if text else [])]
+    trains = [{name: p.requires_grad for name, p in model.named_parameters()} for model in models]
+    if any(key.startswith("unet.") for key in state):
+        StableDiffusionPipeline.load_lora_into_unet(state, alphas, backbone.unet, metadata=metadata)
+    if text:
+        StableDiffusionPipeline.load_lora_into_text_encoder(
+            state, alphas, backbone.text_encoder, prefix="text_encoder", metadata=metadata
+        )
+    for model, flags in zip(models, trains, strict=True):
+        _merge_in_place(model, scale)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(flags[name])
+
+
+def _merge_in_place(model: nn.Module, scale: float) -> None:
+    _scale(model, scale)
+    for path, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            model.set_submodule(path, module.get_base_layer())
+    # what diffusers and transformers remember of a loaded adapter
+    model.__dict__.pop("peft_config", None)
+    model._hf_peft_config_loaded = False
+
+
+def _scale(model: nn.Module, scale: float) -> None:
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.scale_layer(scale)

@@ -1,0 +1,69 @@
+"""Text embeddings on disk: a frozen text encoder runs once a caption."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .conditioning import TextBackbone, build_context, clip_templates, concatenate
+
+
+class TextCache:
+    """`build_context` with a memory in a folder.
+
+    An entry is found again by the text, the weights of the text encoder, the vocabulary and the templates: after a
+    token was learnt or loaded, other entries are used. Several processes may share the folder.
+    """
+
+    def __init__(self, folder: str | Path, backbone: TextBackbone):
+        self.folder = Path(folder)
+        self.backbone = backbone
+        self._state: tuple | None = None
+        self._fingerprint = ""
+
+    def build(self, names: str, *, captions: Sequence[str] = (), class_names: Sequence[str] = ()) -> Tensor:
+        """As `conditioning.build_context`: (B or 1, T, D) on the encoder's device."""
+        parts = []
+        for name in names.split("+"):
+            if name == "caption" and captions:
+                parts.append(torch.cat([self._entry("caption", captions=[caption]) for caption in captions]))
+            else:
+                parts.append(self._entry(name, class_names=list(class_names)))
+        return concatenate(*parts)
+
+    def _entry(self, name: str, **texts: list[str]) -> Tensor:
+        key = json.dumps([name, texts, self.fingerprint(), clip_templates() if name == "averaged-eos" else ""])
+        file = self.folder / f"{sha256(key.encode()).hexdigest()}.safetensors"
+        context = _kept(file, lambda: build_context(self.backbone, name, **texts))
+        return context.to(self.backbone.text_encoder.device)
+
+    def fingerprint(self) -> str:
+        """Hash of the text encoder's weights and the vocabulary, taken anew when either changed."""
+        encoder = self.backbone.text_encoder
+        state = (len(self.backbone.tokenizer), tuple((id(p), p._version) for p in encoder.parameters()))
+        if state != self._state:
+            digest = sha256(json.dumps(sorted(self.backbone.tokenizer.get_vocab().items())).encode())
+            for name, tensor in encoder.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            self._state, self._fingerprint = state, digest.hexdigest()
+        return self._fingerprint
+
+
+def _kept(file: Path, compute: Callable[[], Tensor]) -> Tensor:
+    """The tensor of a file, computed and written where the file is not there yet."""
+    if file.is_file():
+        return load_file(file)["context"]
+    context = compute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".writing")
+    os.close(handle)
+    save_file({"context": context.detach().cpu().contiguous()}, temporary)
+    os.replace(temporary, file)
+    return context

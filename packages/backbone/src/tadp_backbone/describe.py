@@ -1,0 +1,84 @@
+"""What a backbone is, in a table."""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .backbone import DiffusionBackbone
+from .config import BackboneConfig
+from .features import Level
+from .table import BACKBONES
+
+
+@dataclass(frozen=True)
+class Description:
+    """Levels, parameters and arithmetic of a backbone; `str()` of it is the table."""
+
+    rows: tuple[tuple[Level, str, int], ...]
+    """(level, path of the tap in the UNet, cross-attention layers whose maps it gets)"""
+
+    parameters: dict[str, int]
+    image_size: int
+    gflops: dict[str, float]
+    """Billions of floating-point operations (a multiply-add is two) for one image, by part."""
+
+    def __str__(self) -> str:
+        lines = [f"{'stride':>6}  {'channels':>8}  {'maps of':>9}  tap"]
+        for level, path, maps in self.rows:
+            lines.append(f"{level.stride:>6}  {level.channels:>8}  {f'{maps} layers' if maps else '-':>9}  {path}")
+        for part, count in self.parameters.items():
+            cost = f", {self.gflops[part]:.1f} GFLOP" if part in self.gflops else ""
+            lines.append(f"{part}: {count / 1e6:.2f} M parameters{cost}")
+        lines.append(f"GFLOP for one image of {self.image_size} x {self.image_size}")
+        return "\n".join(lines)
+
+
+def describe(backbone: DiffusionBackbone, image_size: int = 512) -> Description:
+    """Measured on copies without memory: costs no arithmetic, moves nothing."""
+    rows = tuple(
+        (level, tap.path, len(backbone.map_layers.get(level.stride, ())))
+        for level, tap in zip(backbone.levels, backbone.taps, strict=True)
+    )
+    parts = {"unet": backbone.unet, "vae": backbone.vae, "text_encoder": backbone.text_encoder}
+    return Description(
+        rows=rows,
+        parameters={name: sum(p.numel() for p in m.parameters()) for name, m in parts.items() if m is not None},
+        image_size=image_size,
+        gflops=_gflops(backbone, image_size),
+    )
+
+
+def untrained(
+    name: str, *, config: BackboneConfig | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> DiffusionBackbone:
+    """A model of the table at full size with random weights, without text; device "meta" takes no memory."""
+    entry = BACKBONES[name]
+    if not entry.unet:
+        raise ValueError(f"{name!r} comes with its weights: DiffusionBackbone.from_pretrained({name!r})")
+    with torch.device(device):
+        unet, vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
+    return DiffusionBackbone(unet=unet.to(dtype), vae=vae.to(dtype), config=config or entry.config)
+
+
+def _gflops(backbone: DiffusionBackbone, image_size: int) -> dict[str, float]:
+    side = -(-image_size // backbone.size_multiple) * backbone.size_multiple
+    config = backbone.unet.config
+    cells = side // backbone.vae_factor
+    with torch.device("meta"), torch.no_grad():
+        unet = UNet2DConditionModel.from_config(config)
+        latents = torch.empty(1, config.in_channels, cells, cells)
+        context = torch.empty(1, backbone.config.num_tokens, config.cross_attention_dim)
+        costs = {"unet": _count(unet, latents, torch.ones(1), context)}
+        if backbone.vae is not None:
+            vae = AutoencoderKL.from_config(backbone.vae.config)
+            costs["vae"] = _count(vae.encoder, torch.empty(1, backbone.vae.config.in_channels, side, side))
+    return costs
+
+
+def _count(module: nn.Module, *inputs: torch.Tensor) -> float:
+    with FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return counter.get_total_flops() / 1e9
