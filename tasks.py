@@ -102,8 +102,8 @@ class Progress:
         return f"{time.monotonic() - self.start:5.0f} s"
 
 
-def run_watched(command: list[str], progress: Progress) -> tuple[int, list[str]]:
-    """Runs quietly, showing only what is going on just now; gives back the exit code and all lines."""
+def run_watched(command: list[str], progress: Progress, doing: str) -> tuple[int, list[str]]:
+    """Runs quietly, showing what is going on (`doing` until the output says); gives back exit code and all lines."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     arriving: queue.Queue[str | None] = queue.Queue()
 
@@ -113,7 +113,7 @@ def run_watched(command: list[str], progress: Progress) -> tuple[int, list[str]]
         arriving.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    lines, doing = [], ""
+    lines = []
     try:
         while True:
             try:
@@ -237,7 +237,7 @@ def setup(root: Path, progress: Progress) -> None:
 
 def install(command: list[str], progress: Progress) -> None:
     """Runs one step of the setup; a failure shows its last lines and the cause."""
-    code, lines = run_watched(command, progress)
+    code, lines = run_watched(command, progress, "still at it")
     if code != 0:
         tail = "\n".join(f"    {line}" for line in lines[-15:] if line)
         raise TaskError(f"{tail}\nSetup failed (exit code {code}). {explain(lines)}")
