@@ -1,5 +1,8 @@
 """A Stable Diffusion of the real classes at toy size, random but fixed weights, and a few pictures."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 WORDS = ("watercolor", "comic", "style", "picture", "painting", "a", "in", "the")
 
 
-def make_tokenizer() -> CLIPTokenizer:
+def toy_tokenizer() -> CLIPTokenizer:
     """A CLIP tokenizer that knows single letters and a few whole words."""
     letters = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
     vocabulary = letters + [f"{letter}</w>" for letter in letters]
@@ -27,9 +30,9 @@ def make_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab={t: i for i, t in enumerate(tokens)}, merges=merges, model_max_length=77)
 
 
-def make_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiffusionPipeline:
+def toy_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiffusionPipeline:
     """Images 16x16, latents 4x8x8, text 16 wide."""
-    tokenizer = make_tokenizer()
+    tokenizer = toy_tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
@@ -81,7 +84,7 @@ def make_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiff
     )
 
 
-def make_pictures(count: int, seed: int = 0) -> list[Image.Image]:
+def toy_pictures(count: int, seed: int = 0) -> list[Image.Image]:
     """Soft random pictures of 24x20 pixels."""
     rng = np.random.default_rng(seed)
     return [
@@ -90,18 +93,29 @@ def make_pictures(count: int, seed: int = 0) -> list[Image.Image]:
     ]
 
 
+@pytest.fixture(scope="session")
+def make_pipeline() -> Callable[..., StableDiffusionPipeline]:
+    return toy_pipeline
+
+
+@pytest.fixture(scope="session")
+def make_pictures() -> Callable[..., list[Image.Image]]:
+    return toy_pictures
+
+
 @pytest.fixture
 def pipe() -> StableDiffusionPipeline:
-    return make_pipeline()
+    return toy_pipeline()
 
 
 @pytest.fixture
 def pictures() -> list[Image.Image]:
-    return make_pictures(4)
+    return toy_pictures(4)
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder."""
     path = tmp_path_factory.mktemp("base") / "toy"
-    make_pipeline().save_pretrained(path)
-    return str(path)
+    toy_pipeline().save_pretrained(path)
+    return path

@@ -1,7 +1,8 @@
 """A few unlabelled images of a look in; a learnt token, or a token with a tuned UNet, out.
 
-`textual_inversion` learns only new rows of the token embedding, `dreambooth` tunes the UNet (or a LoRA of it). Both write files that
-any diffusers pipeline loads. Names are imported on first use, so that `import tadp_personalize` needs neither torch nor diffusers.
+`textual_inversion` learns only new rows of the token embedding, `dreambooth` tunes the UNet (or a LoRA of it).
+Both write files that any diffusers pipeline loads. Names are imported on first use, so that `import tadp_personalize`
+needs neither torch nor diffusers.
 """
 
 from importlib import import_module
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tadp_personalize.base import Base, load_base
     from tadp_personalize.config import DreamBoothConfig, LoraConfig, TextualInversionConfig
-    from tadp_personalize.tuning import dreambooth
-    from tadp_personalize.memory import Estimate, estimate
     from tadp_personalize.images import ImageReport, read_images
+    from tadp_personalize.inversion import textual_inversion
+    from tadp_personalize.memory import Estimate, estimate
     from tadp_personalize.presets import PRESETS, preset
     from tadp_personalize.result import Personalization
-    from tadp_personalize.inversion import textual_inversion
     from tadp_personalize.tokens import check_base, expand_prompt, load_token
+    from tadp_personalize.tuning import dreambooth
 
 _WHERE = {
     "Base": "base",

@@ -84,10 +84,10 @@ _TRAINING_KEYS = (
 def load_base(
     base: Any, *, dtype: torch.dtype = torch.float32, full_precision: tuple[str, ...] = (), copied: tuple[str, ...] = ()
 ) -> Base:
-    """Return the parts of `base`: a diffusers folder, a hub id, or anything with a pipeline's attributes (unet, vae, ...).
+    """Return the parts of `base`: a diffusers folder, a hub id, or anything with a pipeline's attributes (unet, ...).
 
-    From a folder, networks are loaded in `dtype`, those named in `full_precision` in float32. Of built parts, the tokenizer and those named
-    in `copied` are copied, so that the caller's own stay as they are.
+    From a folder, networks are loaded in `dtype`, those named in `full_precision` in float32. Of built parts, the
+    tokenizer and those named in `copied` are copied, so that the caller's own stay as they are.
     """
     if isinstance(base, str | PathLike):
         return _load_folder(str(base), dtype, full_precision)
@@ -97,7 +97,8 @@ def load_base(
 def identity_of(unet: nn.Module, text_encoder: nn.Module) -> str:
     """Fingerprint a model: the names, the shapes and the first values of all tensors of UNet and text encoder.
 
-    Values are taken in float16, so a model and its float16 copy are the same. Rows added to the token embedding change nothing.
+    Values are taken in float16, so a model and its float16 copy are the same. Rows added to the token embedding change
+    nothing.
     """
     digest = hashlib.sha256()
     for part, module in (("unet", unet), ("text_encoder", text_encoder)):
@@ -111,7 +112,7 @@ def identity_of(unet: nn.Module, text_encoder: nn.Module) -> str:
 
 @contextmanager
 def frozen(base: Base) -> Iterator[None]:
-    """Within: no network takes gradients or drops units. After: as they were (what was added inside and trains stays so)."""
+    """Within, no network takes gradients or drops units; afterwards they are as they were."""
     flags = [(p, p.requires_grad) for module in base.modules() for p in module.parameters()]
     modes = [(module, module.training) for module in base.modules()]
     try:
@@ -134,12 +135,12 @@ def _named(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...]) -> Base:
     if Path(folder).exists() and not (Path(folder) / "model_index.json").is_file():
         raise ValueError(
-            f"{folder} is not a diffusers folder: it has no model_index.json; save a pipeline there with save_pretrained"
+            f"{folder} is not a diffusers folder: it has no model_index.json; write one with save_pretrained"
         )
     index = StableDiffusionPipeline.load_config(folder)
     if "text_encoder_2" in index or "unet" not in index:
         raise ValueError(
-            f"{folder} holds a {index.get('_class_name')}; expected a StableDiffusionPipeline (one text encoder, one UNet)"
+            f"{folder} holds a {index.get('_class_name')}; expected a StableDiffusionPipeline with one text encoder"
         )
 
     def load(cls: type, part: str) -> Any:
@@ -186,7 +187,7 @@ def _take_parts(parts: Any, copied: tuple[str, ...]) -> Base:
 def _checked(base: Base) -> Base:
     if base.unet.config.in_channels != base.vae.config.latent_channels:
         raise ValueError(
-            f"the UNet of {base.name} takes {base.unet.config.in_channels} channels and its VAE gives {base.vae.config.latent_channels}; "
-            "inpainting and depth-guided models cannot be personalized"
+            f"the UNet of {base.name} takes {base.unet.config.in_channels} channels and its VAE gives "
+            f"{base.vae.config.latent_channels}; inpainting and depth-guided models cannot be personalized"
         )
     return base

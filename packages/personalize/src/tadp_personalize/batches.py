@@ -27,7 +27,10 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Batches of `batch_size` samples of every source: batch k is the same whatever was drawn before it, so a resumed run goes on exactly."""
+    """Batches of `batch_size` samples of every source.
+
+    Batch k is the same whatever was drawn before it, so a resumed run goes on exactly.
+    """
 
     sources: tuple[Source, ...]
     batch_size: int
@@ -56,7 +59,7 @@ class Batches:
 
 
 def image_order(count: int, start: int, size: int, *key: object) -> list[int]:
-    """Return entries [start, start + size) of the endless sequence in which each run of `count` is a fresh permutation of the images."""
+    """Return entries [start, start + size) of an endless sequence: one permutation of the images after the other."""
     order: list[int] = []
     for epoch in range(start // count, (start + size - 1) // count + 1):
         order += torch.randperm(count, generator=generator(*key, "epoch", epoch)).tolist()

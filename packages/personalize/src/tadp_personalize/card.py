@@ -65,8 +65,8 @@ It fits this base model only.
 
 ## Licence
 
-What was learnt depends on the base model and on the images: the base model's licence holds for it, and the rights in the images
-must allow its use. Nothing is known here about either.
+What was learnt depends on the base model and on the images: the base model's licence holds for it, and the rights in
+the images must allow its use. Nothing is known here about either.
 """
 
 

@@ -23,7 +23,7 @@ class TrainingConfig:
     warmup: int = 0
     """Updates over which the learning rate rises linearly from 0."""
     batch_size: int = 1
-    """Samples of one forward pass on one process; an image may occur in it several times, each with its own time step and noise."""
+    """Samples of one forward pass on one process; an image may occur several times, with other time steps and noise."""
     accumulate: int = 1
     """Forward passes whose gradients are averaged into one update."""
     weight_decay: float = 1e-2
@@ -39,7 +39,7 @@ class TrainingConfig:
     cache_latents: bool = False
     """Encode each image (and its mirror image) once and draw from the kept posterior; needs crop="center"."""
     stratified: bool = False
-    """Spread a batch's time steps evenly over the whole range (each still uniform): less noise in the gradient of a small run."""
+    """Spread a batch's time steps evenly over the whole range (each still uniform): less noisy gradients."""
     gradient_checkpointing: bool = False
     """Recompute the UNet's activations in the backward pass: less memory, about a third more time."""
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
@@ -107,7 +107,7 @@ class LoraConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DreamBoothConfig(TrainingConfig):
-    """Settings of DreamBooth; the defaults are the paper's Table S4c, without a prior loss as its code ran (REFERENCE.md section 6)."""
+    """Settings of DreamBooth; the defaults are the paper's Table S4c, without the prior loss, which its code had off."""
 
     steps: int = 1000
     learning_rate: float = 5e-6

@@ -40,7 +40,7 @@ class HeldOutLoss:
         train_timesteps: int,
         seed: int,
     ) -> "HeldOutLoss":
-        """Lay out the comparison: learnt token, initial word, the plain sentence, no words; `count` time steps, evenly spread."""
+        """Lay out the comparison of learnt token, initial word, plain sentence and no words at `count` time steps."""
         sentences = [templates[i % len(templates)] for i in range(len(latents))]
         return cls(
             latents=latents,

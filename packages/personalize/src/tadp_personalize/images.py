@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 ImageSource = str | PathLike | Image.Image
 SUFFIXES = (
@@ -59,8 +59,9 @@ def read_images(
 ) -> tuple[list[Image.Image], ImageReport]:
     """Return the usable images as upright 8-bit RGB, and the report.
 
-    `size` is the model's image side in pixels: what would have to be enlarged more than four times is skipped. Images with the pixels of
-    one in `known` count as duplicates. Fewer than `least` usable images are an error that says what happened to each.
+    `size` is the model's image side in pixels: what would have to be enlarged more than four times is skipped. Images
+    with the pixels of one in `known` count as duplicates. Fewer than `least` usable images are an error that says what
+    happened to each.
     """
     usable: dict[str, Image.Image] = {}
     skipped, duplicates, notes = {}, {}, {}
@@ -100,7 +101,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
         done.append(f"first of {image.n_frames} frames")
         image.seek(0)
     upright = ImageOps.exif_transpose(image)
-    if upright.size != image.size:
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         done.append("turned upright")
     if upright.mode.startswith("I") or upright.mode == "F":
         done.append("16 bit to 8 bit")
@@ -115,7 +116,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Integers in [0, 65535] -> [0, 255]; Pillow's own convert cuts everything above 255 to white. Floats are taken in [0, 1]."""
+    """Integers in [0, 65535], floats in [0, 1] -> [0, 255]; Pillow's own convert cuts all above 255 to white."""
     import numpy as np
 
     values = np.asarray(image, dtype=np.float64)

@@ -33,20 +33,11 @@ def textual_inversion(
 ) -> Personalization:
     """Learn `token` from `images` and write learned_embeds.safetensors with its card into the folder `out`.
 
-    `base` is a diffusers folder, a hub id, or a built StableDiffusionPipeline (or anything with its parts as attributes), which stays as
-    it is. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable ones to learn from. The token starts from the
-    embedding of `initializer`. With `resume`, a run in `out` goes on from its last state.
+    `base` is a diffusers folder, a hub id, or a built StableDiffusionPipeline (or anything with its parts as
+    attributes), which stays as it is. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable
+    ones to learn from. The token starts from the embedding of `initializer`. `progress(step, steps, loss)` is called
+    after each update. With `resume`, a run in `out` goes on from its last state; without, it begins anew.
     """
-
-    @contextmanager
-    def learner(parts: Base) -> Iterator[TokenLearner]:
-        check_token(parts.tokenizer, token)
-        rows = initial_rows(parts.tokenizer, parts.text_encoder, initializer, config.vectors)
-        ids = add_token(parts.tokenizer, parts.text_encoder, token, rows)
-        parts.text_encoder.requires_grad_(False)  # adding rows made a new embedding
-        learnt = LearntRows(rows, ids).to(parts.device)
-        with learnt.in_place_of(parts.text_encoder.get_input_embeddings()):
-            yield TokenLearner(parts, token, learnt)
 
     request = Request(
         base=base,
@@ -60,7 +51,19 @@ def textual_inversion(
         resume=resume,
         copied=("text_encoder",),
     )
-    return run(request, learner)
+    return run(request, lambda parts: token_learner(parts, token, initializer, config.vectors))
+
+
+@contextmanager
+def token_learner(base: Base, token: str, initializer: str, vectors: int) -> Iterator["TokenLearner"]:
+    """Add the token to the base's tokenizer and text encoder; within, its rows are the learner's parameters."""
+    check_token(base.tokenizer, token)
+    rows = initial_rows(base.tokenizer, base.text_encoder, initializer, vectors)
+    ids = add_token(base.tokenizer, base.text_encoder, token, rows)
+    base.text_encoder.requires_grad_(False)  # adding rows made a new embedding
+    learnt = LearntRows(rows, ids).to(base.device)
+    with learnt.in_place_of(base.text_encoder.get_input_embeddings()):
+        yield TokenLearner(base, token, learnt)
 
 
 class TokenLearner:

@@ -5,11 +5,12 @@ B batch, N images, H W pixels, h w latent cells.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from einops import rearrange
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 _ENCODED_AT_ONCE = 8
 
@@ -55,7 +56,8 @@ class ImageLatents:
 
     @torch.no_grad()
     def _moments(self, crops: list[Image.Image]) -> tuple[Tensor, Tensor]:
-        pixels = torch.stack([pil_to_tensor(c) for c in crops]) / 127.5 - 1  # (B, 3, H, W) in [-1, 1]
+        bytes_ = torch.from_numpy(np.stack([np.asarray(c) for c in crops]))
+        pixels = rearrange(bytes_, "b h w c -> b c h w") / 127.5 - 1  # (B, 3, H, W) in [-1, 1]
         posteriors = [
             self.vae.encode(chunk.to(self.vae.device, self.vae.dtype)).latent_dist
             for chunk in pixels.split(_ENCODED_AT_ONCE)

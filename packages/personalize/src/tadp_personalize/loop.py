@@ -1,4 +1,4 @@
-"""The training loop of both methods, on accelerate: one process or many, any precision, resumable to the bit on the CPU."""
+"""The training loop of both methods, on accelerate: one process or many, any precision, resumable to the bit."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from torch import nn
 from tadp_personalize.batches import Batches
 from tadp_personalize.config import TrainingConfig
 from tadp_personalize.schedule import learning_rate
-from tadp_personalize.state import METRICS_FILE, keep_metrics_until, load_state, save_state
+from tadp_personalize.state import METRICS_FILE, begin_files, load_state, save_state
 from tadp_personalize.stop import stop_on_sigterm
 
 Progress = Callable[[int, int, float], None]
@@ -63,7 +63,8 @@ def train(
 ) -> Outcome:
     """Minimise `objective` over `trained`; write metrics.jsonl and the state to resume from.
 
-    `identity` (images, base model, ...) and the settings must be the state's own when resuming. `on_sample(step)` draws pictures.
+    `identity` (images, base model, ...) and the settings must be the state's own when resuming. `on_sample(step)` draws
+    pictures.
     """
     optimizer = make_optimizer(list(trained.values()), config)
     model, optimizer = accelerator.prepare(objective, optimizer)
@@ -81,7 +82,7 @@ def train(
         accelerator.wait_for_everyone()
 
     if accelerator.is_main_process:
-        keep_metrics_until(folder, start)
+        begin_files(folder, start)
     with stop_on_sigterm() as request:
         for step in range(start, config.steps):
             if _anyone(accelerator, request.made):
@@ -137,7 +138,7 @@ class _Update:
     batches: Batches
     config: TrainingConfig
 
-    def __call__(self, step: int) -> dict[str, float]:
+    def __call__(self, step: int) -> dict[str, float | None]:
         began = time.perf_counter()
         rate = learning_rate(self.config, step)
         for group in self.optimizer.param_groups:
@@ -166,15 +167,14 @@ class _Update:
             self.accelerator.backward(loss)
         return mean
 
-    def _gradient_norm(self, step: int) -> float:
+    def _gradient_norm(self, step: int) -> float | None:
         limit = self.config.max_grad_norm if self.config.max_grad_norm is not None else math.inf
         norm = float(self.accelerator.clip_grad_norm_(list(self.trained.values()), limit))
-        # with a loss scaler an overflow is ordinary: the scaler skips the update and lowers its scale
-        if not math.isfinite(norm):
-            if self.accelerator.scaler is None:
-                raise DivergedError(f"the gradient of step {step + 1} is {norm}")
-            return -1.0
-        return norm
+        if math.isfinite(norm):
+            return norm
+        if self.accelerator.scaler is None:
+            raise DivergedError(f"the gradient of step {step + 1} is {norm}")
+        return None  # with a loss scaler an overflow is ordinary: it skips the update and lowers its scale
 
 
 def _anyone(accelerator: Accelerator, flag: bool) -> bool:

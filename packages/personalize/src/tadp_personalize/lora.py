@@ -18,7 +18,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 def add_lora(module: nn.Module, targets: tuple[str, ...], config: LoraConfig, *, seed: int) -> dict[str, nn.Parameter]:
-    """Add an adapter to `module` in place; return its parameters, float32, by name. The module's function is unchanged at first."""
+    """Add an adapter to `module` in place, its output unchanged at first; return its parameters, float32, by name."""
     names = [name for name, _ in module.named_modules() if name.endswith(tuple(targets))]
     if not names:
         raise ValueError(
@@ -35,7 +35,7 @@ def add_lora(module: nn.Module, targets: tuple[str, ...], config: LoraConfig, *,
 
 
 def save_lora(path: Path, unet: nn.Module, text_encoder: nn.Module | None, base_identity: str) -> None:
-    """Write the adapters as `load_lora_weights` reads them, alpha included; the base model's identity goes into the header."""
+    """Write the adapters as `load_lora_weights` reads them, alpha included, with the base's identity in the header."""
     parts = {"unet": unet} | ({"text_encoder": text_encoder} if text_encoder is not None else {})
     layers, metadata = {}, {}
     for name, module in parts.items():

@@ -27,7 +27,8 @@ class Batch(NamedTuple):
 class DenoisingLoss(nn.Module):
     """(B,) mean squared error between the UNet's prediction and what the model's schedule asks it to predict.
 
-    UNet and text encoder are its parts, so that wrapping this one module (for several GPUs, for mixed precision) wraps all that trains.
+    UNet and text encoder are its parts, so that wrapping this one module (for several GPUs, for mixed precision) wraps
+    all that trains.
     """
 
     def __init__(self, unet: nn.Module, text_encoder: nn.Module, schedule: DDPMScheduler) -> None:
@@ -49,7 +50,7 @@ class DenoisingLoss(nn.Module):
 
 
 def draw_timesteps(count: int, steps: int, *, stratified: bool, generator: torch.Generator) -> Tensor:
-    """Return `count` time steps in [0, steps), each uniform; stratified ones fall into `count` equal parts of the range, one in each."""
+    """Return `count` time steps, each uniform in [0, steps); stratified: one in each of `count` equal parts of it."""
     if not stratified:
         return torch.randint(steps, (count,), generator=generator)
     part = torch.randperm(count, generator=generator)

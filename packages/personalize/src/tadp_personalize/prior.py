@@ -1,4 +1,4 @@
-"""Prior preservation (Ruiz et al. 2022, section 3.2): pictures the untouched model draws itself, to be trained on beside the target's."""
+"""Prior preservation (Ruiz et al. 2022, section 3.2): pictures the untouched model draws, to be trained on as well."""
 
 import json
 from pathlib import Path

@@ -34,14 +34,14 @@ OBJECT_TEMPLATES = (
 
 
 def check_template(template: str) -> None:
-    """Raise unless the token stands in `template`, at most one bracketed part holds it, and nothing else is to be filled in."""
+    """Raise unless the token stands in `template`, brackets are closed, and nothing else is to be filled in."""
     bracketed = re.findall(r"\[[^\[\]]*\]", template)
     fields = re.findall(r"\{[^}]*\}", template)
     unbalanced = template.count("[") != len(bracketed) or template.count("]") != len(bracketed)
     if "{token}" not in template or set(fields) != {"{token}"} or unbalanced:
         raise ValueError(
-            f"template {template!r} is not a sentence with {{token}}; write for example 'a picture [in {{token}} style]', "
-            "where the brackets hold what goes away with the token"
+            f"template {template!r} is not a sentence with {{token}}; write for example "
+            "'a picture [in {token} style]', where the brackets hold what goes away with the token"
         )
 
 

@@ -13,8 +13,8 @@ class Personalization:
     folder: Path
     """Holds everything: learnt files, README.md, results.json, metrics.jsonl, state/."""
     path: Path | None
-    """What diffusers loads: learned_embeds.safetensors, pytorch_lora_weights.safetensors, or the folder of a whole pipeline.
-    None when the run was stopped before its end."""
+    """What diffusers loads: learned_embeds.safetensors, pytorch_lora_weights.safetensors, or the folder of a pipeline.
+    None when the run was stopped before its end, and on all processes but the main one."""
     token: str
     """The word to write in prompts."""
     finished: bool
@@ -25,7 +25,7 @@ class Personalization:
     """Numbers that were trained."""
     images: ImageReport
     before: dict[str, float] | None
-    """Held-out denoising losses of the untouched model under "learnt", "initial_word", "plain" and "empty" prompts; None without
-    held-out images."""
+    """Held-out denoising losses of the untouched model under "learnt", "initial_word", "plain" and "empty" prompts;
+    None without held-out images."""
     after: dict[str, float] | None
     """The same, from the same noise and time steps, after training."""

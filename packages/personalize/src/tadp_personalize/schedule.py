@@ -6,7 +6,7 @@ from tadp_personalize.config import TrainingConfig
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Return the rate of update `step`, counted from 0: linear warm-up, then constant or falling to 0 at `config.steps`."""
+    """Return the rate of update `step`, counted from 0: warm-up, then constant or falling to 0 at `config.steps`."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     done = (step - config.warmup) / max(1, config.steps - config.warmup)

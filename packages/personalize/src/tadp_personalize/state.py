@@ -31,7 +31,7 @@ def save_state(
 def load_state(
     folder: Path, *, settings: dict[str, Any], trained: dict[str, nn.Parameter], optimizer: Any, scaler: Any
 ) -> int:
-    """Put the saved state into parameters, optimizer and scaler; return the number of updates done, 0 without a state."""
+    """Put the saved state into parameters, optimizer and scaler; return the updates done, 0 without a state."""
     file = folder / STATE_FILE
     if not file.is_file():
         return 0
@@ -53,8 +53,13 @@ def load_state(
     return state["step"]
 
 
-def keep_metrics_until(folder: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl after update `step`: a killed run had done steps that its last state doesn't hold."""
+def begin_files(folder: Path, step: int) -> None:
+    """Make the folder's state and metrics those of a run after `step` updates.
+
+    A killed run had done more steps than its last state holds, and a new run in an old folder must not find the old state.
+    """
+    if step == 0:
+        (folder / STATE_FILE).unlink(missing_ok=True)
     file = folder / METRICS_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]

@@ -20,7 +20,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[StopRequest]:
-    """Within, SIGTERM makes the yielded request instead of ending the process; only the main thread can arrange that."""
+    """Within, SIGTERM makes the yielded request instead of ending the process, if this is the main thread."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

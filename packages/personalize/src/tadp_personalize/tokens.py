@@ -41,6 +41,8 @@ def add_token(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, token: str,
     names = token_names(token, len(rows))
     tokenizer.add_tokens(names)
     ids = tokenizer.convert_tokens_to_ids(names)
+    if tokenizer(" ".join(names), add_special_tokens=False).input_ids != ids:
+        raise ValueError(f"token {token!r} is not found again in a prompt; use small letters, as in '<watercolor>'")
     embedding = text_encoder.get_input_embeddings()
     if max(ids) >= embedding.num_embeddings:
         text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -55,13 +57,14 @@ def check_token(tokenizer: CLIPTokenizer, token: str) -> None:
     if not token or token != token.strip() or len(token.split()) != 1:
         raise ValueError(f"token {token!r} must be one word without spaces, for example '<watercolor>'")
     if token in tokenizer.get_vocab():
+        other = f"<{token.strip('<>')}-look>"
         raise ValueError(
-            f"token {token!r} is already in the tokenizer's vocabulary; choose another, for example '<{token}-look>'"
+            f"token {token!r} is already in the tokenizer's vocabulary; choose another, for example {other!r}"
         )
 
 
 def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, words: str, vectors: int) -> Tensor:
-    """Return the rows (n, D) to start from: those of the words' tokens, averaged in groups when there are more tokens than vectors."""
+    """Return the rows (n, D) to start from: those of the words' tokens, averaged in groups if more than vectors."""
     ids = tokenizer(words, add_special_tokens=False).input_ids
     if not ids:
         raise ValueError(
@@ -75,7 +78,7 @@ def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, words: s
 
 
 class LearntRows(nn.Module):
-    """The token's vectors as the only parameters of the embedding: other rows get neither gradient, decay nor rounding."""
+    """The token's vectors, apart from the embedding: its other rows get neither gradient, decay nor rounding."""
 
     def __init__(self, rows: Tensor, ids: list[int]) -> None:
         super().__init__()
@@ -108,7 +111,7 @@ def save_token(path: Path, token: str, rows: Tensor, base_identity: str) -> None
 def load_token(
     path: str | PathLike, *, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, unet: nn.Module | None = None
 ) -> str:
-    """Add the token in `path` (the file or its folder) to a model and return its name; with `unet` given, a wrong base is an error."""
+    """Add the token in `path` (file or folder) to a model; return its name. With `unet`, a wrong base is an error."""
     file = Path(path) / EMBEDDINGS_FILE if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise ValueError(f"{file} does not exist; give a {EMBEDDINGS_FILE} or the folder it is in")
@@ -123,14 +126,15 @@ def load_token(
     width = text_encoder.get_input_embeddings().embedding_dim
     if rows.shape[1] != width:
         raise ValueError(
-            f"{file} holds vectors of {rows.shape[1]} numbers, this text encoder's have {width}: it was learnt on another model"
+            f"{file} holds vectors of {rows.shape[1]} numbers, this text encoder's have {width}; load the base model "
+            "that it was learnt on"
         )
     add_token(tokenizer, text_encoder, names[0], rows)
     return names[0]
 
 
 def check_base(path: str | PathLike, *, unet: nn.Module, text_encoder: nn.Module) -> None:
-    """Raise unless what lies at `path` (a token's file, or a folder written by this package) was made on this very model."""
+    """Raise unless what lies at `path` (a file, or a folder written by this package) was made on this very model."""
     made_on = _base_of(Path(path))
     here = identity_of(unet, text_encoder)
     if made_on is None:

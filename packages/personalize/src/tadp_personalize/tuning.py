@@ -1,7 +1,7 @@
-"""DreamBooth (Ruiz et al. 2022): the UNet itself, or low-rank updates of it, learns the look that a rare word stands for."""
+"""DreamBooth (Ruiz et al. 2022): the UNet, or low-rank updates of it, learns the look that a rare word stands for."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tadp_personalize.lora import LORA_FILE, add_lora, save_lora
 from tadp_personalize.objective import DenoisingLoss
 from tadp_personalize.prior import class_images
 from tadp_personalize.result import Personalization
-from tadp_personalize.workflow import Learner, Request, image_source, run
+from tadp_personalize.workflow import Request, image_source, run
 
 PIPELINE_FOLDER = "pipeline"
 
@@ -38,17 +38,14 @@ def dreambooth(
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Personalization:
-    """Tune `base` so that the rare word `token` stands for the look of `images`; write the result with its card into the folder `out`.
+    """Tune `base` so that the rare word `token` stands for the look of `images`; write the result into the folder `out`.
 
-    With `config.lora` that is pytorch_lora_weights.safetensors, without it a whole pipeline in the folder `pipeline`. `initializer` is the
-    ordinary word that the token is compared with on the held-out images. The other arguments are those of `textual_inversion`.
+    With `config.lora` that is pytorch_lora_weights.safetensors, without it a whole pipeline in the folder `pipeline`.
+    `initializer` is the ordinary word that the token is compared with on the held-out images. The other arguments are
+    those of `textual_inversion`.
     """
     if len(token.split()) != 1:
         raise ValueError(f"token {token!r} must be one word without spaces, for example 'sks'")
-
-    @contextmanager
-    def learner(parts: Base) -> Iterator[Learner]:
-        yield FullLearner(parts, config) if config.lora is None else LoraLearner(parts, config)
 
     def prior(parts: Base) -> tuple[Source, ...]:
         if not config.class_images:
@@ -71,7 +68,12 @@ def dreambooth(
         full_precision=changed if config.lora is None else (),
         copied=changed,
     )
-    return run(request, learner, prior)
+    return run(request, lambda parts: nullcontext(tuning_learner(parts, config)), prior)
+
+
+def tuning_learner(base: Base, config: DreamBoothConfig) -> "FullLearner | LoraLearner":
+    """Make trainable what the settings say."""
+    return FullLearner(base, config) if config.lora is None else LoraLearner(base, config)
 
 
 class FullLearner:

@@ -27,7 +27,7 @@ from tadp_personalize.result import Personalization
 from tadp_personalize.samples import write_sheet
 from tadp_personalize.tokens import expand_prompt
 
-_DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Learner(Protocol):
@@ -73,7 +73,7 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
     began, config, folder = time.perf_counter(), request.config, Path(request.out)
     base = load_base(
         request.base,
-        dtype=_DTYPES[config.mixed_precision],
+        dtype=DTYPES[config.mixed_precision],
         full_precision=request.full_precision,
         copied=request.copied,
     )
