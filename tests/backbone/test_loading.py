@@ -1,0 +1,136 @@
+"""Folders, names and hubs."""
+
+import json
+import socket
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from tadp_backbone import DiffusionBackbone, fetch
+from torch.testing import assert_close
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def features_of(backbone):
+    images = torch.rand(1, 3, 70, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return backbone(images, backbone.encode_text(["a photo <look> cat"]))
+
+
+def test_what_is_saved_is_read_back_with_learnt_tokens_and_adapters(make_backbone, tmp_path, no_network):
+    backbone = make_backbone(text=True, vae=True, text_adapter=True, timestep=3, map_strides=(8,))
+    save_file({"<look>": torch.randn(3, 64)}, tmp_path / "learned_embeds.safetensors")
+    assert backbone.load_tokens(tmp_path) == ["<look>"]
+    torch.nn.init.normal_(backbone.text_adapter.gamma)
+    backbone.save_pretrained(tmp_path / "saved")
+    backbone.save_pretrained(tmp_path / "saved")  # over itself
+    again = DiffusionBackbone.from_pretrained(tmp_path / "saved")
+    assert again.config == backbone.config
+    for a, b in zip(features_of(again).levels, features_of(backbone).levels, strict=True):
+        assert torch.equal(a, b)
+    assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [
+        "adapters.safetensors", "config.json", "model_index.json", "scheduler", "text_encoder", "tokenizer", "unet", "vae",
+    ]  # fmt: skip
+
+
+def test_a_saved_folder_is_a_diffusers_pipeline(make_backbone, tmp_path):
+    make_backbone(text=True, vae=True).save_pretrained(tmp_path)
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    images = pipeline("a cat", num_inference_steps=1, height=64, width=64, output_type="np").images
+    assert images.shape == (1, 64, 64, 3)
+
+
+def test_fields_of_the_config_can_be_changed_while_loading(make_backbone, tmp_path):
+    make_backbone(vae=True).save_pretrained(tmp_path)
+    backbone = DiffusionBackbone.from_pretrained(tmp_path, map_strides=(), timestep=9, dtype=torch.bfloat16)
+    assert (backbone.config.timestep, backbone.config.map_strides) == (9, ())
+    assert backbone.unet.dtype == backbone.vae.dtype == torch.bfloat16
+    assert backbone.vae.decoder is None
+    assert DiffusionBackbone.from_pretrained(tmp_path, keep_decoder=True).vae.decoder is not None
+    with pytest.raises(ValueError, match="has no time_step; its fields are timestep, "):
+        DiffusionBackbone.from_pretrained(tmp_path, time_step=9)
+
+
+def test_a_damaged_folder_is_refused(make_backbone, tmp_path):
+    make_backbone().save_pretrained(tmp_path)
+    weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = load_file(weights)
+    save_file({key: value for key, value in whole.items() if key != "conv_in.weight"}, weights)
+    with pytest.raises(ValueError, match="1 tensors missing, the first is conv_in.weight"):
+        DiffusionBackbone.from_pretrained(tmp_path)
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="cannot be read"):
+        DiffusionBackbone.from_pretrained(tmp_path)
+    weights.parent.rename(tmp_path / "net")
+    with pytest.raises(ValueError, match="unet/config.json is missing, there is config.json, model_index.json, net"):
+        DiffusionBackbone.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["sd16", "./nowhere", "models/sd/v1.safetensors", "/nowhere/at/all"])
+def test_an_unknown_name_lists_the_choices(source):
+    with pytest.raises(ValueError, match="choose from tiny, sd15, sd21, a hub id"):
+        DiffusionBackbone.from_pretrained(source)
+
+
+def test_offline_opens_no_connection_and_says_what_to_do(no_network, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"tadp fetch sd15.*unet/diffusion_pytorch_model\.safetensors"):
+        DiffusionBackbone.from_pretrained("sd15", offline=True)
+
+
+def cached_on_hub(folder, repository):
+    """The hub's cache with one snapshot of a repository."""
+    home = folder / f"models--{repository.replace('/', '--')}"
+    snapshot = home / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("0" * 40)
+    return snapshot
+
+
+def test_a_mirror_that_is_gone_leads_to_the_next_with_one_line(make_backbone, no_network, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = cached_on_hub(tmp_path, "sd-legacy/stable-diffusion-v1-5")
+    make_backbone(vae=True).save_pretrained(snapshot)
+    assert fetch("sd15", offline=True) == snapshot
+    assert [record.args[0] for record in caplog.records] == ["stable-diffusion-v1-5/stable-diffusion-v1-5"]
+    backbone = DiffusionBackbone.from_pretrained("sd15", offline=True)
+    assert backbone.unet.config.block_out_channels == [32, 64, 128, 128]
+
+
+def test_a_hub_id_is_read_from_the_cache(make_backbone, no_network, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    make_backbone(map_strides=(8,)).save_pretrained(cached_on_hub(tmp_path, "someone/toy"))
+    assert DiffusionBackbone.from_pretrained("someone/toy", offline=True).config.map_strides == (8,)
+
+
+def test_a_config_of_something_else_is_refused(make_backbone, tmp_path):
+    make_backbone().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 3}))
+    with pytest.raises(ValueError, match="is no backbone's config: it has hidden_size"):
+        DiffusionBackbone.from_pretrained(tmp_path)
+
+
+def test_other_unet_weights(make_backbone, inputs, tmp_path):
+    backbone, other = make_backbone(), make_backbone(seed=5)
+    other.unet.save_pretrained(tmp_path / "a")
+    other.save_pretrained(tmp_path / "b")
+    with torch.no_grad():
+        expected = other.extract(*inputs).levels[0]
+        assert_close(backbone.load_unet(tmp_path / "a").extract(*inputs).levels[0], expected)
+        assert_close(make_backbone().load_unet(tmp_path / "b").extract(*inputs).levels[0], expected)
+    narrow = UNet2DConditionModel(block_out_channels=(32, 64, 64, 64), cross_attention_dim=64)
+    narrow.save_pretrained(tmp_path / "narrow")
+    with pytest.raises(ValueError, match=r"has block_out_channels \[32, 64, 64, 64\], this backbone's has \[32, 64, 128"):
+        backbone.load_unet(tmp_path / "narrow")
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        backbone.load_unet(tmp_path / "nowhere")
