@@ -27,7 +27,7 @@ def target(boxes, labels, difficult=None, size=(64, 64)):
     return {
         "boxes": BoundingBoxes(boxes, format="XYXY", canvas_size=size),
         "labels": torch.tensor(labels, dtype=torch.int64),
-        "difficult": torch.tensor(difficult or [False] * len(labels)),
+        "difficult": torch.tensor(difficult or [False] * len(labels), dtype=torch.bool),
     }
 
 

@@ -1,7 +1,6 @@
 """Object detection in COCO's layout: one JSON file of annotations and a folder of images."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ class CocoDetection(SampleDataset):
     """Images of a COCO instances file; `root` is the folder that their `file_name` is relative to.
 
     Ids are the file names without suffix. Classes are the categories in the order of their ids, which need not be
-    gapless. Crowd regions come as difficult objects.
+    gapless. Crowd regions come as difficult objects. Objects without area, of which COCO's train2017 has two, are left
+    out; `skipped` has their annotation ids.
     """
 
     task = "detection"
@@ -32,9 +32,13 @@ class CocoDetection(SampleDataset):
         labels = {category["id"]: label for label, category in enumerate(categories)}
         images = {_field(path, image, "id", int): _field(path, image, "file_name", str) for image in tables["images"]}
         objects = defaultdict(list)
+        self.skipped = []
         for annotation in tables["annotations"]:
-            image_id, *thing = _read_annotation(path, annotation, images, labels)
-            objects[images[image_id]].append(thing)
+            image_id, box, label, crowd = _read_annotation(path, annotation, images, labels)
+            if box[0] < box[2] and box[1] < box[3]:
+                objects[images[image_id]].append((box, label, crowd))
+            else:
+                self.skipped.append(annotation.get("id"))
         self.files = {Path(name).with_suffix("").as_posix(): name for name in images.values()}
         if len(self.files) < len(tables["images"]):
             raise DataError(
@@ -93,7 +97,7 @@ def _field(path: Path, entry: dict[str, Any], name: str, kind: type) -> Any:
 
 def _read_annotation(
     path: Path, annotation: dict[str, Any], images: dict[int, str], labels: dict[int, int]
-) -> tuple[int, Sequence[float], int, bool]:
+) -> tuple[int, tuple[float, ...], int, bool]:
     """Image id, box XYXY, label, crowd."""
     image_id, category = _field(path, annotation, "image_id", int), _field(path, annotation, "category_id", int)
     box = _field(path, annotation, "bbox", list)
@@ -102,13 +106,13 @@ def _read_annotation(
         problem = f"image_id {image_id} of no image"
     elif category not in labels:
         problem = f"category_id {category} of no category"
-    elif len(box) != 4 or not all(isinstance(number, int | float) for number in box) or min(box[2:]) <= 0:
+    elif len(box) != 4 or not all(isinstance(number, int | float) for number in box) or min(box[2:]) < 0:
         problem = f"bbox {box}"
     if problem:
         raise DataError(
             path,
             found=f"{problem} in annotation {annotation.get('id')}",
-            expected="ids of the file's own tables and a bbox [left, top, width > 0, height > 0]",
+            expected="ids of the file's own tables and a bbox [left, top, width >= 0, height >= 0]",
             fix="correct or delete the annotation",
         )
     left, top, width, height = box

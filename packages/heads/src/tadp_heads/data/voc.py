@@ -42,8 +42,8 @@ class VOCDetection(SampleDataset):
     """`root`/JPEGImages/ID.*, Annotations/ID.xml and ImageSets/Main/SPLIT.txt; `split` None takes every annotation.
 
     VOC's pixels count from 1 and its boxes include their last one; here xmin and ymin become one less, so that boxes
-    are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is what
-    the paper's detector was trained and scored on (REFERENCE: utils/detection_utils.py:38-53).
+    are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is
+    what the paper's detector was trained and scored on (REFERENCE: utils/detection_utils.py:38-53).
     """
 
     task = "detection"
@@ -149,7 +149,8 @@ def _check_inside(path: Path, boxes: torch.Tensor, size: tuple[int, int]) -> Non
     """Raises DataError for a box without area, or one that leaves the image by more than a pixel's rounding."""
     height, width = size
     limit = boxes.new_tensor([width, height]) + 1
-    wrong = (boxes[:, 2:] <= boxes[:, :2]).any(1) | (boxes[:, :2] < -1).any(1) | (boxes[:, 2:] > limit).any(1)
+    fits = (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, :2] >= -1) & (boxes[:, 2:] <= limit)
+    wrong = ~fits.all(dim=1)
     if wrong.any():
         raise DataError(
             path,

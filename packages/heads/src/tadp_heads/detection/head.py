@@ -81,10 +81,10 @@ class FasterRCNNHead(PretrainedHead):
         """
         if self.training and targets is None:
             raise ValueError("training mode needs targets; call .eval() to predict")
-        # In float32 also under autocast: bfloat16 anchors would be off by up to 4 pixels at 512.
+        images = self._frame(features, image_sizes)
+        # In float32 also under autocast: between 256 and 512 bfloat16 has steps of 2, and anchors would be that coarse.
         with torch.autocast(features[0].device.type, enabled=False):
             maps = self.fpn({str(i): feature.float() for i, feature in enumerate(features)})
-            images = self._frame(features, image_sizes)
             truths = [_with_background(target) for target in targets] if self.training else None
             proposals, losses = self.rpn(images, maps, truths)
             found, region_losses = self.roi_heads(maps, proposals, images.image_sizes, truths)

@@ -20,8 +20,8 @@ RULES: Mapping[str, Callable[..., np.ndarray]] = {
     "voc2007": partial(voc_rules.average_precision, summary=voc_rules.eleven_points),
     "voc2012": partial(voc_rules.average_precision, summary=voc_rules.area),
 }
-"""coco: 101 recall points, 100 detections a class and image, IoU >= threshold; a detection whose best object is taken may
-have the next best. voc2007: 11 recall points, voc2012: area; both IoU > threshold, and a second hit is an error."""
+"""coco: 101 recall points, 100 detections a class and image, IoU >= threshold; a detection whose best object is taken
+may have the next best. voc2007: 11 recall points, voc2012: area; both IoU > threshold, and a second hit is an error."""
 
 
 class AveragePrecision(Metric):
