@@ -106,6 +106,6 @@ def test_unknown_dtype_names_the_known_ones(blip2_folder):
 
 
 def test_a_model_that_cannot_be_fetched_is_one_clear_line():
-    with pytest.raises(ValueError, match="Salesforce/blip2-opt-2.7b") as error:
+    with pytest.raises(ValueError, match=r"Salesforce/blip2-opt-2\.7b") as error:
         load_captioner("blip2", device="cpu")
     assert "\n" not in str(error.value)

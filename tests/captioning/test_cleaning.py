@@ -5,7 +5,9 @@ import pytest
 from tadp_captioning import DOMAINS, CaptionRecord, CaptionStore, RuleCleaner, clean_store
 
 # Independent of the lexicon: what a reader would call a style word in a Watercolor2k caption.
-STYLE = re.compile(r"watercolou?r|painting|drawing|sketch|illustration|depiction|portrait|cartoon|comic|rendering", re.I)
+STYLE = re.compile(
+    r"watercolou?r|painting|drawing|sketch|illustration|depiction|portrait|cartoon|comic|rendering", re.I
+)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,9 @@ def test_watercolor2k_keeps_less_than_one_percent_of_style_words(shared_data):
     assert report.residual < 0.01 * len(store)
     assert len(cleaned) == len(store) == 1000
     assert all(cleaned[i] for i in cleaned)
-    untouched = [i for i in store if not STYLE.search(store[i]) and not re.search(r"\bimages? of|\bart\b|print", store[i])]
+    untouched = [
+        i for i in store if not STYLE.search(store[i]) and not re.search(r"\bimages? of|\bart\b|print", store[i])
+    ]
     assert [cleaned[i] for i in untouched] == [store[i] for i in untouched]
     assert {i: r.extra.get("class_label") for i, r in zip(cleaned, cleaned.records(), strict=True)} == {
         i: r.extra.get("class_label") for i, r in zip(store, store.records(), strict=True)

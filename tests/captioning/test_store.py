@@ -1,6 +1,9 @@
 import json
 import logging
 import multiprocessing
+import resource
+import sys
+import time
 
 import pytest
 
@@ -8,7 +11,9 @@ from tadp_captioning import CaptionRecord, CaptionStore
 
 
 def record(i: int, **more) -> CaptionRecord:
-    return CaptionRecord(id=f"image_{i}", caption=f"a dog and {i} cats, «é»", captioner="tiny", params="min=0_max=77", **more)
+    return CaptionRecord(
+        id=f"image_{i}", caption=f"a dog and {i} cats, «é»", captioner="tiny", params="min=0_max=77", **more
+    )
 
 
 def test_what_is_added_is_there_after_reopening(tmp_path):
@@ -181,24 +186,17 @@ def test_two_processes_add_to_one_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_million_rows_open_in_seconds(tmp_path, record_property):
-    import time
-    import tracemalloc
-
+def test_a_million_rows_open_in_seconds(tmp_path):
     path = tmp_path / "c.jsonl"
     with path.open("w") as file:
         for i in range(1_000_000):
-            file.write(json.dumps({"id": f"image_{i}", "caption": f"a dog and {i} cats", "captioner": "blip2"}) + "\n")
-    start = time.perf_counter()
+            file.write(f'{{"id": "image_{i}", "caption": "a dog and {i} cats", "captioner": "blip2"}}\n')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+    start = time.process_time()
     store = CaptionStore.read(path)
-    seconds = time.perf_counter() - start
-    record_property("seconds", seconds)
+    seconds = time.process_time() - start
+    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    sys.stdout.write(f"\n1,000,000 rows read in {seconds:.1f} s, {megabytes:.0f} MiB more at the peak\n")
     assert store["image_999999"] == "a dog and 999999 cats"
     assert seconds < 30
-    del store
-    tracemalloc.start()
-    store = CaptionStore.read(path)
-    size = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    record_property("megabytes", size / 1e6)
-    assert size < 2e9
+    assert megabytes < 2000

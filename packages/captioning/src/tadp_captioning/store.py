@@ -28,15 +28,16 @@ class CaptionRecord:
     source: str = ""
     """The file that the caption was made from or read from."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Further fields, kept: "captions" (texts as read, where they differ), "class_label", "hash" of the content, "error"."""
+    """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error"."""
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "CaptionRecord":
-        """A line's object -> a record; fields without a place of their own go to `extra`."""
-        own = {name: row[name] for name in _OWN_FIELDS if name in row}
-        if not isinstance(own.get("id"), str) or not isinstance(own.get("caption"), str):
-            raise ValueError(f"expected an object with texts 'id' and 'caption', got {json.dumps(row)[:120]}")
-        return cls(**own, extra={name: value for name, value in row.items() if name not in _OWN_FIELDS})
+        """A line's object -> a record, which keeps what is left of the object as its `extra`."""
+        image_id, caption = row.pop("id", None), row.pop("caption", None)
+        if not isinstance(image_id, str) or not isinstance(caption, str):
+            raise ValueError("expected an object with texts 'id' and 'caption'")
+        captioner, params, source = row.pop("captioner", ""), row.pop("params", ""), row.pop("source", "")
+        return cls(id=image_id, caption=caption, captioner=captioner, params=params, source=source, extra=row)
 
     def to_json(self) -> dict[str, Any]:
         """The object that is written as one line."""
@@ -176,7 +177,7 @@ def append_jsonl(path: Path, records: Iterable[CaptionRecord]) -> None:
 
 
 def _end_last_line(file: BinaryIO) -> None:
-    """Cut an unfinished last line, which under the lock can only be a killed writer's; end one that lacks its newline."""
+    """Cut a torn last line, which under the lock can only be a killed writer's; end one that lacks its newline."""
     end = file.seek(0, os.SEEK_END)
     start, tail = end, b""
     while start > 0 and b"\n" not in tail:
