@@ -39,6 +39,11 @@ class SegmentationPairs(SampleDataset):
         self.pairs = dict(pairs)
         self.lookup = identity_lookup(len(self.classes)) if lookup is None else lookup
 
+    @property
+    def image_files(self) -> dict[str, Path]:
+        """{id: image file}."""
+        return {sample_id: image for sample_id, (image, _) in self.pairs.items()}
+
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk; mask (H, W) int64, IGNORE_INDEX where the file has no class."""
         image_path, mask_path = self.pairs[sample_id]

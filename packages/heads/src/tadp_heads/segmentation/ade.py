@@ -81,10 +81,10 @@ class DecodeHead(nn.Module):
 class AdeFPN(nn.Module):
     """Levels finest first -> logits (B, K, h, w) at the finest level's size; the caller resizes to the label's."""
 
-    def __init__(self, levels: Sequence[Level], num_classes: int):
+    def __init__(self, levels: Sequence[Level], num_classes: int, width: int):
         super().__init__()
-        self.neck = Neck(levels, width=256)
-        self.decode_head = DecodeHead([level.stride for level in levels], 256, num_classes)
+        self.neck = Neck(levels, width)
+        self.decode_head = DecodeHead([level.stride for level in levels], width, num_classes)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """See the class."""

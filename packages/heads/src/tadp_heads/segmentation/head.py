@@ -25,6 +25,8 @@ class SegmentationHeadConfig:
     """Logits a pixel, background included where the data set has one."""
     variant: str = "pascal"
     """"pascal": GroupNorm, logits at the image's size; "ade": BatchNorm, logits at the finest level's size."""
+    width: int = 256
+    """Channels of the pyramid; a multiple of 64, since "pascal" normalises half as many in 32 groups."""
 
     def __post_init__(self):
         object.__setattr__(self, "levels", as_levels(self.levels))
@@ -32,6 +34,8 @@ class SegmentationHeadConfig:
             raise ValueError(f"unknown FPN variant {self.variant!r}; choose from {', '.join(VARIANTS)}")
         if self.num_classes < 1:
             raise ValueError(f"num_classes {self.num_classes}: expected at least 1")
+        if self.width < 64 or self.width % 64:
+            raise ValueError(f"width {self.width}: expected a multiple of 64")
         strides = [level.stride for level in self.levels]
         if self.variant == "ade" and any((s // strides[0]).bit_count() != 1 or s % strides[0] for s in strides):
             raise ValueError(
@@ -45,10 +49,12 @@ class FPNHead(PretrainedHead):
     config_class = SegmentationHeadConfig
     config: SegmentationHeadConfig
 
-    def __init__(self, levels: Sequence[Any], num_classes: int, variant: str = "pascal"):
+    def __init__(self, levels: Sequence[Any], num_classes: int, variant: str = "pascal", width: int = 256):
         super().__init__()
-        self.config = SegmentationHeadConfig(levels=tuple(levels), num_classes=num_classes, variant=variant)
-        self.fpn = VARIANTS[variant](self.config.levels, num_classes)
+        self.config = SegmentationHeadConfig(
+            levels=tuple(levels), num_classes=num_classes, variant=variant, width=width
+        )
+        self.fpn = VARIANTS[variant](self.config.levels, num_classes, width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Levels finest first -> (B, num_classes, H, W), or h x w of the finest level for the variant "ade"."""

@@ -60,7 +60,7 @@ class SegmentationBlock(nn.Module):
 
 
 class PascalDecoder(nn.Module):
-    """Pyramid 256 wide, summed at the finest level's size, 128 wide."""
+    """Pyramid summed at the finest level's size; 256 and 128 channels wide in the library."""
 
     def __init__(self, levels: Sequence[Level], pyramid_channels: int, segmentation_channels: int, dropout: float):
         super().__init__()
@@ -88,10 +88,10 @@ class PascalDecoder(nn.Module):
 class PascalFPN(nn.Module):
     """Levels finest first -> logits (B, K, stride h, stride w): the image's own size."""
 
-    def __init__(self, levels: Sequence[Level], num_classes: int):
+    def __init__(self, levels: Sequence[Level], num_classes: int, width: int):
         super().__init__()
-        self.decoder = PascalDecoder(levels, pyramid_channels=256, segmentation_channels=128, dropout=0.2)
-        self.segmentation_head = nn.Sequential(nn.Conv2d(128, num_classes, 1))
+        self.decoder = PascalDecoder(levels, pyramid_channels=width, segmentation_channels=width // 2, dropout=0.2)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(width // 2, num_classes, 1))
         self.upsampling = levels[0].stride
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

@@ -29,9 +29,9 @@ class SegmentationTask:
     head_class = FPNHead
     protocols = PROTOCOLS
 
-    def build_head(self, levels: Sequence[Any], classes: Sequence[str], *, variant: str = "pascal") -> FPNHead:
-        """A semantic FPN with one logit a class."""
-        return FPNHead(levels, len(classes), variant)
+    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> FPNHead:
+        """A semantic FPN with one logit a class; `options` are its further arguments, e.g. variant."""
+        return FPNHead(levels, len(classes), **options)
 
     def loss(
         self,

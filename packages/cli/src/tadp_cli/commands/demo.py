@@ -1,0 +1,31 @@
+"""`tadp demo`: the whole cross-domain workflow in miniature."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tadp_cli.errors import one_line_errors
+from tadp_cli.options import DeviceOption, SeedOption
+from tadp_cli.progress import bars, console
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="folder to write to")] = Path("runs/demo"),
+    full: Annotated[bool, typer.Option("--full", help="three seeds, all looks, all tasks (hours)")] = False,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+) -> None:
+    """Caption, clean, learn a token, train on photos, score on photos and on watercolors; table and report.
+
+    Example: `tadp demo --out runs/demo`
+    """
+    with one_line_errors():
+        from tadp_cli.workflows.demo import FULL, QUICK, run_demo
+        from tadp_cli.workflows.tables import show_rows
+
+        plan = FULL if full else QUICK
+        with bars() as report:
+            results = run_demo(out, plan, device=device, seed=seed, report=report)
+        show_rows(console, results)
+        console.print(f"\nresults: {out / 'results.json'}\nreport:  {out / 'report.html'}")

@@ -1,0 +1,42 @@
+"""`tadp eval`: a run and a data set in, the protocol's numbers out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tadp_cli.errors import one_line_errors
+from tadp_cli.options import CaptionsOption, DataOption, DeviceOption
+from tadp_cli.progress import bars, console
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
+    data: DataOption = None,
+    split: Annotated[str, typer.Option(help="split to score; empty: the recipe's data.val")] = "",
+    captions: CaptionsOption = None,
+    protocol: Annotated[str, typer.Option(help="how images are predicted; empty: the recipe's")] = "",
+    domain: Annotated[str, typer.Option(help="the data's domain: its style words are removed from captions")] = "",
+    device: DeviceOption = "cpu",
+) -> None:
+    """Score a run on its own validation split or on any data set with the same classes.
+
+    Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
+    """
+    with one_line_errors():
+        from tadp_cli.workflows.scoring import score_run
+
+        with bars() as report:
+            entry = score_run(
+                run,
+                folder=None if data is None else str(data),
+                split=split,
+                captions=captions,
+                protocol=protocol,
+                domain=domain,
+                device=device,
+                report=report,
+            )
+        for name, value in entry["metrics"].items():
+            console.print(f"{name:12} {value:.4f}")
+        console.print(f"added to {run / 'results.json'}")

@@ -1,0 +1,28 @@
+"""One place where what went wrong becomes one line and an exit code: 2 for wrong use, 1 for failed work."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+WRONG_USE, FAILED_WORK = 2, 1
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Errors that a user can mend are printed without a traceback; all others are ours and keep theirs."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave("stopped", FAILED_WORK)
+    except (ValueError, KeyError) as error:
+        _leave(str(error.args[0]) if error.args else type(error).__name__, WRONG_USE)
+    except (RuntimeError, OSError) as error:
+        _leave(str(error), FAILED_WORK)
+
+
+def _leave(message: str, code: int) -> None:
+    from rich.console import Console
+
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True).print(f"error: {line}", style="red", markup=False, highlight=False)
+    sys.exit(code)

@@ -1,0 +1,39 @@
+"""The `tadp` command: thin, and light to import, so that `tadp --help` answers at once."""
+
+import os
+
+import typer
+
+from tadp_cli.commands.caption import caption
+from tadp_cli.commands.captions import captions_app
+from tadp_cli.commands.demo import demo
+from tadp_cli.commands.evaluation import evaluate
+from tadp_cli.commands.personalize import personalize
+from tadp_cli.commands.recipes import recipes
+from tadp_cli.commands.training import train
+
+app = typer.Typer(
+    name="tadp",
+    help="Text-aligned diffusion perception: caption, personalize, train, evaluate.",
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def quiet_libraries() -> None:
+    # The libraries' own bars and notes would drown ours; a variable that the user has set stays.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+
+
+app.command("demo")(demo)
+app.command("caption")(caption)
+app.add_typer(captions_app, name="captions")
+app.command("personalize")(personalize)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("recipes")(recipes)

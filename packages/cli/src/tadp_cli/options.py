@@ -1,0 +1,12 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DeviceOption = Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda:0")]
+SeedOption = Annotated[int, typer.Option(help="seed of everything random")]
+OutFolder = Annotated[Path, typer.Option("--out", help="folder to write to")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="a data set in one of the user layouts")]
+CaptionsOption = Annotated[Path | None, typer.Option("--captions", help="captions, JSON Lines or the paper's JSON")]

@@ -1,0 +1,35 @@
+"""Writes trained parts as the folders that are shipped: float16 safetensors, ordinary diffusers / transformers layout."""
+
+from pathlib import Path
+
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel, CLIPTokenizer
+
+from tadp_cli.pretrain.unet import build_scheduler
+
+
+def export_pipeline(
+    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    folder: Path,
+) -> None:
+    """A folder that `StableDiffusionPipeline.from_pretrained` opens. The modules are left in float16."""
+    pipeline = StableDiffusionPipeline(
+        vae=vae.half(),
+        unet=unet.half(),
+        text_encoder=text_encoder.half(),
+        tokenizer=tokenizer,
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def export_captioner(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:
+    """Model and processor in one folder. The model is left in float16."""
+    model.half().save_pretrained(folder)
+    processor.save_pretrained(folder)

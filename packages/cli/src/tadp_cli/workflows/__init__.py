@@ -1,0 +1,1 @@
+"""What the commands do, callable from Python: each composes the four packages over files."""

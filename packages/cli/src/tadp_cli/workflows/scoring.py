@@ -1,0 +1,60 @@
+"""Scoring a finished run on a split of any data set with the same classes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tadp_captioning import RuleCleaner, clean_store
+from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
+from tadp_cli.workflows.text import build_prompts
+from tadp_cli.workflows.training import Report
+from tadp_heads import PerceptionModel
+from tadp_heads.data.folders import open_folder
+
+
+def score_run(
+    run: Path,
+    *,
+    folder: str | None = None,
+    split: str = "",
+    captions: Path | None = None,
+    protocol: str = "",
+    domain: str = "",
+    device: str = "cpu",
+    report: Report = lambda *_: None,
+) -> dict[str, Any]:
+    """The metrics, also appended to the run's results.json.
+
+    Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
+    look (paper 4.3), so that they read like those the run was trained with.
+    """
+    recipe = read_run(run)
+    folder, split = folder or recipe.data.folder, split or recipe.data.val
+    dataset = open_folder(folder, recipe.task, split)
+    model = PerceptionModel.from_pretrained(run).to(device)
+    store = None
+    if recipe.prompt.kind == "caption":
+        own = recipe.data.captions if folder == recipe.data.folder else ""
+        store = captions_of(
+            dataset,
+            captions or (Path(own) if own else None),
+            captioner=recipe.data.captioner,
+            written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
+            device=device,
+            progress=lambda p: report("caption", p.done, p.total),
+        )
+        if domain:
+            store, _ = clean_store(store, RuleCleaner(domain))
+    prompts = build_prompts(recipe.prompt, dataset, model.backbone, store)
+    metrics = evaluate(
+        model, dataset, prompts, protocol=protocol or recipe.protocol, progress=lambda d, t: report("score", d, t)
+    )
+    entry = {"data": folder, "split": split, "metrics": metrics}
+    if protocol:
+        entry["protocol"] = protocol
+    results = json.loads((run / RESULTS_FILE).read_text())
+    results["evaluations"].append(entry)
+    write_json(run / RESULTS_FILE, results)
+    return entry

@@ -1,0 +1,88 @@
+"""From a recipe's prompt settings to the text of each image (paper 4.1-4.3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tadp_backbone import DiffusionBackbone
+from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
+from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
+from tadp_cli.recipes.recipe import PromptConfig
+from tadp_heads.data import IGNORE_INDEX, SampleDataset
+
+BACKGROUND = "background"
+_SHARED = {"class-embs": class_embs_context, "averaged-eos": averaged_eos_context}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The text of each image of a data set, or one embedding for them all."""
+
+    texts: Mapping[str, str]
+    """{image id: prompt}, modifier applied."""
+    shared: Tensor | None = None
+    """(1, T, D), in place of texts, for embeddings that no string gives."""
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str]) -> Tensor:
+        """(B, T, D) for these images."""
+        if self.shared is not None:
+            return self.shared.expand(len(ids), -1, -1)
+        with torch.no_grad():
+            return backbone.encode_text([self.texts[image_id] for image_id in ids])
+
+
+def build_prompts(
+    config: PromptConfig, dataset: SampleDataset, backbone: DiffusionBackbone, captions: Mapping[str, str] | None
+) -> Prompts:
+    """`captions` {id: caption} for the kind "caption"; an image without one is an error that names it."""
+    names = object_names(dataset.classes)
+    if config.kind in ("class-names", "oracle", *_SHARED) and not names:
+        raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
+    if config.kind in _SHARED:
+        if config.modifier != "null":
+            raise ValueError(f"prompt {config.kind!r} is an embedding: a modifier cannot be put into it")
+        with torch.no_grad():
+            return Prompts({}, _SHARED[config.kind](backbone, names))
+    if config.kind == "caption":
+        plain = {image_id: captions[image_id] for image_id in dataset.ids}
+    elif config.kind == "oracle":
+        plain = {image_id: oracle_prompt(present, names) for image_id, present in present_classes(dataset).items()}
+    else:
+        text = class_names_prompt(names) if config.kind == "class-names" else ""
+        plain = dict.fromkeys(dataset.ids, text)
+    if config.modifier == "null":
+        return Prompts(plain)
+    token = config.token or None
+    return Prompts({key: modify(text, config.domain, config.modifier, token=token) for key, text in plain.items()})
+
+
+def prompt_template(config: PromptConfig, classes: Sequence[str]) -> str:
+    """The sentence into which a predictor puts an image's caption; without a slot, the text of every image."""
+    if config.kind == "empty":
+        text = ""
+    elif config.kind == "class-names":
+        text = class_names_prompt(object_names(classes))
+    else:
+        text = "{caption}"
+    if config.modifier == "null":
+        return text
+    return modify(text, get_domain(config.domain), config.modifier, token=config.token or None)
+
+
+def object_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Class names without the background: the paper prompts with objects (Eq. 5)."""
+    return tuple(name for name in classes if name != BACKGROUND)
+
+
+def present_classes(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, set[str]]:
+    """{image id: names of the object classes in its annotation}, of all images or of `ids`; what the oracle knows."""
+    names = set(object_names(dataset.classes))
+    present = {}
+    for image_id in dataset.ids if ids is None else ids:
+        target = dataset.read(image_id).target
+        labels = target["labels"] if dataset.task == "detection" else target
+        found = set(torch.unique(labels.as_subclass(Tensor)).tolist()) - {IGNORE_INDEX}
+        present[image_id] = {dataset.classes[label] for label in found} & names
+    return present

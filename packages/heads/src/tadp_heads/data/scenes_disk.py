@@ -1,0 +1,83 @@
+"""Writes Scenes to disk in the layouts of a user's own data, so that they are read back like any other folder."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+from tadp_heads.data.scenes import LOOKS, caption, describe, sample_scene
+from tadp_heads.data.scenes_render import BACKGROUND, Rendering, render
+from tadp_heads.data.scenes_shapes import CLASSES
+
+SEGMENTATION_CLASSES = ("background", *CLASSES)
+LAYOUTS = {"segmentation": "images", "depth": "images", "detection": "JPEGImages"}
+"""{task: the folder that holds the images}."""
+
+
+def write_scenes(
+    root: Path, *, task: str, look: str, split: str, count: int, seed: int, first: int = 0, size: int = 64
+) -> None:
+    """Scenes `first` to `first + count - 1` of `seed` in one look, as `split` of the data set in `root`.
+
+    Beside the layout stands captions_true.jsonl with a true caption an image ("caption" as one would say it, look
+    included, and "plain" without the look), which no command reads unless it is named. Several splits may share a
+    root. A split that is there completely is left alone; the split file is written last.
+    """
+    if task not in LAYOUTS:
+        raise ValueError(f"unknown task {task!r}; choose from {', '.join(LAYOUTS)}")
+    if look not in LOOKS:
+        raise ValueError(f"unknown look {look!r}; choose from {', '.join(LOOKS)}")
+    names = [f"{split}_{index:05d}" for index in range(first, first + count)]
+    split_file = root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
+    wanted = "\n".join(names) + "\n"
+    if split_file.is_file() and split_file.read_text() == wanted:
+        return
+    for folder in (root / LAYOUTS[task], split_file.parent, root / _TARGET_FOLDERS[task]):
+        folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for name, index in zip(names, range(first, first + count), strict=True):
+        scene = sample_scene(seed, index)
+        picture = render(scene, look, size)
+        Image.fromarray(picture.image).save(root / LAYOUTS[task] / f"{name}.png")
+        _WRITERS[task](root, name, picture)
+        words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]
+        row = {"id": name, "caption": caption(scene, look, words[0]), "captioner": "scenes"}
+        lines.append(json.dumps({**row, "params": "true", "source": look, "plain": describe(scene, words[1])}))
+    (root / f"captions_true_{split}.jsonl").write_text("\n".join(lines) + "\n")
+    if task != "depth":
+        (root / "classes.txt").write_text("\n".join(SEGMENTATION_CLASSES if task == "segmentation" else CLASSES) + "\n")
+    split_file.write_text(wanted)
+
+
+def _write_mask(root: Path, name: str, picture: Rendering) -> None:
+    """The ground is class 0, as in Pascal VOC; the objects follow."""
+    mask = np.where(picture.mask == BACKGROUND, 0, picture.mask + 1).astype(np.uint8)
+    Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+
+
+def _write_depth(root: Path, name: str, picture: Rendering) -> None:
+    millimetres = (picture.depth * 1000).round().astype(np.uint16)
+    Image.fromarray(millimetres).save(root / "depth" / f"{name}.png")
+
+
+def _write_annotation(root: Path, name: str, picture: Rendering) -> None:
+    """VOC's XML: pixels count from 1 and a box includes its last one."""
+    tree = ElementTree.Element("annotation")
+    ElementTree.SubElement(tree, "filename").text = f"{name}.png"
+    extent = ElementTree.SubElement(tree, "size")
+    for key, value in zip(("width", "height", "depth"), (*picture.mask.shape[::-1], 3), strict=True):
+        ElementTree.SubElement(extent, key).text = str(value)
+    for label, (left, top, right, bottom) in zip(picture.labels, picture.boxes, strict=True):
+        item = ElementTree.SubElement(tree, "object")
+        ElementTree.SubElement(item, "name").text = CLASSES[label]
+        ElementTree.SubElement(item, "difficult").text = "0"
+        box = ElementTree.SubElement(item, "bndbox")
+        for key, value in (("xmin", left + 1), ("ymin", top + 1), ("xmax", right), ("ymax", bottom)):
+            ElementTree.SubElement(box, key).text = str(value)
+    ElementTree.ElementTree(tree).write(root / "Annotations" / f"{name}.xml", encoding="utf-8")
+
+
+_TARGET_FOLDERS = {"segmentation": "masks", "depth": "depth", "detection": "Annotations"}
+_WRITERS = {"segmentation": _write_mask, "depth": _write_depth, "detection": _write_annotation}
