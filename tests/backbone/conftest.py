@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tadp_backbone import BackboneConfig, DiffusionBackbone
 
 CONTEXT_WIDTH = 64
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from tadp_backbone import record_cross_attention, record_self_attention
 from tadp_backbone.kernels import cross_attention_with_maps
-from torch.testing import assert_close
 
 
 def processors(unet):
@@ -114,7 +115,8 @@ def test_self_attention_maps_of_chosen_layers(make_backbone, inputs):
 
 def test_unknown_layers_are_named(make_backbone):
     unet = make_backbone().unet
-    with pytest.raises(ValueError, match="no such attention layers: \\['mid.attn9'\\]"), record_cross_attention(
-        unet, layers=["mid.attn9"]
+    with (
+        pytest.raises(ValueError, match="no such attention layers: \\['mid.attn9'\\]"),
+        record_cross_attention(unet, layers=["mid.attn9"]),
     ):
         pass

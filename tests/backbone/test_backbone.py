@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from tadp_backbone import Level
 from torch.testing import assert_close
+
+from tadp_backbone import Level
 
 
 def hooks_of(backbone):
@@ -213,7 +214,10 @@ def test_other_wrong_input_is_refused(make_backbone, inputs):
     backbone = make_backbone()
     latents, context = inputs
     for call, message in [
-        (lambda: backbone.extract(latents, context[..., :32]), r"context is \(2, 7, 32\), expected \(2 or 1, tokens, 64\)"),
+        (
+            lambda: backbone.extract(latents, context[..., :32]),
+            r"context is \(2, 7, 32\), expected \(2 or 1, tokens, 64\)",
+        ),
         (lambda: backbone.extract(latents, context[[0, 0, 0]]), r"context is \(3, 7, 64\)"),
         (lambda: backbone.extract(latents), "no context given"),
         (lambda: backbone.extract(latents[:, :3], context), r"expected floats \(B, 4, h, w\)"),

@@ -5,9 +5,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 from safetensors.torch import save_file
+from torch.testing import assert_close
+
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.ldm import text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
-from torch.testing import assert_close
 
 WIDTHS, CONTEXT = (32, 64, 128, 128), 64
 
@@ -202,7 +203,7 @@ def open_clip_state(encoder):
     clip = clip_state(encoder, "")
     for i, last in ((0, False), (1, False), (1, True)):
         for key, value in clip.items():
-            if not key.startswith(f"encoder.layers.{i}.") or "_proj." in key and "out_proj" not in key:
+            if not key.startswith(f"encoder.layers.{i}.") or ("_proj." in key and "out_proj" not in key):
                 continue
             inner = key.removeprefix(f"encoder.layers.{i}.").replace("self_attn.", "attn.")
             for ours, theirs in names.items():

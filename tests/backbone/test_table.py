@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from tadp_backbone import BACKBONES, DiffusionBackbone
 from tadp_backbone.describe import describe, untrained
 from tadp_backbone.table import TINY_FOLDER
@@ -24,7 +25,7 @@ def assert_levels_are_real(backbone, entry, device):
         features = backbone.extract(latents, context)
     declared = [(level.channels, level.stride) for level in backbone.levels]
     real = [(level.shape[1], side * backbone.vae_factor // level.shape[2]) for level in features.levels]
-    tokens = {stride: backbone.config.num_tokens for stride in entry.config.map_strides}
+    tokens = dict.fromkeys(entry.config.map_strides, backbone.config.num_tokens)
     assert real == declared == [(channels + tokens.get(stride, 0), stride) for channels, stride in entry.levels]
 
 

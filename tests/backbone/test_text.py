@@ -5,11 +5,12 @@ import logging
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.testing import assert_close
+
 from tadp_backbone import Features
 from tadp_backbone.cache import TextCache
 from tadp_backbone.conditioning import build_context, clip_templates, concatenate
 from tadp_backbone.words import Word, find_word, heat_maps, words_of
-from torch.testing import assert_close
 
 
 @pytest.fixture
@@ -19,7 +20,9 @@ def backbone(make_backbone):
 
 def last_hidden(backbone, text):
     """By the tokenizer's own padding."""
-    ids = backbone.tokenizer([text], padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+    ids = backbone.tokenizer(
+        [text], padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
     return backbone.text_encoder(ids).last_hidden_state
 
 
@@ -71,7 +74,10 @@ def test_averaged_eos_is_the_mean_of_pooled_outputs_over_80_templates(backbone):
 
 def test_wrong_conditionings_are_refused(backbone):
     for call, message in [
-        (lambda: build_context(backbone, "captions", captions=["a"]), "unknown conditioning 'captions'; choose from caption,"),
+        (
+            lambda: build_context(backbone, "captions", captions=["a"]),
+            "unknown conditioning 'captions'; choose from caption,",
+        ),
         (lambda: build_context(backbone, "caption+empty"), "'caption' needs captions"),
         (lambda: build_context(backbone, "class-embs", captions=["a"]), "'class-embs' needs class_names"),
         (lambda: concatenate(torch.zeros(2, 3, 4), torch.zeros(3, 3, 4)), "do not join"),
@@ -86,9 +92,7 @@ def test_the_cache_runs_the_encoder_once_a_caption_and_notices_new_weights(backb
     cache = TextCache(tmp_path, backbone)
     first = cache.build("caption+class-embs", captions=["a cat", "a dog", "a cat"], class_names=["cat"])
     assert len(runs) == 3
-    again = TextCache(tmp_path, backbone).build(
-        "caption+class-embs", captions=["a dog", "a cat"], class_names=["cat"]
-    )
+    again = TextCache(tmp_path, backbone).build("caption+class-embs", captions=["a dog", "a cat"], class_names=["cat"])
     assert len(runs) == 3
     assert torch.equal(first[:2].flip(0), again)
     assert_close(again, build_context(backbone, "caption+class-embs", captions=["a dog", "a cat"], class_names=["cat"]))
@@ -105,7 +109,7 @@ def test_words_merge_their_tokens(backbone, tmp_path):
     words = words_of(backbone.tokenizer, "a <look> photo of xyz, two cats")
     assert [(word.text, word.indices) for word in words] == [
         ("a", (1,)), ("<look>", (2, 3)), ("photo", (4,)), ("of", (5, 6)), ("xyz", (7, 8, 9)), (",", (10,)),
-        ("two", (11, 12, 13)), ("cats", (14, 15)),
+        ("two", (11, 12, 13)), ("cats", (14, 15, 16)),
     ]  # fmt: skip
 
 
@@ -113,7 +117,7 @@ def test_a_word_is_found_or_the_prompts_words_are_named(backbone):
     prompt = "a dog and a photo cat"
     assert find_word(backbone.tokenizer, prompt, "photo cat") == Word("photo cat", (7, 8))
     assert find_word(backbone.tokenizer, prompt, "Dog") == Word("Dog", (2,))
-    with pytest.raises(ValueError, match="'cats' is not in the prompt.*its words are a, dog, and, a, photo, cat"):
+    with pytest.raises(ValueError, match=r"'cats' is not in the prompt.*its words are a, dog, and, a, photo, cat"):
         find_word(backbone.tokenizer, prompt, "cats")
 
 
@@ -126,7 +130,7 @@ def test_heat_maps_add_a_words_tokens_and_average_strides():
     assert_close(maps[1], (pixels + 0.25) / 2)
     one_by_one = heat_maps(features, [Word("a", (1,)), Word("b", (3,))], image=1)
     assert_close(maps[0], one_by_one.sum(0))
-    with pytest.raises(ValueError, match="'x' is token 4, the context had 4"):
+    with pytest.raises(ValueError, match=r"'x' is token 4, the context had 4"):
         heat_maps(features, [Word("x", (4,))])
     with pytest.raises(ValueError, match="no attention maps"):
         heat_maps(Features((), {}, (8, 8), (0, 0)), [])

@@ -2,7 +2,7 @@
 
 # B batch, N latent cells of a layer, T text tokens, C channels
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -21,9 +21,11 @@ class _Sink:
 
     maps: dict[str, Tensor]
     detach: bool
+    when: Callable[[], bool]
 
     def put(self, path: str, maps: Tensor) -> None:
-        self.maps[path] = maps.detach() if self.detach else maps
+        if self.when():
+            self.maps[path] = maps.detach() if self.detach else maps
 
 
 class _RecordingProcessor:
@@ -62,17 +64,26 @@ class _RecordingProcessor:
         return output / attn.rescale_output_factor
 
 
+def _always() -> bool:
+    return True
+
+
 @contextmanager
 def record_cross_attention(
-    unet: UNet2DConditionModel, *, layers: Collection[str] | None = None, detach: bool = True
+    unet: UNet2DConditionModel,
+    *,
+    layers: Collection[str] | None = None,
+    detach: bool = True,
+    when: Callable[[], bool] = _always,
 ) -> Iterator[dict[str, Tensor]]:
     """Yields {path of the cross-attention layer: (B, N, T)}, filled by each forward of `unet` inside the context.
 
     Maps are softmax probabilities averaged over heads, rows sum to 1, keys in the order in which layers run; a later
     forward overwrites them. They carry gradient with `detach=False`. `layers` chooses paths, None: all. The processors
-    found are put back on exit, after an error too. Contexts may be nested: each gets the maps of what runs inside it.
+    found are put back on exit, after an error too. Contexts may be nested: each gets the maps of what runs inside it,
+    as long as its `when` says so.
     """
-    with _recording(unet, cross_attention_layers(unet), layers, detach) as maps:
+    with _recording(unet, cross_attention_layers(unet), layers, detach, when) as maps:
         yield maps
 
 
@@ -81,7 +92,7 @@ def record_self_attention(
     unet: UNet2DConditionModel, *, layers: Collection[str] | None = None, detach: bool = True
 ) -> Iterator[dict[str, Tensor]]:
     """As `record_cross_attention`, for {path of the self-attention layer: (B, N, N)}: N^2 numbers, choose `layers`."""
-    with _recording(unet, self_attention_layers(unet), layers, detach) as maps:
+    with _recording(unet, self_attention_layers(unet), layers, detach, _always) as maps:
         yield maps
 
 
@@ -97,7 +108,11 @@ def self_attention_layers(unet: nn.Module) -> dict[str, Attention]:
 
 @contextmanager
 def _recording(
-    unet: nn.Module, there: dict[str, Attention], chosen: Collection[str] | None, detach: bool
+    unet: nn.Module,
+    there: dict[str, Attention],
+    chosen: Collection[str] | None,
+    detach: bool,
+    when: Callable[[], bool],
 ) -> Iterator[dict[str, Tensor]]:
     if chosen is not None and set(chosen) - set(there):
         raise ValueError(f"no such attention layers: {sorted(set(chosen) - set(there))}; there are {list(there)}")
@@ -110,7 +125,7 @@ def _recording(
             )
     maps: dict[str, Tensor] = {}
     recorders = {
-        path: _RecordingProcessor(path, (*getattr(layer.processor, "sinks", ()), _Sink(maps, detach)))
+        path: _RecordingProcessor(path, (*getattr(layer.processor, "sinks", ()), _Sink(maps, detach, when)))
         for path, layer in layers.items()
     }
     with _installed(layers, recorders), _recomputed_alike(unet):

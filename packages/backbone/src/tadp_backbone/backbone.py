@@ -2,8 +2,8 @@
 
 # B batch, H W image pixels, h w latent cells, T tokens, D width of the context
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -15,13 +15,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from .adapters import LearntContext, TextAdapter
 from .attention import record_cross_attention
+from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents, timesteps_of
 from .config import BackboneConfig
 from .features import Features, Level
 from .sizes import cut_to, pad_to_multiple
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
 from .text import LongText, encode_texts
-
-DIFFUSION_STEPS = 1000
 
 
 class DiffusionBackbone(nn.Module):
@@ -45,7 +44,12 @@ class DiffusionBackbone(nn.Module):
         self.config = config or BackboneConfig()
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.scheduler = scheduler or DDPMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=DIFFUSION_STEPS
+            num_train_timesteps=DIFFUSION_STEPS,
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            steps_offset=1,
         )
         for frozen in self._frozen_parts():
             frozen.requires_grad_(False).eval()
@@ -54,6 +58,7 @@ class DiffusionBackbone(nn.Module):
         self.learnt_context = LearntContext(self.config.learnt_context, width) if self.config.learnt_context else None
         self.taps = default_taps(unet) if self.config.taps is None else named_taps(unet, self.config.taps)
         self.map_layers = self._map_layers()
+        self._running: object | None = None
 
     @property
     def vae_factor(self) -> int:
@@ -98,15 +103,19 @@ class DiffusionBackbone(nn.Module):
         `timestep`: one for all or one an image (B,), in place of the config's. `generator` draws the noise where the
         config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
         """
-        self._check_latents(latents)
+        check_latents(latents, self.unet.config.in_channels)
         batch, _, h, w = latents.shape
         image_size = image_size or (h * self.vae_factor, w * self.vae_factor)
         latents, _ = pad_to_multiple(latents.to(self.unet.device, self.unet.dtype), self._latent_multiple)
-        timesteps = self._timesteps(timestep, batch)
+        timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.unet.device)
         if self.config.noise:
             latents = self._add_noise(latents, timesteps, generator)
         context = self._context(context, batch)
-        with record_outputs(self.unet, [tap.path for tap in self.taps]) as outputs, self._recording() as maps:
+        with (
+            self._pass() as running,
+            record_outputs(self.unet, [tap.path for tap in self.taps], running) as outputs,
+            self._recording(running) as maps,
+        ):
             self.unet(latents, timesteps, encoder_hidden_states=context)
         return self._features(outputs, maps, latents, image_size)
 
@@ -114,7 +123,7 @@ class DiffusionBackbone(nn.Module):
         """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
         if self.vae is None:
             raise ValueError("this backbone has no VAE: give it one, or call extract() with latents")
-        self._check_images(images)
+        check_images(images, self.vae.config.in_channels, self.config.image_limit)
         # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
         images, _ = pad_to_multiple(images.to(self.vae.device, self.vae.dtype), self.vae_factor)
         posterior = self.vae.encode(images).latent_dist
@@ -236,11 +245,21 @@ class DiffusionBackbone(nn.Module):
             )
         return {stride: there[stride] for stride in self.config.map_strides}
 
-    def _recording(self):
+    @contextmanager
+    def _pass(self) -> Iterator[Callable[[], bool]]:
+        """Yields whether this pass is the innermost one: a pass begun inside it must not write into its results."""
+        outer, mine = self._running, object()
+        self._running = mine
+        try:
+            yield lambda: self._running is mine
+        finally:
+            self._running = outer
+
+    def _recording(self, when: Callable[[], bool]):
         layers = [path for paths in self.map_layers.values() for path in paths]
         if not layers:
             return nullcontext({})
-        return record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps)
+        return record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps, when=when)
 
     def _features(
         self, outputs: dict[str, Tensor], maps: dict[str, Tensor], latents: Tensor, image_size: tuple[int, int]
@@ -261,45 +280,15 @@ class DiffusionBackbone(nn.Module):
         return Features(tuple(levels), attention, image_size, padding)
 
     def _context(self, context: Tensor | None, batch: int) -> Tensor:
-        width = self.unet.config.cross_attention_dim
         if context is None:
             if self.learnt_context is None:
                 raise ValueError("no context given: encode_text([''] * B) is the empty one")
             context = self.learnt_context(batch)
-        if context.ndim != 3 or context.shape[-1] != width or len(context) not in (1, batch):
-            raise ValueError(f"context is {tuple(context.shape)}, expected ({batch} or 1, tokens, {width})")
+        check_context(context, batch, self.unet.config.cross_attention_dim)
         context = context.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1)
         return context if self.text_adapter is None else self.text_adapter(context)
-
-    def _timesteps(self, timestep: int | Tensor | None, batch: int) -> Tensor:
-        steps = torch.as_tensor(self.config.timestep if timestep is None else timestep, device=self.unet.device)
-        if steps.is_floating_point() or tuple(steps.shape) not in ((), (1,), (batch,)):
-            raise ValueError(
-                f"timestep is {steps.dtype} {tuple(steps.shape)}, expected an integer or ({batch},) of them"
-            )
-        if timestep is not None and not (steps.min() >= 0 and steps.max() < DIFFUSION_STEPS):
-            raise ValueError(f"timestep is {steps.tolist()}, expected 0 to {DIFFUSION_STEPS - 1}")
-        return steps.expand(batch)
 
     def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: torch.Generator | None) -> Tensor:
         device = latents.device if generator is None else generator.device
         noise = torch.randn(latents.shape, generator=generator, device=device, dtype=latents.dtype)
         return self.scheduler.add_noise(latents, noise.to(latents.device), timesteps)
-
-    def _check_latents(self, latents: Tensor) -> None:
-        channels = self.unet.config.in_channels
-        if latents.ndim != 4 or latents.shape[1] != channels or not latents.is_floating_point():
-            raise ValueError(
-                f"latents are {latents.dtype} {tuple(latents.shape)}, expected floats (B, {channels}, h, w)"
-            )
-
-    def _check_images(self, images: Tensor) -> None:
-        channels = self.vae.config.in_channels
-        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point() or not images.numel():
-            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, expected floats (B, {channels}, H, W)")
-        largest = images.detach().abs().amax()
-        if images.device.type != "meta" and not largest <= self.config.image_limit:  # a NaN fails too
-            raise ValueError(
-                f"images reach {largest:.4g} in size, expected values in [-1, 1] (uint8 pixels / 127.5 - 1); "
-                "raise image_limit in the config for another normalisation"
-            )

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -82,12 +83,8 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str,
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
     try:
-        model, report = cls.from_pretrained(
-            folder,
-            output_loading_info=True,
-            local_files_only=True,
-            **{"torch_dtype" if issubclass(cls, AutoencoderKL | UNet2DConditionModel) else "dtype": dtype},
-        )
+        with _quiet("diffusers.models.modeling_utils", "transformers.modeling_utils"):  # the report is looked at here
+            model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{folder} cannot be read: {str(error).strip().splitlines()[0]}") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
@@ -98,6 +95,18 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str,
             f"the others in it look like {unexpected}"
         )
     return model
+
+
+@contextmanager
+def _quiet(*loggers: str) -> Iterator[None]:
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    try:
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _from_folder(

@@ -1,5 +1,6 @@
 """LoRA weights merged into a backbone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,7 @@ def _merge_peft(model: nn.Module, folder: Path, scale: float) -> None:
     wrapped = PeftModel.from_pretrained(model, str(folder))
     _scale(wrapped, scale)
     wrapped.merge_and_unload()
-    # peft freezes what it wraps
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(trains[name])
+    _forget_adapter(model, trains)
 
 
 def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> None:
@@ -71,8 +70,7 @@ def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> No
         )
     for model, flags in zip(models, trains, strict=True):
         _merge_in_place(model, scale)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(flags[name])
+        _forget_adapter(model, flags)
 
 
 def _merge_in_place(model: nn.Module, scale: float) -> None:
@@ -81,9 +79,14 @@ def _merge_in_place(model: nn.Module, scale: float) -> None:
         if isinstance(module, BaseTunerLayer):
             module.merge()
             model.set_submodule(path, module.get_base_layer())
-    # what diffusers and transformers remember of a loaded adapter
+
+
+def _forget_adapter(model: nn.Module, trains: Mapping[str, bool]) -> None:
+    """Remove what the libraries keep of a loaded adapter; peft also freezes what it wraps."""
     model.__dict__.pop("peft_config", None)
     model._hf_peft_config_loaded = False
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trains[name])
 
 
 def _scale(model: nn.Module, scale: float) -> None:

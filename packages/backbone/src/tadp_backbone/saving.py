@@ -38,8 +38,9 @@ def save_backbone(backbone: "DiffusionBackbone", folder: Path) -> None:
 def _write(backbone: "DiffusionBackbone", folder: Path) -> None:
     index = {
         "_class_name": "StableDiffusionPipeline",
-        "safety_checker": [None, None],
         "feature_extractor": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
     }
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         part = getattr(backbone, name)

@@ -1,6 +1,6 @@
 """Where in a UNet features and maps are read: a reading of its topology."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -81,14 +81,20 @@ def declared_levels(
 
 
 @contextmanager
-def record_outputs(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Yields {path: output}, filled by a forward inside the context; the hooks are gone after it, error or not."""
+def record_outputs(
+    module: nn.Module, paths: Sequence[str], when: Callable[[], bool] = lambda: True
+) -> Iterator[dict[str, Tensor]]:
+    """Yields {path: output}, filled by a forward inside the context while `when` says so.
+
+    The hooks are gone after it, error or not.
+    """
     outputs: dict[str, Tensor] = {}
     handles = []
 
     def keep(path: str):
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
-            outputs[path] = output if isinstance(output, Tensor) else output[0]
+            if when():
+                outputs[path] = output if isinstance(output, Tensor) else output[0]
 
         return hook
 

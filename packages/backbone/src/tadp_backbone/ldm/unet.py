@@ -54,7 +54,8 @@ def unet_from_ldm(
         new = _renamed(key, blocks)
         renamed[new], original[new] = tensor, key
     if not under(state, "out."):
-        renamed |= {key: torch.zeros_like(value) for key, value in model.state_dict().items() if "out." in key[:14]}
+        ends = ("conv_norm_out.", "conv_out.")
+        renamed |= {key: torch.zeros_like(value) for key, value in model.state_dict().items() if key.startswith(ends)}
     load_strictly(model, renamed, "the UNet", {**_wanted_names(model, blocks), **original})
     return model.eval()
 
@@ -133,9 +134,9 @@ def _block_prefixes(topology: _Topology) -> list[tuple[str, str]]:
         for j in range(step):
             block = f"output_blocks.{level * step + j}"
             pairs += [(f"{block}.0.", f"up_blocks.{level}.resnets.{j}.")]
-            # the upsampler follows the transformer, or the residual block where there is none
-            pairs += [(f"{block}.{2 if attends else 1}.conv.", f"up_blocks.{level}.upsamplers.0.conv.")]
             pairs += [(f"{block}.1.", f"up_blocks.{level}.attentions.{j}.")] if attends else []
+        # the upsampler follows the last transformer, or the last residual block where there is none
+        pairs += [(f"{block}.{2 if attends else 1}.conv.", f"up_blocks.{level}.upsamplers.0.conv.")]
     return pairs
 
 

@@ -1,0 +1,42 @@
+"""What a caller gives to the backbone, checked once at its border."""
+
+import torch
+from torch import Tensor
+
+DIFFUSION_STEPS = 1000
+
+
+def check_images(images: Tensor, channels: int, limit: float) -> None:
+    """Floats (B, C, H, W) of at most `limit` in size."""
+    if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point() or not images.numel():
+        raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, expected floats (B, {channels}, H, W)")
+    if images.device.type == "meta":
+        return
+    largest = images.detach().abs().amax()
+    if not largest <= limit:  # a NaN fails too
+        raise ValueError(
+            f"images reach {largest:.4g} in size, expected values in [-1, 1] (uint8 pixels / 127.5 - 1); "
+            "raise image_limit in the config for another normalisation"
+        )
+
+
+def check_latents(latents: Tensor, channels: int) -> None:
+    """Floats (B, C, h, w)."""
+    if latents.ndim != 4 or latents.shape[1] != channels or not latents.is_floating_point():
+        raise ValueError(f"latents are {latents.dtype} {tuple(latents.shape)}, expected floats (B, {channels}, h, w)")
+
+
+def check_context(context: Tensor, batch: int, width: int) -> None:
+    """(B or 1, T, width)."""
+    if context.ndim != 3 or context.shape[-1] != width or len(context) not in (1, batch) or not context.shape[1]:
+        raise ValueError(f"context is {tuple(context.shape)}, expected ({batch} or 1, tokens, {width})")
+
+
+def timesteps_of(timestep: int | Tensor, batch: int, device: torch.device) -> Tensor:
+    """One diffusion step for all, or one an image -> (B,) on the device."""
+    steps = torch.as_tensor(timestep)
+    if steps.is_floating_point() or tuple(steps.shape) not in ((), (1,), (batch,)):
+        raise ValueError(f"timestep is {steps.dtype} {tuple(steps.shape)}, expected an integer or ({batch},) of them")
+    if not (steps.min() >= 0 and steps.max() < DIFFUSION_STEPS):
+        raise ValueError(f"timestep is {steps.tolist()}, expected 0 to {DIFFUSION_STEPS - 1}")
+    return steps.to(device).expand(batch)
