@@ -116,7 +116,7 @@ def test_self_attention_maps_of_chosen_layers(make_backbone, inputs):
 def test_unknown_layers_are_named(make_backbone):
     unet = make_backbone().unet
     with (
-        pytest.raises(ValueError, match="no such attention layers: \\['mid.attn9'\\]"),
+        pytest.raises(ValueError, match=r"no such attention layers: \['mid\.attn9'\]"),
         record_cross_attention(unet, layers=["mid.attn9"]),
     ):
         pass

@@ -174,7 +174,7 @@ def test_taps_by_name(make_backbone, inputs):
     assert backbone.levels == (Level(32, 8), Level(128, 64))
     assert features.levels[0].shape == (2, 32, 16, 16)
     assert torch.equal(features.levels[1], seen["mid"])
-    with pytest.raises(ValueError, match="no module 'up_blocks.9'"):
+    with pytest.raises(ValueError, match=r"no module 'up_blocks\.9'"):
         make_backbone(taps=("up_blocks.9",))
 
 

@@ -37,9 +37,9 @@ def test_what_is_saved_is_read_back_with_learnt_tokens_and_adapters(make_backbon
     assert again.config == backbone.config
     for a, b in zip(features_of(again).levels, features_of(backbone).levels, strict=True):
         assert torch.equal(a, b)
-    assert sorted(p.name for p in (tmp_path / "saved").iterdir()) == [
-        "adapters.safetensors", "config.json", "model_index.json", "scheduler", "text_encoder", "tokenizer", "unet", "vae",
-    ]  # fmt: skip
+    there = {path.name for path in (tmp_path / "saved").iterdir()}
+    folders = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"}
+    assert there == {"adapters.safetensors", "config.json", "model_index.json"} | folders
 
 
 def test_a_saved_folder_is_a_diffusers_pipeline(make_backbone, tmp_path):
@@ -66,13 +66,13 @@ def test_a_damaged_folder_is_refused(make_backbone, tmp_path):
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
     whole = load_file(weights)
     save_file({key: value for key, value in whole.items() if key != "conv_in.weight"}, weights)
-    with pytest.raises(ValueError, match="1 tensors missing, the first is conv_in.weight"):
+    with pytest.raises(ValueError, match=r"1 tensors missing, the first is conv_in\.weight"):
         DiffusionBackbone.from_pretrained(tmp_path)
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="cannot be read"):
         DiffusionBackbone.from_pretrained(tmp_path)
     weights.parent.rename(tmp_path / "net")
-    with pytest.raises(ValueError, match="unet/config.json is missing, there is config.json, model_index.json, net"):
+    with pytest.raises(ValueError, match=r"unet/config\.json is missing, there is config\.json, model_index\.json, net"):
         DiffusionBackbone.from_pretrained(tmp_path)
 
 
