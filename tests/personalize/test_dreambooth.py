@@ -1,11 +1,13 @@
 """What DreamBooth changes, and that its files give the trained model back."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
+
 from tadp_personalize import DreamBoothConfig, LoraConfig, check_base, dreambooth
 from tadp_personalize.base import load_base
 from tadp_personalize.held_out import HeldOutLoss
@@ -45,7 +47,7 @@ def test_the_lora_loads_into_diffusers_and_merges(pipe, make_pipeline, pictures,
     result = dreambooth(pipe, pictures, config=config, out=tmp_path, held_out=unseen)
     plain, loaded = make_pipeline(), make_pipeline()
     check_base(result.path, unet=loaded.unet, text_encoder=loaded.text_encoder)
-    loaded.load_lora_weights(tmp_path)
+    loaded.load_lora_weights(str(tmp_path))
     apart = denoise(loaded)
     assert (apart - denoise(plain)).abs().max() > 1e-4
     base = load_base(loaded)
@@ -107,8 +109,6 @@ def test_checkpointing_changes_memory_only(pipe, pictures, tmp_path):
 
 
 def test_eight_bit_adam_without_bitsandbytes_says_so(pipe, pictures, tmp_path):
-    from importlib.util import find_spec
-
     if find_spec("bitsandbytes"):
         pytest.skip("bitsandbytes is installed")
     with pytest.raises(ValueError, match="pip install bitsandbytes"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+
 from tadp_personalize import read_images
 
 RED, BLUE = (220, 30, 30), (20, 40, 200)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+
 from tadp_personalize.batches import Batches, Source, image_order
 from tadp_personalize.latents import ImageLatents
 
@@ -33,7 +34,9 @@ def test_latents_are_the_vae_s_own_of_the_resized_centre_crop(pipe, make_latents
 
 def test_flip_of_one_mirrors_always(make_latents):
     plain, mirrored = make_latents(flip=0.0), make_latents(flip=1.0)
-    plain.images = [image.crop((0, 0, 16, 16)) for image in plain.images]  # square: a mirrored crop is the crop mirrored
+    plain.images = [
+        image.crop((0, 0, 16, 16)) for image in plain.images
+    ]  # square: a mirrored crop is the crop mirrored
     mirrored.images = [ImageOps.mirror(image) for image in plain.images]
     rng = [torch.Generator().manual_seed(0) for _ in range(2)]
     torch.testing.assert_close(plain.draw([0, 1, 2], rng[0]), mirrored.draw([0, 1, 2], rng[1]))
@@ -68,7 +71,8 @@ def test_batches_are_a_function_of_seed_and_index(make_latents):
     )
     make = {"sources": sources, "batch_size": 4, "timesteps": 1000, "stratified": False}
     batches, again, other = (Batches(**make, seed=seed) for seed in (1, 1, 2))
-    batches[0], batches[1]
+    for earlier in (0, 1):
+        assert batches[earlier].latents.shape == (8, 4, 8, 8)
     for one, two in zip(batches[5], again[5], strict=True):
         assert torch.equal(one, two)
     assert not torch.equal(batches[5].noise, other[5].noise)

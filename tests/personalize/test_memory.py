@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from tadp_personalize import DreamBoothConfig, LoraConfig, TextualInversionConfig, estimate
 from transformers import CLIPTextConfig, CLIPTextModel
+
+from tadp_personalize import DreamBoothConfig, LoraConfig, TextualInversionConfig, estimate
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,9 @@ def sd15(make_pipeline):
             vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
         )
         text_encoder = CLIPTextModel(text)
-    return SimpleNamespace(unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=toy.tokenizer, scheduler=toy.scheduler)
+    return SimpleNamespace(
+        unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=toy.tokenizer, scheduler=toy.scheduler
+    )
 
 
 @pytest.mark.parametrize("vectors", [1, 5])

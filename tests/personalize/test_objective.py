@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from tadp_personalize.base import load_base
 from tadp_personalize.objective import Batch, DenoisingLoss, draw_timesteps
 

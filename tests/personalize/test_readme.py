@@ -1,6 +1,6 @@
+import json
 import re
 
-import pytest
 from diffusers import StableDiffusionPipeline
 
 
@@ -18,5 +18,5 @@ def test_the_example_runs(request, tmp_path, monkeypatch, make_pipeline, make_pi
     exec(compile(example, "README.md", "exec"), names)
     assert isinstance(names["pipe"], StableDiffusionPipeline)
     assert "<watercolor>" in names["pipe"].tokenizer.get_vocab()
-    assert names["result"].after["learnt"] == pytest.approx(names["result"].before["learnt"], rel=0.5)
-    assert (tmp_path / "watercolor-token" / "results.json").is_file()
+    results = json.loads((tmp_path / "watercolor-token" / "results.json").read_text(encoding="utf-8"))
+    assert results["held_out"]["after"] == names["result"].after

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from tadp_personalize import TextualInversionConfig, check_base, expand_prompt, load_token, textual_inversion
 from tadp_personalize.base import load_base
 from tadp_personalize.held_out import HeldOutLoss
@@ -147,7 +148,7 @@ def test_initial_rows(pipe, words, vectors):
     torch.testing.assert_close(rows, expected.detach())
 
 
-@pytest.mark.parametrize("token", ["", "two words", "watercolor</w>", " <x>", "<Loud>"])
+@pytest.mark.parametrize("token", ["", "two words", "watercolor</w>", " <x>"])
 def test_unusable_tokens(pipe, token):
     with pytest.raises(ValueError, match="token"):
         add_token(pipe.tokenizer, pipe.text_encoder, token, torch.zeros(1, 16))

@@ -111,10 +111,16 @@ def identity_of(unet: nn.Module, text_encoder: nn.Module) -> str:
 
 
 @contextmanager
-def frozen(base: Base) -> Iterator[None]:
-    """Within, no network takes gradients or drops units; afterwards they are as they were."""
+def frozen(base: Base, *, checkpointing: bool = False) -> Iterator[None]:
+    """Within, no network takes gradients or drops units, and the UNet recomputes its activations if `checkpointing`.
+
+    Afterwards they are as they were.
+    """
     flags = [(p, p.requires_grad) for module in base.modules() for p in module.parameters()]
     modes = [(module, module.training) for module in base.modules()]
+    switch = checkpointing and not base.unet.is_gradient_checkpointing
+    if switch:
+        base.unet.enable_gradient_checkpointing()
     try:
         for module in base.modules():
             module.requires_grad_(False).eval()
@@ -124,6 +130,8 @@ def frozen(base: Base) -> Iterator[None]:
             parameter.requires_grad_(flag)
         for module, mode in modes:
             module.train(mode)
+        if switch:
+            base.unet.disable_gradient_checkpointing()
 
 
 def _named(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

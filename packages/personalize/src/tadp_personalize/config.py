@@ -107,7 +107,7 @@ class LoraConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DreamBoothConfig(TrainingConfig):
-    """Settings of DreamBooth; the defaults are the paper's Table S4c, without the prior loss, which its code had off."""
+    """Settings of DreamBooth; the defaults are the paper's Table S4c, without the prior loss that its code left off."""
 
     steps: int = 1000
     learning_rate: float = 5e-6

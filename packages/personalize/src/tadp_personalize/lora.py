@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tadp_personalize.config import LoraConfig
@@ -43,6 +43,7 @@ def save_lora(path: Path, unet: nn.Module, text_encoder: nn.Module | None, base_
         metadata[f"{name}_lora_adapter_metadata"] = module.peft_config["default"].to_dict()
     with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
         StableDiffusionPipeline.save_lora_weights(folder, **layers, **metadata)
-        with safe_open(Path(folder) / LORA_FILE, framework="pt") as written:
-            tensors = {key: written.get_tensor(key) for key in written.keys()}  # noqa: SIM118
-            save_file(tensors, partial, metadata=written.metadata() | {"base": base_identity})
+        written = Path(folder) / LORA_FILE
+        with safe_open(written, framework="pt") as file:
+            header = file.metadata() | {"base": base_identity}
+        save_file(load_file(written), partial, metadata=header)

@@ -63,9 +63,8 @@ def estimate(
 ) -> Estimate:
     """Return what training `base` (a diffusers folder or a pipeline, of any device) with `config` would need."""
     parts = _on_meta(base, config)
-    with frozen(parts), _learner(parts, config, token, initializer) as learner:
-        if config.gradient_checkpointing:
-            parts.unet.enable_gradient_checkpointing()
+    still_parts = frozen(parts, checkpointing=config.gradient_checkpointing)
+    with still_parts, _learner(parts, config, token, initializer) as learner:
         trained = sum(p.numel() for p in learner.trained.values())
         mine = set(map(id, learner.trained.values()))
         still = [p for module in parts.modules() for p in module.parameters() if id(p) not in mine]

@@ -56,7 +56,7 @@ def load_state(
 def begin_files(folder: Path, step: int) -> None:
     """Make the folder's state and metrics those of a run after `step` updates.
 
-    A killed run had done more steps than its last state holds, and a new run in an old folder must not find the old state.
+    A killed run had done more steps than its last state holds; a new run in an old folder must not find the old state.
     """
     if step == 0:
         (folder / STATE_FILE).unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def dreambooth(
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Personalization:
-    """Tune `base` so that the rare word `token` stands for the look of `images`; write the result into the folder `out`.
+    """Tune `base` so that the rare word `token` stands for the look of `images`; write the result into folder `out`.
 
     With `config.lora` that is pytorch_lora_weights.safetensors, without it a whole pipeline in the folder `pipeline`.
     `initializer` is the ordinary word that the token is compared with on the held-out images. The other arguments are

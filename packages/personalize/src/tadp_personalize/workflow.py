@@ -80,23 +80,20 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
     pictures, report = read_images(request.images, size=base.image_size)
     unseen = _held_out_images(request, base, pictures)
     accelerator = make_accelerator(config)
-    with frozen(base):
+    with frozen(base, checkpointing=config.gradient_checkpointing):
         for module in base.modules():
             module.to(accelerator.device)
         extra = more_sources(base)
         with make_learner(base) as learner:
-            if config.gradient_checkpointing:
-                base.unet.enable_gradient_checkpointing()
             judge = _judge(request, base, unseen)
-            with accelerator.autocast():
-                before = judge(learner.objective, base.tokenizer) if judge else None
+            before = _measured(accelerator, judge, learner, base)
             outcome = _train(request, accelerator, base, learner, pictures, report, extra)
-            with accelerator.autocast():
-                after = judge(learner.objective, base.tokenizer) if judge and outcome.finished else None
-            main = outcome.finished and accelerator.is_main_process
-            path = learner.save(folder) if main else None
-            if main and config.sample_every:
-                _sheet(request, base, folder / "samples" / "final.png")
+            after = _measured(accelerator, judge, learner, base) if outcome.finished else None
+            path = None
+            if outcome.finished and accelerator.is_main_process:
+                path = learner.save(folder)
+                if config.sample_every:
+                    _sheet(request, base, folder / "samples" / "final.png")
     result = Personalization(
         folder=folder,
         path=path,
@@ -109,17 +106,14 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
         after=after,
     )
     if path:
-        usage = learner.usage(path, fill(config.templates[0], request.token))
-        shown = judge.as_dict() if judge else None
-        seconds = time.perf_counter() - began
         card = Card(
             method=learner.method,
             word=request.word,
             base=base,
             config=config,
-            usage=usage,
-            held_out=shown,
-            seconds=seconds,
+            usage=learner.usage(path, fill(config.templates[0], request.token)),
+            held_out=judge.as_dict() if judge else None,
+            seconds=time.perf_counter() - began,
         )
         write_card(card, result)
     return result
@@ -193,6 +187,13 @@ def _judge(request: Request, base: Base, unseen: list[Image.Image]) -> HeldOutLo
         train_timesteps=base.noise_schedule().config.num_train_timesteps,
         seed=request.config.seed,
     )
+
+
+def _measured(
+    accelerator: Accelerator, judge: HeldOutLoss | None, learner: Learner, base: Base
+) -> dict[str, float] | None:
+    with accelerator.autocast():  # the precision of training, before and after
+        return judge(learner.objective, base.tokenizer) if judge else None
 
 
 def _sheet(request: Request, base: Base, path: Path) -> None:
