@@ -285,8 +285,10 @@ class DiffusionBackbone(nn.Module):
                 raise ValueError("no context given: encode_text([''] * B) is the empty one")
             context = self.learnt_context(batch)
         check_context(context, batch, self.unet.config.cross_attention_dim)
-        context = context.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1)
-        return context if self.text_adapter is None else self.text_adapter(context)
+        if self.text_adapter is not None:
+            # It keeps its own precision beside a UNet of half precision.
+            context = self.text_adapter(context.to(self.text_adapter.gamma))
+        return context.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1)
 
     def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: torch.Generator | None) -> Tensor:
         device = latents.device if generator is None else generator.device

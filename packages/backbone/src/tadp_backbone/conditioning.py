@@ -18,8 +18,8 @@ from .text import encode_texts, max_tokens, tokenize, word_ids
 class TextBackbone(Protocol):
     """What a conditioning needs of a backbone."""
 
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer | None
+    text_encoder: CLIPTextModel | None
 
 
 def caption_context(backbone: TextBackbone, captions: Sequence[str]) -> Tensor:
@@ -80,6 +80,8 @@ def build_context(
     backbone: TextBackbone, names: str, *, captions: Sequence[str] = (), class_names: Sequence[str] = ()
 ) -> Tensor:
     """A conditioning by name, or several joined with +, as "averaged-eos+caption" -> (B or 1, T, D)."""
+    if backbone.text_encoder is None or backbone.tokenizer is None:
+        raise ValueError(f"conditioning {names!r} needs a backbone with a text encoder and a tokenizer")
     parts = []
     for name in names.split("+"):
         if name not in CONDITIONINGS:

@@ -167,11 +167,14 @@ def _from_ldm_file(
     vae = vae_from_ldm(state)
     if not keep_decoder:
         drop_decoder(vae)
+    words = _tokenizer_beside(file, offline) if tokenizer is None else _load_tokenizer(Path(tokenizer))
+    if words is not None and any(key.startswith("cond_stage_model.model.") for key in state):
+        words.pad_token = "!"  # id 0: OpenCLIP, hence Stable Diffusion 2, pads with zeros
     return Parts(
         unet=unet_from_ldm(state).to(dtype),
         vae=vae.to(dtype),
         text_encoder=text_encoder_from_ldm(state).to(dtype),
-        tokenizer=_tokenizer_beside(file, offline) if tokenizer is None else _load_tokenizer(Path(tokenizer)),
+        tokenizer=words,
         scheduler=None,
         config=BackboneConfig(),
         adapters={},
