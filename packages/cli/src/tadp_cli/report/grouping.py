@@ -1,0 +1,134 @@
+"""From the rows of results.json to tables: one row a prompt, one column a test set, means and spreads in the cells."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The number by which a task's models are compared."""
+
+    key: str
+    """Its name in results.json."""
+    name: str
+    unit: str
+    scale: float
+    """From results.json to `unit`."""
+    decimals: int
+    higher_is_better: bool
+
+    @property
+    def heading(self) -> str:
+        return f"{self.name} in {self.unit}, {'higher' if self.higher_is_better else 'lower'} is better"
+
+    def show(self, value: float) -> str:
+        return "not defined" if math.isnan(value) else f"{value:.{self.decimals}f}"
+
+
+MAIN_METRICS = {
+    "segmentation": Metric(key="mIoU", name="mIoU", unit="percent", scale=100, decimals=1, higher_is_better=True),
+    "depth": Metric(key="rmse", name="RMSE", unit="metres", scale=1, decimals=3, higher_is_better=False),
+    "detection": Metric(key="AP50", name="AP50", unit="percent", scale=100, decimals=1, higher_is_better=True),
+}
+SINGLE_DOMAIN = "Single-domain: trained and tested without a modifier"
+CROSS_DOMAIN = "Cross-domain: captions with a modifier for the target's look (null: with none)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """The score of one prompt on one test set, in the unit of the task's metric."""
+
+    mean: float
+    spread: float | None
+    """Half of the range over runs; None for one run."""
+    runs: int
+
+    def show(self, metric: Metric) -> str:
+        if self.spread is None or math.isnan(self.mean):
+            return metric.show(self.mean)
+        return f"{metric.show(self.mean)} ± {metric.show(self.spread)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRow:
+    """The scores of one prompt with one modifier."""
+
+    task: str
+    prompt: str
+    modifier: str | None
+    """None where modifiers are no question: the single-domain part."""
+    cells: dict[str, Cell]
+    """{test set: score}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows that are compared with each other."""
+
+    title: str
+    metric: Metric
+    rows: tuple[TableRow, ...]
+
+    def is_best(self, row: TableRow, test: str) -> bool:
+        """No row of the group has a better score on `test` as shown; a row without another beside it is no best."""
+        shown = [self.metric.show(r.cells[test].mean) for r in self.rows if test in r.cells]
+        values = [float(text) for text in shown if text != self.metric.show(math.nan)]
+        if test not in row.cells or len(values) < 2:
+            return False
+        best = max(values) if self.metric.higher_is_better else min(values)
+        return self.metric.show(row.cells[test].mean) == self.metric.show(best)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTable:
+    """All scores of a task."""
+
+    task: str
+    metric: Metric
+    tests: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def spread_note(self) -> str:
+        """How the cells are to be read."""
+        runs = sorted({cell.runs for group in self.groups for row in group.rows for cell in row.cells.values()})
+        if runs == [1]:
+            return "One run a cell: nothing here says how far another seed would lie from it."
+        counts = " or ".join(map(str, runs))
+        return f"Mean ± half of the range over {counts} runs (seeds; with a modifier, also the look it was made for)."
+
+
+def group_rows(results: dict[str, Any]) -> list[TableRow]:
+    """One row a (task, prompt, modifier) in the order first seen; cells by test set in the order first seen."""
+    values: dict[tuple[str, str, str | None], dict[str, list[float]]] = {}
+    for row in results["rows"]:
+        metric = MAIN_METRICS[row["task"]]
+        tests = values.setdefault((row["task"], row["prompt"], row["modifier"]), {})
+        tests.setdefault(row["test"], []).append(metric.scale * row["metrics"][metric.key])
+    return [
+        TableRow(task=task, prompt=prompt, modifier=modifier, cells={t: _cell(v) for t, v in tests.items()})
+        for (task, prompt, modifier), tests in values.items()
+    ]
+
+
+def task_tables(rows: Sequence[TableRow]) -> list[TaskTable]:
+    """A table a task; in it the single-domain rows come first, then the cross-domain rows."""
+    tables = []
+    for task in dict.fromkeys(row.task for row in rows):
+        metric = MAIN_METRICS[task]
+        own = [row for row in rows if row.task == task]
+        parts = {
+            SINGLE_DOMAIN: tuple(row for row in own if row.modifier is None),
+            CROSS_DOMAIN: tuple(row for row in own if row.modifier is not None),
+        }
+        groups = tuple(Group(title=title, metric=metric, rows=part) for title, part in parts.items() if part)
+        tests = tuple(dict.fromkeys(test for row in own for test in row.cells))
+        tables.append(TaskTable(task=task, metric=metric, tests=tests, groups=groups))
+    return tables
+
+
+def _cell(values: Sequence[float]) -> Cell:
+    spread = (max(values) - min(values)) / 2 if len(values) > 1 else None
+    return Cell(mean=sum(values) / len(values), spread=spread, runs=len(values))

@@ -1,0 +1,35 @@
+"""Pictures of a report: heat maps over an image, their colour bar, PNG as text."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+HEAT_COLOURS = "inferno"
+"""Even in lightness and legible without colour vision."""
+POOLING = "mean over heads, layers and strides; tokens of a word summed; each map scaled to its own maximum"
+_OPACITY = 0.75
+
+
+def heat_overlay(image: Image.Image, heat: np.ndarray) -> Image.Image:
+    """The map (H, W), scaled to its maximum, in colours over the grey image."""
+    peak = float(heat.max())
+    colours = colormaps[HEAT_COLOURS](heat / peak if peak > 0 else heat)[..., :3]  # (H, W, 3) in [0, 1]
+    grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] / 255
+    blended = _OPACITY * colours + (1 - _OPACITY) * grey
+    return Image.fromarray((255 * blended).round().astype(np.uint8))
+
+
+def colour_bar(width: int = 256, height: int = 12) -> Image.Image:
+    """The colours of heat maps from 0, left, to the map's maximum, right."""
+    colours = colormaps[HEAT_COLOURS](np.linspace(0, 1, width))[:, :3]
+    return Image.fromarray(np.broadcast_to((255 * colours).round().astype(np.uint8), (height, width, 3)).copy())
+
+
+def data_uri(image: Image.Image) -> str:
+    """A PNG within the page itself."""
+    file = BytesIO()
+    image.convert("RGB").save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
