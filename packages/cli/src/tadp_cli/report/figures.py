@@ -17,7 +17,7 @@ WORDS, PROMPTS = 3, 2
 """Heat maps and predictions in a row of the overview."""
 _FONT = {"family": "DejaVu Sans", "color": "#22252a", "parse_math": False}  # the font that comes with matplotlib
 _DPI, _WIDTH = 100, 1400  # pixels
-_MARGIN, _GAP, _LABEL, _TITLE, _FOOT = 20, 12, 22, 30, 56
+_MARGIN, _GAP, _LABEL, _TITLE, _ROW_GAP, _FOOT = 20, 12, 22, 24, 28, 48
 
 
 def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Sequence[PredictionRow]) -> None:
@@ -31,7 +31,7 @@ def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Seque
     columns = 2 + WORDS + PROMPTS
     side = (_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
     tall = [side * heat.image.height / heat.image.width for heat, _ in rows]
-    height = round(_MARGIN + sum(_TITLE + _LABEL + t + _GAP for t in tall) + _FOOT)
+    height = round(_MARGIN + sum(_TITLE + _LABEL + t + _ROW_GAP for t in tall) + _FOOT)
     figure = Figure(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     top = float(_MARGIN)
@@ -44,7 +44,7 @@ def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Seque
             lower = top + _TITLE + _LABEL + size
             axes = figure.add_axes((left / _WIDTH, 1 - lower / height, side / _WIDTH, size / height))
             _show(axes, picture, label)
-        top += _TITLE + _LABEL + size + _GAP
+        top += _TITLE + _LABEL + size + _ROW_GAP
     _foot(figure, height, side)
     _save(canvas, path)
 

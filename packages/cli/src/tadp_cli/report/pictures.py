@@ -10,7 +10,7 @@ from PIL import Image
 HEAT_COLOURS = "inferno"
 """Even in lightness and legible without colour vision."""
 POOLING = "mean over heads, layers and strides; tokens of a word summed; each map scaled to its own maximum"
-_OPACITY = 0.75
+_OPACITY = 0.6
 
 
 def heat_overlay(image: Image.Image, heat: np.ndarray) -> Image.Image:

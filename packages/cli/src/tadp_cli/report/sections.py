@@ -46,7 +46,8 @@ def scores(results: dict[str, Any]) -> Section | None:
     intro = (
         "Each row is a way of writing the prompt, each column a set of test images the model was not trained on. A "
         "model is trained for each row, on labelled images of one look only; a column of another look shows how well "
-        "that carries over. Bold is the best number of a column within its group, as printed."
+        "that carries over. Captions without a modifier are in both groups: on the look trained on in the first, as "
+        "null on the others in the second. Bold is the best number of a column within its group, as printed."
     )
     prompts = dict.fromkeys(row["prompt"] for row in results["rows"])
     modifiers = dict.fromkeys(row["modifier"] for row in results["rows"] if row["modifier"])
@@ -83,8 +84,8 @@ def heat(rows: Sequence[HeatRow]) -> Section | None:
     )
     alt = "colour bar from 0, dark, to the map's maximum, bright"
     bar = (
-        f'<p class="scale"><span>0</span><img src="{data_uri(colour_bar())}" alt="{alt}"><span>maximum of the map</span>'
-        f'</p><p class="fine">Pooling: {POOLING}, which is printed.</p>'
+        f'<p class="scale"><span>0</span><img src="{data_uri(colour_bar())}" alt="{alt}">'
+        f'<span>maximum of the map</span></p><p class="fine">Pooling: {POOLING}, which is printed.</p>'
     )
     return _section("words", "What each word looks at", intro, bar, "".join(map(_heat_article, rows)))
 
@@ -94,7 +95,8 @@ def predictions(rows: Sequence[PredictionRow], results: dict[str, Any]) -> Secti
         return None
     intro = (
         "The same images, first as annotated, then as models see them that were each trained and tested with "
-        "one kind of prompt. Differences between neighbours are what the prompt changed, and what chance changed."
+        "one kind of prompt. Differences between neighbours are what the prompt changed, and what chance changed. What "
+        "is found is tinted, so its colour is a mixture of the legend's and the image's."
     )
     legend = _legend(results.get("classes", ()), results.get("palette", ()))
     return _section("predictions", "Predictions", intro, legend, "".join(map(_prediction_article, rows)))
