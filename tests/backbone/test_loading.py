@@ -35,8 +35,11 @@ def test_what_is_saved_is_read_back_with_learnt_tokens_and_adapters(make_backbon
     backbone.save_pretrained(tmp_path / "saved")  # over itself
     again = DiffusionBackbone.from_pretrained(tmp_path / "saved")
     assert again.config == backbone.config
+    before, after = backbone.state_dict(), again.state_dict()
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+    # Where tensors lie in memory decides the order of a sum: the last digits of the features may differ.
     for a, b in zip(features_of(again).levels, features_of(backbone).levels, strict=True):
-        assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
     there = {path.name for path in (tmp_path / "saved").iterdir()}
     folders = {"scheduler", "text_encoder", "tokenizer", "unet", "vae"}
     assert there == {"adapters.safetensors", "config.json", "model_index.json"} | folders

@@ -1,25 +1,37 @@
 """Toy sizes of the real classes: a BLIP-2 with every part of the full one, and images to caption."""
 
+import random
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import (
-    Blip2Config,
-    Blip2ForConditionalGeneration,
-    Blip2Processor,
-    BlipImageProcessor,
-    PreTrainedTokenizerFast,
-)
 
-WORDS = "a an the of on and red blue big small dog cat tree star moon ring car with two".split()
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "of",
+    "on",
+    "and",
+    "red",
+    "blue",
+    "small",
+    "dog",
+    "cat",
+    "tree",
+    "star",
+    "moon",
+    "ring",
+    "two",
+]
 
 
-def word_tokenizer() -> PreTrainedTokenizerFast:
+def word_tokenizer():
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
     vocabulary = {word: i for i, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
     backend = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = Whitespace()
@@ -31,6 +43,9 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def blip2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A `save_pretrained` folder: vision tower, Q-Former and OPT, random weights, 32 x 32 images."""
+    import torch
+    from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor, BlipImageProcessor
+
     folder = tmp_path_factory.mktemp("toy-blip2")
     image_processor = BlipImageProcessor(size={"height": 32, "width": 32})
     processor = Blip2Processor(image_processor, word_tokenizer(), num_query_tokens=4)
@@ -71,10 +86,11 @@ def image_folder(tmp_path: Path) -> Path:
     """Seven small pictures, some in a folder below, of several modes and sizes."""
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
-    generator = torch.Generator().manual_seed(0)
+    generator = random.Random(0)
     for i, mode in enumerate(["RGB", "L", "RGBA", "RGB", "P", "RGB", "RGB"]):
-        colour = torch.randint(0, 256, (3,), generator=generator)
-        noise = (colour + torch.randint(0, 40, (24 + i, 40, 3), generator=generator)).clamp(max=255).to(torch.uint8)
+        colour = bytes(generator.randrange(256) for _ in range(3))
+        noisy = bytes(min(255, c + generator.randrange(40)) for c in colour * 40 * (24 + i))
+        picture = Image.frombytes("RGB", (40, 24 + i), noisy)
         place = folder / "more" if i > 4 else folder
-        Image.fromarray(noise.numpy()).convert(mode).save(place / f"picture_{i}.png")
+        picture.convert(mode).save(place / f"picture_{i}.png")
     return folder

@@ -1,45 +1,34 @@
 """From files on disk to a score: the detection head learns four real scenes on top of a fixed random pyramid."""
 
 import torch
-from PIL import Image
 from torch import nn
 
-from tadp_heads.data.scenes import sample_scene
-from tadp_heads.data.scenes_render import render
+from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.scenes_shapes import CLASSES
 from tadp_heads.data.voc import VOCDetection
 from tadp_heads.detection import AveragePrecision, DetectionTask
 
 LEVELS = ((48, 4), (48, 8), (64, 16))
-OBJECT = (
-    "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>"
-    "<ymax>{}</ymax></bndbox></object>"
-)
 
 
 def random_pyramid(seed=0):
-    """Features of fixed random filters at strides 4, 8 and 16."""
+    """Features of fixed random filters at strides 4, 8 and 16, each level seeing more than its own cell."""
     torch.manual_seed(seed)
-    filters = [nn.Conv2d(3, channels, stride, stride).requires_grad_(False) for channels, stride in LEVELS]
-    return lambda images: [torch.relu(layer(images)) for layer in filters]
+    stem = nn.Sequential(nn.Conv2d(3, 48, 3, 2, 1), nn.ReLU(), nn.Conv2d(48, 48, 3, 2, 1), nn.ReLU())
+    down = [nn.Sequential(nn.Conv2d(48, channels, 3, 2, 1), nn.ReLU()) for channels in (48, 64)]
 
+    @torch.no_grad()
+    def extract(images):
+        levels = [stem(images)]
+        for layer in down:
+            levels.append(layer(levels[-1]))
+        return levels
 
-def write_scenes(root, count):
-    """VOC's layout, its boxes counted from 1 and with their last pixel."""
-    (root / "JPEGImages").mkdir()
-    (root / "Annotations").mkdir()
-    for index in range(count):
-        scene = render(sample_scene(3, index), "photo")
-        Image.fromarray(scene.image).save(root / "JPEGImages" / f"{index}.png")
-        objects = [
-            OBJECT.format(CLASSES[label], left + 1, top + 1, right, bottom)
-            for (left, top, right, bottom), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True)
-        ]
-        (root / "Annotations" / f"{index}.xml").write_text(f"<annotation>{''.join(objects)}</annotation>")
+    return extract
 
 
 def test_four_scenes_are_learnt_by_heart(tmp_path):
-    write_scenes(tmp_path, 4)
+    write_scenes(tmp_path, task="detection", look="photo", split="all", count=4, seed=3)
     samples = list(VOCDetection(tmp_path, classes=CLASSES))
     images = torch.stack([sample.image.float() / 127.5 - 1 for sample in samples])
     targets = [sample.target for sample in samples]

@@ -18,5 +18,5 @@ def test_the_example_runs(request, tmp_path, monkeypatch, make_pipeline, make_pi
     exec(compile(example, "README.md", "exec"), names)
     assert isinstance(names["pipe"], StableDiffusionPipeline)
     assert "<watercolor>" in names["pipe"].tokenizer.get_vocab()
-    results = json.loads((tmp_path / "watercolor-token" / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((tmp_path / "token" / "results.json").read_text(encoding="utf-8"))
     assert results["held_out"]["after"] == names["result"].after

@@ -84,6 +84,7 @@ class DiffusionBackbone(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Features:
         """images (B, 3, H, W) in [-1, 1], any H and W; context (B, T, D) -> Features without the cells of padding."""
+        self._check_images(images)
         padded, _ = pad_to_multiple(images, self.size_multiple)
         latents = self.encode_image(padded, generator=generator)
         size = (images.shape[-2], images.shape[-1])
@@ -121,9 +122,7 @@ class DiffusionBackbone(nn.Module):
 
     def encode_image(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
-        if self.vae is None:
-            raise ValueError("this backbone has no VAE: give it one, or call extract() with latents")
-        check_images(images, self.vae.config.in_channels, self.config.image_limit)
+        self._check_images(images)
         # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
         images, _ = pad_to_multiple(images.to(self.vae.device, self.vae.dtype), self.vae_factor)
         posterior = self.vae.encode(images).latent_dist
@@ -230,6 +229,11 @@ class DiffusionBackbone(nn.Module):
     @property
     def _latent_multiple(self) -> int:
         return 2 ** (len(self.unet.config.block_out_channels) - 1)
+
+    def _check_images(self, images: Tensor) -> None:
+        if self.vae is None:
+            raise ValueError("this backbone has no VAE: give it one, or call extract() with latents")
+        check_images(images, self.vae.config.in_channels, self.config.image_limit)
 
     def _frozen_parts(self) -> Iterable[nn.Module]:
         return (part for part in (self.vae, self.text_encoder) if part is not None)

@@ -96,8 +96,10 @@ def load_transformers_captioner(
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        model = Blip2ForConditionalGeneration.from_pretrained(spec.model, dtype=_dtype(dtype, place))
-        processor = Blip2Processor.from_pretrained(spec.model)
+        model = Blip2ForConditionalGeneration.from_pretrained(
+            spec.model, revision=spec.revision, dtype=_dtype(dtype, place)
+        )
+        processor = Blip2Processor.from_pretrained(spec.model, revision=spec.revision)
     except OSError as error:  # what transformers raises for anything missing, local or remote
         raise ValueError(f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]}") from error
     return TransformersCaptioner(

@@ -6,10 +6,14 @@ import typer
 
 from tadp_cli.commands.caption import caption
 from tadp_cli.commands.captions import captions_app
+from tadp_cli.commands.data import data_app
 from tadp_cli.commands.demo import demo
 from tadp_cli.commands.evaluation import evaluate
+from tadp_cli.commands.fetch import fetch
 from tadp_cli.commands.personalize import personalize
+from tadp_cli.commands.predict import predict
 from tadp_cli.commands.recipes import recipes
+from tadp_cli.commands.reproduce import reproduce
 from tadp_cli.commands.training import train
 
 app = typer.Typer(
@@ -36,4 +40,8 @@ app.add_typer(captions_app, name="captions")
 app.command("personalize")(personalize)
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.add_typer(data_app, name="data")
+app.command("fetch")(fetch)
 app.command("recipes")(recipes)
+app.command("reproduce")(reproduce)

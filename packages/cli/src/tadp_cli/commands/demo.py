@@ -13,6 +13,7 @@ from tadp_cli.progress import bars, console
 def demo(
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("runs/demo"),
     full: Annotated[bool, typer.Option("--full", help="three seeds, all looks, all tasks (hours)")] = False,
+    seeds: Annotated[int | None, typer.Option(help="how many seeds, in place of one (or three with --full)")] = None,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
@@ -21,10 +22,14 @@ def demo(
     Example: `tadp demo --out runs/demo`
     """
     with one_line_errors():
+        from dataclasses import replace
+
         from tadp_cli.workflows.demo import FULL, QUICK, run_demo
         from tadp_cli.workflows.tables import show_rows
 
         plan = FULL if full else QUICK
+        if seeds is not None:
+            plan = replace(plan, seeds=seeds)
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)
         show_rows(console, results)

@@ -1,6 +1,5 @@
 """`tadp train`: a recipe and a data set in, a run out."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer

@@ -18,8 +18,8 @@ log = logging.getLogger("tadp.pretrain")
 
 CORPUS_SIZE = 32_000
 VAE = LoopConfig(steps=800, batch_size=16, lr=1.5e-3, warmup=50, ema=0.995, save_every=100)
-UNET = LoopConfig(steps=1400, batch_size=48, lr=1e-3, save_every=100)
-CAPTIONER = LoopConfig(steps=1500, batch_size=64, lr=1e-3, warmup=100, weight_decay=0.05, save_every=100)
+UNET = LoopConfig(steps=1500, batch_size=48, lr=1e-3, save_every=100)
+CAPTIONER = LoopConfig(steps=3300, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=100)
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"), help="where states and logs go")
     parser.add_argument("--stages", nargs="+", default=["backbone", "captioner"], choices=["backbone", "captioner"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--grounding", type=float, default=0.2, help="weight of the grounding loss; 0 for the ablation")
+    parser.add_argument("--grounding", type=float, default=0.5, help="weight of the grounding loss; 0 for the ablation")
     return parser.parse_args()
 
 

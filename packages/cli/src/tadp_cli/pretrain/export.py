@@ -1,4 +1,4 @@
-"""Writes trained parts as the folders that are shipped: float16 safetensors, ordinary diffusers / transformers layout."""
+"""Writes trained parts as the folders that are shipped: float16 safetensors, the libraries' own layout."""
 
 from pathlib import Path
 

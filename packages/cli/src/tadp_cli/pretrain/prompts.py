@@ -37,7 +37,7 @@ class ClassTokens:
     """Finds the tokens of class words, singular or plural, in tokenized prompts."""
 
     def __init__(self, tokenizer: CLIPTokenizer):
-        words = [name for name in CLASSES] + [f"{name}s" for name in CLASSES]
+        words = [*CLASSES, *(f"{name}s" for name in CLASSES)]
         self.ids = torch.tensor([tokenizer(word).input_ids[1] for word in words])
         self.labels = torch.arange(len(words)) % len(CLASSES)
 

@@ -57,7 +57,7 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def train_unet(
-    corpus: Corpus, latents: Tensor, tokenizer: CLIPTokenizer, config: LoopConfig, folder: Path, grounding: float = 0.2
+    corpus: Corpus, latents: Tensor, tokenizer: CLIPTokenizer, config: LoopConfig, folder: Path, grounding: float = 0.5
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
     """`latents` (N, 4, 16, 16): scaled latents of the corpus. `grounding`: weight of the grounding loss."""
     torch.manual_seed(config.seed)

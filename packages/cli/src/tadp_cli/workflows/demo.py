@@ -1,4 +1,4 @@
-"""The cross-domain workflow of the paper (4.3) from end to end, on Scenes and the tiny models, through files on disk."""
+"""The paper's cross-domain workflow (4.3) from end to end, on Scenes and the tiny models, through files on disk."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -38,6 +38,10 @@ class Plan:
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
     """Beside "null", with captions as prompts."""
     steps: int = 400
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise ValueError(f"{self.seeds} seeds: expected at least 1")
 
 
 QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150)

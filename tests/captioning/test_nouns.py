@@ -1,0 +1,53 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from tadp_captioning import CaptionStore
+from tadp_captioning.nouns import load_tagger, nltk_tagger, nouns_prompt, rule_tagger
+
+TAGGER = "taggers/averaged_perceptron_tagger_eng"
+
+
+@pytest.fixture(scope="session")
+def perceptron(repository):
+    """NLTK's tagger, if its data lies where NLTK_DATA says or beside the other test data."""
+    import nltk
+
+    folders = [Path(os.environ.get("NLTK_DATA", "")), repository.parent / "shared" / "nltk_data"]
+    folder = next((f for f in folders if (f / TAGGER).is_dir()), None)
+    if folder is None:
+        pytest.skip("NLTK's tagger data is not here")
+    nltk.data.path.insert(0, str(folder))
+    yield nltk_tagger()
+    nltk.data.path.remove(str(folder))
+
+
+def test_nouns_each_once_in_order(perceptron):
+    caption = "a man and a dog sitting on a bench with another dog near two trees"
+    assert nouns_prompt(caption, perceptron) == "man dog bench trees"
+    assert nouns_prompt("", perceptron) == ""
+
+
+def test_the_rules_agree_with_nltk_on_real_captions(perceptron, shared_data):
+    store = CaptionStore.read(shared_data / "captions" / "voc_val_captions.json")
+    both = missed = extra = 0
+    for image_id in store:
+        theirs = set(nouns_prompt(store[image_id], perceptron).split())
+        ours = set(nouns_prompt(store[image_id], rule_tagger).split())
+        both, missed, extra = both + len(theirs & ours), missed + len(theirs - ours), extra + len(ours - theirs)
+    assert both / (both + missed) > 0.93
+    assert both / (both + extra) > 0.9
+
+
+def test_without_the_data_the_rules_take_over_and_it_is_said(monkeypatch, tmp_path, caplog):
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    with pytest.raises(ValueError, match=r"nltk\.downloader averaged_perceptron_tagger_eng"):
+        nltk_tagger()
+    with caplog.at_level(logging.WARNING):
+        tagger = load_tagger()
+    assert "simple rules" in caplog.text
+    assert nouns_prompt("a small red dog is running on the wet street", tagger) == "dog street"

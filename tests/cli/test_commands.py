@@ -1,0 +1,107 @@
+"""The commands from end to end, at toy size, through files on disk; and what they say to bad input."""
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+from tadp_heads.data.scenes_disk import write_scenes
+
+
+def tadp(*arguments, code=0):
+    """Output of a command that must end with `code`."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Photos with two splits, watercolors with one."""
+    root = tmp_path_factory.mktemp("world")
+    for split, count in (("train", 6), ("val", 3)):
+        write_scenes(root / "photo", task="segmentation", look="photo", split=split, count=count, seed=0)
+    write_scenes(root / "watercolor", task="segmentation", look="watercolor", split="test", count=3, seed=1)
+    return root
+
+
+def test_caption_clean_personalize_train_eval(world, tmp_path):
+    """The workflow of paper 4.3 with the commands a user types."""
+    photos, watercolors = tmp_path / "photo.jsonl", tmp_path / "watercolor.jsonl"
+    assert "9 captioned" in tadp("caption", world / "photo", "--captioner", "tiny", "--out", photos)
+    assert "0 captioned, 9 were there" in tadp("caption", world / "photo", "--captioner", "tiny", "--out", photos)
+    tadp("caption", world / "watercolor", "--captioner", "tiny", "--out", watercolors)
+    clean = tmp_path / "clean.jsonl"
+    assert "of 3 captions changed" in tadp("captions", "clean", watercolors, "--domain", "watercolor", "--out", clean)
+    assert "watercolor" not in clean.read_text().replace("watercolor.jsonl", "")
+
+    token = tmp_path / "token"
+    tadp("personalize", "--domain", "watercolor", "--count", "4", "--preset", "miniature", "--out", token)
+    learnt = json.loads((token / "results.json").read_text())
+    assert (token / "learned_embeds.safetensors").is_file()
+    assert learnt
+
+    run = tmp_path / "run"
+    settings = ("train.steps=3", "train.batch_size=2", "prompt.modifier=textual-inversion", "prompt.domain=watercolor")
+    options = [
+        option
+        for setting in (*settings, f"prompt.token_file={token / 'learned_embeds.safetensors'}")
+        for option in ("--set", setting)
+    ]
+    tadp("train", "scenes-segmentation", "--data", world / "photo", "--captions", photos, "--out", run, *options)
+    target = ("--data", world / "watercolor", "--split", "test", "--captions", clean)
+    assert "mIoU" in tadp("eval", run, *target)
+    evaluations = json.loads((run / "results.json").read_text())["evaluations"]
+    assert [entry["split"] for entry in evaluations] == ["val", "test"]
+    assert all(0 <= entry["metrics"]["mIoU"] <= 1 for entry in evaluations)
+
+
+def test_eval_captions_and_cleans_what_has_no_captions(world, tmp_path):
+    run = tmp_path / "run"
+    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, "--set", "train.steps=1")
+    tadp("eval", run, "--data", world / "watercolor", "--split", "test", "--domain", "watercolor")
+    written = (run / "captions" / "watercolor_test.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in written] == ["test_00000", "test_00001", "test_00002"]
+
+
+def test_help_shows_an_example_for_each_command():
+    for command in ("demo", "caption", "personalize", "train", "eval", "reproduce"):
+        assert f"tadp {command}" in tadp(command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("caption", "{tmp}/nothing", "--captioner", "tiny", "--out", "{tmp}/c.jsonl"), "no images in"),
+        (("caption", "{world}/photo", "--captioner", "blop", "--out", "{tmp}/c.jsonl"), "blop"),
+        (("captions", "clean", "{tmp}/no.jsonl", "--domain", "night", "--out", "{tmp}/c.jsonl"), "no.jsonl"),
+        (("personalize", "--domain", "mud", "--out", "{tmp}/t"), "unknown domain 'mud'; choose from watercolor"),
+        (("personalize", "--domain", "foggy", "--out", "{tmp}/t"), "name a folder with --images"),
+        (("personalize", "--domain", "comic", "--method", "magic", "--out", "{tmp}/t"), "unknown method 'magic'"),
+        (("train", "scenes-segmentation", "--out", "{tmp}/r"), "no data set: name its folder with --data"),
+        (("train", "scenes-segmentation", "--data", "{tmp}/no", "--out", "{tmp}/r"), "no"),
+        (("train", "nothing", "--data", "{world}/photo", "--out", "{tmp}/r"), "unknown recipe 'nothing'"),
+        (("eval", "{tmp}/no"), "is no run"),
+        (("reproduce", "figure-99"), "unknown figure or table 'figure-99'"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_half_written(world, tmp_path, arguments, message, capfd):
+    filled = [argument.format(tmp=tmp_path, world=world) for argument in arguments]
+    result = CliRunner().invoke(app, filled)
+    said = result.output.strip()
+    assert result.exit_code == 2
+    assert message in " ".join(said.split())
+    assert said.count("error:") == 1
+    assert "Traceback" not in said
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_captioned(tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    out = tmp_path / "out" / "captions.jsonl"
+    said = tadp("caption", tmp_path, "--captioner", "tiny", "--out", out, code=1)
+    assert "failed: bad" in said
+    assert "1 captioned" in said

@@ -1,0 +1,50 @@
+"""The demo at toy size: its results' form, and that the same seed gives the same file."""
+
+import json
+
+import pytest
+
+from tadp_cli.workflows.demo import Plan, run_demo
+
+TOY = Plan(
+    tasks=("segmentation",),
+    targets=("watercolor",),
+    seeds=1,
+    train_images=6,
+    scored_images=4,
+    target_images=3,
+    prompts=("empty", "averaged-eos", "caption", "oracle"),
+    steps=3,
+)
+
+
+def _run(out):
+    run_demo(out, TOY, device="cpu", seed=0, report=lambda *_: None)
+    return (out / "results.json").read_bytes()
+
+
+def test_the_demo_twice(tmp_path):
+    first = _run(tmp_path / "a")
+    assert _run(tmp_path / "b") == first
+    assert _run(tmp_path / "a") == first  # resumed: every stage is done already
+    results = json.loads(first)
+    told = {(row["prompt"], row["modifier"], row["test"]) for row in results["rows"]}
+    assert told == {
+        *((prompt, None, "photo") for prompt in TOY.prompts),
+        *((prompt, None, "watercolor") for prompt in TOY.prompts if prompt != "caption"),
+        *(("caption", modifier, "watercolor") for modifier in ("null", "simple", "textual-inversion")),
+        *(("caption", modifier, "photo") for modifier in ("simple", "textual-inversion")),
+    }
+    assert all(row["task"] == "segmentation" and row["seed"] == 0 for row in results["rows"])
+    assert all(0 <= row["metrics"]["mIoU"] <= 1 for row in results["rows"])
+    assert set(results["pointing_game"]) == {"own_word", "other_word", "chance"}
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert (tmp_path / "a" / "overview.png").is_file()
+
+
+def test_a_folder_with_another_demo_is_refused(tmp_path):
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a demo with other settings"):
+        run_demo(tmp_path, TOY, device="cpu", seed=0, report=lambda *_: None)

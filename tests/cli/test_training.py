@@ -1,0 +1,104 @@
+"""The engine: schedule, sampling, resuming."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tadp_cli.recipes.recipe import TrainConfig, load_recipe
+from tadp_cli.workflows.training import draw, learning_rate_factor, train
+from tadp_heads.data.scenes_disk import write_scenes
+
+
+def test_every_image_is_drawn_equally_often_and_half_are_mirrored():
+    config = TrainConfig(batch_size=6, steps=100)
+    picks = [pick for step in range(100) for pick in draw(config, step, count=20)]
+    assert [index for index, _ in picks].count(7) == 30
+    assert all({index for index, _ in picks[20 * e : 20 * (e + 1)]} == set(range(20)) for e in range(30))
+    assert 0.4 < sum(mirrored for _, mirrored in picks) / len(picks) < 0.6
+    assert not any(mirrored for _, mirrored in draw(TrainConfig(flip=False), 0, count=20))
+
+
+def test_learning_rates_of_the_schedules():
+    for schedule, middle, end in (("poly", 0.5, 0.01), ("cosine", 0.5, 0.000247), ("constant", 1.0, 1.0)):
+        config = TrainConfig(steps=110, warmup=10, schedule=schedule)
+        assert learning_rate_factor(0, config) == pytest.approx(0.1)
+        assert learning_rate_factor(9, config) == pytest.approx(1.0)
+        assert learning_rate_factor(60, config) == pytest.approx(middle)
+        assert learning_rate_factor(109, config) == pytest.approx(end, rel=1e-2)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes")
+    for split, count in (("train", 6), ("val", 3)):
+        write_scenes(root, task="segmentation", look="photo", split=split, count=count, seed=0)
+    return root
+
+
+def _recipe(scenes, *settings):
+    fixed = (
+        f"data.folder={scenes}",
+        "prompt.kind=oracle",
+        "train.batch_size=2",
+        "train.warmup=1",
+        "train.save_every=2",
+    )
+    return load_recipe("scenes-segmentation", (*fixed, *settings))
+
+
+@pytest.mark.parametrize("unet_lr_scale", [0.0, 0.1])
+def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_lr_scale):
+    """Stopped by a crash after step 2 of 4: weights, metrics and scores end the same."""
+
+    class CrashError(RuntimeError):
+        pass
+
+    def crash_after_two(what, done, total):
+        if what == "train" and done == 3:
+            raise CrashError
+
+    recipe = _recipe(scenes, "train.steps=4", f"train.unet_lr_scale={unet_lr_scale}")
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(CrashError):
+        train(recipe, tmp_path / "parts", report=crash_after_two)
+    parts = train(recipe, tmp_path / "parts", resume=True)
+    assert parts == whole
+    files = ["model.safetensors"] + ["backbone/unet/diffusion_pytorch_model.safetensors"] * (unet_lr_scale > 0)
+    for name in files:
+        first, second = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parts" / name)
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_the_unet_changes_only_where_it_trains(tmp_path, scenes):
+    from tadp_backbone import DiffusionBackbone
+
+    shipped = DiffusionBackbone.from_pretrained("tiny").unet.state_dict()
+    for scale, changed in ((0.0, False), (0.1, True)):
+        out = tmp_path / str(scale)
+        train(_recipe(scenes, "train.steps=1", f"train.unet_lr_scale={scale}"), out)
+        trained = DiffusionBackbone.from_pretrained(out / "backbone").unet.state_dict()
+        assert any(not torch.equal(shipped[key], trained[key]) for key in shipped) == changed
+
+
+def test_a_run_is_not_begun_over_another_and_not_resumed_with_other_settings(tmp_path, scenes):
+    recipe = _recipe(scenes, "train.steps=1")
+    train(recipe, tmp_path / "run")
+    with pytest.raises(ValueError, match="holds a run already; add --resume"):
+        train(recipe, tmp_path / "run")
+    with pytest.raises(ValueError, match="was begun with other settings"):
+        train(_recipe(scenes, "train.steps=2"), tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="no run to resume"):
+        train(recipe, tmp_path / "other", resume=True)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1]
+
+
+def test_images_without_a_caption_are_named_before_anything_is_written(tmp_path, scenes):
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text('{"id": "train_00000", "caption": "a star", "captioner": "x", "params": "", "source": ""}\n')
+    recipe = _recipe(scenes, "prompt.kind=caption", f"data.captions={captions}")
+    with pytest.raises(ValueError, match="has no caption for 5 of 6 images, such as 'train_00001'"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

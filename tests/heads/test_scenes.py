@@ -1,0 +1,107 @@
+"""Scenes: what is rendered, what is annotated, and that it comes back through the readers of a user's own data."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tadp_heads.data.folders import open_folder
+from tadp_heads.data.scenes import FAR_M, LOOKS, NEAR_M, caption, class_names, describe, sample_scene
+from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes_render import BACKGROUND, render
+from tadp_heads.data.scenes_shapes import CLASSES, outline
+
+
+def test_a_scene_is_a_function_of_seed_and_index():
+    assert sample_scene(3, 5) == sample_scene(3, 5)
+    assert sample_scene(3, 5) != sample_scene(3, 6)
+    assert sample_scene(3, 5) != sample_scene(4, 5)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_annotations_do_not_depend_on_the_look(look):
+    scene = sample_scene(0, 1)
+    photo, other = render(scene, "photo"), render(scene, look)
+    assert np.array_equal(photo.mask, other.mask)
+    assert np.array_equal(photo.boxes, other.boxes)
+    assert np.array_equal(photo.depth, other.depth)
+    assert np.array_equal(photo.image, other.image) == (look == "photo")
+
+
+def test_boxes_enclose_exactly_what_the_mask_shows():
+    """A scene with one object a class, so that mask and boxes can be compared class by class."""
+    scene = next(s for s in (sample_scene(1, i) for i in range(50)) if len(class_names(s)) == len(s.objects) == 3)
+    picture = render(scene, "photo")
+    for label, (left, top, right, bottom) in zip(picture.labels, picture.boxes, strict=True):
+        ys, xs = np.nonzero(picture.mask == label)
+        assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (left, top, right, bottom)
+
+
+def test_depth_is_the_ground_s_ramp_behind_the_objects_and_nearer_things_hide_farther_ones():
+    for index in range(10):
+        scene = sample_scene(2, index)
+        picture = render(scene, "photo")
+        ground = picture.mask == BACKGROUND
+        rows = np.linspace(FAR_M, NEAR_M, 64)[:, None].repeat(64, 1)
+        np.testing.assert_allclose(picture.depth[ground], rows[ground], atol=1e-5)
+        distances = [thing.depth_m for thing in scene.objects]
+        assert distances == sorted(distances, reverse=True)
+
+
+def test_one_to_four_objects_and_every_class_occurs():
+    scenes = [sample_scene(0, index) for index in range(300)]
+    assert {len(scene.objects) for scene in scenes} == {1, 2, 3, 4}
+    assert {name for scene in scenes for name in class_names(scene)} == set(CLASSES)
+
+
+def test_captions_name_every_class_and_the_look_only_when_asked():
+    for index in range(20):
+        scene = sample_scene(0, index)
+        plain = describe(scene, np.random.default_rng(0))
+        assert all(name in plain for name in class_names(scene))
+        assert "watercolor" not in plain
+        assert "watercolor" in caption(scene, "watercolor", np.random.default_rng(0))
+
+
+def test_outlines_lie_in_the_unit_disc():
+    for name in CLASSES:
+        assert np.hypot(*outline(name).T).max() < 1.2
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
+def test_written_scenes_come_back_through_the_readers(tmp_path, task):
+    write_scenes(tmp_path, task=task, look="comic", split="test", count=3, seed=8, first=4)
+    dataset = open_folder(tmp_path, task, "test")
+    assert dataset.ids == ("test_00004", "test_00005", "test_00006")
+    for index, sample in zip((4, 5, 6), dataset, strict=False):
+        picture = render(sample_scene(8, index), "comic")
+        assert torch.equal(sample.image, torch.from_numpy(picture.image).permute(2, 0, 1))
+        if task == "segmentation":
+            expected = np.where(picture.mask == BACKGROUND, 0, picture.mask.astype(int) + 1)
+            assert np.array_equal(sample.target.numpy(), expected)
+        elif task == "depth":
+            np.testing.assert_allclose(sample.target.numpy(), picture.depth, atol=5.1e-4)
+        else:
+            assert np.array_equal(sample.target["boxes"].numpy(), picture.boxes)
+            assert np.array_equal(sample.target["labels"].numpy(), picture.labels)
+
+
+def test_a_split_that_is_there_is_left_alone_and_a_larger_one_replaces_it(tmp_path):
+    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=2, seed=0)
+    image = tmp_path / "images" / "val_00000.png"
+    image.write_bytes(b"mark")
+    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=2, seed=0)
+    assert image.read_bytes() == b"mark"
+    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=3, seed=0)
+    assert image.read_bytes() != b"mark"
+    rows = [json.loads(line) for line in (tmp_path / "captions_true_val.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["val_00000", "val_00001", "val_00002"]
+
+
+def test_unknown_names_are_one_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
+        write_scenes(tmp_path, task="segmentation", look="oil", split="val", count=1, seed=0)
+    with pytest.raises(ValueError, match="unknown task 'pose'"):
+        write_scenes(tmp_path, task="pose", look="photo", split="val", count=1, seed=0)
+    assert not any(tmp_path.iterdir())
