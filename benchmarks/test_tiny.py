@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import load_captioner
 from tadp_heads.data.scenes import sample_scene
