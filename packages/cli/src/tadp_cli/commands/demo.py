@@ -14,6 +14,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("runs/demo"),
     full: Annotated[bool, typer.Option("--full", help="three seeds, all looks, all tasks (hours)")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds, in place of one (or three with --full)")] = None,
+    steps: Annotated[int | None, typer.Option(help="training steps of each head, in place of the plan's")] = None,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
@@ -28,8 +29,8 @@ def demo(
         from tadp_cli.workflows.tables import show_rows
 
         plan = FULL if full else QUICK
-        if seeds is not None:
-            plan = replace(plan, seeds=seeds)
+        given = {"seeds": seeds, "steps": steps}
+        plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)
         show_rows(console, results)
