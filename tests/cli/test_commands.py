@@ -35,6 +35,9 @@ def test_caption_clean_personalize_train_eval(world, tmp_path):
     tadp("caption", world / "watercolor", "--captioner", "tiny", "--out", watercolors)
     clean = tmp_path / "clean.jsonl"
     assert "of 3 captions changed" in tadp("captions", "clean", watercolors, "--domain", "watercolor", "--out", clean)
+    counted = tadp("captions", "stats", clean, "--data", world / "watercolor", "--split", "test")
+    assert "3 captions" in counted
+    assert "class precision" in counted
     assert "watercolor" not in clean.read_text().replace("watercolor.jsonl", "")
 
     token = tmp_path / "token"
@@ -56,6 +59,17 @@ def test_caption_clean_personalize_train_eval(world, tmp_path):
     evaluations = json.loads((run / "results.json").read_text())["evaluations"]
     assert [entry["split"] for entry in evaluations] == ["val", "test"]
     assert all(0 <= entry["metrics"]["mIoU"] <= 1 for entry in evaluations)
+
+
+def test_oracle_captions_reach_the_recall_asked_for_and_nouns_are_kept(world, tmp_path):
+    half, names = tmp_path / "half.jsonl", tmp_path / "nouns.jsonl"
+    said = tadp("captions", "oracle", world / "photo", "--recall", "0.5", "--out", half)
+    assert "9 captions, precision 1.000" in said
+    whole = tadp("captions", "oracle", world / "photo", "--out", tmp_path / "whole.jsonl")
+    assert "recall 1.000" in whole
+    (tmp_path / "one.jsonl").write_text('{"id": "a", "caption": "a red circle and a tree", "captioner": "x"}\n')
+    tadp("captions", "nouns", tmp_path / "one.jsonl", "--out", names)
+    assert json.loads(names.read_text())["caption"].endswith("circle tree")
 
 
 def test_eval_captions_and_cleans_what_has_no_captions(world, tmp_path):

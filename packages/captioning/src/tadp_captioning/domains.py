@@ -236,10 +236,15 @@ _CAPITALISED = re.compile(r"^(?:An?|The|Two|Three|Four|Five|Six|Several|Some|Man
 
 def _fill(template: str, caption: str) -> str:
     """The caption inside the template's sentence; an empty caption leaves the template's own words."""
+    text = content_of(caption)
+    return template.replace("{caption}", text) if text else template.replace(" of {caption}", "")
+
+
+def content_of(caption: str) -> str:
+    """A caption as it stands inside another sentence: no list dash, no medium of its own, no capital, no full stop."""
     text = re.sub(r"^\s*-\s+", "", caption).strip()
     text = _OWN_MEDIUM.sub("", text)
     text = re.sub(r"^there (?:is|are) (?=\S)", "", text, flags=re.IGNORECASE)
     if _CAPITALISED.match(text):
         text = text[0].lower() + text[1:]
-    text = re.sub(r"(?<=\w)\.$", "", text)
-    return template.replace("{caption}", text) if text else template.replace(" of {caption}", "")
+    return re.sub(r"(?<=\w)\.$", "", text)

@@ -14,7 +14,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _leave("stopped", FAILED_WORK)
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         _leave(str(error.args[0]) if error.args else type(error).__name__, WRONG_USE)
     except (RuntimeError, OSError) as error:
         _leave(str(error), FAILED_WORK)

@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,7 +34,9 @@ def main() -> None:
         _backbone(corpus, arguments)
     if "captioner" in arguments.stages:
         folder = arguments.out / "captioner"
-        export_captioner(*train_captioner(corpus, CAPTIONER, folder), folder / "captioner")
+        export_captioner(
+            *train_captioner(corpus, replace(CAPTIONER, seed=arguments.seed), folder), folder / "captioner"
+        )
         log.info("captioner written to %s", folder / "captioner")
 
 
@@ -46,15 +50,18 @@ def _parse() -> argparse.Namespace:
 
 
 def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
-    vae = train_vae(corpus, VAE, arguments.out / "vae")
+    vae = train_vae(corpus, replace(VAE, seed=arguments.seed), arguments.out / "vae")
     log.info("vae: scaling factor %.4f", vae.config.scaling_factor)
     latents_path = arguments.out / "latents.pt"
     if not latents_path.is_file():
-        torch.save(encode_all(vae, corpus.images), latents_path)
+        torch.save(encode_all(vae, corpus.images), latents_path.with_suffix(".tmp"))
+        os.replace(latents_path.with_suffix(".tmp"), latents_path)
     latents = torch.load(latents_path, weights_only=True) * vae.config.scaling_factor
     tokenizer = build_clip_tokenizer()
-    folder = arguments.out / ("unet" if arguments.grounding else "unet-no-grounding")
-    unet, text_encoder = train_unet(corpus, latents, tokenizer, UNET, folder, arguments.grounding)
+    folder = arguments.out / f"unet-grounding-{arguments.grounding:g}"
+    unet, text_encoder = train_unet(
+        corpus, latents, tokenizer, replace(UNET, seed=arguments.seed), folder, arguments.grounding
+    )
     export_pipeline(vae, unet, text_encoder, tokenizer, folder / "pipeline")
     log.info("pipeline written to %s", folder / "pipeline")
 

@@ -1,6 +1,7 @@
 """A recipe: everything that decides a training run, typed, read from TOML."""
 
 import dataclasses
+import json
 import tomllib
 import types
 import typing
@@ -25,8 +26,8 @@ class DataConfig:
     """Name of the split that is scored after training."""
     captions: str = ""
     """File of captions, for the prompt "caption"; without one the captioner writes them into the run."""
-    captioner: str = "tiny"
-    """Who captions what has no caption."""
+    captioner: str = ""
+    """Who captions what has no caption; empty: tiny for the backbone tiny, else blip2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,11 @@ class Recipe:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
             raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+
+    @property
+    def captioner(self) -> str:
+        """Name of the captioner for images without a caption."""
+        return self.data.captioner or ("tiny" if self.backbone.source == "tiny" else "blip2")
 
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with settings replaced by their dotted names: `replace(**{"train.steps": 10})`."""
@@ -201,6 +207,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON strings are TOML strings
     return str(value)

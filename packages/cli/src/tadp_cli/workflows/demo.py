@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
+from tadp_captioning.stats import class_report
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
 from tadp_cli.workflows.runs import RESULTS_FILE, write_json
 from tadp_cli.workflows.scoring import score_run
+from tadp_cli.workflows.text import object_names, present_classes
 from tadp_cli.workflows.training import Report, train
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
@@ -42,6 +44,8 @@ class Plan:
     def __post_init__(self):
         if self.seeds < 1:
             raise ValueError(f"{self.seeds} seeds: expected at least 1")
+        if self.steps < 1:
+            raise ValueError(f"{self.steps} steps: expected at least 1")
 
 
 QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150)
@@ -83,6 +87,7 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     results: dict[str, Any] = {
         "rows": [],
         "pointing_game": pointing_game(backbone, first),
+        "captions": _caption_quality(out, plan),
         "personalization": {target: token["held_out"] for target, token in tokens.items()},
         "classes": list(first.classes),
         "palette": [list(colour) for colour in first.palette],
@@ -147,6 +152,17 @@ def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
             cleaned.write(captions_file(out, look))
 
 
+def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
+    """Class precision and recall, in [0, 1], of the captions of what is scored."""
+    quality = {}
+    for look, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):
+        dataset = open_folder(data_folder(out, "segmentation", look), "segmentation", split)
+        store = CaptionStore.read(captions_file(out, look))
+        found = class_report(store, present_classes(dataset), object_names(dataset.classes)).overall
+        quality[look] = {"class_precision": found.precision, "class_recall": found.recall}
+    return quality
+
+
 def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, report: Report) -> dict[str, Any]:
     folder = out / "tokens" / target
     summary = folder / "summary.json"
@@ -204,7 +220,10 @@ def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, repo
         begun = (folder / "config.toml").is_file()
         train(_recipe(out, plan, setting), folder, device=device, resume=begun, report=report)
     source_scores = json.loads((folder / RESULTS_FILE).read_text())["evaluations"]
-    rows = [_row(setting, SOURCE, source_scores[0]["metrics"])]
+    rows = []
+    # With several targets a modifier's score on the source would be several numbers under one name.
+    if not setting.target or len(plan.targets) == 1:
+        rows.append(_row(setting, SOURCE, source_scores[0]["metrics"]))
     for target in (setting.target,) if setting.target else plan.targets:
         data = str(data_folder(out, setting.task, target))
         known = [entry for entry in source_scores if entry["data"] == data]

@@ -82,7 +82,7 @@ def _heat_row(backbone: DiffusionBackbone, dataset: SampleDataset, image_id: str
     sample, prompt = dataset.read(image_id), " ".join(names)
     features = backbone(RANGES["sd"](sample.image[None]), backbone.encode_text([prompt]))
     maps = heat_maps(features, [find_word(backbone.tokenizer, prompt, name) for name in names])
-    return HeatRow(_pil(sample.image), prompt, [(name, m.numpy()) for name, m in zip(names, maps, strict=True)])
+    return HeatRow(_pil(sample.image), prompt, [(name, m.cpu().numpy()) for name, m in zip(names, maps, strict=True)])
 
 
 def _prediction_rows(

@@ -38,7 +38,7 @@ class LiveFeatures:
         if len(sizes) > 1:
             raise ValueError(
                 f"training images of different sizes in one batch, such as {sorted(sizes)[:2]} (height, width): "
-                "bring them to one size, or set train.batch_size=1"
+                "bring them to one size"
             )
         images = RANGES["sd"](torch.stack([sample.image for sample in samples]))
         device = self.backbone.unet.device

@@ -8,6 +8,7 @@ from typing import Any
 from tadp_backbone.table import TINY_FOLDER
 from tadp_captioning import find_images, get_domain
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
+from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.training import Report
 from tadp_heads.data.scenes import LOOKS
 from tadp_heads.data.scenes_disk import write_scenes
@@ -38,6 +39,9 @@ def personalize(
     look = get_domain(domain)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+    if images is None and held_out is not None:
+        raise ValueError("--held-out goes with --images; Scenes bring their own")
+    checked_device(device)
     if images is None and look.name not in LOOKS:
         raise ValueError(
             f"domain {domain!r} has no shipped pictures ({', '.join(LOOKS)} have): name a folder with --images"

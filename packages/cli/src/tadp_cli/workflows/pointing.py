@@ -50,4 +50,4 @@ def _peaks(backbone: DiffusionBackbone, image: Tensor, words: Sequence[str]) -> 
     prompt = " ".join(words)
     features = backbone(image, backbone.encode_text([prompt]))
     maps = heat_maps(features, [find_word(backbone.tokenizer, prompt, word) for word in words])
-    return maps.flatten(1).argmax(1)
+    return maps.flatten(1).argmax(1).cpu()

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tadp_captioning import find_images, load_captioner
+from tadp_captioning.domains import content_of
+from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.runs import read_run, write_text
 from tadp_cli.workflows.training import Report
 from tadp_heads import DepthResult, DetectionResult, PerceptionModel
@@ -27,12 +29,15 @@ def predict_images(
 ) -> Predicted:
     """One by one: ID_overlay.png, the raw result (mask PNG with palette; depth PNG in millimetres and .npy in metres;
     boxes JSON), and captions.jsonl with the text each image was given."""
-    read_run(run)
+    recipe = read_run(run)
     files = find_images(images)
-    model = PerceptionModel.from_pretrained(run).to(device)
-    captioner = None
-    if caption is None and model.config.captioner and model.config.needs_caption:
-        captioner = load_captioner(model.config.captioner, device=device)
+    model = PerceptionModel.from_pretrained(run).to(checked_device(device))
+    captioned = model.config.needs_caption and model.context is None
+    if captioned and caption is None and model.config.captioner is None:
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption")
+    if not captioned and caption is not None:
+        raise ValueError(f"{run} was trained with one text for all images: leave --caption out")
+    captioner = load_captioner(model.config.captioner, device=device) if captioned and caption is None else None
     out.mkdir(parents=True, exist_ok=True)
     written, failed, lines = [], {}, []
     for number, (image_id, path) in enumerate(files.items(), start=1):
@@ -43,6 +48,8 @@ def predict_images(
             failed[image_id] = str(error)
             continue
         text = captioner.caption([image])[0] if captioner else caption or ""
+        if recipe.prompt.modifier != "null":
+            text = content_of(text)  # the modifier's sentence names the medium and begins for itself
         _write(model.predict(image, text), out, image_id)
         written.append(image_id)
         lines.append(json.dumps({"id": image_id, "caption": text}, ensure_ascii=False))

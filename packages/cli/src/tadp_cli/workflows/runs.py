@@ -12,29 +12,37 @@ METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
 
 
-def open_run(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the folder of a new run, or check that it can be resumed with this recipe."""
+def check_run(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """That a run may begin in the folder, or the one in it go on with this recipe."""
     path = folder / RECIPE_FILE
-    if resume:
-        if not path.is_file():
-            raise ValueError(f"{folder} holds no run to resume ({RECIPE_FILE} is missing); leave --resume out")
-        if load_recipe(path) != recipe:
-            raise ValueError(
-                f"{folder} was begun with other settings ({path}); resume with those, or name another --out"
-            )
+    if not resume:
+        if path.is_file():
+            raise ValueError(f"{folder} holds a run already; add --resume to go on with it, or name another --out")
         return
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no run to resume ({RECIPE_FILE} is missing); leave --resume out")
+    if load_recipe(path) != recipe:
+        raise ValueError(f"{folder} was begun with other settings ({path}); resume with those, or name another --out")
+
+
+def begin_run(folder: Path, recipe: Recipe) -> None:
+    """Claim the folder; called when everything that the recipe names has been found."""
+    write_text(folder / RECIPE_FILE, recipe.to_toml())
+
+
+def cut_metrics(path: Path, steps: int) -> None:
+    """Drop the lines of steps after the state that a run goes on from: they are made again."""
     if path.is_file():
-        raise ValueError(f"{folder} holds a run already; add --resume to go on with it, or name another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, recipe.to_toml())
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(path, "".join(line for line in lines if json.loads(line)["step"] <= steps))
 
 
 def read_run(folder: Path) -> Recipe:
     """The recipe of a finished run."""
     if not (folder / RECIPE_FILE).is_file():
         raise ValueError(f"{folder} is no run: {RECIPE_FILE} is missing; `tadp train` makes runs")
-    if not (folder / "model.safetensors").is_file():
-        raise ValueError(f"{folder} has no model yet; finish it with `tadp train ... --resume --out {folder}`")
+    if not (folder / RESULTS_FILE).is_file():
+        raise ValueError(f"{folder} is not finished; go on it with `tadp train ... --resume --out {folder}`")
     return load_recipe(folder / RECIPE_FILE)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tadp_captioning import RuleCleaner, clean_store
 from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
 from tadp_cli.workflows.text import build_prompts
@@ -33,14 +34,18 @@ def score_run(
     recipe = read_run(run)
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_folder(folder, recipe.task, split)
+    checked_device(device)
     model = PerceptionModel.from_pretrained(run).to(device)
     store = None
+    if recipe.prompt.kind != "caption" and (captions or domain):
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
     if recipe.prompt.kind == "caption":
-        own = recipe.data.captions if folder == recipe.data.folder else ""
+        same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
+        own = recipe.data.captions if same else ""
         store = captions_of(
             dataset,
             captions or (Path(own) if own else None),
-            captioner=recipe.data.captioner,
+            captioner=recipe.captioner,
             written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
             device=device,
             progress=lambda p: report("caption", p.done, p.total),

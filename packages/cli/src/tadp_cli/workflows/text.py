@@ -78,6 +78,8 @@ def object_names(classes: Sequence[str]) -> tuple[str, ...]:
 
 def present_classes(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, set[str]]:
     """{image id: names of the object classes in its annotation}, of all images or of `ids`; what the oracle knows."""
+    if not dataset.classes:
+        raise ValueError(f"{dataset.task} data has no classes that could be present")
     names = set(object_names(dataset.classes))
     present = {}
     for image_id in dataset.ids if ids is None else ids:

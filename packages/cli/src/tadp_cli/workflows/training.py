@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from tadp_backbone import DiffusionBackbone
 from tadp_cli.recipes.recipe import Recipe, TrainConfig
 from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.features import CachedFeatures, LiveFeatures, Pick, features_for
-from tadp_cli.workflows.runs import METRICS_FILE, RESULTS_FILE, open_run, write_json
+from tadp_cli.workflows.runs import METRICS_FILE, RESULTS_FILE, begin_run, check_run, cut_metrics, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts, prompt_template
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
@@ -29,18 +30,23 @@ from tadp_heads.tasks import get_task
 Report = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, how much there is."""
 STATE = Path("state") / "state.pt"
+SEED_LIMIT = 2**32
+"""NumPy's generator takes seeds below this."""
 
 
 def train(
     recipe: Recipe, out: Path, *, device: str = "cpu", resume: bool = False, report: Report = lambda *_: None
 ) -> dict[str, Any]:
     """Train as the recipe says and score on its validation split; returns what results.json holds."""
+    check_run(out, recipe, resume)
+    if resume and (out / RESULTS_FILE).is_file():
+        return json.loads((out / RESULTS_FILE).read_text())
     dataset = open_folder(recipe.data.folder, recipe.task, recipe.data.train)
     validation = open_folder(recipe.data.folder, recipe.task, recipe.data.val)
-    open_run(out, recipe, resume)
-    backbone = load_backbone(recipe, device)
+    backbone = load_backbone(recipe, checked_device(device))
     prompts = _prompts(recipe, dataset, backbone, out, device, report)
     model = build_model(recipe, backbone, dataset, prompts)
+    begin_run(out, recipe)
     _fit(recipe, model, dataset, prompts, out, device, report)
     model.save_pretrained(out)
     scored = _prompts(recipe, validation, backbone, out, device, report)
@@ -78,17 +84,20 @@ def build_model(
     recipe: Recipe, backbone: DiffusionBackbone, dataset: SampleDataset, prompts: Prompts
 ) -> PerceptionModel:
     """A predictor with a fresh head."""
-    set_seed(recipe.train.seed)
+    set_seed(recipe.train.seed % SEED_LIMIT)
     if prompts.shared is not None:
         # One attention map a token: embeddings of another length than a text's change the levels' widths.
         backbone.config = replace(backbone.config, num_tokens=prompts.shared.shape[1])
-    head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
+    try:
+        head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
+    except TypeError as error:
+        raise ValueError(f"settings of head: {error}") from error
     config = PerceptionConfig(
         task=recipe.task,
         classes=dataset.classes,
         palette=dataset.palette,
         prompt=prompt_template(recipe.prompt, dataset.classes),
-        captioner=recipe.data.captioner if recipe.prompt.kind == "caption" else None,
+        captioner=recipe.captioner if recipe.prompt.kind == "caption" else None,
         protocol=recipe.protocol or None,
     )
     return PerceptionModel(backbone, head.to(backbone.unet.device), config, prompts.shared)
@@ -102,7 +111,7 @@ def _prompts(
         captions = captions_of(
             dataset,
             Path(recipe.data.captions) if recipe.data.captions else None,
-            captioner=recipe.data.captioner,
+            captioner=recipe.captioner,
             written_to=out / "captions.jsonl",
             device=device,
             progress=lambda p: report("caption", p.done, p.total),
@@ -124,6 +133,7 @@ def _fit(
     optimizer = torch.optim.AdamW(_groups(model, config), lr=config.lr, weight_decay=config.weight_decay)
     trained = _trained(model)
     start = _resume(trained, optimizer, out / STATE)
+    cut_metrics(out / METRICS_FILE, start)
     source = features_for(
         model.backbone,
         dataset,
@@ -161,7 +171,7 @@ def _step(
 ) -> Tensor:
     """Loss and gradients of one step; all it draws at random is a function of seed and step alone."""
     # Seeding each step makes a resumed run the same as one that was never stopped, dropout included.
-    set_seed(recipe.train.seed * 1_000_003 + step)
+    set_seed((recipe.train.seed * 1_000_003 + step) % SEED_LIMIT)
     model.train()
     picks = draw(recipe.train, step, count)
     features, targets = source.batch(picks)

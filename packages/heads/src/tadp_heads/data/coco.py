@@ -51,6 +51,11 @@ class CocoDetection(SampleDataset):
         names = [_field(path, category, "name", str) for category in categories]
         super().__init__(tuple(self.files), names, transform=transform)
 
+    @property
+    def image_files(self) -> dict[str, Path]:
+        """{id: image file}."""
+        return {sample_id: self.root / name for sample_id, name in self.files.items()}
+
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
         image = read_image(self.root / self.files[sample_id])

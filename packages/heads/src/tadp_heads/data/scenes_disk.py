@@ -21,9 +21,10 @@ def write_scenes(
 ) -> None:
     """Scenes `first` to `first + count - 1` of `seed` in one look, as `split` of the data set in `root`.
 
-    Beside the layout stands captions_true.jsonl with a true caption an image ("caption" as one would say it, look
+    Beside the layout stands captions_true_SPLIT.jsonl with a true caption an image ("caption" as one would say it, look
     included, and "plain" without the look), which no command reads unless it is named. Several splits may share a
-    root. A split that is there completely is left alone; the split file is written last.
+    root. A split that is there completely is left alone; the split file and scenes_SPLIT.json, which says what the
+    pictures are, are written last.
     """
     if task not in LAYOUTS:
         raise ValueError(f"unknown task {task!r}; choose from {', '.join(LAYOUTS)}")
@@ -31,9 +32,11 @@ def write_scenes(
         raise ValueError(f"unknown look {look!r}; choose from {', '.join(LOOKS)}")
     names = [f"{split}_{index:05d}" for index in range(first, first + count)]
     split_file = root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
-    wanted = "\n".join(names) + "\n"
-    if split_file.is_file() and split_file.read_text() == wanted:
+    identity = {"task": task, "look": look, "count": count, "seed": seed, "first": first, "size": size}
+    identity_file = root / f"scenes_{split}.json"
+    if split_file.is_file() and identity_file.is_file() and json.loads(identity_file.read_text()) == identity:
         return
+    identity_file.unlink(missing_ok=True)
     for folder in (root / LAYOUTS[task], split_file.parent, root / _TARGET_FOLDERS[task]):
         folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -48,7 +51,8 @@ def write_scenes(
     (root / f"captions_true_{split}.jsonl").write_text("\n".join(lines) + "\n")
     if task != "depth":
         (root / "classes.txt").write_text("\n".join(SEGMENTATION_CLASSES if task == "segmentation" else CLASSES) + "\n")
-    split_file.write_text(wanted)
+    split_file.write_text("\n".join(names) + "\n")
+    identity_file.write_text(json.dumps(identity) + "\n")
 
 
 def _write_mask(root: Path, name: str, picture: Rendering) -> None:
