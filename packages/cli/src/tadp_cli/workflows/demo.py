@@ -39,7 +39,8 @@ class Plan:
     prompts: tuple[str, ...] = ("empty", "class-names", "averaged-eos", "caption", "oracle")
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
     """Beside "null", with captions as prompts."""
-    steps: int = 400
+    steps: int
+    """Training steps of each head."""
 
     def __post_init__(self):
         if self.seeds < 1:
@@ -48,13 +49,16 @@ class Plan:
             raise ValueError(f"{self.steps} steps: expected at least 1")
 
 
-QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150)
+QUICK = Plan(
+    tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=300
+)
 FULL = Plan(
     tasks=("segmentation", "depth", "detection"),
     targets=("watercolor", "comic", "night"),
     seeds=3,
     train_images=1000,
     scored_images=400,
+    steps=800,
 )
 
 
