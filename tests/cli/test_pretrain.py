@@ -1,0 +1,99 @@
+"""The pre-training's parts: tokenizers, prompts, the grounding loss, the loop. The shipped weights pass their gate."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tadp_cli.pretrain.grounding import coverage, grounding_loss
+from tadp_cli.pretrain.loop import LoopConfig, train
+from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
+from tadp_cli.pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
+from tadp_heads.data.scenes import sample_scene
+from tadp_heads.data.scenes_shapes import CLASSES
+
+
+def test_each_word_of_scenes_is_one_token_and_other_words_come_back_whole():
+    clip, gpt2 = build_clip_tokenizer(), build_gpt2_tokenizer()
+    assert all(len(clip.tokenize(word)) == 1 for word in vocabulary())
+    assert all(len(gpt2.tokenize(f" {word}")) == 1 for word in vocabulary())
+    assert gpt2.decode(gpt2(" an elephant, two stars").input_ids) == " an elephant, two stars"
+    assert clip(["a circle"], padding="max_length").input_ids[0][-1] == clip.eos_token_id
+
+
+def test_class_tokens_are_found_in_singular_and_plural():
+    tokenizer = build_clip_tokenizer()
+    ids = tokenizer(["two stars and a star", "a moon"], padding="max_length", max_length=77, return_tensors="pt")
+    found = ClassTokens(tokenizer).find(ids.input_ids)  # (2, classes, 77)
+    assert found.shape == (2, len(CLASSES), 77)
+    star, moon = CLASSES.index("star"), CLASSES.index("moon")
+    assert found[0, star].nonzero().flatten().tolist() == [2, 5]
+    assert found[1, moon].nonzero().flatten().tolist() == [2]
+    assert found.sum() == 3
+
+
+def test_training_prompts_come_in_the_stated_shares():
+    rng = np.random.default_rng(0)
+    prompts = [training_prompt(sample_scene(0, i % 200), "comic", rng) for i in range(4000)]
+    empty = sum(not text for text in prompts) / len(prompts)
+    styled = sum("comic" in text for text in prompts) / len(prompts)
+    assert empty == pytest.approx(0.10, abs=0.02)
+    assert styled == pytest.approx(0.45, abs=0.03)  # 10 % look and names, 35 % sentences
+
+
+def test_coverage_is_the_share_of_pixels():
+    masks = torch.full((1, 4, 4), 2)
+    masks[0, 0, :3] = 1
+    covered = coverage(masks, num_classes=2, side=2)  # class 2 is the ground
+    assert covered.shape == (1, 2, 4)
+    assert covered[0, 1].tolist() == [0.5, 0.25, 0.0, 0.0]
+    assert not covered[0, 0].any()
+
+
+def test_grounding_loss_is_the_cross_entropy_of_words_and_the_rest():
+    maps = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]])  # (1, 2 cells, 3 tokens)
+    tokens = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])  # token 1 is class 0; class 1 is not in the prompt
+    covered = torch.tensor([[[0.5, 0.0], [0.25, 1.0]]])
+    cells = [
+        -(0.5 * math.log(0.3 + 1e-4) + 0.5 * math.log(0.7 + 1e-4)),
+        -math.log(0.8 + 1e-4),
+    ]
+    loss = grounding_loss(maps, tokens, covered, weight=torch.tensor([0.5]))
+    assert loss.item() == pytest.approx(0.5 * sum(cells) / 2, abs=1e-6)
+
+
+def test_a_resumed_pretraining_equals_one_that_was_never_stopped(tmp_path):
+    def run(folder, *steps):
+        for count in steps:
+            torch.manual_seed(0)
+            module = nn.Linear(3, 1)
+
+            def step_loss(generator, module=module):
+                x = torch.randn(8, 3, generator=generator)
+                return (module(x) - x.sum(1, keepdim=True)).square().mean(), {}
+
+            config = LoopConfig(steps=count, batch_size=8, lr=0.1, warmup=8, save_every=3, log_every=2, seed=1)
+            train(module, step_loss, config, folder)
+        return module.weight
+
+    # The warm-up spans both parts, so that the rate does not depend on where the end is.
+    whole, parts = run(tmp_path / "whole", 6), run(tmp_path / "parts", 3, 6)
+    assert torch.equal(whole, parts)
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 3, 4, 6]
+
+
+def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
+    """The gate of the weights, on few pictures and with room for chance: words attend to their objects."""
+    from tadp_backbone import DiffusionBackbone
+    from tadp_cli.workflows.pointing import pointing_game
+    from tadp_heads.data.folders import open_folder
+    from tadp_heads.data.scenes_disk import write_scenes
+
+    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=30, seed=101)
+    shares = pointing_game(DiffusionBackbone.from_pretrained("tiny"), open_folder(tmp_path, split="val"))
+    assert shares["own_word"] > 0.65
+    assert shares["own_word"] > 4 * shares["other_word"]
