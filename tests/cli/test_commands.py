@@ -41,7 +41,7 @@ def test_caption_clean_personalize_train_eval(world, tmp_path):
     assert "watercolor" not in clean.read_text().replace("watercolor.jsonl", "")
 
     token = tmp_path / "token"
-    tadp("personalize", "--domain", "watercolor", "--count", "4", "--preset", "miniature", "--out", token)
+    tadp("personalize", "--domain", "watercolor", "--count", "4", "--steps", "2", "--out", token)
     learnt = json.loads((token / "results.json").read_text())
     assert (token / "learned_embeds.safetensors").is_file()
     assert learnt

@@ -13,6 +13,7 @@ TOY = Plan(
     train_images=6,
     scored_images=4,
     target_images=3,
+    token_steps=2,
     prompts=("empty", "averaged-eos", "caption", "oracle"),
     steps=3,
 )

@@ -21,6 +21,7 @@ def personalize(
     method: Annotated[str, typer.Option(help="textual-inversion or dreambooth")] = "textual-inversion",
     backbone: Annotated[str, typer.Option(help="tiny, or a Stable Diffusion pipeline's folder")] = "tiny",
     preset: Annotated[str, typer.Option(help="settings by name; empty: miniature for tiny, else the paper's")] = "",
+    steps: Annotated[int | None, typer.Option(help="updates, in place of the preset's")] = None,
     held_out: Annotated[Path | None, typer.Option(help="images that are not trained on, to measure by")] = None,
     count: Annotated[int, typer.Option(help="how many Scenes are drawn when no images are given")] = 10,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -47,6 +48,7 @@ def personalize(
                 resume=resume,
                 device=device,
                 seed=seed,
+                steps=steps,
                 report=report,
             )
         console.print(f"{result.token}: {result.path}", markup=False)

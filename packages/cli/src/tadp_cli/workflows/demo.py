@@ -36,6 +36,8 @@ class Plan:
     """Of the source's validation split and of each target's test split."""
     target_images: int = 10
     """Unlabelled pictures of the target from which the token is learnt."""
+    token_steps: int = 60
+    """Updates of Textual Inversion."""
     prompts: tuple[str, ...] = ("empty", "class-names", "averaged-eos", "caption", "oracle")
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
     """Beside "null", with captions as prompts."""
@@ -49,9 +51,7 @@ class Plan:
             raise ValueError(f"{self.steps} steps: expected at least 1")
 
 
-QUICK = Plan(
-    tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=300
-)
+QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=300)
 FULL = Plan(
     tasks=("segmentation", "depth", "detection"),
     targets=("watercolor", "comic", "night"),
@@ -184,6 +184,7 @@ def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, rep
             resume=False,
             device=device,
             seed=seed,
+            steps=plan.token_steps,
             report=lambda what, done, total: report(f"token {target}", done, total),
         )
         write_json(summary, {"held_out": {"token": learnt.token, "before": learnt.before, "after": learnt.after}})

@@ -46,7 +46,8 @@ def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBac
         heat_maps=maps,
         predictions=predictions,
     )
-    overview_figure(out / "overview.png", maps[:3], predictions[:3])
+    shown = min(len(maps), 3)
+    overview_figure(out / "overview.png", maps[:shown], predictions[:shown])
 
 
 def _telling(dataset: SampleDataset) -> list[str]:

@@ -34,6 +34,7 @@ def personalize(
     device: str,
     seed: int,
     report: Report,
+    steps: int | None = None,
 ) -> Personalization:
     """Textual Inversion or DreamBooth on the images, or on Scenes in the domain's look where none are given."""
     look = get_domain(domain)
@@ -58,7 +59,7 @@ def personalize(
             TINY_FOLDER if backbone == "tiny" else backbone,
             list(find_images(images).values()),
             **naming,
-            config=replace(config, seed=seed, cpu=device == "cpu"),
+            config=replace(config, seed=seed, cpu=device == "cpu", steps=steps or config.steps),
             out=out,
             held_out=None if held_out is None else list(find_images(held_out).values()),
             progress=lambda step, steps, loss: report("personalize", step, steps),
