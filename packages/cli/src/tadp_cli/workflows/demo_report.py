@@ -36,7 +36,7 @@ def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBac
     token = results["personalization"][target]["token"]
     maps = [_heat_row(backbone, source, image_id) for image_id in _telling(source)]
     predictions = [
-        *_prediction_rows(out, source, ("empty", "caption", "oracle"), seed, "photo"),
+        *_prediction_rows(out, source, ("empty", "oracle", "caption"), seed, "photo"),
         *_prediction_rows(out, foreign, ("caption",), seed, target),
     ]
     write_report(
@@ -90,7 +90,7 @@ def _prediction_rows(
     out: Path, dataset: SampleDataset, prompts: Sequence[str], seed: int, look: str
 ) -> list[PredictionRow]:
     """Overlays of the truth and of what the models trained with each prompt say."""
-    from tadp_cli.workflows.demo import SOURCE, captions_file, run_folder
+    from tadp_cli.workflows.demo import captions_file, run_folder
 
     ids = dataset.ids[:SHOWN] if dataset.task == "depth" else _telling(dataset)
     images = [_pil(dataset.read(image_id).image) for image_id in ids]
@@ -111,7 +111,7 @@ def _prediction_rows(
     for index, (image_id, image) in enumerate(zip(ids, images, strict=True)):
         truth = _truth(dataset, image_id, image)
         shown = {prompt: pictures[index] for prompt, pictures in overlays.items()}
-        title = f"{'photo' if look == SOURCE else look}: {captions[image_id]}"
+        title = f"{look}, captioned as: {captions[image_id]}"
         rows.append(PredictionRow(image, truth, title, shown))
     return rows
 
