@@ -20,11 +20,13 @@ class Bars:
         if what not in self.tasks:
             self.tasks[what] = self.progress.add_task(what, total=total)
         self.progress.update(self.tasks[what], completed=done, total=total)
+        if done == total and not console.is_terminal:
+            console.print(f"{what}: {total} done", highlight=False)
 
 
 @contextmanager
 def bars() -> Iterator[Bars]:
-    """Yields a reporter `(what, done, total)`; on a terminal it draws bars with speed and time left."""
+    """Yields a reporter `(what, done, total)`: bars with the time left on a terminal, else a line for what is done."""
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

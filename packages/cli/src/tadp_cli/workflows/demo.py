@@ -51,7 +51,7 @@ class Plan:
             raise ValueError(f"{self.steps} steps: expected at least 1")
 
 
-QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=300)
+QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=220)
 FULL = Plan(
     tasks=("segmentation", "depth", "detection"),
     targets=("watercolor", "comic", "night"),
