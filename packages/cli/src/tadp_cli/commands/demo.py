@@ -15,6 +15,7 @@ def demo(
     full: Annotated[bool, typer.Option("--full", help="three seeds, all looks, all tasks (hours)")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds, in place of one (or three with --full)")] = None,
     steps: Annotated[int | None, typer.Option(help="training steps of each head, in place of the plan's")] = None,
+    prompts: Annotated[list[str] | None, typer.Option("--prompt", help="a kind of prompt; several times")] = None,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
 ) -> None:
@@ -29,7 +30,7 @@ def demo(
         from tadp_cli.workflows.tables import show_rows
 
         plan = FULL if full else QUICK
-        given = {"seeds": seeds, "steps": steps}
+        given = {"seeds": seeds, "steps": steps, "prompts": tuple(prompts) if prompts else None}
         plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)

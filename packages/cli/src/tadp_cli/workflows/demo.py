@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_captioning.stats import class_report
-from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.recipes.recipe import PROMPTS, Recipe, load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
@@ -38,7 +38,7 @@ class Plan:
     """Unlabelled pictures of the target from which the token is learnt."""
     token_steps: int = 60
     """Updates of Textual Inversion."""
-    prompts: tuple[str, ...] = ("empty", "class-names", "averaged-eos", "caption", "oracle")
+    prompts: tuple[str, ...] = ("empty", "class-names", "caption", "oracle")
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
     """Beside "null", with captions as prompts."""
     steps: int
@@ -49,9 +49,12 @@ class Plan:
             raise ValueError(f"{self.seeds} seeds: expected at least 1")
         if self.steps < 1:
             raise ValueError(f"{self.steps} steps: expected at least 1")
+        unknown = sorted(set(self.prompts) - set(PROMPTS))
+        if unknown:
+            raise ValueError(f"unknown prompt {unknown[0]!r}; choose from {', '.join(PROMPTS)}")
 
 
-QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=220)
+QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=250)
 FULL = Plan(
     tasks=("segmentation", "depth", "detection"),
     targets=("watercolor", "comic", "night"),
@@ -59,6 +62,7 @@ FULL = Plan(
     train_images=1000,
     scored_images=400,
     steps=800,
+    prompts=("empty", "class-names", "averaged-eos", "caption", "oracle"),
 )
 
 
