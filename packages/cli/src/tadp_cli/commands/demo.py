@@ -15,6 +15,8 @@ def demo(
     full: Annotated[bool, typer.Option("--full", help="three seeds, all looks, all tasks (hours)")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds, in place of one (or three with --full)")] = None,
     steps: Annotated[int | None, typer.Option(help="training steps of each head, in place of the plan's")] = None,
+    train_images: Annotated[int | None, typer.Option(help="pictures to train on, in place of the plan's")] = None,
+    scored_images: Annotated[int | None, typer.Option(help="pictures to score on, in place of the plan's")] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="a kind of prompt; several times")] = None,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
@@ -30,7 +32,13 @@ def demo(
         from tadp_cli.workflows.tables import show_rows
 
         plan = FULL if full else QUICK
-        given = {"seeds": seeds, "steps": steps, "prompts": tuple(prompts) if prompts else None}
+        given = {
+            "seeds": seeds,
+            "steps": steps,
+            "train_images": train_images,
+            "scored_images": scored_images,
+            "prompts": tuple(prompts) if prompts else None,
+        }
         plan = replace(plan, **{name: value for name, value in given.items() if value is not None})
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)

@@ -54,7 +54,7 @@ class Plan:
             raise ValueError(f"unknown prompt {unknown[0]!r}; choose from {', '.join(PROMPTS)}")
 
 
-QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=150, steps=250)
+QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=350, scored_images=100, steps=300)
 FULL = Plan(
     tasks=("segmentation", "depth", "detection"),
     targets=("watercolor", "comic", "night"),
