@@ -1,7 +1,7 @@
 """The table of target domains, and the modifiers that put a domain's look into a caption (paper 4.2)."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tadp_captioning.lexicon import ART, DASHCAM, FOG, NIGHT, Lexicon
 
@@ -53,6 +53,19 @@ _REFERENCE_NIGHT = {
     "nearby": "a foggy photo of a {caption}",
     "unrelated": "a watercolor painting of a {caption}",
 }
+
+_AT_NIGHT = Domain(
+    name="night",
+    phrase="at night",
+    simple=_NIGHT,
+    learnt="a dark {token} photo of {caption}",
+    nearby=_FOGGY,
+    unrelated=_PAINTING,
+    token="<night>",
+    initial=("night",),
+    removes=NIGHT,
+    reference=_REFERENCE_NIGHT,
+)
 
 _TABLE = (
     Domain(
@@ -109,30 +122,8 @@ _TABLE = (
         initial=("constructivism",),
         removes=ART,
     ),
-    Domain(
-        name="night",
-        phrase="at night",
-        simple=_NIGHT,
-        learnt="a dark {token} photo of {caption}",
-        nearby=_FOGGY,
-        unrelated=_PAINTING,
-        token="<night>",
-        initial=("night",),
-        removes=NIGHT,
-        reference=_REFERENCE_NIGHT,
-    ),
-    Domain(
-        name="dark-zurich",
-        phrase="at night",
-        simple=_NIGHT,
-        learnt="a dark {token} photo of {caption}",
-        nearby=_FOGGY,
-        unrelated=_PAINTING,
-        token="<night>",
-        initial=("night",),
-        removes=NIGHT,
-        reference=_REFERENCE_NIGHT,
-    ),
+    _AT_NIGHT,
+    replace(_AT_NIGHT, name="dark-zurich"),
     Domain(
         name="foggy",
         phrase="in the fog",
