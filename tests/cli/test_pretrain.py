@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from tadp_cli.pretrain.corpus import make_corpus
 from tadp_cli.pretrain.grounding import coverage, grounding_loss
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
 from tadp_cli.pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
 from tadp_heads.data.scenes import sample_scene
+from tadp_heads.data.scenes_render import render
 from tadp_heads.data.scenes_shapes import CLASSES
 
 
@@ -33,6 +35,18 @@ def test_class_tokens_are_found_in_singular_and_plural():
     assert found[0, star].nonzero().flatten().tolist() == [2, 5]
     assert found[1, moon].nonzero().flatten().tolist() == [2]
     assert found.sum() == 3
+
+
+def test_a_corpus_is_rendered_once_and_another_size_of_it_is_refused(tmp_path):
+    corpus = make_corpus(tmp_path, count=3, seed=5, workers=1)
+    expected = render(sample_scene(5, 2), corpus.look(2), 64)
+    assert np.array_equal(corpus.images[2], expected.image)
+    assert np.array_equal(corpus.masks[2], expected.mask)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    make_corpus(tmp_path, count=3, seed=5, workers=1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+    with pytest.raises(ValueError, match="holds 3 images, 4 were asked for"):
+        make_corpus(tmp_path, count=4, seed=5, workers=1)
 
 
 def test_training_prompts_come_in_the_stated_shares():
