@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from tadp_cli.pretrain.captioner import build_captioner
 from tadp_cli.pretrain.corpus import make_corpus
 from tadp_cli.pretrain.grounding import coverage, grounding_loss
+from tadp_cli.pretrain.locality import NEIGHBOURS, attend_to_neighbours
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
 from tadp_cli.pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
@@ -47,6 +49,19 @@ def test_a_corpus_is_rendered_once_and_another_size_of_it_is_refused(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
     with pytest.raises(ValueError, match="holds 3 images, 4 were asked for"):
         make_corpus(tmp_path, count=4, seed=5, workers=1)
+
+
+def test_the_captioners_tower_begins_with_each_head_on_its_neighbour():
+    torch.manual_seed(0)
+    tower = build_captioner(build_gpt2_tokenizer()).vision_model
+    attend_to_neighbours(tower)
+    tower.set_attn_implementation("eager")
+    with torch.no_grad():
+        attention = tower(torch.rand(1, 3, 64, 64) * 2 - 1, output_attentions=True).attentions[0][0]  # (heads, 65, 65)
+    inner = [8 * row + column for row in range(1, 7) for column in range(1, 7)]  # patches with all four neighbours
+    for head, (down, right) in enumerate(NEIGHBOURS):
+        strongest = attention[head, 1:, 1:].argmax(dim=1)
+        assert [int(strongest[place]) - place for place in inner] == [8 * down + right] * len(inner)
 
 
 def test_training_prompts_come_in_the_stated_shares():

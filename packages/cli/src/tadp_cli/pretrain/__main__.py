@@ -20,8 +20,9 @@ log = logging.getLogger("tadp.pretrain")
 
 CORPUS_SIZE = 32_000
 VAE = LoopConfig(steps=800, batch_size=16, lr=1.5e-3, warmup=50, ema=0.995, save_every=100)
-UNET = LoopConfig(steps=1500, batch_size=48, lr=1e-3, save_every=100)
-CAPTIONER = LoopConfig(steps=3300, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=100)
+UNET = LoopConfig(steps=1800, batch_size=48, lr=1e-3, save_every=100)
+TOWER = LoopConfig(steps=9000, batch_size=16, lr=1e-3, warmup=100, weight_decay=0.05, save_every=500, log_every=100)
+CAPTIONER = LoopConfig(steps=5000, batch_size=16, lr=1e-3, warmup=100, weight_decay=0.05, save_every=500, log_every=50)
 
 
 def main() -> None:
@@ -34,9 +35,8 @@ def main() -> None:
         _backbone(corpus, arguments)
     if "captioner" in arguments.stages:
         folder = arguments.out / "captioner"
-        export_captioner(
-            *train_captioner(corpus, replace(CAPTIONER, seed=arguments.seed), folder), folder / "captioner"
-        )
+        configs = (replace(config, seed=arguments.seed) for config in (TOWER, CAPTIONER))
+        export_captioner(*train_captioner(corpus, *configs, folder), folder / "captioner")
         log.info("captioner written to %s", folder / "captioner")
 
 

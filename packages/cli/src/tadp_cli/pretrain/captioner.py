@@ -19,6 +19,7 @@ from transformers import (
 
 from tadp_cli.pretrain.corpus import SIZE, Corpus
 from tadp_cli.pretrain.grounding import coverage
+from tadp_cli.pretrain.locality import attend_to_neighbours
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.tokenizers import build_gpt2_tokenizer
 from tadp_cli.pretrain.vae import to_model_range
@@ -84,21 +85,28 @@ def build_processor(tokenizer: GPT2Tokenizer) -> Blip2Processor:
 
 
 def train_captioner(
-    corpus: Corpus, config: LoopConfig, folder: Path
+    corpus: Corpus, tower_config: LoopConfig, config: LoopConfig, folder: Path
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
-    """Next-word loss on captions that name the look, plus a dense loss that is thrown away afterwards.
+    """First the vision tower alone, then all of it on captions that name the look.
 
-    The dense loss asks each image patch of the vision tower which classes cover it. Without it a vision transformer
-    of this size needs far more images to learn outlines; a real BLIP-2 begins with a tower that has seen them.
+    The tower learns which classes cover each image patch; that layer is thrown away afterwards. A real BLIP-2, too,
+    begins with a tower that has seen images.
     """
     torch.manual_seed(config.seed)
     tokenizer = build_gpt2_tokenizer()
     model = build_captioner(tokenizer)
+    attend_to_neighbours(model.vision_model)
     dense = nn.Linear(model.config.vision_config.hidden_size, len(CLASSES) + 1)
+    train(
+        nn.ModuleList([model.vision_model, dense]),
+        lambda generator: _tower_loss(model, dense, corpus, _draw(corpus, tower_config, generator)),
+        tower_config,
+        folder / "tower",
+    )
     start = [model.config.image_token_index] * QUERIES + [tokenizer.bos_token_id]
 
     def step_loss(generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        picks = torch.randint(len(corpus.images), (config.batch_size,), generator=generator).sort().values.numpy()
+        picks = _draw(corpus, config, generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         captions = [" " + caption(corpus.scene(i), corpus.look(i), rng) for i in picks.tolist()]
         ids, attention, labels = _teacher_forcing(captions, tokenizer, start)
@@ -110,14 +118,31 @@ def train_captioner(
                 attention_mask=attention,
                 labels=labels,
             )
-        patches = dense(towers[0][:, 1:])  # (B, 64, classes + 1), the class token left out
-        target = coverage(torch.from_numpy(corpus.masks[picks]), len(CLASSES), SIZE // PATCH)  # (B, classes, 64)
-        target = torch.cat([target, 1 - target.sum(1, keepdim=True)], dim=1)
-        seen = F.cross_entropy(patches.transpose(1, 2), target)
+        seen = _dense_loss(dense, towers[0], corpus.masks[picks])
         return output.loss + seen, {"words": output.loss.item(), "patches": seen.item()}
 
     train(nn.ModuleList([model, dense]), step_loss, config, folder)
     return model, build_processor(tokenizer)
+
+
+def _draw(corpus: Corpus, config: LoopConfig, generator: torch.Generator) -> np.ndarray:
+    """Indices of a step's images, sorted, since the corpus is read from disk."""
+    return torch.randint(len(corpus.images), (config.batch_size,), generator=generator).sort().values.numpy()
+
+
+def _tower_loss(
+    model: Blip2ForConditionalGeneration, dense: nn.Linear, corpus: Corpus, picks: np.ndarray
+) -> tuple[Tensor, dict[str, float]]:
+    output = model.vision_model(to_model_range(corpus.images[picks]))
+    return _dense_loss(dense, output.last_hidden_state, corpus.masks[picks]), {}
+
+
+def _dense_loss(dense: nn.Linear, states: Tensor, masks: np.ndarray) -> Tensor:
+    """Cross-entropy between what `dense` reads from the tower's states (B, 1 + 64, hidden) and what the masks say."""
+    patches = dense(states[:, 1:])  # (B, 64, classes + 1), the class token left out
+    target = coverage(torch.from_numpy(masks), len(CLASSES), SIZE // PATCH)  # (B, classes, 64)
+    target = torch.cat([target, 1 - target.sum(1, keepdim=True)], dim=1)
+    return F.cross_entropy(patches.transpose(1, 2), target)
 
 
 def _teacher_forcing(captions: list[str], tokenizer: GPT2Tokenizer, start: list[int]) -> tuple[Tensor, Tensor, Tensor]:
