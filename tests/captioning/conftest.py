@@ -1,6 +1,10 @@
-"""Toy sizes of the real classes: a BLIP-2 with every part of the full one, and images to caption."""
+"""Toy sizes of the real classes: a BLIP-2 with every part of the full one; images; a chat server that misbehaves."""
 
+import json
 import random
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -94,3 +98,68 @@ def image_folder(tmp_path: Path) -> Path:
         place = folder / "more" if i > 4 else folder
         picture.convert(mode).save(place / f"picture_{i}.png")
     return folder
+
+
+class ChatServer:
+    """An OpenAI-compatible server on localhost. Its answers follow `script`, then `answer` for good."""
+
+    def __init__(self):
+        self.script: list[Callable[[BaseHTTPRequestHandler, dict], None]] = []
+        self.answer: Callable[[dict], str] = lambda request: "a dog"
+        self.requests: list[dict] = []
+        self.keys: list[str] = []
+        lock, world = threading.Lock(), self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    world.requests.append(request)
+                    world.keys.append(self.headers["Authorization"])
+                    step = world.script.pop(0) if world.script else None
+                if step is None:
+                    world.say(self, world.answer(request))
+                else:
+                    step(self, request)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    @staticmethod
+    def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def say(self, handler: BaseHTTPRequestHandler, text: str) -> None:
+        """A whole chat completion of 100 tokens in and 10 out."""
+        message = {"role": "assistant", "content": text}
+        body = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "toy",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+        }
+        self.send(handler, 200, json.dumps(body).encode())
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def chat_server(monkeypatch: pytest.MonkeyPatch):
+    """With a key in the environment, as a paid server has it."""
+    server = ChatServer()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecret1234567890")
+    yield server
+    server.close()

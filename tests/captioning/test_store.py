@@ -173,7 +173,8 @@ def _add_many(path: str, worker: int, count: int) -> None:
         store.add(CaptionRecord(id=f"{worker}/{i}", caption=f"caption {i} " * 50))
 
 
-def test_two_processes_add_to_one_file(tmp_path):
+def test_two_processes_add_to_one_file(tmp_path, repository, monkeypatch):
+    monkeypatch.syspath_prepend(repository)  # where the spawned processes find this module
     path = str(tmp_path / "c.jsonl")
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_add_many, args=(path, worker, 40)) for worker in range(2)]

@@ -1,8 +1,9 @@
-"""Taking the look out of captions by rules, so that a modifier can put one in (paper 4.3, there done by GPT-3.5)."""
+"""Taking the look out of captions, so that a modifier can put one in (paper 4.3, there done by GPT-3.5)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tadp_captioning.domains import Domain, get_domain
 from tadp_captioning.formats import tidy
@@ -24,6 +25,25 @@ class Cleaned:
     """Captions with at least one style word left."""
 
 
+class Cleaner(Protocol):
+    """What takes style words out of captions."""
+
+    def clean(self, captions: Sequence[str]) -> Cleaned:
+        """One caption for each, in order."""
+        ...
+
+
+def what_changed(before: Sequence[str], after: list[str], style_words: Callable[[str], set[str]]) -> Cleaned:
+    """The report on captions and what was made of them."""
+    left = [style_words(caption) for caption in after]
+    return Cleaned(
+        captions=after,
+        changed=sum(a != b for a, b in zip(after, before, strict=True)),
+        residues=Counter(word for words in left for word in words),
+        residual=sum(bool(words) for words in left),
+    )
+
+
 class RuleCleaner:
     """Removes what names a look, by an explicit lexicon; keeps the content, and never empties a caption.
 
@@ -38,14 +58,7 @@ class RuleCleaner:
     def clean(self, captions: Sequence[str]) -> Cleaned:
         """One caption for each, in order; a caption without style words comes back as it is."""
         before = [tidy(caption) for caption in captions]
-        after = [self.clean_one(caption) for caption in before]
-        left = [self.style_words(caption) for caption in after]
-        return Cleaned(
-            captions=after,
-            changed=sum(a != b for a, b in zip(after, before, strict=True)),
-            residues=Counter(word for words in left for word in words),
-            residual=sum(bool(words) for words in left),
-        )
+        return what_changed(before, [self.clean_one(caption) for caption in before], self.style_words)
 
     def clean_one(self, caption: str) -> str:
         """One caption without its look; unchanged where nothing but the look would go."""
@@ -56,7 +69,7 @@ class RuleCleaner:
         return {match.group(0).lower() for match in self._rules.style_word.finditer(caption)}
 
 
-def clean_store(store: CaptionStore, cleaner: RuleCleaner) -> tuple[CaptionStore, Cleaned]:
+def clean_store(store: CaptionStore, cleaner: Cleaner) -> tuple[CaptionStore, Cleaned]:
     """All captions of a store cleaned, in a new store; images without a caption stay as they are."""
     records = list(store.records())
     written = [record for record in records if record.error is None]

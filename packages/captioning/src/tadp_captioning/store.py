@@ -1,14 +1,11 @@
 """Captions by image id, kept in a JSON Lines file that survives being killed at any moment."""
 
-import json
-import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
-logger = logging.getLogger(__name__)
+from tadp_captioning.jsonl import append_rows, read_rows
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 _OWN_FIELDS = ("id", "caption", "captioner", "params", "source")
@@ -84,7 +81,7 @@ class CaptionStore:
     def add(self, *records: CaptionRecord) -> None:
         """Take records in and, in a store that was opened, append them to its file before returning."""
         if self.path is not None and records:
-            append_jsonl(self.path, records)
+            append_rows(self.path, (record.to_json() for record in records))
         self._records |= {record.id: record for record in records}
         self._by_key = None
 
@@ -146,54 +143,8 @@ def image_key(image_id: str) -> str:
 
 def read_jsonl(path: Path) -> Iterator[CaptionRecord]:
     """Records line by line; a last line that a killed writer left torn is dropped with a warning."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError:  # also a character cut in two
-                if line.endswith(b"\n"):
-                    raise ValueError(f"{path}, line {number}: not JSON: {line[:80]!r}") from None
-                logger.warning("%s: dropped a torn last line (line %d)", path, number)
-                return
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: expected an object, got {line[:80]!r}")
-            try:
-                yield CaptionRecord.from_json(row)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
-
-
-def append_jsonl(path: Path, records: Iterable[CaptionRecord]) -> None:
-    """Append lines and wait until they are on disk; several processes may append to one file."""
-    import fcntl
-
-    lines = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        _end_last_line(file)
-        file.write(lines.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _end_last_line(file: BinaryIO) -> None:
-    """Cut a torn last line, which under the lock can only be a killed writer's; end one that lacks its newline."""
-    end = file.seek(0, os.SEEK_END)
-    start, tail = end, b""
-    while start > 0 and b"\n" not in tail:
-        start = max(0, start - 4096)
-        file.seek(start)
-        tail = file.read(end - start)
-    last = tail[tail.rfind(b"\n") + 1 :]
-    if last and _is_json(last):
-        file.write(b"\n")
-    else:
-        file.truncate(end - len(last))
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+    for number, row in read_rows(path):
+        try:
+            yield CaptionRecord.from_json(row)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None

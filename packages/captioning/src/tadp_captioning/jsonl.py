@@ -1,0 +1,62 @@
+"""JSON Lines files that are appended to by several processes and survive their being killed."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+logger = logging.getLogger(__name__)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of each line; a last line that a killed writer left torn is dropped with a warning."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:  # also a character cut in two
+                if line.endswith(b"\n"):
+                    raise ValueError(f"{path}, line {number}: not JSON: {line[:80]!r}") from None
+                logger.warning("%s: dropped a torn last line (line %d)", path, number)
+                return
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number}: expected an object, got {line[:80]!r}")
+            yield number, row
+
+
+def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Append one line an object and wait until they are on disk; several processes may append to one file."""
+    import fcntl
+
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _end_last_line(file)
+        file.write(lines.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Cut a torn last line, which under the lock can only be a killed writer's; end one that lacks its newline."""
+    end = file.seek(0, os.SEEK_END)
+    start, tail = end, b""
+    while start > 0 and b"\n" not in tail:
+        start = max(0, start - 4096)
+        file.seek(start)
+        tail = file.read(end - start)
+    last = tail[tail.rfind(b"\n") + 1 :]
+    if last and _is_json(last):
+        file.write(b"\n")
+    else:
+        file.truncate(end - len(last))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

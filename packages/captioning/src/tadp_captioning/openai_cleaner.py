@@ -1,0 +1,182 @@
+"""Taking the look out of captions by a language model, as the paper did (4.3), behind any OpenAI-compatible server."""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from math import ceil
+from pathlib import Path
+
+from tadp_captioning.answer_cache import AnswerCache, default_cache
+from tadp_captioning.cleaning import Cleaned, RuleCleaner, what_changed
+from tadp_captioning.domains import Domain, get_domain
+from tadp_captioning.formats import tidy
+from tadp_captioning.remote import ChatModel, Endpoint, UnfitAnswerError
+from tadp_captioning.spending import Estimate, Price, Spending, price_of
+
+_PROMPT = (
+    "You edit captions of pictures. From each caption remove every mention of the picture itself, its style or medium "
+    "(such as image, photo, depiction, portrayal, painting, drawing, watercolor, comic, cartoon){look}. Keep "
+    "everything that says what can be seen: all objects, people, animals, places, numbers, colors and actions, in the "
+    "caption's own words. Add nothing. If nothing else would be left, return the caption as it is. You get a JSON "
+    "list of numbered captions; return exactly one item for each of them, with its number."
+)
+_SCHEMA = {
+    "name": "captions",
+    "strict": True,
+    "schema": {
+        "type": "object",
+        "properties": {
+            "captions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"number": {"type": "integer"}, "caption": {"type": "string"}},
+                    "required": ["number", "caption"],
+                    "additionalProperties": False,
+                },
+            }
+        },
+        "required": ["captions"],
+        "additionalProperties": False,
+    },
+}
+_UNFIT_TRIES = 8  # unfit answers in a row before giving up; a batch of 128 is halved to one by then
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
+
+
+class OpenAICleaner:
+    """Removes what names a look, by asking a model for many captions at once.
+
+    Each answer must have one item for each caption asked, or the batch is halved and asked again. Answers are kept
+    in the file `cache` (None: in the user's cache folder), so a run that stopped goes on where it was. `max_usd` is
+    never passed, by the count of tokens that the server reports. The key comes from the environment (see `Endpoint`).
+    """
+
+    def __init__(
+        self,
+        domain: str | Domain | None = None,
+        *,
+        endpoint: Endpoint | None = None,
+        cache: Path | None = None,
+        price: Price | None = None,
+        max_usd: float = 1.0,
+        batch_size: int = 50,
+        parallel: int = 4,
+        progress: Callable[[int, int], None] | None = None,
+    ):
+        domain = get_domain(domain) if isinstance(domain, str) else domain
+        self.prompt = _PROMPT.format(look=f', and every mention of the look "{domain.phrase}"' if domain else "")
+        self.batch_size = batch_size
+        self.parallel = parallel
+        """Requests under way at a time."""
+        self.progress = progress
+        """Called with (different captions answered, all of them)."""
+        self.endpoint = endpoint or Endpoint(model="gpt-4o-mini")
+        self.spending = Spending(price_of(self.endpoint.model, price), max_usd)
+        self._chat = ChatModel(self.endpoint)
+        self._style_words = RuleCleaner(domain).style_words
+        self._cache = AnswerCache(cache or default_cache(), model=self.endpoint.model, prompt=self.prompt)
+
+    def estimate(self, captions: Sequence[str]) -> Estimate:
+        """What cleaning these captions will cost; nothing is sent."""
+        batches = self._batches([tidy(caption) for caption in captions])
+        tokens = [self._tokens(batch) for batch in batches]
+        spent_in, spent_out = sum(t[0] for t in tokens), sum(t[1] for t in tokens)
+        return Estimate(
+            texts=sum(map(len, batches)),
+            requests=len(batches),
+            input_tokens=spent_in,
+            output_tokens=spent_out,
+            usd=self.spending.price.usd(spent_in, spent_out),
+        )
+
+    def clean(self, captions: Sequence[str]) -> Cleaned:
+        """One caption for each, in order; an estimate above the cap is refused before anything is sent."""
+        before = [tidy(caption) for caption in captions]
+        estimate = self.estimate(captions)
+        if estimate.usd > self.spending.cap_usd:
+            raise ValueError(
+                f"cleaning {estimate.texts} captions would cost about ${estimate.usd:.4f}, "
+                f"above the cap of ${self.spending.cap_usd:.2f}: raise the cap or clean fewer"
+            )
+        self._ask_all(self._batches(before))
+        after = [tidy(self._cache.get(caption) or "") or caption for caption in before]
+        return what_changed(before, after, self._style_words)
+
+    def _batches(self, captions: Sequence[str]) -> list[list[str]]:
+        """Captions to be asked: each once, without what is known already or has no words."""
+        new = [text for text in dict.fromkeys(captions) if text and self._cache.get(text) is None]
+        return [new[i : i + self.batch_size] for i in range(0, len(new), self.batch_size)]
+
+    def _ask_all(self, batches: list[list[str]]) -> None:
+        total, done, stop = sum(map(len, batches)), 0, threading.Event()
+        with ThreadPoolExecutor(self.parallel) as pool:
+            waiting = [pool.submit(self._settle, batch, stop) for batch in batches]
+            try:
+                for finished in as_completed(waiting):
+                    done += finished.result()
+                    if self.progress is not None:
+                        self.progress(done, total)
+            finally:
+                stop.set()  # after an error or Ctrl-C no further batch is paid for
+
+    def _settle(self, batch: list[str], stop: threading.Event) -> int:
+        """Ask until every caption of the batch has its answer in the cache; the number of captions."""
+        pending, unfit = deque([batch]), 0
+        while pending and not stop.is_set():
+            texts = pending.popleft()
+            try:
+                self._cache.add(self._ask(texts))
+                unfit = 0
+            except UnfitAnswerError as error:
+                unfit += 1
+                if unfit == _UNFIT_TRIES:
+                    raise RuntimeError(
+                        f"model {self.endpoint.model!r}: {unfit} answers in a row cannot be used, the last: {error}"
+                    ) from None
+                stop.wait(min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (unfit - 1)))
+                half = ceil(len(texts) / 2)
+                pending.extendleft(part for part in (texts[half:], texts[:half]) if part)
+        return len(batch)
+
+    def _ask(self, texts: list[str]) -> dict[str, str]:
+        """One request; {caption: what the model made of it}."""
+        promised = self.spending.price.usd(*self._tokens(texts))
+        self.spending.promise(promised)
+        tokens = 0, 0
+        try:
+            answer = self._chat.ask(
+                [{"role": "system", "content": self.prompt}, {"role": "user", "content": _numbered(texts)}],
+                response_format={"type": "json_schema", "json_schema": _SCHEMA},
+                temperature=0,
+            )
+            tokens = answer.input_tokens, answer.output_tokens
+        finally:
+            self.spending.settle(promised, *tokens)
+        return dict(zip(texts, read_captions(answer.text, len(texts)), strict=True))
+
+    def _tokens(self, texts: list[str]) -> tuple[int, int]:
+        """About how many tokens go in and come out for one batch."""
+        length = len(_numbered(texts).encode())
+        return ceil((len(self.prompt) + len(json.dumps(_SCHEMA)) + length) / 4), ceil(length / 4)
+
+
+def _numbered(texts: list[str]) -> str:
+    items = [{"number": number, "caption": text} for number, text in enumerate(texts, start=1)]
+    return json.dumps(items, ensure_ascii=False)
+
+
+def read_captions(answer: str, count: int) -> list[str]:
+    """The captions of an answer in the order of their numbers, which must be 1 to `count`, each once."""
+    try:
+        items = {item["number"]: item["caption"] for item in json.loads(answer)["captions"]}
+        length = len(json.loads(answer)["captions"])
+    except (ValueError, KeyError, TypeError):
+        raise UnfitAnswerError(f"not the JSON that was asked for but {answer[:60]!r}") from None
+    if length != count or set(items) != set(range(1, count + 1)):
+        raise UnfitAnswerError(f"{length} items for {count} captions")
+    if not all(isinstance(caption, str) for caption in items.values()):
+        raise UnfitAnswerError("an item without text")
+    return [items[number] for number in range(1, count + 1)]

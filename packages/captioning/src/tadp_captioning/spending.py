@@ -1,0 +1,78 @@
+"""What asking a paid model costs: estimated before, counted on the way, stopped at a cap."""
+
+import threading
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Price(NamedTuple):
+    """US dollars for a million tokens."""
+
+    input_usd: float
+    output_usd: float
+
+    def usd(self, input_tokens: float, output_tokens: float) -> float:
+        """Cost of that many tokens."""
+        return (input_tokens * self.input_usd + output_tokens * self.output_usd) / 1e6
+
+
+PRICES: dict[str, Price] = {
+    "gpt-4o-mini": Price(0.15, 0.60),
+    "gpt-4o": Price(2.50, 10.00),
+    "gpt-4.1-nano": Price(0.10, 0.40),
+    "gpt-4.1-mini": Price(0.40, 1.60),
+    "gpt-4.1": Price(2.00, 8.00),
+}
+"""OpenAI's list prices as of 2025; a price given by the caller goes before."""
+
+
+def price_of(model: str, price: Price | None) -> Price:
+    """The price given, else the table's; a model without one is an error, since a cap could not hold."""
+    if price is not None:
+        return price
+    if model not in PRICES:
+        raise ValueError(
+            f"no price is known for model {model!r} (known: {', '.join(PRICES)}): "
+            "give dollars for a million input and output tokens, 0 and 0 for a server of your own"
+        )
+    return PRICES[model]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What is still to be paid, roughly: four bytes count as a token."""
+
+    texts: int
+    """Different texts to be sent; what a cache holds is not among them."""
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    usd: float
+
+
+class Spending:
+    """Dollars spent and promised to requests under way; never lets them pass the cap. For several threads."""
+
+    def __init__(self, price: Price, cap_usd: float):
+        self.price = price
+        self.cap_usd = cap_usd
+        self.spent_usd = 0.0
+        self._promised = 0.0
+        self._lock = threading.Lock()
+
+    def promise(self, usd: float) -> None:
+        """Before a request that may cost this much."""
+        with self._lock:
+            would_be = self.spent_usd + self._promised + usd
+            if would_be > self.cap_usd:
+                raise RuntimeError(
+                    f"stopped before the cap of ${self.cap_usd:.2f}: ${self.spent_usd:.4f} is spent; "
+                    "answers so far are kept, raise the cap to go on"
+                )
+            self._promised += usd
+
+    def settle(self, usd: float, input_tokens: int, output_tokens: int) -> None:
+        """After the request for which `usd` was promised: the tokens that it really took."""
+        with self._lock:
+            self._promised -= usd
+            self.spent_usd += self.price.usd(input_tokens, output_tokens)
