@@ -44,7 +44,7 @@ def test_an_unpadded_image_may_be_encoded_first(make_backbone):
 
 
 @pytest.mark.parametrize("tokens", [1, 21, 77, 150])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_levels_are_as_declared(make_backbone, tokens, dtype):
     backbone = make_backbone(num_tokens=tokens).to(dtype)
     with torch.no_grad():
@@ -53,6 +53,22 @@ def test_levels_are_as_declared(make_backbone, tokens, dtype):
     for level, tensor in zip(backbone.levels, features.levels, strict=True):
         assert tensor.shape == (1, level.channels, 64 // level.stride, 64 // level.stride)
         assert tensor.dtype == dtype
+    for maps in features.attention.values():
+        assert_close(maps.float().sum(1), torch.ones_like(maps[:, 0], dtype=torch.float32), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_half_precision_stays_close_to_full(make_backbone, batch, dtype, tolerance):
+    """Relative to the spread of a level, over a size that needs padding in both directions."""
+    latents, context = torch.randn(batch, 4, 9, 17), torch.randn(batch, 21, 64)
+    with torch.no_grad():
+        full = make_backbone().extract(latents, context, image_size=(67, 131))
+        half = make_backbone().to(dtype).extract(latents, context, image_size=(67, 131))
+    assert full.padding == half.padding == (61, 61)
+    for a, b in zip(half.levels, full.levels, strict=True):
+        assert a.shape == b.shape
+        assert (a.float() - b).square().mean().sqrt() < tolerance * b.std()
 
 
 def test_one_image_in_a_batch_gives_what_it_gives_alone(make_backbone, inputs):
@@ -223,6 +239,7 @@ def test_other_wrong_input_is_refused(make_backbone, inputs):
         (lambda: backbone.extract(latents[:, :3], context), r"expected floats \(B, 4, h, w\)"),
         (lambda: backbone.extract(latents, context, timestep=1000), "expected 0 to 999"),
         (lambda: backbone.extract(latents, context, timestep=torch.tensor([1, 2, 3])), "expected an integer or"),
+        (lambda: backbone.extract(latents, context, image_size=(128, 129)), r"\(128, 129\).*at most \(128, 128\)"),
         (lambda: backbone.encode_image(latents), "no VAE"),
         (lambda: backbone.encode_text(["a"]), "no text encoder"),
         (lambda: backbone.load_tokens("x"), "need a backbone with a tokenizer"),

@@ -255,6 +255,47 @@ def test_one_file_is_a_whole_backbone(make_backbone, tmp_path, suffix):
     assert backbone.vae.decoder is None
 
 
+def test_one_file_of_version_2_with_averaged_weights(make_backbone, tmp_path):
+    source = make_backbone(text=True)
+    source.text_encoder.config.hidden_act = "gelu"
+    gelu = type(source.text_encoder)(source.text_encoder.config).eval()
+    gelu.load_state_dict(source.text_encoder.state_dict())
+    unet = ldm_unet(linear=True)
+    averaged = {f"model_ema.diffusion_model{key.replace('.', '')}": value for key, value in unet.items()}
+    state = {
+        **under("model.diffusion_model.", {key: torch.zeros_like(value) for key, value in unet.items()}),
+        **averaged,
+        "model_ema.decay": torch.tensor(0.9999),
+        **under("first_stage_model.", ldm_vae()),
+        **open_clip_state(source.text_encoder),
+        "cond_stage_model.model.text_projection": torch.zeros(64, 64),
+        "cond_stage_model.model.logit_scale": torch.tensor(4.6),
+    }
+    torch.save({"state_dict": state}, tmp_path / "v2.ckpt")
+    source.tokenizer.save_pretrained(tmp_path / "tokenizer")
+    backbone = DiffusionBackbone.from_pretrained(tmp_path / "v2.ckpt", map_strides=())
+    assert backbone.unet.config.use_linear_projection
+    assert backbone.unet.config.attention_head_dim == (1, 1, 2, 2)
+    assert_close(backbone.unet.conv_in.weight, unet["input_blocks.0.0.weight"])
+    # OpenCLIP pads with the token 0
+    ids = source.tokenizer(["cat"]).input_ids[0]
+    expected = gelu(torch.tensor([[*ids, *[0] * (77 - len(ids))]])).last_hidden_state
+    assert_close(backbone.encode_text(["cat"]), expected)
+
+
+def test_unet_and_vae_are_found_below_other_prefixes(make_backbone, inputs, tmp_path):
+    """Checkpoints of training code: the paper's have the UNet below unet.unet.diffusion_model."""
+    state = ldm_unet()
+    trained = {**under("unet.unet.diffusion_model.", state), **under("encoder_vq.", ldm_vae())}
+    assert_close(vae_from_ldm(trained).quant_conv.weight, ldm_vae()["quant_conv.weight"])
+    torch.save({"state_dict": {**trained, "decoder.weight": torch.zeros(2)}}, tmp_path / "trained.ckpt")
+    backbone = make_backbone().load_unet(tmp_path / "trained.ckpt")
+    with torch.no_grad():
+        expected = DiffusionBackbone(unet=unet_from_ldm(state)).extract(*inputs)
+        got = backbone.extract(*inputs)
+    assert all(torch.equal(a, b) for a, b in zip(got.levels, expected.levels, strict=True))
+
+
 def test_a_missing_tensor_is_named_as_in_the_file():
     state = ldm_unet()
     del state["output_blocks.5.1.transformer_blocks.0.attn2.to_k.weight"]
@@ -278,7 +319,7 @@ def test_foreign_broken_and_dangerous_files_are_refused(tmp_path, capsys):
     torch.save({"state_dict": RunsCode()}, tmp_path / "code.ckpt")
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 no archive")
     for name, message in [
-        ("lora.safetensors", "it looks like a LoRA"),
+        ("lora.safetensors", r"model\.diffusion_model\.input_blocks\.0\.0\.weight is missing; it looks like a LoRA"),
         ("xl.safetensors", "it looks like a Stable Diffusion XL checkpoint"),
         ("cut.safetensors", "not a whole safetensors file"),
         ("code.ckpt", "was refused.*take the same weights as .safetensors"),

@@ -120,6 +120,41 @@ def test_a_hub_id_is_read_from_the_cache(make_backbone, no_network, tmp_path, mo
     assert DiffusionBackbone.from_pretrained("someone/toy", offline=True).config.map_strides == (8,)
 
 
+def bare_tokenizer(folder):
+    """Only vocab.json and merges.txt, as CLIP was first published: nothing says how long a text may be."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+
+
+def with_names(file, rename):
+    save_file({rename(name): tensor for name, tensor in load_file(file).items()}, file, metadata={"format": "pt"})
+
+
+def test_folders_written_by_the_first_versions_of_the_libraries(make_backbone, tmp_path):
+    """The hub's Stable Diffusion: attention of the VAE under old names, CLIP's layers below text_model."""
+    old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+    def old_vae(name):
+        for new, before in old.items():
+            name = name.replace(new, before)
+        return name
+
+    source = make_backbone(text=True, vae=True)
+    source.save_pretrained(tmp_path)
+    with_names(tmp_path / "vae" / "diffusion_pytorch_model.safetensors", old_vae)
+    with_names(tmp_path / "text_encoder" / "model.safetensors", lambda n: f"text_model.{n.removeprefix('text_model.')}")
+    bare_tokenizer(tmp_path / "tokenizer")
+    again = DiffusionBackbone.from_pretrained(tmp_path)
+    assert again.tokenizer.model_max_length == 77
+    images = torch.rand(1, 3, 16, 16)
+    assert_close(again.encode_text(["a photo of cats"]), source.encode_text(["a photo of cats"]))
+    assert_close(again.encode_image(images), source.encode_image(images))
+
+
 def test_a_config_of_something_else_is_refused(make_backbone, tmp_path):
     make_backbone().save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 3}))

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from tadp_backbone import Features
 from tadp_backbone.cache import TextCache
-from tadp_backbone.conditioning import build_context, clip_templates, concatenate
+from tadp_backbone.conditioning import build_context, class_names_context, clip_templates, concatenate
 from tadp_backbone.words import Word, find_word, heat_maps, words_of
 
 
@@ -49,6 +49,22 @@ def test_long_texts_are_cut_with_one_counted_warning_or_chunked(backbone, caplog
     assert_close(chunked[:1, 77:], last_hidden(backbone, ""))
     with pytest.raises(ValueError, match="expected 'truncate' or 'chunk'"):
         backbone.encode_text(["cat"], long="fold")
+
+
+def test_class_names_of_many_classes_are_chunked_when_asked(backbone):
+    names = ["cat", "dog"] * 50
+    chunked = class_names_context(backbone, names, long="chunk")
+    assert chunked.shape == (1, 154, 64)
+    assert_close(chunked[:, :77], last_hidden(backbone, " ".join(names[:75])))
+    assert_close(chunked[:, 77:], last_hidden(backbone, " ".join(names[75:])))
+
+
+def test_a_token_that_was_never_loaded_is_refused(backbone, tmp_path):
+    with pytest.raises(ValueError, match=r"unknown token '<night>' in 'a <night> cat': load it first"):
+        backbone.encode_text(["a cat", "a <night> cat"])
+    save_file({"<night>": torch.randn(2, 64)}, tmp_path / "learned_embeds.safetensors")
+    backbone.load_tokens(tmp_path)
+    backbone.encode_text(["a <night> cat", "5 < 7 > 3", "<3"])
 
 
 def test_conditionings_by_their_definitions(backbone):

@@ -25,11 +25,15 @@ def write(folder, form, vectors):
     if form == "a1111-pt":
         torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": vectors}, "name": "xlook"}, folder / "a.pt")
         return folder / "a.pt", "xlook"
+    if form == "first-pt":
+        parameters = torch.nn.ParameterDict({"*": vectors})
+        torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": parameters}, folder / "zlook.pt")
+        return folder / "zlook.pt", "zlook"
     save_file({"emb_params": vectors}, folder / "ylook.safetensors")
     return folder / "ylook.safetensors", "ylook"
 
 
-@pytest.mark.parametrize("form", ["diffusers", "diffusers-bin", "a1111-pt", "a1111-safetensors"])
+@pytest.mark.parametrize("form", ["diffusers", "diffusers-bin", "a1111-pt", "a1111-safetensors", "first-pt"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_format_puts_its_vectors_into_the_encoder(make_backbone, tmp_path, form, count):
     backbone = make_backbone(text=True)

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from .adapters import LearntContext, TextAdapter
 from .attention import record_cross_attention
-from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents, timesteps_of
+from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
 from .config import BackboneConfig
 from .features import Features, Level
 from .sizes import cut_to, pad_to_multiple
@@ -53,6 +53,10 @@ class DiffusionBackbone(nn.Module):
         )
         for frozen in self._frozen_parts():
             frozen.requires_grad_(False).eval()
+        if tokenizer is not None and text_encoder is not None:
+            # vocab.json and merges.txt alone do not say how long a text may be.
+            longest = text_encoder.config.max_position_embeddings
+            tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
         width = unet.config.cross_attention_dim
         self.text_adapter = TextAdapter(width) if self.config.text_adapter else None
         self.learnt_context = LearntContext(self.config.learnt_context, width) if self.config.learnt_context else None
@@ -106,7 +110,7 @@ class DiffusionBackbone(nn.Module):
         """
         check_latents(latents, self.unet.config.in_channels)
         batch, _, h, w = latents.shape
-        image_size = image_size or (h * self.vae_factor, w * self.vae_factor)
+        image_size = size_within((h * self.vae_factor, w * self.vae_factor), image_size)
         latents, _ = pad_to_multiple(latents.to(self.unet.device, self.unet.dtype), self._latent_multiple)
         timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.unet.device)
         if self.config.noise:
@@ -212,11 +216,11 @@ class DiffusionBackbone(nn.Module):
             raise ValueError("learnt tokens need a backbone with a tokenizer and a text encoder")
         return add_tokens(self.tokenizer, self.text_encoder, read_tokens(Path(file), token))
 
-    def load_unet(self, folder: str | Path) -> Self:
-        """Replace the UNet's weights by those of a diffusers folder (DreamBooth, CleanDIFT) of the same topology."""
+    def load_unet(self, source: str | Path) -> Self:
+        """Replace the UNet's weights (DreamBooth, CleanDIFT) by those of a diffusers folder or of one original file."""
         from .unets import load_unet_weights
 
-        load_unet_weights(self.unet, Path(folder))
+        load_unet_weights(self.unet, Path(source))
         return self
 
     def load_lora(self, folder: str | Path, *, scale: float = 1.0) -> Self:

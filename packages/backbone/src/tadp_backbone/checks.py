@@ -26,6 +26,15 @@ def check_latents(latents: Tensor, channels: int) -> None:
         raise ValueError(f"latents are {latents.dtype} {tuple(latents.shape)}, expected floats (B, {channels}, h, w)")
 
 
+def size_within(covered: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
+    """The image's (H, W) in pixels, at most what its latents cover; None: all of it."""
+    if size is None:
+        return covered
+    if not all(0 < given <= most for given, most in zip(size, covered, strict=True)):
+        raise ValueError(f"image_size is {tuple(size)}, expected (H, W) of at most {covered}, which the latents cover")
+    return size
+
+
 def check_context(context: Tensor, batch: int, width: int) -> None:
     """(B or 1, T, width)."""
     if context.ndim != 3 or context.shape[-1] != width or len(context) not in (1, batch) or not context.shape[1]:

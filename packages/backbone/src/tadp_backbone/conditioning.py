@@ -12,7 +12,7 @@ from einops import reduce
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .text import encode_texts, max_tokens, tokenize, word_ids
+from .text import LongText, encode_texts, max_tokens, tokenize, word_ids
 
 
 class TextBackbone(Protocol):
@@ -22,14 +22,14 @@ class TextBackbone(Protocol):
     text_encoder: CLIPTextModel | None
 
 
-def caption_context(backbone: TextBackbone, captions: Sequence[str]) -> Tensor:
-    """One caption an image -> (B, 77, D)."""
-    return encode_texts(backbone.tokenizer, backbone.text_encoder, captions)
+def caption_context(backbone: TextBackbone, captions: Sequence[str], long: LongText = "truncate") -> Tensor:
+    """One caption an image -> (B, 77, D); (B, 77 times chunks, D) with `long="chunk"`."""
+    return encode_texts(backbone.tokenizer, backbone.text_encoder, captions, long)
 
 
-def class_names_context(backbone: TextBackbone, class_names: Sequence[str]) -> Tensor:
-    """All names in one string, "background airplane ..." -> (1, 77, D) for every image."""
-    return encode_texts(backbone.tokenizer, backbone.text_encoder, [" ".join(class_names)])
+def class_names_context(backbone: TextBackbone, class_names: Sequence[str], long: LongText = "truncate") -> Tensor:
+    """All names in one string, "background airplane ..." -> (1, 77, D) for every image, or chunks of it."""
+    return encode_texts(backbone.tokenizer, backbone.text_encoder, [" ".join(class_names)], long)
 
 
 def class_embs_context(backbone: TextBackbone, class_names: Sequence[str]) -> Tensor:

@@ -159,11 +159,10 @@ def _from_ldm_file(
     file: Path, dtype: torch.dtype, offline: bool, keep_decoder: bool, tokenizer: str | Path | None
 ) -> Parts:
     state = read_checkpoint(file)
-    if not any(key.startswith("model.diffusion_model.") for key in state):
-        raise ValueError(
-            f"{file} is no Stable Diffusion checkpoint: no key begins with model.diffusion_model.; "
-            f"it looks like {looks_like(state)}"
-        )
+    first = "model.diffusion_model.input_blocks.0.0.weight"
+    if first not in state:
+        what = looks_like(state)
+        raise ValueError(f"{file} is no Stable Diffusion checkpoint: {first} is missing; it looks like {what}")
     vae = vae_from_ldm(state)
     if not keep_decoder:
         drop_decoder(vae)

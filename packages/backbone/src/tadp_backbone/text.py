@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 LongText = Literal["truncate", "chunk"]
+_LEARNT_TOKEN = re.compile(r"<[A-Za-z][\w-]*>")
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], long: LongText = "t
     """Token ids (B, T) with begin, end and padding. Longer texts lose their end, or become several such rows joined."""
     if long not in ("truncate", "chunk"):
         raise ValueError(f"long is {long!r}, expected 'truncate' or 'chunk'")
+    for text in texts:
+        _check_tokens(tokenizer, text)
     room = max_tokens(tokenizer) - 2
     words = [word_ids(tokenizer, text) for text in texts]
     too_long = [ids for ids in words if len(ids) > room]
@@ -67,6 +70,14 @@ def expand_learnt_tokens(tokenizer: CLIPTokenizer, text: str) -> str:
 def max_tokens(tokenizer: CLIPTokenizer) -> int:
     """Tokens of a context, begin and end counted in: 77 for CLIP."""
     return tokenizer.model_max_length
+
+
+def _check_tokens(tokenizer: CLIPTokenizer, text: str) -> None:
+    """A token like <night> that was never loaded would be read letter by letter, and nobody would notice."""
+    added = tokenizer.get_added_vocab()
+    for token in _LEARNT_TOKEN.findall(text):
+        if token not in added:
+            raise ValueError(f"unknown token {token!r} in {text!r}: load it first, backbone.load_tokens(file)")
 
 
 def _framed(tokenizer: CLIPTokenizer, ids: list[int], room: int) -> list[int]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
+from .ldm import read_checkpoint, unet_from_ldm
 from .loading import CONFIG_FILE, load_model
 
 _TOPOLOGY = (
@@ -18,14 +19,17 @@ _TOPOLOGY = (
 )
 
 
-def load_unet_weights(unet: UNet2DConditionModel, folder: Path) -> None:
-    """Copy the weights of a diffusers UNet folder, or of a pipeline's folder with `unet` in it, into `unet`."""
-    folder = folder if (folder / CONFIG_FILE).is_file() and not (folder / "unet").is_dir() else folder / "unet"
-    other = load_model(UNet2DConditionModel, folder, unet.dtype)
+def load_unet_weights(unet: UNet2DConditionModel, source: Path) -> None:
+    """Copy weights into `unet`: of a diffusers UNet or pipeline folder, or of one file in the original format."""
+    if source.is_file():
+        other = unet_from_ldm(read_checkpoint(source), num_heads=unet.config.attention_head_dim)
+    else:
+        bare = (source / CONFIG_FILE).is_file() and not (source / "unet").is_dir()
+        other = load_model(UNet2DConditionModel, source if bare else source / "unet", unet.dtype)
     for name in _TOPOLOGY:
         ours, theirs = _listed(unet.config[name]), _listed(other.config[name])
         if ours != theirs:
-            raise ValueError(f"the UNet in {folder} has {name} {theirs}, this backbone's has {ours}")
+            raise ValueError(f"the UNet in {source} has {name} {theirs}, this backbone's has {ours}")
     unet.load_state_dict(other.state_dict())
 
 

@@ -55,7 +55,7 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
 def read_pickle(file: Path) -> object:
     """A pickled file of tensors and plain containers, read without running any code in it."""
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals([*_HARMLESS, nn.ParameterDict]):  # of the first Textual Inversion
             return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -92,6 +92,13 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str, orig
 def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The entries below a prefix, without it."""
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def around(state: Mapping[str, Tensor], landmark: str, usual: str) -> dict[str, Tensor]:
+    """The entries beside the key that ends in `landmark`: below the usual prefix, or where training code put them."""
+    prefixes = [key.removesuffix(landmark) for key in state if key.endswith(landmark)]
+    prefixes = [prefix for prefix in prefixes if not prefix or prefix.endswith(".")]
+    return under(state, usual if usual in prefixes or not prefixes else prefixes[0])
 
 
 def rename(key: str, table: Iterable[tuple[str, str]]) -> str:

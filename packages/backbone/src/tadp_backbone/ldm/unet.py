@@ -7,9 +7,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from .checkpoint import count, load_strictly, looks_like, rename, under
+from .checkpoint import around, count, load_strictly, looks_like, rename, under
 
 _PREFIX = "model.diffusion_model."
+_FIRST = "input_blocks.0.0.weight"
 _RESNET = (
     ("in_layers.0.", "norm1."),
     ("in_layers.2.", "conv1."),
@@ -42,8 +43,9 @@ def unet_from_ldm(
     """Sizes are read from the tensors; only the number of attention heads is not in them.
 
     `num_heads`: one number or one a level; None: as in Stable Diffusion, 8 (version 1) or 64 channels a head (version
-    2, whose transformers project linearly). Keys may stand below "model.diffusion_model."; averaged (EMA) weights are
-    taken where the file has them. A network without its output layer `out` is accepted: features do not need it.
+    2, whose transformers project linearly). Keys may stand below "model.diffusion_model." or another prefix; averaged
+    (EMA) weights are taken where the file has them. A network without its output layer `out` is accepted: features do
+    not need it.
     """
     state = _unet_state(state_dict)
     topology = _topology(state)
@@ -61,11 +63,11 @@ def unet_from_ldm(
 
 
 def _unet_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state = under(state_dict, _PREFIX) or dict(state_dict)
+    state = around(state_dict, _FIRST, _PREFIX)
     # LitEma stores "model.diffusion_model.a.b" as "model_ema.diffusion_modelab"
     averaged = {key: "model_ema.diffusion_model" + key.replace(".", "") for key in state}
     state = {key: state_dict.get(averaged[key], value) for key, value in state.items()}
-    for needed in ("input_blocks.0.0.weight", "time_embed.0.weight"):
+    for needed in (_FIRST, "time_embed.0.weight"):
         if needed not in state:
             raise ValueError(f"no LDM UNet in it: {needed} is missing; this looks like {looks_like(state_dict)}")
     return state
@@ -97,7 +99,7 @@ def _build(
         raise ValueError("the UNet has no cross-attention (no key ends in attn2.to_k.weight): it takes no text")
     linear = state["middle_block.1.proj_in.weight"].ndim == 2
     if num_heads is None:
-        num_heads = tuple(width // 64 for width in topology.widths) if linear else 8
+        num_heads = tuple(max(1, width // 64) for width in topology.widths) if linear else 8
     kinds = [("CrossAttn" if attends else "") for attends in topology.attends]
     return UNet2DConditionModel(
         sample_size=96 if linear else 64,

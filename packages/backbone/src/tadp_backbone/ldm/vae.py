@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .checkpoint import count, load_strictly, looks_like, rename, under
+from .checkpoint import around, count, load_strictly, looks_like, rename, under
 
 _PREFIX = "first_stage_model."
+_FIRST = "encoder.conv_in.weight"
 _ATTENTION = (
     ("norm.", "group_norm."),
     ("q.", "to_q."),
@@ -19,12 +20,12 @@ SD_LATENT_SCALE = 0.18215
 
 
 def vae_from_ldm(state_dict: Mapping[str, Tensor], latent_scale: float = SD_LATENT_SCALE) -> AutoencoderKL:
-    """Sizes are read from the tensors; keys may stand below "first_stage_model.".
+    """Sizes are read from the tensors; keys may stand below "first_stage_model." or another prefix.
 
     `latent_scale` becomes `scaling_factor` of its config. Without decoder tensors the result has no decoder.
     """
-    state = under(state_dict, _PREFIX) or dict(state_dict)
-    for needed in ("encoder.conv_in.weight", "quant_conv.weight"):
+    state = around(state_dict, _FIRST, _PREFIX)
+    for needed in (_FIRST, "quant_conv.weight"):
         if needed not in state:
             raise ValueError(f"no LDM VAE in it: {needed} is missing; this looks like {looks_like(state_dict)}")
     model = _build(state, latent_scale)
