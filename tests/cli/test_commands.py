@@ -98,7 +98,7 @@ def test_help_shows_an_example_for_each_command():
         (("train", "scenes-segmentation", "--data", "{tmp}/no", "--out", "{tmp}/r"), "no"),
         (("train", "nothing", "--data", "{world}/photo", "--out", "{tmp}/r"), "unknown recipe 'nothing'"),
         (("eval", "{tmp}/no"), "is no run"),
-        (("reproduce", "figure-99"), "unknown figure or table 'figure-99'"),
+        (("reproduce", "figure-4", "--backbone", "{tmp}/no"), "no"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_half_written(world, tmp_path, arguments, message, capfd):

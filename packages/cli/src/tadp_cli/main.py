@@ -13,7 +13,7 @@ from tadp_cli.commands.fetch import fetch
 from tadp_cli.commands.personalize import personalize
 from tadp_cli.commands.predict import predict
 from tadp_cli.commands.recipes import recipes
-from tadp_cli.commands.reproduce import reproduce
+from tadp_cli.commands.reproduce import reproduce_app
 from tadp_cli.commands.training import train
 
 app = typer.Typer(
@@ -44,4 +44,4 @@ app.command("predict")(predict)
 app.add_typer(data_app, name="data")
 app.command("fetch")(fetch)
 app.command("recipes")(recipes)
-app.command("reproduce")(reproduce)
+app.add_typer(reproduce_app, name="reproduce")

@@ -1,4 +1,4 @@
-"""`tadp reproduce`: a figure or table of the paper, in miniature."""
+"""`tadp reproduce ...`: a figure or question of the paper, in miniature."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,13 +7,13 @@ import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption
-from tadp_cli.progress import console
+from tadp_cli.progress import bars, console
 
-WHAT = ("figure-4",)
+reproduce_app = typer.Typer(help="A figure or a question of the paper, in miniature.", no_args_is_help=True)
 
 
-def reproduce(
-    what: Annotated[str, typer.Argument(help=f"one of {', '.join(WHAT)}")],
+@reproduce_app.command("figure-4")
+def figure_4(
     data: Annotated[Path | None, typer.Option(help="a segmentation data set; none: Scenes")] = None,
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
     images: Annotated[int, typer.Option(help="most images to look at")] = 300,
@@ -25,8 +25,6 @@ def reproduce(
     Example: `tadp reproduce figure-4`
     """
     with one_line_errors():
-        if what not in WHAT:
-            raise ValueError(f"unknown figure or table {what!r}; choose from {', '.join(WHAT)}")
         import tempfile
 
         from tadp_backbone import DiffusionBackbone
@@ -45,3 +43,45 @@ def reproduce(
         console.print(f"own word    {shares['own_word']:.3f}")
         console.print(f"other word  {shares['other_word']:.3f}   (the map of another object's word, same image)")
         console.print(f"chance      {shares['chance']:.3f}   (the class's share of the image)")
+
+
+@reproduce_app.command("controls")
+def controls(
+    out: Annotated[Path, typer.Option(help="folder to write to; runs that are in it are not made again")] = Path(
+        "runs/controls"
+    ),
+    train_images: Annotated[int, typer.Option(help="pictures to train on")] = 800,
+    scored_images: Annotated[int, typer.Option(help="pictures to score on")] = 200,
+    steps: Annotated[int, typer.Option(help="training steps of each head")] = 600,
+    seeds: Annotated[int, typer.Option(help="how many seeds of the heads")] = 1,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Where a prompt's gain comes from: heads without attention maps, with maps by class word, with bare class lists.
+
+    Example: `tadp reproduce controls --seeds 3`
+    """
+    with one_line_errors():
+        from rich.table import Table
+
+        from tadp_cli.workflows.controls import HEAD_INPUTS, PROMPT_KINDS, run_controls
+
+        with bars() as report:
+            rows = run_controls(
+                out,
+                train_images=train_images,
+                scored_images=scored_images,
+                steps=steps,
+                seeds=seeds,
+                device=device,
+                report=report,
+            )
+        table = Table("the head gets", *PROMPT_KINDS, title="segmentation mIoU in percent, photos of Scenes")
+        for title in (head_input.title for head_input in HEAD_INPUTS):
+            cells = [[r["mIoU"] for r in rows if (r["prompt"], r["head_input"]) == (p, title)] for p in PROMPT_KINDS]
+            table.add_row(title, *(_mean_and_spread(cell) for cell in cells))
+        console.print(table)
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    mean, half_range = sum(values) / len(values), (max(values) - min(values)) / 2
+    return f"{100 * mean:.1f}" + (f" ± {100 * half_range:.1f}" if len(values) > 1 else "")

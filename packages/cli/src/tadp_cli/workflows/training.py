@@ -47,7 +47,7 @@ def train(
     prompts = _prompts(recipe, dataset, backbone, out, device, report)
     model = build_model(recipe, backbone, dataset, prompts)
     begin_run(out, recipe)
-    _fit(recipe, model, dataset, prompts, out, device, report)
+    fit(recipe, model, dataset, prompts, out, device, report)
     model.save_pretrained(out)
     scored = _prompts(recipe, validation, backbone, out, device, report)
     metrics = evaluate(
@@ -119,7 +119,7 @@ def _prompts(
     return build_prompts(recipe.prompt, dataset, backbone, captions)
 
 
-def _fit(
+def fit(
     recipe: Recipe,
     model: PerceptionModel,
     dataset: SampleDataset,
@@ -128,7 +128,9 @@ def _fit(
     device: str,
     report: Report,
 ) -> None:
+    """Train the model in place; state and metrics go to `out`, and a state that is there is gone on from."""
     config = recipe.train
+    out.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(cpu=device == "cpu")
     optimizer = torch.optim.AdamW(_groups(model, config), lr=config.lr, weight_decay=config.weight_decay)
     trained = _trained(model)
