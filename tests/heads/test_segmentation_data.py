@@ -12,9 +12,11 @@ from tadp_heads.data.check import sample_sheet
 from tadp_heads.data.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, DrivingSegmentation
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.folders import check_folder, folder_tasks, open_folder
+from tadp_heads.data.photometric import scale_saturation
 from tadp_heads.data.segmentation_folder import SegmentationFolder
 from tadp_heads.data.voc_segmentation import VOCSegmentation
-from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS, scale_saturation, train_transform
+from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS
+from tadp_heads.tasks import train_transform
 
 
 def save_image(path, width=24, height=16, mode="RGB", value=90):
@@ -245,7 +247,7 @@ def test_transforms_move_the_mask_with_the_image(name, size):
     mask = torch.randint(0, 2, (size[0] // 8, size[1] // 8), generator=generator)
     mask = mask.repeat_interleave(8, 0).repeat_interleave(8, 1)
     image = tv_tensors.Image((mask * 200 + 28).to(torch.uint8).expand(3, -1, -1).clone())
-    transform = train_transform(name, 32)
+    transform = train_transform("segmentation", name, 32)
     for seed in range(4):
         torch.manual_seed(seed)
         out, target = transform(image, tv_tensors.Mask(mask))

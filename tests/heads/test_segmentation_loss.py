@@ -35,9 +35,9 @@ def test_cross_entropy_and_its_gradient(average):
         cross_entropy(logits, target, average=average),
         plain_cross_entropy(logits, target, average == "all"),
     )
-    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     grad, expected_grad = (torch.autograd.grad(value, logits)[0] for value in (loss, expected))
-    torch.testing.assert_close(grad, expected_grad, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-10, atol=1e-14)
 
 
 def test_mean_over_all_is_the_share_of_valid_pixels_of_the_other():
@@ -57,9 +57,9 @@ def test_focal_loss_and_its_gradient():
         p = torch.where(target[valid] == k, p, 1 - p)
         expected = expected - ((1 - p) ** 2 * p.log()).mean()
     loss = focal_loss(logits, target)
-    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(loss, expected, rtol=1e-10, atol=0)
     grad, expected_grad = (torch.autograd.grad(value, logits)[0] for value in (loss, expected))
-    torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, focal_loss])

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from tadp_heads.data.sample import Color, Target
+from tadp_heads.data.sample import Color, Target, Transform
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.results import Result
 
@@ -36,6 +36,8 @@ class Task(Protocol):
     head_class: type[PretrainedHead]
     protocols: Mapping[str, Any]
     """Named ways to predict and score; the first one is the default."""
+    train_transforms: Mapping[str, Callable[[int], Transform]]
+    """Named ways to vary and to frame training images: size -> (image, target) to a square of `size` pixels."""
 
     def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> PretrainedHead:
         """A head with fresh weights; `options` are further arguments of the head class, by name."""
@@ -47,6 +49,9 @@ class Task(Protocol):
         """One prediction an image of `images` (B, 3, H, W), in the frame in which the protocol scores:
         segmentation (H, W) int64 ids; depth (H, W) float32 metres; detection a dict of boxes (N, 4) XYXY pixels,
         scores (N,) descending, labels (N,) 0-based."""
+
+    def translate(self, prediction: Any, classes: Sequence[str], wanted: Sequence[str]) -> Any:
+        """A prediction in the model's `classes` -> in those of the data set that it is scored on."""
 
     def scoring_target(self, target: Target, protocol: str) -> Target:
         """The target in the frame in which the protocol scores, which is nearly always the image's own."""
@@ -64,6 +69,16 @@ _TASKS = {
     "detection": ("tadp_heads.detection.task", "DetectionTask"),
 }
 TASK_NAMES = tuple(_TASKS)
+
+
+def train_transform(task: str, name: str, size: int) -> Transform:
+    """A training transform of the task by its name; images of any size leave it as squares of `size` pixels."""
+    known = get_task(task).train_transforms
+    if name not in known:
+        raise ValueError(f"unknown {task} transform {name!r}; choose from {', '.join(known)}")
+    if size < 1:
+        raise ValueError(f"a training size of {size}: expected pixels, such as 512")
+    return known[name](size)
 
 
 def get_task(name: str) -> Task:

@@ -12,6 +12,7 @@ from tadp_heads.depth.head import DepthHead
 from tadp_heads.depth.loss import silog_loss
 from tadp_heads.depth.metrics import DepthMetrics
 from tadp_heads.depth.protocol import PROTOCOLS, DepthProtocol, get_protocol
+from tadp_heads.depth.transforms import TRAIN_TRANSFORMS
 from tadp_heads.padding import pad_to_multiple
 from tadp_heads.results import DepthResult
 from tadp_heads.tasks import Extract, Features
@@ -23,6 +24,7 @@ class DepthTask:
     name = "depth"
     head_class = DepthHead
     protocols = PROTOCOLS
+    train_transforms = TRAIN_TRANSFORMS
 
     def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> DepthHead:
         """A DepthHead with fresh weights; `options` are its further arguments, e.g. max_depth_m."""
@@ -44,6 +46,10 @@ class DepthTask:
             return head(extract(pad_to_multiple(part, multiple)), image_size=tuple(part.shape[-2:])).float()
 
         return list(get_protocol(protocol).predict(predict, images)[:, 0].cpu())
+
+    def translate(self, prediction: Tensor, classes: Sequence[str], wanted: Sequence[str]) -> Tensor:
+        """The map as it is."""
+        return prediction
 
     def scoring_target(self, target: Target, protocol: str | DepthProtocol) -> Target:
         """The target itself: depth is scored at the image's own size."""

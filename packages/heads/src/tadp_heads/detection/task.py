@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor
 
 from tadp_heads.data.sample import Color, DetectionTarget
-from tadp_heads.detection.detections import Detections
+from tadp_heads.detection.detections import Detections, class_mapping, map_classes
 from tadp_heads.detection.head import FasterRCNNHead
 from tadp_heads.detection.loss import detection_loss
 from tadp_heads.detection.metrics import AveragePrecision
 from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol, get_protocol
+from tadp_heads.detection.transforms import TRAIN_TRANSFORMS
 from tadp_heads.padding import pad_to_multiple
 from tadp_heads.results import DetectionResult
 from tadp_heads.tasks import Extract, Features
@@ -24,6 +25,7 @@ class DetectionTask:
     name = "detection"
     head_class = FasterRCNNHead
     protocols = PROTOCOLS
+    train_transforms = TRAIN_TRANSFORMS
 
     def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> FasterRCNNHead:
         """A Faster R-CNN with fresh weights; `options` are further fields of FasterRCNNHeadConfig."""
@@ -52,6 +54,12 @@ class DetectionTask:
 
         found = get_protocol(protocol).predict(predict, images)
         return [Detections(**{name: value.cpu() for name, value in detections.items()}) for detections in found]
+
+    def translate(self, prediction: Detections, classes: Sequence[str], wanted: Sequence[str]) -> Detections:
+        """Labels in the classes `wanted`, by name; what is none of them is dropped. A class unknown is an error."""
+        if tuple(classes) == tuple(wanted):
+            return prediction
+        return map_classes(prediction, class_mapping(classes, wanted))
 
     def scoring_target(self, target: DetectionTarget, protocol: str | DetectionProtocol) -> DetectionTarget:
         """The target itself: boxes are scored in the image's own frame."""

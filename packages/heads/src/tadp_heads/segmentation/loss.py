@@ -25,7 +25,7 @@ def cross_entropy(
     if average not in ("valid", "all"):
         raise ValueError(f"unknown average {average!r}; choose from valid, all")
     logits = resize_logits(logits, target.shape[-2:])
-    total = F.cross_entropy(logits.float(), target.long(), ignore_index=ignore_index, reduction="sum")
+    total = F.cross_entropy(_precise(logits), target.long(), ignore_index=ignore_index, reduction="sum")
     pixels = target.numel() if average == "all" else (target != ignore_index).sum().clamp(min=1)
     return total / pixels
 
@@ -36,12 +36,17 @@ def focal_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_IND
     The Pascal code's loss: FocalLoss("multiclass", ignore_index=255) of segmentation-models-pytorch 0.3.3, whose later
     versions divide by K (REFERENCE.md section 1).
     """
-    logits = resize_logits(logits, target.shape[-2:]).float()
+    logits = _precise(resize_logits(logits, target.shape[-2:]))
     valid = target != ignore_index  # (B, H, W)
     one_hot = F.one_hot(torch.where(valid, target, 0).long(), logits.shape[1]).movedim(-1, 1).to(logits)  # (B, K, H, W)
     entropy = F.binary_cross_entropy_with_logits(logits, one_hot, reduction="none")
     focal = (1 - torch.exp(-entropy)) ** gamma * entropy
     return (focal * valid[:, None]).sum() / valid.sum().clamp(min=1)
+
+
+def _precise(logits: Tensor) -> Tensor:
+    """At least float32: the sums over pixels are too long for half precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 LOSSES = {"cross-entropy": cross_entropy, "focal": focal_loss}

@@ -19,6 +19,7 @@ from tadp_heads.segmentation.protocol import (
     predict_probabilities,
     scoring_mask,
 )
+from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS
 from tadp_heads.tasks import Extract, Features
 
 
@@ -28,6 +29,7 @@ class SegmentationTask:
     name = "segmentation"
     head_class = FPNHead
     protocols = PROTOCOLS
+    train_transforms = TRAIN_TRANSFORMS
 
     def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> FPNHead:
         """A semantic FPN with one logit a class; `options` are its further arguments, e.g. variant."""
@@ -58,6 +60,12 @@ class SegmentationTask:
             lambda x: head(extract(x)), images, get_protocol(protocol), multiple
         )  # (B, K, H, W)
         return list(probabilities.argmax(1).cpu())
+
+    def translate(self, prediction: Tensor, classes: Sequence[str], wanted: Sequence[str]) -> Tensor:
+        """The ids as they are: every pixel has a class, so the data must have the model's."""
+        if tuple(classes) != tuple(wanted):
+            raise ValueError(f"the model knows the classes {', '.join(classes)}; the data has {', '.join(wanted)}")
+        return prediction
 
     def scoring_target(self, target: Tensor, protocol: str | SegmentationProtocol) -> Tensor:
         """The mask at the size in which the protocol scores."""
