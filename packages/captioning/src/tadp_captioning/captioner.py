@@ -35,6 +35,8 @@ class GenerationConfig:
     """Tokens that a caption has at least, end token not counted."""
     max_new_tokens: int = 77
     """Tokens that a caption has at most; 77 is also the length of CLIP's context."""
+    prompt: str | None = None
+    """What the model is asked, for Florence-2 a task such as "<OD>"; None: what its family is asked best."""
 
     def __post_init__(self):
         if not 0 <= self.min_new_tokens <= self.max_new_tokens or self.max_new_tokens < 1:
@@ -45,8 +47,9 @@ class GenerationConfig:
 
     @property
     def params(self) -> str:
-        """The paper's notation of these settings, as in its file names."""
-        return f"min={self.min_new_tokens}_max={self.max_new_tokens}"
+        """The paper's notation of these settings, as in its file names, and the prompt where one is asked for."""
+        lengths = f"min={self.min_new_tokens}_max={self.max_new_tokens}"
+        return lengths if self.prompt is None else f"{lengths}_prompt={self.prompt}"
 
 
 def load_captioner(
@@ -56,18 +59,24 @@ def load_captioner(
     dtype: str | None = None,
     min_new_tokens: int = 0,
     max_new_tokens: int = 77,
+    prompt: str | None = None,
     batch_size: int | None = None,
+    base_url: str | None = None,
 ) -> Captioner:
-    """A captioner of the table, of a hub id, or of a local folder.
+    """A captioner of the table, of a hub id, of a local folder, or "openai:MODEL" of an OpenAI-compatible server.
 
     `device` None takes the first GPU, or the CPU where there is none. `dtype` ("float32", "float16", "bfloat16")
     None is float32 on the CPU and float16 elsewhere. `batch_size` None starts with a size that fits most devices;
-    it is halved whenever memory runs out.
+    it is halved whenever memory runs out. `base_url` is of the server that an "openai:" captioner asks; None:
+    OPENAI_BASE_URL, else OpenAI's own.
     """
+    from tadp_captioning.openai_captioner import PREFIX, load_openai_captioner
     from tadp_captioning.transformers_captioner import load_transformers_captioner
 
-    generation = GenerationConfig(min_new_tokens=min_new_tokens, max_new_tokens=max_new_tokens)
+    generation = GenerationConfig(min_new_tokens=min_new_tokens, max_new_tokens=max_new_tokens, prompt=prompt)
     name = str(name_or_path)
+    if name.startswith(PREFIX):
+        return load_openai_captioner(name, generation=generation, base_url=base_url, batch_size=batch_size)
     return load_transformers_captioner(
         name, _resolve(name), generation=generation, device=device, dtype=dtype, batch_size=batch_size
     )

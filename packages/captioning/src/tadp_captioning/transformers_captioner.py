@@ -1,13 +1,15 @@
-"""Captioners that are transformers models: BLIP-2 at any size.
+"""Captioners that are transformers models, of any family and size.
 
 B images, T tokens generated.
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tadp_captioning.captioner import GenerationConfig
+from tadp_captioning.families import Family, checked_prompt, family_of, rgb
 from tadp_captioning.table import CaptionerSpec
 
 if TYPE_CHECKING:
@@ -27,13 +29,16 @@ class TransformersCaptioner:
         self,
         *,
         name: str,
+        family: Family,
         model: "PreTrainedModel",
         processor: "ProcessorMixin",
         generation: GenerationConfig,
         batch_size: int,
     ):
         self.name = name
-        self.params = generation.params
+        self.family = family
+        self.prompt = checked_prompt(family, generation.prompt)
+        self.params = replace(generation, prompt=self.prompt or None).params
         self.model = model.eval()
         self.processor = processor
         self.generation = generation
@@ -55,18 +60,16 @@ class TransformersCaptioner:
     def _caption_batch(self, images: Sequence["Image"]) -> list[str]:
         import torch
 
-        rgb = [image.convert("RGB") for image in images]
-        inputs = self.processor(images=rgb, return_tensors="pt").to(self.model.device, self.model.dtype)
+        inputs = self.family.inputs(self.processor, rgb(images), self.prompt)
+        inputs = inputs.to(self.model.device, self.model.dtype)
         with torch.inference_mode():
             tokens = self.model.generate(
                 **inputs,
                 min_new_tokens=self.generation.min_new_tokens,
                 max_new_tokens=self.generation.max_new_tokens,
-                do_sample=False,
-                num_beams=1,
             )  # (B, T)
         # Stripped, where the paper's code cut the last character whatever it was (captioning/blip.py:100).
-        return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+        return [text.strip() for text in self.family.texts(self.processor, tokens, inputs, self.prompt)]
 
     def _halve(self, tried: int) -> None:
         import torch
@@ -92,18 +95,24 @@ def load_transformers_captioner(
 ) -> TransformersCaptioner:
     """Read model and processor of `spec.model` and put them on the device."""
     import torch
-    from transformers import Blip2ForConditionalGeneration, Blip2Processor
+    import transformers
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        model = Blip2ForConditionalGeneration.from_pretrained(
-            spec.model, revision=spec.revision, dtype=_dtype(dtype, place)
+        config = transformers.AutoConfig.from_pretrained(spec.model, revision=spec.revision)
+        family = family_of(config.model_type)
+        processor = getattr(transformers, family.processor).from_pretrained(spec.model, revision=spec.revision)
+        model = getattr(transformers, family.model).from_pretrained(
+            spec.model, revision=spec.revision, dtype=_dtype(dtype or _default_dtype(family, place))
         )
-        processor = Blip2Processor.from_pretrained(spec.model, revision=spec.revision)
-    except OSError as error:  # what transformers raises for anything missing, local or remote
-        raise ValueError(f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]}") from error
+    except (OSError, ImportError) as error:  # what transformers raises for anything missing, local, remote or installed
+        raise ValueError(
+            f"captioner {name!r}: cannot load {spec.model}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    _be_greedy(model)
     return TransformersCaptioner(
         name=name,
+        family=family,
         model=model.to(place),
         processor=processor,
         generation=generation,
@@ -111,12 +120,22 @@ def load_transformers_captioner(
     )
 
 
-def _dtype(name: str | None, place: "torch.device") -> "torch.dtype":
+def _be_greedy(model: "PreTrainedModel") -> None:
+    """Whatever the checkpoint's own settings sample or search: the likeliest token each time."""
+    settings = model.generation_config
+    settings.do_sample, settings.num_beams = False, 1
+    settings.temperature = settings.top_p = settings.top_k = None
+    settings.early_stopping = False
+
+
+def _default_dtype(family: Family, place: "torch.device") -> str:
+    return "float32" if place.type == "cpu" else family.gpu_dtype
+
+
+def _dtype(name: str) -> "torch.dtype":
     import torch
 
     names = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name is None:
-        return torch.float32 if place.type == "cpu" else torch.float16
     if name not in names:
         raise ValueError(f"unknown dtype {name!r}; choose from {', '.join(names)}")
     return names[name]

@@ -1,0 +1,81 @@
+"""Captioners behind an OpenAI-compatible server: "openai:MODEL"."""
+
+import base64
+import io
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tadp_captioning.captioner import GenerationConfig
+from tadp_captioning.families import DESCRIBE
+from tadp_captioning.remote import Answer, ChatModel, Endpoint, UnfitAnswerError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "openai:"
+PARALLEL = 8  # requests under way at a time, where the caller names no batch size
+LONGEST_SIDE = 1024  # pixels; vision models see larger images as tiles that cost more and name no more
+
+
+class OpenAICaptioner:
+    """Asks a vision model for one caption an image, `batch_size` images at a time."""
+
+    def __init__(self, *, name: str, chat: ChatModel, generation: GenerationConfig, batch_size: int):
+        if generation.min_new_tokens > 0:
+            raise ValueError(
+                f"captioner {name!r}: a server cannot be held to min_new_tokens={generation.min_new_tokens}; "
+                "leave it 0 and ask for longer captions by the prompt"
+            )
+        self.name = name
+        self._prompt = generation.prompt or DESCRIBE
+        self.params = replace(generation, prompt=self._prompt).params
+        self.batch_size = batch_size
+        self._max_new_tokens = generation.max_new_tokens
+        self._chat = chat
+
+    def caption(self, images: Sequence["Image"]) -> list[str]:
+        """One caption an image, in order; "" (and a warning) where the server refuses to speak of an image."""
+        with ThreadPoolExecutor(self.batch_size) as pool:
+            return list(pool.map(self._caption_one, images))
+
+    def _caption_one(self, image: "Image") -> str:
+        content = [{"type": "text", "text": self._prompt}, {"type": "image_url", "image_url": {"url": data_url(image)}}]
+        answer = self._ask([{"role": "user", "content": content}])
+        if not answer.text.strip():
+            logger.warning("captioner %s gave no caption (%s)", self.name, answer.finish_reason or "no reason given")
+        return answer.text.strip()
+
+    def _ask(self, messages: list[dict[str, Any]], waits_s: tuple[float, ...] = (0.5, 1.0, 2.0)) -> Answer:
+        try:
+            return self._chat.ask(messages, max_completion_tokens=self._max_new_tokens, temperature=0)
+        except UnfitAnswerError as error:
+            if not waits_s:
+                raise RuntimeError(f"captioner {self.name!r}: no answer can be used, the last: {error}") from None
+            time.sleep(waits_s[0])
+            return self._ask(messages, waits_s[1:])
+
+
+def data_url(image: "Image") -> str:
+    """An image as JPEG inside a URL, no side above 1024 pixels."""
+    small = image.convert("RGB")
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def load_openai_captioner(
+    name: str, *, generation: GenerationConfig, base_url: str | None, batch_size: int | None
+) -> OpenAICaptioner:
+    """`name` is "openai:MODEL"; the key comes from the environment (see `Endpoint`)."""
+    model = name.removeprefix(PREFIX)
+    if not model:
+        raise ValueError(f"captioner {name!r}: expected a model's name behind the colon, e.g. openai:gpt-4o-mini")
+    chat = ChatModel(Endpoint(model=model, base_url=base_url))
+    return OpenAICaptioner(name=name, chat=chat, generation=generation, batch_size=batch_size or PARALLEL)
