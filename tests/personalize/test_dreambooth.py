@@ -52,7 +52,7 @@ def test_the_lora_loads_into_diffusers_and_merges(pipe, make_pipeline, pictures,
     assert (apart - denoise(plain)).abs().max() > 1e-4
     base = load_base(loaded)
     latents = ImageLatents(unseen, base.vae, size=16, flip=0.0, crop="center", cache=False).modes()
-    words = {"templates": config.templates, "token": "sks", "word": "watercolor"}
+    words = {"templates": config.templates, "captions": ["", ""], "token": "sks", "word": "watercolor"}
     judge = HeldOutLoss.build(latents=latents, count=4, train_timesteps=1000, seed=0, **words)
     losses = judge(DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule()), base.tokenizer)
     assert losses == pytest.approx(result.after, rel=1e-5)  # alpha, which is not the rank, came along

@@ -64,7 +64,7 @@ def test_every_image_comes_once_in_each_round(size):
 
 
 def test_batches_are_a_function_of_seed_and_index(make_latents):
-    prompts = torch.arange(6).reshape(3, 2)
+    prompts = torch.arange(6).reshape(1, 3, 2)
     sources = (
         Source(name="images", latents=make_latents(cache=True), prompts=prompts),
         Source(name="class images", latents=make_latents(cache=True), prompts=prompts, weight=0.5),

@@ -96,7 +96,7 @@ def test_updates_are_those_of_plain_adamw(pipe, pictures, tmp_path):
     result = textual_inversion(pipe, pictures, config=config, out=tmp_path)
     base = load_base(pipe, copied=("text_encoder",))
     with frozen(base), token_learner(base, "<watercolor>", "watercolor", 1) as learner:
-        prompts = [fill(t, "<watercolor>") for t in config.templates]
+        prompts = [[fill(t, "<watercolor>") for t in config.templates]]
         source = image_source("images", base, pictures, prompts, config)
         batches = Batches(sources=(source,), batch_size=2, timesteps=1000, stratified=False, seed=0)
         rows = learner.learnt.rows

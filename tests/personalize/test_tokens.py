@@ -79,6 +79,7 @@ def test_learnt_prompt_of_the_loaded_pipeline_gives_the_reported_held_out_loss(l
     judge = HeldOutLoss.build(
         latents=latents.modes(),
         templates=CONFIG.templates,
+        captions=["", ""],
         token="<watercolor>",
         word="watercolor",
         count=2,

@@ -158,7 +158,7 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
     scheduler = getattr(diffusers, index["scheduler"][1])
     return _checked(
         Base(
-            name=Path(folder).name if Path(folder).exists() else folder,
+            name=_name_of(folder),
             identity=identity_of(unet, text_encoder),
             unet=unet,
             vae=load(AutoencoderKL, "vae"),
@@ -167,6 +167,14 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
             scheduler=scheduler.from_pretrained(folder, subfolder="scheduler"),
         )
     )
+
+
+def _name_of(folder: str) -> str:
+    """Return the hub id, or the folder's own name."""
+    path = Path(folder)
+    if path.parent.name == "snapshots":  # the hub's cache: models--owner--name/snapshots/revision
+        return path.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return path.name if path.exists() else folder
 
 
 def _take_parts(parts: Any, copied: tuple[str, ...]) -> Base:

@@ -20,7 +20,7 @@ class Source:
     """Key of its random draws."""
     latents: ImageLatents
     prompts: Tensor
-    """(P, T) token ids; each sample draws one row."""
+    """(N, P, T) token ids, those of each image, or (1, P, T), of all; a sample draws one of its image's."""
     weight: float = 1.0
     """Weight of its mean loss in the batch's loss."""
 
@@ -46,13 +46,14 @@ class Batches:
     def _draw(self, source: Source, index: int) -> Batch:
         rng = generator(self.seed, source.name, index)
         size = self.batch_size
-        latents = source.latents.draw(image_order(len(source.latents), index * size, size, self.seed, source.name), rng)
-        rows = torch.randint(len(source.prompts), (size,), generator=rng)
+        images = image_order(len(source.latents), index * size, size, self.seed, source.name)
+        latents = source.latents.draw(images, rng)
+        rows = torch.randint(source.prompts.shape[1], (size,), generator=rng)
         batch = Batch(
             latents=latents,
             noise=torch.randn(latents.shape, generator=rng),
             timesteps=draw_timesteps(size, self.timesteps, stratified=self.stratified, generator=rng),
-            ids=source.prompts[rows],
+            ids=source.prompts[torch.tensor(images) % len(source.prompts), rows],
             weights=torch.full((size,), source.weight / size),
         )
         return batch.to(latents.device)

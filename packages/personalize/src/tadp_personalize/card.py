@@ -21,6 +21,8 @@ class Card:
     word: str
     base: Base
     config: TrainingConfig
+    captions: dict[str, str]
+    """Image -> its caption in the training sentences, "" without a captioner."""
     usage: str
     """Python lines that load the files into `pipe`."""
     held_out: dict[str, Any] | None
@@ -32,7 +34,8 @@ def write_card(card: Card, result: Personalization) -> None:
     """Write the three files into the result's folder."""
     made_on = {"name": card.base.name, "identity": card.base.identity}
     data = {"method": card.method, "token": result.token, "initial_word": card.word, "base": made_on}
-    data |= {"file": result.path.name, "images": result.images.as_dict(), "settings": asdict(card.config)}
+    data |= {"file": result.path.name, "images": result.images.as_dict(), "captions": card.captions}
+    data["settings"] = asdict(card.config)
     measured = None if card.held_out is None else card.held_out | {"before": result.before, "after": result.after}
     numbers = {"method": card.method, "token": result.token, "steps": result.steps, "seconds": round(card.seconds, 1)}
     numbers |= {

@@ -34,20 +34,24 @@ class HeldOutLoss:
         *,
         latents: Tensor,
         templates: Sequence[str],
+        captions: Sequence[str],
         token: str,
         word: str,
         count: int,
         train_timesteps: int,
         seed: int,
     ) -> "HeldOutLoss":
-        """Lay out the comparison of learnt token, initial word, plain sentence and no words at `count` time steps."""
-        sentences = [templates[i % len(templates)] for i in range(len(latents))]
+        """Lay out the comparison of learnt token, initial word, plain sentence and no words at `count` time steps.
+
+        `captions`, one an image, stand where a template has {caption}.
+        """
+        sentences = [(templates[i % len(templates)], caption) for i, caption in enumerate(captions)]
         return cls(
             latents=latents,
             prompts={
-                "learnt": [fill(s, token) for s in sentences],
-                "initial_word": [fill(s, word) for s in sentences],
-                "plain": [plain(s) for s in sentences],
+                "learnt": [fill(s, token, caption) for s, caption in sentences],
+                "initial_word": [fill(s, word, caption) for s, caption in sentences],
+                "plain": [plain(s, caption) for s, caption in sentences],
                 "empty": ["" for _ in sentences],
             },
             timesteps=tuple(int((i + 0.5) * train_timesteps / count) for i in range(count)),

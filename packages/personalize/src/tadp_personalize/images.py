@@ -125,13 +125,15 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def _named(images: ImageSource | Iterable[ImageSource]) -> list[tuple[str, ImageSource]]:
-    """Pair each image with a name of its own; a folder stands for the images in it, sorted by name."""
+    """Pair each image with a name of its own; a folder stands for the images in and below it, sorted by name."""
     if isinstance(images, Image.Image):
         images = [images]
     if isinstance(images, str | PathLike):
-        if not Path(images).is_dir():
+        root = Path(images)
+        if not root.is_dir():
             raise ValueError(f"{images} is not a folder; give a folder of images, or a list of paths or PIL images")
-        images = sorted(p for p in Path(images).iterdir() if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+        return [(path.relative_to(root).as_posix(), path) for path in found]
     sources = list(images)
     for source in sources:
         if not isinstance(source, Image.Image) and not Path(source).is_file():

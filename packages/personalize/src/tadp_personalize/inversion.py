@@ -11,6 +11,7 @@ from tadp_personalize.card import usage_of_token
 from tadp_personalize.config import TextualInversionConfig
 from tadp_personalize.images import ImageSource
 from tadp_personalize.loop import Progress
+from tadp_personalize.material import Captioner
 from tadp_personalize.objective import DenoisingLoss
 from tadp_personalize.result import Personalization
 from tadp_personalize.tokens import EMBEDDINGS_FILE, LearntRows, add_token, check_token, initial_rows, save_token
@@ -28,6 +29,7 @@ def textual_inversion(
     config: TextualInversionConfig = _PAPER,
     out: str | PathLike,
     held_out: ImageSource | Iterable[ImageSource] | None = None,
+    captioner: Captioner | None = None,
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Personalization:
@@ -36,7 +38,8 @@ def textual_inversion(
     `base` is a diffusers folder, a hub id, or a built StableDiffusionPipeline (or anything with its parts as
     attributes), which stays as it is. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable
     ones to learn from. The token starts from the embedding of `initializer`. `progress(step, steps, loss)` is called
-    after each update. With `resume`, a run in `out` goes on from its last state; without, it begins anew.
+    after each update. `captioner(images)` says what each image shows, for templates with {caption}. With `resume`, a
+    run in `out` goes on from its last state; without, it begins anew.
     """
 
     request = Request(
@@ -47,6 +50,7 @@ def textual_inversion(
         config=config,
         out=out,
         held_out=held_out,
+        captioner=captioner,
         progress=progress,
         resume=resume,
         copied=("text_encoder",),

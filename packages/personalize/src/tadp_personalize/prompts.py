@@ -1,10 +1,12 @@
 """Sentences around a token: training prompts, and the same sentences without the look's word.
 
 A template is a sentence with `{token}`; square brackets mark what goes away with the token in its plain form, e.g.
-"a quiet view [in {token} style]" gives "a quiet view in <watercolor> style" and, plain, "a quiet view".
+"a quiet view [in {token} style]" gives "a quiet view in <watercolor> style" and, plain, "a quiet view". A template may
+also have `{caption}`, where a captioner's words for what the image shows are put, so that the token is left the look.
 """
 
 import re
+from collections.abc import Sequence
 
 STYLE_TEMPLATES = (
     "a [{token} style] painting",
@@ -33,24 +35,39 @@ OBJECT_TEMPLATES = (
 )
 
 
+CAPTION_TEMPLATES = (
+    "[a {token} style painting of] {caption}",
+    "[a {token} style drawing of] {caption}",
+    "[a {token} style picture of] {caption}",
+    "{caption} [in {token} style]",
+)
+"""Around what a captioner says of each image; the first is the sentence in which the tokens are used."""
+
+
 def check_template(template: str) -> None:
     """Raise unless the token stands in `template`, brackets are closed, and nothing else is to be filled in."""
     bracketed = re.findall(r"\[[^\[\]]*\]", template)
     fields = re.findall(r"\{[^}]*\}", template)
     unbalanced = template.count("[") != len(bracketed) or template.count("]") != len(bracketed)
-    if "{token}" not in template or set(fields) != {"{token}"} or unbalanced:
+    if "{token}" not in template or set(fields) - {"{token}", "{caption}"} or unbalanced:
         raise ValueError(
             f"template {template!r} is not a sentence with {{token}}; write for example "
-            "'a picture [in {token} style]', where the brackets hold what goes away with the token"
+            "'a picture [in {token} style]', where the brackets hold what goes away with the token; {caption} may "
+            "stand outside them"
         )
 
 
-def fill(template: str, token: str) -> str:
-    """Return the sentence with the token (or an ordinary word) in its place."""
-    return template.replace("[", "").replace("]", "").replace("{token}", token)
+def fill(template: str, token: str, caption: str = "") -> str:
+    """Return the sentence with the token (or an ordinary word) and the caption in their places."""
+    return template.replace("[", "").replace("]", "").replace("{token}", token).replace("{caption}", caption).strip()
 
 
-def plain(template: str) -> str:
+def plain(template: str, caption: str = "") -> str:
     """Return the sentence without the token and what belongs to it."""
     without = re.sub(r"\[[^\[\]]*\]", "", template).replace("{token}", "")
-    return re.sub(r"\s+", " ", without).strip()
+    return re.sub(r"\s+", " ", without).strip().replace("{caption}", caption)
+
+
+def takes_captions(templates: Sequence[str]) -> bool:
+    """Whether any of the sentences has a place for an image's caption."""
+    return any("{caption}" in template for template in templates)

@@ -16,6 +16,7 @@ from tadp_personalize.files import replacing_folder
 from tadp_personalize.images import ImageSource
 from tadp_personalize.loop import Progress
 from tadp_personalize.lora import LORA_FILE, add_lora, save_lora
+from tadp_personalize.material import Captioner
 from tadp_personalize.objective import DenoisingLoss
 from tadp_personalize.prior import class_images
 from tadp_personalize.result import Personalization
@@ -35,6 +36,7 @@ def dreambooth(
     config: DreamBoothConfig = _PAPER,
     out: str | PathLike,
     held_out: ImageSource | Iterable[ImageSource] | None = None,
+    captioner: Captioner | None = None,
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Personalization:
@@ -52,7 +54,7 @@ def dreambooth(
             return ()
         folder = Path(out) / "class_images"
         pictures = class_images(folder, parts, config.class_prompt, config.class_images, seed=config.seed)
-        return (image_source("class images", parts, pictures, [config.class_prompt], config, config.prior_weight),)
+        return (image_source("class images", parts, pictures, [[config.class_prompt]], config, config.prior_weight),)
 
     changed = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
     request = Request(
@@ -63,6 +65,7 @@ def dreambooth(
         config=config,
         out=out,
         held_out=held_out,
+        captioner=captioner,
         progress=progress,
         resume=resume,
         full_precision=changed if config.lora is None else (),

@@ -1,7 +1,7 @@
 """What both methods do around the training loop: read, encode, measure, train, measure again, write."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
@@ -18,9 +18,10 @@ from tadp_personalize.batches import Batches, Source, token_ids
 from tadp_personalize.card import Card, write_card
 from tadp_personalize.config import TrainingConfig
 from tadp_personalize.held_out import HeldOutLoss
-from tadp_personalize.images import ImageReport, ImageSource, read_images
+from tadp_personalize.images import ImageSource
 from tadp_personalize.latents import ImageLatents
 from tadp_personalize.loop import Outcome, Progress, make_accelerator, train
+from tadp_personalize.material import Captioned, Captioner, Material, gather
 from tadp_personalize.objective import DenoisingLoss
 from tadp_personalize.prompts import fill, plain
 from tadp_personalize.result import Personalization
@@ -58,6 +59,8 @@ class Request:
     held_out: ImageSource | Iterable[ImageSource] | None
     progress: Progress | None
     resume: bool
+    captioner: Captioner | None
+    """Says what each image shows, where the templates have a place for it."""
     full_precision: tuple[str, ...] = ()
     """Networks of a folder that are loaded in float32 whatever the precision."""
     copied: tuple[str, ...] = ()
@@ -77,23 +80,28 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
         full_precision=request.full_precision,
         copied=request.copied,
     )
-    pictures, report = read_images(request.images, size=base.image_size)
-    unseen = _held_out_images(request, base, pictures)
+    material = gather(
+        request.images,
+        request.held_out,
+        size=base.image_size,
+        templates=config.templates,
+        captioner=request.captioner,
+    )
     accelerator = make_accelerator(config)
     with frozen(base, checkpointing=config.gradient_checkpointing):
         for module in base.modules():
             module.to(accelerator.device)
         extra = more_sources(base)
         with make_learner(base) as learner:
-            judge = _judge(request, base, unseen)
+            judge = _judge(request, base, material.unseen)
             before = _measured(accelerator, judge, learner, base)
-            outcome = _train(request, accelerator, base, learner, pictures, report, extra)
+            outcome = _train(request, accelerator, base, learner, material, extra)
             after = _measured(accelerator, judge, learner, base) if outcome.finished else None
             path = None
             if outcome.finished and accelerator.is_main_process:
                 path = learner.save(folder)
                 if config.sample_every:
-                    _sheet(request, base, folder / "samples" / "final.png")
+                    _sheet(request, base, material, folder / "samples" / "final.png")
     result = Personalization(
         folder=folder,
         path=path,
@@ -101,7 +109,7 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
         finished=outcome.finished,
         steps=outcome.steps,
         trained_parameters=sum(p.numel() for p in learner.trained.values()),
-        images=report,
+        images=material.report,
         before=before,
         after=after,
     )
@@ -111,7 +119,8 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
             word=request.word,
             base=base,
             config=config,
-            usage=learner.usage(path, fill(config.templates[0], request.token)),
+            captions=dict(zip(material.report.used, material.learnt_from.captions, strict=True)),
+            usage=learner.usage(path, fill(config.templates[0], request.token, material.learnt_from.captions[0])),
             held_out=judge.as_dict() if judge else None,
             seconds=time.perf_counter() - began,
         )
@@ -120,14 +129,19 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
 
 
 def image_source(
-    name: str, base: Base, pictures: list[Image.Image], prompts: list[str], config: TrainingConfig, weight: float = 1.0
+    name: str,
+    base: Base,
+    pictures: Sequence[Image.Image],
+    prompts: Sequence[Sequence[str]],
+    config: TrainingConfig,
+    weight: float = 1.0,
 ) -> Source:
-    """Return pictures and prompts, ready to be drawn from."""
+    """Return pictures and prompts, ready to be drawn from; `prompts` are those of each picture, or one list for all."""
     latents = ImageLatents(
         pictures, base.vae, size=base.image_size, flip=config.flip, crop=config.crop, cache=config.cache_latents
     )
-    ids = token_ids(base.tokenizer, [expand_prompt(prompt, base.tokenizer) for prompt in prompts])
-    return Source(name=name, latents=latents, prompts=ids, weight=weight)
+    ids = [token_ids(base.tokenizer, [expand_prompt(prompt, base.tokenizer) for prompt in row]) for row in prompts]
+    return Source(name=name, latents=latents, prompts=torch.stack(ids), weight=weight)
 
 
 def _train(
@@ -135,14 +149,15 @@ def _train(
     accelerator: Accelerator,
     base: Base,
     learner: Learner,
-    pictures: list[Image.Image],
-    report: ImageReport,
+    material: Material,
     extra: tuple[Source, ...],
 ) -> Outcome:
-    config, folder = request.config, Path(request.out)
-    prompts = [fill(template, request.token) for template in config.templates]
+    config, folder, learnt_from = request.config, Path(request.out), material.learnt_from
+    prompts = [
+        [fill(template, request.token, caption) for template in config.templates] for caption in learnt_from.captions
+    ]
     batches = Batches(
-        sources=(image_source("images", base, pictures, prompts, config), *extra),
+        sources=(image_source("images", base, learnt_from.images, prompts, config), *extra),
         batch_size=config.batch_size,
         timesteps=learner.objective.schedule.config.num_train_timesteps,
         stratified=config.stratified,
@@ -151,7 +166,7 @@ def _train(
 
     def on_sample(step: int) -> None:
         if accelerator.is_main_process:
-            _sheet(request, base, folder / "samples" / f"step-{step:06d}.png")
+            _sheet(request, base, material, folder / "samples" / f"step-{step:06d}.png")
 
     return train(
         accelerator=accelerator,
@@ -160,27 +175,27 @@ def _train(
         batches=batches,
         config=config,
         folder=folder,
-        identity={"method": learner.method, "token": request.token, "base": base.identity, "images": report.sha256},
+        identity={
+            "method": learner.method,
+            "token": request.token,
+            "base": base.identity,
+            "images": material.report.sha256,
+            "captions": list(learnt_from.captions),
+        },
         resume=request.resume,
         progress=request.progress,
         on_sample=on_sample,
     )
 
 
-def _held_out_images(request: Request, base: Base, pictures: list[Image.Image]) -> list[Image.Image]:
-    """Return the held-out images, without those that are trained on; none given is none, none left is an error."""
-    if request.held_out is None:
-        return []
-    return read_images(request.held_out, size=base.image_size, least=1, known=pictures)[0]
-
-
-def _judge(request: Request, base: Base, unseen: list[Image.Image]) -> HeldOutLoss | None:
-    if not unseen:
+def _judge(request: Request, base: Base, unseen: Captioned) -> HeldOutLoss | None:
+    if not unseen.images:
         return None
-    latents = ImageLatents(unseen, base.vae, size=base.image_size, flip=0.0, crop="center", cache=False)
+    latents = ImageLatents(unseen.images, base.vae, size=base.image_size, flip=0.0, crop="center", cache=False)
     return HeldOutLoss.build(
         latents=latents.modes(),
         templates=request.config.templates,
+        captions=unseen.captions,
         token=request.token,
         word=request.word,
         count=request.config.held_out_timesteps,
@@ -196,7 +211,7 @@ def _measured(
         return judge(learner.objective, base.tokenizer) if judge else None
 
 
-def _sheet(request: Request, base: Base, path: Path) -> None:
-    template = request.config.templates[0]
-    prompts = [plain(template), fill(template, request.word), fill(template, request.token)]
+def _sheet(request: Request, base: Base, material: Material, path: Path) -> None:
+    template, caption = request.config.templates[0], material.learnt_from.captions[0]
+    prompts = [plain(template, caption), fill(template, request.word, caption), fill(template, request.token, caption)]
     write_sheet(path, base, prompts, seed=request.config.seed)

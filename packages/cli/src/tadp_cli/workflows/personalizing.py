@@ -1,23 +1,38 @@
 """Learning a domain's look, with the defaults of the domain table filled in."""
 
+import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from tadp_backbone.table import TINY_FOLDER
-from tadp_captioning import find_images, get_domain
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tadp_backbone.sources import locate
+from tadp_backbone.table import BACKBONES, TINY_FOLDER
+from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_captioner
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.runs import RESULTS_FILE, write_json
 from tadp_cli.workflows.training import Report
 from tadp_heads.data.scenes import LOOKS
 from tadp_heads.data.scenes_disk import write_scenes
-from tadp_personalize import Personalization, dreambooth, preset, textual_inversion
+from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion
+from tadp_personalize.prompts import CAPTION_TEMPLATES
 
 METHODS = ("textual-inversion", "dreambooth")
+BOTH = "both"
+NO_CAPTIONER = "none"
 SCENES_SEED = 7
 """Scenes that are neither trained nor scored on anywhere else."""
 HELD_OUT = 16
+
+_IMAGE_FOLDERS = ("images", "JPEGImages")
 
 
 def personalize(
@@ -35,11 +50,18 @@ def personalize(
     seed: int,
     report: Report,
     steps: int | None = None,
+    vectors: int | None = None,
+    rank: int | None = None,
+    captioner: str = "",
+    on_loss: Callable[[float], None] | None = None,
 ) -> Personalization:
-    """Textual Inversion or DreamBooth on the images, or on Scenes in the domain's look where none are given."""
+    """Textual Inversion or DreamBooth on the images, or on Scenes in the domain's look where none are given.
+
+    `captioner` says what each image shows, so that the look alone is left to the token; "" is the tiny captioner for
+    the tiny backbone and else none, as in the paper.
+    """
     look = get_domain(domain)
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+    config = settings(method, backbone, preset_name, steps=steps, vectors=vectors, rank=rank)
     if images is None and held_out is not None:
         raise ValueError("--held-out goes with --images; Scenes bring their own")
     checked_device(device)
@@ -47,24 +69,91 @@ def personalize(
         raise ValueError(
             f"domain {domain!r} has no shipped pictures ({', '.join(LOOKS)} have): name a folder with --images"
         )
-    config = preset(preset_name or ("miniature" if backbone == "tiny" else "paper-table-s4"), method)
+    base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
+    captioner = captioner or ("tiny" if backbone == "tiny" else NO_CAPTIONER)
+    captions = {}
+    if captioner != NO_CAPTIONER:
+        config = replace(config, templates=sentences(look))
+        captions = {"captioner": lambda pictures: content_captions(pictures, captioner, look, device)}
+    learner: Any = textual_inversion if method == "textual-inversion" else dreambooth
+    token = look.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
+
+    def progress(step: int, total: int, loss: float) -> None:
+        report("personalize", step, total)
+        if on_loss is not None:
+            on_loss(loss)
+
     with tempfile.TemporaryDirectory() as scratch:
         if images is None:
             images, held_out = draw_look(Path(scratch), look.name, count, SCENES_SEED)
-        learner: Any = textual_inversion if method == "textual-inversion" else dreambooth
-        naming = {"token": look.token, "initializer": " ".join(look.initial)}
-        if method == "dreambooth":
-            naming = {"token": DREAMBOOTH_TOKEN}
         return learner(
-            TINY_FOLDER if backbone == "tiny" else backbone,
-            list(find_images(images).values()),
-            **naming,
-            config=replace(config, seed=seed, cpu=device == "cpu", steps=steps or config.steps),
+            base,
+            image_files(images),
+            token=token,
+            initializer=" ".join(look.initial),
+            config=replace(config, seed=seed, cpu=device == "cpu"),
             out=out,
-            held_out=None if held_out is None else list(find_images(held_out).values()),
-            progress=lambda step, steps, loss: report("personalize", step, steps),
+            held_out=None if held_out is None else image_files(held_out),
+            progress=progress,
             resume=resume,
+            **captions,
         )
+
+
+def settings(
+    method: str, backbone: str, preset_name: str, *, steps: int | None, vectors: int | None, rank: int | None
+) -> Any:
+    """The preset's settings with what was given in place of it."""
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose from {', '.join((*METHODS, BOTH))}")
+    config = preset(preset_name or ("miniature" if backbone == "tiny" else "paper-table-s4"), method)
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps, "warmup": min(config.warmup, steps)}
+    if vectors is not None and method == "textual-inversion":
+        changes["vectors"] = vectors
+    if rank is not None and method == "dreambooth":
+        changes["lora"] = LoraConfig(rank=rank, alpha=float(rank))
+    return replace(config, **changes)
+
+
+def dry_run(method: str, backbone: str, config: Any) -> Estimate:
+    """What a run would train and take. For a name of the table neither weights nor network are needed."""
+    entry = BACKBONES.get(backbone)
+    if entry is None or entry.folder is not None:
+        return estimate(TINY_FOLDER if backbone == "tiny" else locate(backbone), config)
+    with torch.device("meta"):
+        unet, vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
+        text_encoder = CLIPTextModel(CLIPTextConfig(**entry.text_encoder))
+    # Of the tokenizer only the length of a text counts here, and that is CLIP's 77 in both.
+    tokenizer = CLIPTokenizer.from_pretrained(TINY_FOLDER / "tokenizer", local_files_only=True)
+    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+    return estimate(SimpleNamespace(**parts, scheduler=DDPMScheduler()), config)
+
+
+def sentences(look: Domain) -> tuple[str, ...]:
+    """Training templates around captions; the first is the sentence in which the domain's token is used."""
+    own = f"[{look.learnt.removesuffix(' {caption}')}] {{caption}}"
+    return tuple(dict.fromkeys((own, *CAPTION_TEMPLATES)))
+
+
+def content_captions(pictures: list[Image.Image], captioner: str, look: Domain, device: str) -> list[str]:
+    """What the pictures show, without words for the look."""
+    model = load_captioner(captioner, device=device)
+    captions: list[str] = []
+    for start in range(0, len(pictures), model.batch_size):
+        captions += model.caption(pictures[start : start + model.batch_size])
+    return RuleCleaner(look).clean(captions).captions
+
+
+def image_files(given: Path) -> Path | list[Path]:
+    """The folder with a data set's images, a folder itself, or the files that a list or a glob names."""
+    if not given.is_dir():
+        return list(find_images(given).values())
+    return next((given / name for name in _IMAGE_FOLDERS if (given / name).is_dir()), given)
+
+
+def write_comparison(out: Path, methods: tuple[str, ...]) -> None:
+    """The results of several methods in one file beside their folders."""
+    write_json(out / RESULTS_FILE, {name: json.loads((out / name / RESULTS_FILE).read_text()) for name in methods})
 
 
 def draw_look(folder: Path, look: str, count: int, seed: int) -> tuple[Path, Path]:
