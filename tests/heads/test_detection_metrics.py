@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from tadp_heads.detection import AveragePrecision, class_mapping, map_classes, rescale
+from tadp_heads.data.names import class_mapping
+from tadp_heads.detection import AveragePrecision, map_classes, rescale
 
 THRESHOLDS = [percent / 100 for percent in range(50, 100, 5)]
 

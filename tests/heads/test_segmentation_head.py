@@ -32,11 +32,11 @@ def test_parameter_counts_of_the_reference():
 # The public heads in plain functions of a state dict, written from REFERENCE.md section 1.
 
 
-def pascal_weights(levels, classes):
+def pascal_weights(levels, classes, width=256, inner=128):
     c = [channels for channels, _ in levels]
-    shapes = {"decoder.p5": (256, c[3], 1)}
-    shapes |= {f"decoder.p{4 - i}.skip_conv": (256, c[2 - i], 1) for i in range(3)}
-    shapes["segmentation_head.0"] = (classes, 128, 1)
+    shapes = {"decoder.p5": (width, c[3], 1)}
+    shapes |= {f"decoder.p{4 - i}.skip_conv": (width, c[2 - i], 1) for i in range(3)}
+    shapes["segmentation_head.0"] = (classes, inner, 1)
     weights = {}
     for name, (out, into, kernel) in shapes.items():
         weights[f"{name}.weight"] = torch.randn(out, into, kernel, kernel) / math.sqrt(into)
@@ -44,8 +44,8 @@ def pascal_weights(levels, classes):
     for i, convs in enumerate((3, 2, 1, 1)):
         for j in range(convs):
             prefix = f"decoder.seg_blocks.{i}.block.{j}.block"
-            weights[f"{prefix}.0.weight"] = torch.randn(128, 256 if j == 0 else 128, 3, 3) / 48
-            weights[f"{prefix}.1.weight"], weights[f"{prefix}.1.bias"] = torch.rand(128) + 0.5, torch.randn(128)
+            weights[f"{prefix}.0.weight"] = torch.randn(inner, width if j == 0 else inner, 3, 3) / 48
+            weights[f"{prefix}.1.weight"], weights[f"{prefix}.1.bias"] = torch.rand(inner) + 0.5, torch.randn(inner)
     return weights
 
 
@@ -68,7 +68,7 @@ def pascal_forward(w, features):
     return nn.UpsamplingBilinear2d(scale_factor=8)(x)
 
 
-def ade_weights(levels, classes):
+def ade_weights(levels, classes, width=256, inner=256):
     weights = {}
 
     def conv(name, out, into, kernel, bias=True):
@@ -77,16 +77,19 @@ def ade_weights(levels, classes):
             weights[f"{name}.bias"] = torch.randn(out)
 
     for i, (channels, _) in enumerate(levels):
-        conv(f"neck.lateral_convs.{i}.conv", 256, channels, 1)
-        conv(f"neck.fpn_convs.{i}.conv", 256, 256, 3)
+        conv(f"neck.lateral_convs.{i}.conv", width, channels, 1)
+        conv(f"neck.fpn_convs.{i}.conv", width, width, 3)
     for i, convs in enumerate((1, 1, 2, 3)):
         for j in range(convs):
             k = f"decode_head.scale_heads.{i}.{2 * j}"
-            conv(f"{k}.conv", 256, 256, 3, bias=False)
-            weights[f"{k}.bn.weight"], weights[f"{k}.bn.bias"] = torch.rand(256) + 0.5, torch.randn(256)
-            weights[f"{k}.bn.running_mean"], weights[f"{k}.bn.running_var"] = torch.randn(256), torch.rand(256) + 0.5
+            conv(f"{k}.conv", inner, width if j == 0 else inner, 3, bias=False)
+            weights[f"{k}.bn.weight"], weights[f"{k}.bn.bias"] = torch.rand(inner) + 0.5, torch.randn(inner)
+            weights[f"{k}.bn.running_mean"], weights[f"{k}.bn.running_var"] = (
+                torch.randn(inner),
+                torch.rand(inner) + 0.5,
+            )
             weights[f"{k}.bn.num_batches_tracked"] = torch.tensor(7)
-    conv("decode_head.conv_seg", classes, 256, 1)
+    conv("decode_head.conv_seg", classes, inner, 1)
     return weights
 
 
@@ -130,6 +133,27 @@ def test_from_reference_computes_what_the_public_head_computes(variant, outer):
         torch.testing.assert_close(head(features), forward(weights, features), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("variant", "width", "inner"), [("pascal", 40, 32), ("pascal", 48, 64), ("ade", 24, 20)])
+def test_from_reference_reads_all_sizes_from_the_tensors(variant, width, inner):
+    torch.manual_seed(0)
+    make, forward, _ = REFERENCE[variant]
+    weights, features = make(SMALL, 5, width, inner), pyramid(SMALL, 128, 64)
+    head = FPNHead.from_reference(weights, variant)
+    assert (head.config.width, head.config.inner_width) == (width, inner)
+    with torch.no_grad():
+        torch.testing.assert_close(head(features), forward(weights, features), rtol=1e-4, atol=1e-4)
+
+
+def test_from_reference_finds_the_classifier_under_another_name():
+    weights, features = pascal_weights(SMALL, 5), pyramid(SMALL, 128, 64)
+    renamed = {"net." + key.replace("segmentation_head", "head"): value for key, value in weights.items()}
+    with torch.no_grad():
+        expected = FPNHead.from_reference(weights, "pascal")(features)
+        assert torch.equal(FPNHead.from_reference(renamed, "pascal")(features), expected)
+    with pytest.raises(ValueError, match=r"2 classifiers of 128 channels.* expected one"):
+        FPNHead.from_reference(renamed | {"net.auxiliary.0.weight": weights["segmentation_head.0.weight"]}, "pascal")
+
+
 def test_from_reference_takes_an_ade_head_without_module_names():
     weights = ade_weights(SMALL, 3)
     bare = {key.removeprefix("neck.").removeprefix("decode_head."): value for key, value in weights.items()}
@@ -142,7 +166,7 @@ def test_from_reference_says_what_is_wrong():
         FPNHead.from_reference(ade_weights(SMALL, 3), "pascal")
     incomplete = pascal_weights(SMALL, 3)
     del incomplete["decoder.seg_blocks.1.block.1.block.0.weight"]
-    with pytest.raises(RuntimeError, match=r"seg_blocks\.1\.block\.1"):
+    with pytest.raises(ValueError, match=r"seg_blocks\.1\.block\.1"):
         FPNHead.from_reference(incomplete, "pascal")
 
 
@@ -183,6 +207,8 @@ def test_loading_weights_of_another_head_is_an_error(tmp_path):
     [
         ({"variant": "resnet"}, "unknown FPN variant 'resnet'"),
         ({"num_classes": 0}, "num_classes 0"),
+        ({"width": 80}, "needs a multiple of 32"),
+        ({"width": 0, "variant": "ade"}, "width 0"),
         ({"levels": ((8, 4),)}, "two or more"),
         ({"levels": ((8, 8), (8, 4))}, "finest first"),
         ({"levels": ((8, 8), (8, 24)), "variant": "ade"}, "powers of two"),

@@ -1,4 +1,4 @@
-"""`tadp data ...`: what is wrong with a data set."""
+"""`tadp data ...`: what is in a data set and what is wrong with it; the miniature data set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,35 +6,90 @@ from typing import Annotated
 import typer
 
 from tadp_cli.errors import one_line_errors
+from tadp_cli.options import SeedOption
 from tadp_cli.progress import console
 
-data_app = typer.Typer(help="Data sets in the user layouts.", no_args_is_help=True)
+data_app = typer.Typer(help="Data sets: check them, list those known by name.", no_args_is_help=True)
 
 
 @data_app.callback()
 def data() -> None:
-    """Data sets in the user layouts."""
+    """Data sets: check them, list those known by name, write the miniature one."""
 
 
 @data_app.command("check")
 def check(
-    folder: Annotated[Path, typer.Argument(help="a data set in one of the user layouts")],
+    where: Annotated[str, typer.Argument(help="a data set in a user layout, or NAME:FOLDER (`tadp data list`)")],
     task: Annotated[str, typer.Option(help="segmentation, depth or detection; empty: all it has")] = "",
+    split: Annotated[str, typer.Option(help="of NAME:FOLDER; empty: every split that is there")] = "",
+    out: Annotated[Path, typer.Option("--out", help="folder for the contact sheets and report.json")] = Path(
+        "runs/check"
+    ),
 ) -> None:
-    """Find unpaired files, wrong sizes, unknown ids, classes never seen; the exit code tells.
+    """Find unpaired files, wrong sizes, unknown ids, empty boxes, wrong units, classes never seen; draw a sheet.
 
-    Example: `tadp data check my_data`
+    The exit code is 1 when something must be mended. Example: `tadp data check my_data`
     """
     with one_line_errors():
-        from tadp_heads.data.folders import check_folder
+        from tadp_cli.workflows.data_check import check_and_draw
+        from tadp_heads.data.registry import check_data
 
-        reports = check_folder(folder, task or None)
-        for report in reports:
-            console.print(f"{report.task}: {report.images} images", markup=False)
-            for name, share in report.histogram.items():
-                console.print(f"  {name:20} {share}", markup=False)
-            for line in (*report.problems, *report.warnings):
-                console.print(line, markup=False)
+        reports = check_data(where, task or None, split or None)
+        for report, sheet in zip(reports, check_and_draw(reports, out), strict=True):
+            console.print(f"{report.task}: {report.images} images", markup=False, highlight=False)
+            for line in lines_of(report):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            if sheet is not None:
+                console.print(f"  sheet: {sheet}", markup=False, highlight=False, soft_wrap=True)
         problems = sum(len(report.problems) for report in reports)
         if problems:
-            raise RuntimeError(f"{problems} problems in {folder}; mend them and check again")
+            raise RuntimeError(f"{problems} problems in {where}; mend them and check again")
+
+
+def lines_of(report) -> list[str]:
+    """Sizes, histogram, depths, then all that is wrong."""
+    sizes = [f"{width}x{height} ({count})" for (width, height), count in report.sizes.items()]
+    lines = [f"  sizes: {', '.join(sizes[:5])}{f' and {len(sizes) - 5} more' if len(sizes) > 5 else ''}"] * bool(sizes)
+    if report.depth_range_m is not None:
+        lines.append("  depths: {:.3f} to {:.3f} m".format(*report.depth_range_m))
+    total = sum(report.histogram.values())
+    unit = "boxes" if report.task == "detection" else "pixels"
+    for name, count in report.histogram.items():
+        share = count / total if total else 0.0
+        lines.append(f"  {name:20} {count:>12} {unit} {share:6.1%} {'#' * round(40 * share)}".rstrip())
+    return [*lines, *(f"problem: {line}" for line in report.problems), *(f"note: {line}" for line in report.warnings)]
+
+
+@data_app.command("list")
+def listing() -> None:
+    """Data sets known by name, their tasks and splits; docs/datasets.md says where to get them.
+
+    Example: `tadp data list`
+    """
+    from tadp_heads.data.registry import DATASETS
+
+    for name, entry in DATASETS.items():
+        console.print(f"{name:18} {entry.task:12} {', '.join(entry.splits)}", markup=False, highlight=False)
+
+
+@data_app.command("scenes")
+def scenes(
+    out: Annotated[Path, typer.Option("--out", help="folder to write to")],
+    task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
+    look: Annotated[str, typer.Option(help="photo, watercolor, comic or night")] = "photo",
+    train: Annotated[int, typer.Option(help="images to train on", min=0)] = 200,
+    val: Annotated[int, typer.Option(help="images to score on", min=0)] = 50,
+    size: Annotated[int, typer.Option(help="side of the images in pixels", min=32)] = 64,
+    seed: SeedOption = 0,
+) -> None:
+    """Write the miniature data set Scenes in a user layout, with splits train and val.
+
+    Example: `tadp data scenes --look watercolor --out data/watercolor`
+    """
+    with one_line_errors():
+        from tadp_heads.data.scenes_disk import write_scenes
+
+        for split, count, first in (("train", train, 0), ("val", val, train)):
+            if count:
+                write_scenes(out, task=task, look=look, split=split, count=count, first=first, seed=seed, size=size)
+        console.print(f"{train + val} images in {out}", markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """Checking a data set before training on it: every finding in one report, a thousand images in seconds."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,22 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.sample import Sample, SampleDataset
 from tadp_heads.overlay import contact_sheet, draw_boxes, draw_depth, draw_mask
-
-
-@dataclass(kw_only=True)
-class Inspection:
-    """What was seen in one sample."""
-
-    size: tuple[int, int] | None = None
-    """(width, height) in pixels."""
-    counts: Counter = field(default_factory=Counter)
-    """{class index: pixels or boxes}; a mask's id that stands for no class counts as len(classes) + id."""
-    depth_range_m: tuple[float, float] | None = None
-    """Nearest and farthest valid depth in metres."""
-    problems: list[str] = field(default_factory=list)
-    """One line each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +31,8 @@ class CheckReport:
     """What must be mended, one line each."""
     warnings: tuple[str, ...]
     """What may be meant so, one line each."""
+    dataset: SampleDataset | None = field(repr=False)
+    """What was looked at, without files that have no counterpart; None when it could not be opened."""
 
     @property
     def ok(self) -> bool:
@@ -51,50 +40,64 @@ class CheckReport:
         return not self.problems
 
 
-def inspect_all(
-    root: Path,
-    task: str,
-    classes: Sequence[str],
-    ids: Sequence[str],
-    inspect: Callable[[str], Inspection],
-    *,
-    problems: Sequence[str] = (),
-    warnings: Sequence[str] = (),
-    workers: int = 4,
+def check_dataset(
+    root: Path, dataset: SampleDataset, *, problems: Sequence[str] = (), warnings: Sequence[str] = (), workers: int = 4
 ) -> CheckReport:
-    """Runs `inspect` on each id in threads (decoding releases the interpreter) and adds up what it saw.
+    """Inspects each sample in threads (decoding releases the interpreter) and adds up what was seen.
 
-    A DataError that `inspect` raises becomes a problem. `problems` and `warnings` are those found before.
+    A DataError becomes a problem. `problems` and `warnings` are those found before.
     """
 
     def guarded(sample_id: str) -> Inspection:
         try:
-            return inspect(sample_id)
+            return dataset.inspect(sample_id)
         except DataError as error:
             return Inspection(problems=[str(error)])
 
     with ThreadPoolExecutor(workers) as pool:
-        seen = list(pool.map(guarded, ids))
+        seen = list(pool.map(guarded, dataset.ids))
     counts = sum((item.counts for item in seen), Counter())
     ranges = [item.depth_range_m for item in seen if item.depth_range_m is not None]
+    return CheckReport(
+        root=root,
+        task=dataset.task,
+        images=len(dataset),
+        sizes=dict(Counter(item.size for item in seen if item.size is not None).most_common()),
+        histogram={name: counts[index] for index, name in enumerate(dataset.classes)},
+        depth_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
+        problems=(*problems, *(line for item in seen for line in item.problems)),
+        warnings=(*warnings, *_about_classes(root, dataset.classes, counts)),
+        dataset=dataset,
+    )
+
+
+def unopened(root: Path, task: str, error: DataError) -> CheckReport:
+    """The report on a data set that cannot even be opened."""
+    return CheckReport(
+        root=root,
+        task=task,
+        images=0,
+        sizes={},
+        histogram={},
+        depth_range_m=None,
+        problems=(str(error),),
+        warnings=(),
+        dataset=None,
+    )
+
+
+def _about_classes(root: Path, classes: Sequence[str], counts: Counter) -> list[str]:
+    """Warnings of ids that no class has, and of classes that no image has."""
+    warnings = []
     foreign = {index - len(classes): n for index, n in counts.items() if index >= len(classes)}
     if foreign:
         share = sum(foreign.values()) / counts.total()
         names = ", ".join(str(number) for number in sorted(foreign))
-        warnings = (*warnings, f"{root}: ids without a class, which are ignored: {names} ({share:.1%} of the pixels)")
+        warnings.append(f"{root}: ids without a class, which are ignored: {names} ({share:.1%} of the pixels)")
     absent = [name for index, name in enumerate(classes) if not counts[index]]
-    if absent and task != "depth":
-        warnings = (*warnings, f"{root}: classes that never occur: {', '.join(absent)}")
-    return CheckReport(
-        root=root,
-        task=task,
-        images=len(ids),
-        sizes=dict(Counter(item.size for item in seen if item.size is not None).most_common()),
-        histogram={} if task == "depth" else {name: counts[index] for index, name in enumerate(classes)},
-        depth_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
-        problems=(*problems, *(line for item in seen for line in item.problems)),
-        warnings=tuple(warnings),
-    )
+    if absent:
+        warnings.append(f"{root}: classes that never occur: {', '.join(absent)}")
+    return warnings
 
 
 def picture(sample: Sample, dataset: SampleDataset) -> Image.Image:
@@ -109,8 +112,8 @@ def picture(sample: Sample, dataset: SampleDataset) -> Image.Image:
     return draw_boxes(image, sample.target["boxes"], labels, names, dataset.palette)
 
 
-def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image:
-    """A contact sheet of `count` samples spread evenly over the data set; unreadable ones are left out."""
+def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
+    """A contact sheet of `count` samples spread evenly over the data set; None when not one of them can be read."""
     step = max(1, len(dataset) // count)
     pictures = []
     for sample_id in dataset.ids[::step][:count]:
@@ -118,4 +121,4 @@ def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image:
             pictures.append(picture(dataset.read(sample_id), dataset))
         except DataError:  # It is in the report already.
             continue
-    return contact_sheet(pictures)
+    return contact_sheet(pictures) if pictures else None

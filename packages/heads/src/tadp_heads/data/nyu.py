@@ -3,36 +3,34 @@
 import re
 from pathlib import Path
 
-from tadp_heads.data.depth_folder import read_pair
+from tadp_heads.data.depth_folder import DepthPairs
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.reading import read_lines, require_folder
-from tadp_heads.data.sample import Sample, SampleDataset, Transform
+from tadp_heads.data.sample import Transform
 
 SPLIT_FOLDERS = {"train": "sync", "test": "official_splits/test"}
 
 
-class NYUv2(SampleDataset):
+class NYUv2(DepthPairs):
     """`root`/sync/SCENE/ and `root`/official_splits/test/SCENE/ with rgb_N.jpg and sync_depth_N.png (millimetres).
 
     Ids are the image's path below the split's folder with a leading slash ("/bathroom/rgb_00045.jpg"), which is how the
     public list and caption files name them. `list_file`: lines "IMAGE DEPTH [...]" of such paths, e.g. the 24231
-    training pairs of the public list; without it every pair found is used.
+    training pairs of the public list. Without it `root`/train_list.txt or test_list.txt is read where it lies there, as
+    the public lists are called, else every pair found is used.
     """
-
-    task = "depth"
 
     def __init__(
         self, root: str | Path, split: str, list_file: str | Path | None = None, transform: Transform | None = None
     ):
         if split not in SPLIT_FOLDERS:
             raise ValueError(f"unknown split {split!r} of NYUv2; choose from {', '.join(SPLIT_FOLDERS)}")
-        self.folder = require_folder(Path(root) / SPLIT_FOLDERS[split], f"NYUv2's {split} scenes")
-        self.depth_of = _listed(Path(list_file)) if list_file is not None else _found(self.folder)
-        super().__init__(tuple(self.depth_of), classes=(), transform=transform)
-
-    def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk."""
-        return read_pair(self.folder / sample_id[1:], self.folder / self.depth_of[sample_id][1:], sample_id)
+        folder = require_folder(Path(root) / SPLIT_FOLDERS[split], f"NYUv2's {split} scenes")
+        beside = Path(root) / f"{split}_list.txt"
+        if list_file is None and beside.is_file():
+            list_file = beside
+        depth_of = _listed(Path(list_file)) if list_file is not None else _found(folder)
+        super().__init__({name: (folder / name[1:], folder / depth[1:]) for name, depth in depth_of.items()}, transform)
 
 
 def room_type(sample_id: str) -> str:

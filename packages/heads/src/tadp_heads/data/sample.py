@@ -8,6 +8,8 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from tadp_heads.data.inspection import Inspection, inspect_sample
+
 
 class DetectionTarget(TypedDict):
     """Objects of one image; N of them, N may be 0."""
@@ -66,6 +68,10 @@ class SampleDataset(Dataset[Sample], ABC):
     @abstractmethod
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk, untransformed; raises DataError when a file is malformed."""
+
+    def inspect(self, sample_id: str) -> Inspection:
+        """What a check wants to know of the sample; raises DataError as `read` does."""
+        return inspect_sample(self.read(sample_id))
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.read(self.ids[index])

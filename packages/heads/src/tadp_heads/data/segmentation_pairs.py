@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
-from tadp_heads.data.check import CheckReport, Inspection, inspect_all
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.reading import open_image, open_rgb, read_image, require_size, same_size
 from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
 
@@ -52,11 +52,8 @@ class SegmentationPairs(SampleDataset):
         same_size(image_path, image, mask_path, mask)
         return Sample(image, tv_tensors.Mask(mask), sample_id)
 
-    def check(self, root: Path, problems: Sequence[str] = (), warnings: Sequence[str] = ()) -> CheckReport:
-        """Reads every pair; `problems` and `warnings` are those found before."""
-        return inspect_all(root, self.task, self.classes, self.ids, self._inspect, problems=problems, warnings=warnings)
-
-    def _inspect(self, sample_id: str) -> Inspection:
+    def inspect(self, sample_id: str) -> Inspection:
+        """Counts the bytes of the mask, those of no class too."""
         image_path, mask_path = self.pairs[sample_id]
         size, raw = open_rgb(image_path).size, read_mask(mask_path)
         require_size(mask_path, (raw.shape[1], raw.shape[0]), image_path, size)

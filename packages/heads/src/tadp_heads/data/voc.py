@@ -36,10 +36,14 @@ VOC_CLASSES = (
 """Also those of Clipart1k."""
 WATERCOLOR_CLASSES = ("bicycle", "bird", "car", "cat", "dog", "person")
 """Those of Watercolor2k and Comic2k, six of VOC's."""
+SPLITS = Path("ImageSets") / "Main"
+"""Where the split files lie."""
 
 
 class VOCDetection(SampleDataset):
     """`root`/JPEGImages/ID.*, Annotations/ID.xml and ImageSets/Main/SPLIT.txt; `split` None takes every annotation.
+
+    `ids` names the images instead of a split file.
 
     VOC's pixels count from 1 and its boxes include their last one; here xmin and ymin become one less, so that boxes
     are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is
@@ -55,16 +59,17 @@ class VOCDetection(SampleDataset):
         classes: Sequence[str] = VOC_CLASSES,
         transform: Transform | None = None,
         *,
+        ids: Sequence[str] | None = None,
         xml_frame: bool = False,
     ):
         self.root = Path(root)
         self.xml_frame = xml_frame
         self.image_files = files_by_id(require_folder(self.root / "JPEGImages", "VOC's folder of images"))
         self.annotations = require_folder(self.root / "Annotations", "VOC's folder of XML files")
-        if split is None:
+        if ids is None and split is None:
             ids = tuple(sorted(path.stem for path in self.annotations.glob("*.xml")))
-        else:
-            ids = _split_ids(self.root / "ImageSets" / "Main", split)
+        elif ids is None:
+            ids = split_ids(self.root / SPLITS, split)
         absent = [name for name in ids if name not in self.image_files]
         if absent:
             raise DataError(
@@ -94,7 +99,7 @@ class VOCDetection(SampleDataset):
         return Sample(image, target, sample_id)
 
 
-def _split_ids(folder: Path, split: str) -> tuple[str, ...]:
+def split_ids(folder: Path, split: str) -> tuple[str, ...]:
     """First column of the split file; a second one, as in VOC's lists of one class, is left alone."""
     path = folder / f"{split}.txt"
     if not path.is_file():

@@ -40,10 +40,11 @@ class VOCSegmentation(SegmentationPairs):
 
 def find_voc(root: Path, year: str = "VOC2012") -> Path:
     """The folder with JPEGImages: `root`, or VOC2012 or VOCdevkit/VOC2012 in it."""
-    candidates = (root, root / year, root / "VOCdevkit" / year)
-    for folder in candidates:
-        if (folder / "JPEGImages").is_dir():
+    for folder in (root / "VOCdevkit" / year, root / year, root):
+        # The folder may have any name but that of another year.
+        other_year = folder.name.startswith("VOC20") and folder.name != year
+        if (folder / "JPEGImages").is_dir() and not other_year:
             return folder
     raise DataError(
-        root, found="no JPEGImages", expected=f"{year} as unpacked, or VOCdevkit above it", fix="check the path"
+        root, found=f"no {year}/JPEGImages", expected=f"{year} as unpacked, or VOCdevkit above it", fix="check the path"
     )

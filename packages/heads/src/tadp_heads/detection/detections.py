@@ -1,6 +1,6 @@
 """The boxes found in one image, and what is done to them afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypedDict
 
 import torch
@@ -23,32 +23,6 @@ def rescale(detections: Detections, from_size: tuple[int, int], to_size: tuple[i
     vertical, horizontal = (to / of for to, of in zip(to_size, from_size, strict=True))
     factors = detections["boxes"].new_tensor([horizontal, vertical, horizontal, vertical])
     return Detections(boxes=detections["boxes"] * factors, scores=detections["scores"], labels=detections["labels"])
-
-
-_SYNONYMS = {
-    "airplane": "aeroplane",
-    "motorcycle": "motorbike",
-    "television": "tvmonitor",
-    "tv": "tvmonitor",
-    "couch": "sofa",
-}
-
-
-def class_mapping(source: Sequence[str], target: Sequence[str]) -> dict[int, int]:
-    """{index in `source`: index in `target`} of the classes of one name; VOC's and COCO's spellings are taken as one.
-
-    A class of `target` that `source` lacks is an error: it could never be found.
-    """
-
-    def plain(name: str) -> str:
-        joined = name.lower().replace(" ", "").replace("_", "")
-        return _SYNONYMS.get(joined, joined)
-
-    index = {plain(name): i for i, name in enumerate(source)}
-    unknown = [name for name in target if plain(name) not in index]
-    if unknown:
-        raise ValueError(f"classes {', '.join(unknown)} are not among those of the model: {', '.join(source)}")
-    return {index[plain(name)]: i for i, name in enumerate(target)}
 
 
 def map_classes(detections: Detections, mapping: Mapping[int, int]) -> Detections:

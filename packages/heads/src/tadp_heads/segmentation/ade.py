@@ -53,19 +53,21 @@ class Neck(nn.Module):
 class DecodeHead(nn.Module):
     """Convolutions and doublings that bring each level to the finest size, their sum, and a classifier."""
 
-    def __init__(self, strides: Sequence[int], width: int, num_classes: int):
+    def __init__(self, strides: Sequence[int], width: int, inner_width: int, num_classes: int):
         super().__init__()
-        self.scale_heads = nn.ModuleList(self._scale_head(stride // strides[0], width) for stride in strides)
+        self.scale_heads = nn.ModuleList(
+            self._scale_head(stride // strides[0], width, inner_width) for stride in strides
+        )
         self.dropout = nn.Dropout2d(0.1)
-        self.conv_seg = nn.Conv2d(width, num_classes, 1)
+        self.conv_seg = nn.Conv2d(inner_width, num_classes, 1)
         nn.init.normal_(self.conv_seg.weight, std=0.01)
         nn.init.zeros_(self.conv_seg.bias)
 
     @staticmethod
-    def _scale_head(ratio: int, width: int) -> nn.Sequential:
+    def _scale_head(ratio: int, width: int, inner_width: int) -> nn.Sequential:
         layers: list[nn.Module] = []
-        for _ in range(max(1, round(math.log2(ratio)))):
-            layers.append(ConvModule(width, width, 3, norm=True))
+        for i in range(max(1, round(math.log2(ratio)))):
+            layers.append(ConvModule(width if i == 0 else inner_width, inner_width, 3, norm=True))
             if ratio > 1:
                 layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
         return nn.Sequential(*layers)
@@ -81,10 +83,10 @@ class DecodeHead(nn.Module):
 class AdeFPN(nn.Module):
     """Levels finest first -> logits (B, K, h, w) at the finest level's size; the caller resizes to the label's."""
 
-    def __init__(self, levels: Sequence[Level], num_classes: int, width: int):
+    def __init__(self, levels: Sequence[Level], num_classes: int, width: int, inner_width: int):
         super().__init__()
         self.neck = Neck(levels, width)
-        self.decode_head = DecodeHead([level.stride for level in levels], width, num_classes)
+        self.decode_head = DecodeHead([level.stride for level in levels], width, inner_width, num_classes)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """See the class."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.segmentation.ade import AdeFPN
-from tadp_heads.segmentation.pascal import PascalFPN
+from tadp_heads.segmentation.pascal import GROUPS, PascalFPN
 from tadp_heads.segmentation.reference import read_reference
 
 VARIANTS = {"pascal": PascalFPN, "ade": AdeFPN}
@@ -26,7 +26,9 @@ class SegmentationHeadConfig:
     variant: str = "pascal"
     """"pascal": GroupNorm, logits at the image's size; "ade": BatchNorm, logits at the finest level's size."""
     width: int = 256
-    """Channels of the pyramid; a multiple of 64, since "pascal" normalises half as many in 32 groups."""
+    """Channels of the pyramid."""
+    inner_width: int | None = None
+    """Channels from which classes are told; None: half of `width` for "pascal", `width` for "ade"."""
 
     def __post_init__(self):
         object.__setattr__(self, "levels", as_levels(self.levels))
@@ -34,13 +36,25 @@ class SegmentationHeadConfig:
             raise ValueError(f"unknown FPN variant {self.variant!r}; choose from {', '.join(VARIANTS)}")
         if self.num_classes < 1:
             raise ValueError(f"num_classes {self.num_classes}: expected at least 1")
-        if self.width < 64 or self.width % 64:
-            raise ValueError(f"width {self.width}: expected a multiple of 64")
+        if self.width < 1 or self.told_from < 1:
+            raise ValueError(f"width {self.width}, inner_width {self.inner_width}: expected at least 1")
+        if self.variant == "pascal" and self.told_from % GROUPS:
+            raise ValueError(
+                f"{self.told_from} channels to tell classes from (inner_width, or half of width): the variant 'pascal' "
+                f"needs a multiple of {GROUPS}"
+            )
         strides = [level.stride for level in self.levels]
         if self.variant == "ade" and any((s // strides[0]).bit_count() != 1 or s % strides[0] for s in strides):
             raise ValueError(
                 f"strides {strides}: the variant 'ade' takes powers of two times the finest one; use 'pascal'"
             )
+
+    @property
+    def told_from(self) -> int:
+        """`inner_width`, or what stands for it."""
+        if self.inner_width is not None:
+            return self.inner_width
+        return self.width // 2 if self.variant == "pascal" else self.width
 
 
 class FPNHead(PretrainedHead):
@@ -49,17 +63,28 @@ class FPNHead(PretrainedHead):
     config_class = SegmentationHeadConfig
     config: SegmentationHeadConfig
 
-    def __init__(self, levels: Sequence[Any], num_classes: int, variant: str = "pascal", width: int = 256):
+    def __init__(
+        self,
+        levels: Sequence[Any],
+        num_classes: int,
+        variant: str = "pascal",
+        width: int = 256,
+        inner_width: int | None = None,
+    ):
         super().__init__()
-        self.config = SegmentationHeadConfig(
-            levels=tuple(levels), num_classes=num_classes, variant=variant, width=width
+        self.config = config = SegmentationHeadConfig(
+            levels=tuple(levels), num_classes=num_classes, variant=variant, width=width, inner_width=inner_width
         )
-        self.fpn = VARIANTS[variant](self.config.levels, num_classes, width)
+        self.fpn = VARIANTS[variant](config.levels, num_classes, width, config.told_from)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Levels finest first -> (B, num_classes, H, W), or h x w of the finest level for the variant "ade"."""
-        if len(features) != len(self.config.levels):
-            raise ValueError(f"{len(features)} feature levels: this head was built for {len(self.config.levels)}")
+        found = [feature.shape[1] for feature in features]
+        if found != [level.channels for level in self.config.levels]:
+            raise ValueError(
+                f"{len(found)} feature levels with {found} channels: this head reads "
+                f"{[level.channels for level in self.config.levels]}; build it with the levels of this backbone"
+            )
         return self.fpn(features)
 
     @classmethod
@@ -71,8 +96,12 @@ class FPNHead(PretrainedHead):
         """
         if variant not in VARIANTS:
             raise ValueError(f"unknown FPN variant {variant!r}; choose from {', '.join(VARIANTS)}")
-        channels, num_classes, weights = read_reference(state_dict, variant)
-        levels = [Level(width, finest_stride * 2**i) for i, width in enumerate(channels)]
-        head = cls(levels, num_classes, variant)
-        head.fpn.load_state_dict(weights)
+        found = read_reference(state_dict, variant)
+        levels = [Level(channels, finest_stride * 2**i) for i, channels in enumerate(found.channels)]
+        head = cls(levels, found.num_classes, variant, found.width, found.inner_width)
+        try:
+            head.fpn.load_state_dict(found.weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(f"the checkpoint holds no {variant} head of the public code: {reason}") from error
         return head.eval()

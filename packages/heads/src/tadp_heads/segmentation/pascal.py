@@ -12,6 +12,8 @@ from tadp_heads.levels import Level
 
 # B batch, K classes; h w = size of a level, finest first: level i is about h/2^i x w/2^i.
 Size = tuple[int, int]
+GROUPS = 32
+"""Of every GroupNorm."""
 
 
 class SkipBlock(nn.Module):
@@ -33,7 +35,7 @@ class ConvNormReLU(nn.Module):
         super().__init__()
         self.block = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            nn.GroupNorm(32, out_channels),
+            nn.GroupNorm(GROUPS, out_channels),
             nn.ReLU(),
         )
 
@@ -88,10 +90,10 @@ class PascalDecoder(nn.Module):
 class PascalFPN(nn.Module):
     """Levels finest first -> logits (B, K, stride h, stride w): the image's own size."""
 
-    def __init__(self, levels: Sequence[Level], num_classes: int, width: int):
+    def __init__(self, levels: Sequence[Level], num_classes: int, width: int, inner_width: int):
         super().__init__()
-        self.decoder = PascalDecoder(levels, pyramid_channels=width, segmentation_channels=width // 2, dropout=0.2)
-        self.segmentation_head = nn.Sequential(nn.Conv2d(width // 2, num_classes, 1))
+        self.decoder = PascalDecoder(levels, pyramid_channels=width, segmentation_channels=inner_width, dropout=0.2)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(inner_width, num_classes, 1))
         self.upsampling = levels[0].stride
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,141 @@
+"""Checking a user's own folder: every file is looked at, and all that is wrong with it told at once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+
+from tadp_heads.data.check import CheckReport, check_dataset, unopened
+from tadp_heads.data.depth_folder import DepthPairs, depth_files
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco
+from tadp_heads.data.reading import files_by_id, read_lines, require_folder
+from tadp_heads.data.segmentation_folder import CLASSES_FILE, mask_files, read_classes
+from tadp_heads.data.segmentation_pairs import SegmentationPairs
+from tadp_heads.data.voc import SPLITS, VOCDetection
+
+
+def check_folder(root: str | Path, task: str | None = None) -> list[CheckReport]:
+    """One report a task, and one a split of COCO's; `task` None: all that the folder has annotations for.
+
+    Only a folder of none of the layouts raises.
+    """
+    root, tasks = Path(root), folder_tasks(root)
+    if task is not None and task not in tasks:
+        raise DataError(
+            root, found=f"annotations for {', '.join(tasks)}", expected=f"those for {task}", fix="name another task"
+        )
+    return [report for name in tasks if task in (None, name) for report in _CHECKS[name](root)]
+
+
+def _check_segmentation(root: Path) -> list[CheckReport]:
+    classes = read_classes(root)
+    images, masks = mask_files(root)
+    both = {name: (images[name], masks[name]) for name in images if name in masks}
+    problems = [*_unpaired(images, masks, "masks/{}.png"), *_split_problems(root, images)]
+    return [check_dataset(root, SegmentationPairs(both, classes), problems=problems)]
+
+
+def _check_depth(root: Path) -> list[CheckReport]:
+    images, maps = depth_files(root)
+    both = {name: (images[name], maps[name]) for name in images if name in maps}
+    problems = [*_unpaired(images, maps, "depth/{}.png or .npy"), *_split_problems(root, images)]
+    return [check_dataset(root, DepthPairs(both), problems=problems)]
+
+
+def _check_detection(root: Path) -> list[CheckReport]:
+    if not (root / "Annotations").is_dir():
+        return [_check_coco(root, split) for split in coco_files(root)]
+    images = files_by_id(require_folder(root / "JPEGImages", "VOC's folder of images"))
+    annotations = files_by_id(root / "Annotations", (".xml",))
+    problems = [
+        str(DataError(annotations[name], found="no image of its name", expected=f"JPEGImages/{name}.*", fix="add it"))
+        for name in annotations
+        if name not in images
+    ]
+    problems += _split_problems(root / SPLITS, annotations)
+    bare = sum(name not in annotations for name in images)
+    warnings = [f"{root}: {bare} images without an annotation file, which are left out"] if bare else []
+    dataset = VOCDetection(root, classes=box_classes(root), ids=[name for name in annotations if name in images])
+    return [check_dataset(root, dataset, problems=problems, warnings=warnings)]
+
+
+def _check_coco(root: Path, split: str) -> CheckReport:
+    try:
+        dataset = open_coco(root, split, None)
+    except DataError as error:
+        return unopened(root, "detection", error)
+    skipped = len(dataset.skipped)
+    warnings = [f"{dataset.path}: {skipped} empty boxes (no area), which are left out"] if skipped else []
+    return check_dataset(root, dataset, warnings=warnings)
+
+
+def _reporting(task: str, check: Callable[[Path], list[CheckReport]]) -> Callable[[Path], list[CheckReport]]:
+    """What keeps a data set from being opened at all becomes its one problem."""
+
+    def checked(root: Path) -> list[CheckReport]:
+        try:
+            return check(root)
+        except DataError as error:
+            return [unopened(root, task, error)]
+
+    return checked
+
+
+_CHECKS = {
+    "segmentation": _reporting("segmentation", _check_segmentation),
+    "depth": _reporting("depth", _check_depth),
+    "detection": _reporting("detection", _check_detection),
+}
+
+
+def _unpaired(images: Mapping[str, Path], targets: Mapping[str, Path], expected: str) -> list[str]:
+    """Images without a target, and the other way round."""
+    kind = expected.split("/")[0].removesuffix("s")
+    kind = "depth map" if kind == "depth" else kind
+    return [
+        *(
+            str(DataError(images[n], found=f"no {kind} of its name", expected=expected.format(n), fix="add it"))
+            for n in images
+            if n not in targets
+        ),
+        *(
+            str(DataError(targets[n], found="no image of its name", expected=f"images/{n}.*", fix="add or delete it"))
+            for n in targets
+            if n not in images
+        ),
+    ]
+
+
+def _split_problems(folder: Path, known: Iterable[str]) -> list[str]:
+    """Problems of the split files: malformed ones, unknown ids, ids shared by train and another."""
+    known, problems, splits = set(known), [], {}
+    for path in sorted(folder.glob("*.txt")):
+        # VOC's lists of one class, such as dog_train.txt, repeat the ids of the others.
+        if path.name == CLASSES_FILE or (folder.parent.name == SPLITS.parent.name and "_" in path.stem):
+            continue
+        try:
+            splits[path.stem] = ids = {line.split()[0] for line in read_lines(path, "image ids")}
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        unknown = sorted(ids - known)
+        if unknown:
+            error = DataError(
+                path,
+                found=f"id {unknown[0]!r} and {len(unknown) - 1} more without an image",
+                expected="names of annotated images, without folder and suffix",
+                fix="correct the ids or add the images",
+            )
+            problems.append(str(error))
+    for first, second in combinations(splits, 2):
+        shared = sorted(splits[first] & splits[second])
+        # Several splits of one purpose may overlap (val and val_small, trainval); training images in a test split not.
+        if shared and ("train" in first) != ("train" in second) and "trainval" not in (first, second):
+            error = DataError(
+                folder / f"{first}.txt",
+                found=f"{len(shared)} ids that are also in {second}.txt, such as {shared[0]!r}",
+                expected="no image both for training and for scoring",
+                fix="take them off one of the two files",
+            )
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,29 @@
+"""Classes of one data set found among those of another, by name."""
+
+from collections.abc import Sequence
+
+_SYNONYMS = {
+    "airplane": "aeroplane",
+    "motorcycle": "motorbike",
+    "television": "tvmonitor",
+    "tv": "tvmonitor",
+    "couch": "sofa",
+}
+
+
+def class_mapping(source: Sequence[str], target: Sequence[str], *, allow_missing: bool = False) -> dict[int, int]:
+    """{index in `source`: index in `target`} of the classes of one name; VOC's and COCO's spellings are taken as one.
+
+    A class of `target` that `source` lacks is an error unless allowed: it could never be found.
+    """
+    index = {_plain(name): i for i, name in enumerate(source)}
+    unknown = [name for name in target if _plain(name) not in index]
+    if unknown and not allow_missing:
+        raise ValueError(f"classes {', '.join(unknown)} are not among those of the model: {', '.join(source)}")
+    return {index[_plain(name)]: i for i, name in enumerate(target) if _plain(name) in index}
+
+
+def _plain(name: str) -> str:
+    """COCO's and VOC's spellings of twenty objects as one; COCO's "dining table" and "potted plant" lose the blank."""
+    joined = name.lower().replace(" ", "").replace("_", "")
+    return _SYNONYMS.get(joined, joined)

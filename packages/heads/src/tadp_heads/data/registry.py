@@ -1,0 +1,142 @@
+"""The data sets that the paper's tables and their neighbours are measured on, by name; docs/datasets.md says more.
+
+A data set is named in one string as NAME:FOLDER, with the folder that its download was unpacked into; a string without
+a known name is a user's own folder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tadp_heads.data.ade20k import ADE20K
+from tadp_heads.data.check import CheckReport, check_dataset, unopened
+from tadp_heads.data.coco import coco_split
+from tadp_heads.data.driving import LAYOUTS, DrivingSegmentation
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.folder_check import check_folder
+from tadp_heads.data.folders import open_folder
+from tadp_heads.data.joins import Joined
+from tadp_heads.data.nyu import SPLIT_FOLDERS, NYUv2
+from tadp_heads.data.reading import require_folder
+from tadp_heads.data.sample import SampleDataset, Transform
+from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
+from tadp_heads.data.voc_segmentation import VOCSegmentation, find_voc
+
+Opener = Callable[[Path, str, Transform | None], SampleDataset]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """One data set in its official layout."""
+
+    task: str
+    splits: tuple[str, ...]
+    """Those with annotations."""
+    open: Opener
+    """(folder, split, transform) -> the data set."""
+
+
+def _voc_year(year: str, root: Path, split: str, transform: Transform | None, xml_frame: bool = False) -> VOCDetection:
+    return VOCDetection(find_voc(root, year), split, VOC_CLASSES, transform, xml_frame=xml_frame)
+
+
+def _voc0712(root: Path, split: str, transform: Transform | None, xml_frame: bool = False) -> SampleDataset:
+    """Trained on both years' trainval, tested on 2007's test, as in the paper (REFERENCE: train_tadp.py:170-182)."""
+    if split == "test":
+        return _voc_year("VOC2007", root, "test", transform, xml_frame)
+    parts = [_voc_year(year, root, "trainval", None, xml_frame) for year in ("VOC2007", "VOC2012")]
+    return Joined(parts, transform)
+
+
+def _cross_domain(name: str, classes: tuple[str, ...], root: Path, split: str, transform: Transform | None):
+    """Watercolor2k and its siblings: the folder of the download, or the one that holds it."""
+    inner = root / name
+    return VOCDetection(inner if inner.is_dir() else root, split, classes, transform)
+
+
+def _acdc(root: Path, split: str, transform: Transform | None) -> SampleDataset:
+    """One weather's split, "fog/val", or that of all four, "val"."""
+    if "/" in split:
+        return DrivingSegmentation("acdc", root, split, transform)
+    weathers = [name for name in LAYOUTS["acdc"].splits if name.endswith(f"/{split}")]
+    return Joined([DrivingSegmentation("acdc", root, name) for name in weathers], transform)
+
+
+def _driving(name: str) -> DatasetEntry:
+    return DatasetEntry(task="segmentation", splits=LAYOUTS[name].splits, open=partial(DrivingSegmentation, name))
+
+
+def _detection(splits: tuple[str, ...], opener: Opener) -> DatasetEntry:
+    return DatasetEntry(task="detection", splits=splits, open=opener)
+
+
+_VOC_SPLITS = ("train", "val", "trainval")
+DATASETS = {
+    "voc2012": DatasetEntry(task="segmentation", splits=(*_VOC_SPLITS, "trainaug"), open=VOCSegmentation),
+    "ade20k": DatasetEntry(task="segmentation", splits=("train", "val"), open=ADE20K),
+    "cityscapes": _driving("cityscapes"),
+    "dark-zurich": _driving("dark-zurich"),
+    "nighttime-driving": _driving("nighttime-driving"),
+    "acdc": DatasetEntry(task="segmentation", splits=("train", "val", *LAYOUTS["acdc"].splits), open=_acdc),
+    "nyuv2": DatasetEntry(task="depth", splits=tuple(SPLIT_FOLDERS), open=NYUv2),
+    "voc2007-boxes": _detection((*_VOC_SPLITS, "test"), partial(_voc_year, "VOC2007")),
+    "voc2012-boxes": _detection(_VOC_SPLITS, partial(_voc_year, "VOC2012")),
+    "voc0712-boxes": _detection(("trainval", "test"), _voc0712),
+    # As the paper's detector was trained and scored: boxes with the numbers of the XML files.
+    "voc0712-boxes-xml": _detection(("trainval", "test"), partial(_voc0712, xml_frame=True)),
+    "watercolor2k": _detection(("train", "test"), partial(_cross_domain, "watercolor", WATERCOLOR_CLASSES)),
+    "comic2k": _detection(("train", "test"), partial(_cross_domain, "comic", WATERCOLOR_CLASSES)),
+    "clipart1k": _detection(("train", "test"), partial(_cross_domain, "clipart", VOC_CLASSES)),
+    "coco": _detection(("train2017", "val2017"), coco_split),
+}
+
+
+def open_dataset(name: str, root: str | Path, split: str, transform: Transform | None = None) -> SampleDataset:
+    """One of DATASETS from the folder that its download was unpacked into."""
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}; choose from {', '.join(DATASETS)}")
+    entry = DATASETS[name]
+    if split not in entry.splits:
+        raise ValueError(f"{name} has no split {split!r} with annotations; choose from {', '.join(entry.splits)}")
+    root = require_folder(Path(root), f"the folder that {name} was unpacked into")
+    return entry.open(root, split, transform)
+
+
+def open_data(
+    where: str | Path, task: str | None = None, split: str | None = None, transform: Transform | None = None
+) -> SampleDataset:
+    """NAME:FOLDER of DATASETS, or a user's own folder. `split` None: everything a user's folder has."""
+    name, folder = split_name(where)
+    if name is None:
+        return open_folder(folder, task, split, transform)
+    entry = DATASETS[name]
+    if task not in (None, entry.task):
+        raise ValueError(f"{name} is a data set for {entry.task}, not for {task}")
+    if split is None:
+        raise ValueError(f"{name}: name one of its splits {', '.join(entry.splits)}")
+    return open_dataset(name, folder, split, transform)
+
+
+def check_data(where: str | Path, task: str | None = None, split: str | None = None) -> list[CheckReport]:
+    """Reports on NAME:FOLDER, one for each split that is there or for `split`, or on a user's own folder."""
+    name, folder = split_name(where)
+    if name is None:
+        return check_folder(folder, task)
+    if split is not None:
+        return [check_dataset(folder, open_dataset(name, folder, split))]
+    found, errors = [], []
+    for part in DATASETS[name].splits:
+        try:
+            found.append(open_dataset(name, folder, part))
+        except DataError as error:
+            errors.append(error)
+    if not found:
+        return [unopened(folder, DATASETS[name].task, errors[0])]
+    return [check_dataset(folder, dataset) for dataset in found]
+
+
+def split_name(where: str | Path) -> tuple[str | None, Path]:
+    """ "cityscapes:data/cs" -> ("cityscapes", data/cs); a string without a known name -> (None, the path)."""
+    name, colon, folder = str(where).partition(":")
+    return (name, Path(folder)) if colon and name in DATASETS else (None, Path(where))

@@ -1,0 +1,89 @@
+"""`tadp data ...` as a user types it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+from tadp_heads.data.registry import DATASETS
+from tadp_heads.depth import write_depth_png
+
+
+def tadp(*arguments, code=0):
+    """Output of a command that must end with `code`."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
+def test_scenes_are_written_checked_and_drawn(tmp_path, task):
+    data, out = tmp_path / "data", tmp_path / "check"
+    options = ("--task", task, "--train", "3", "--val", "2", "--size", "32")
+    assert "5 images in" in tadp("data", "scenes", "--out", data, *options)
+    said = tadp("data", "check", data, "--out", out)
+    assert f"{task}: 5 images" in said
+    assert "32x32 (5)" in said
+    assert "problem" not in said
+    (report,) = json.loads((out / "report.json").read_text())
+    assert report["images"] == 5
+    if task == "depth":
+        near, far = report["depth_range_m"]
+        assert 1 < near < far <= 10
+    else:
+        assert sum(report["histogram"].values()) >= 5
+    with Image.open(out / f"{task}.png") as file:
+        sheet = np.array(file)
+    assert sheet.shape == (512, 1024, 3)
+    assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 100  # pictures, not an empty page
+
+
+def test_problems_are_listed_and_the_exit_code_is_one(tmp_path):
+    data = tmp_path / "data"
+    tadp("data", "scenes", "--out", data, "--train", "3", "--val", "0", "--size", "32")
+    (data / "masks" / "train_00001.png").write_bytes(b"")
+    (data / "images" / "train_00002.png").unlink()
+    said = tadp("data", "check", data, "--out", tmp_path / "check", code=1)
+    assert "train_00001.png: found no image data" in said
+    assert "masks/train_00002.png: found no image of its name" in said
+    assert "train.txt: found id 'train_00002' and 0 more without an image" in said
+    assert "error: 3 problems in" in said
+
+
+def test_a_data_set_by_name(tmp_path):
+    root = tmp_path / "nyu"
+    scene = root / "official_splits" / "test" / "bathroom"
+    scene.mkdir(parents=True)
+    Image.new("RGB", (20, 12), "green").save(scene / "rgb_00045.jpg")
+    write_depth_png(scene / "sync_depth_00045.png", torch.full((12, 20), 2.5))
+    said = tadp("data", "check", f"nyuv2:{root}", "--out", tmp_path / "check")
+    assert "depth: 1 images" in said
+    assert "2.500 to 2.500 m" in said
+    assert "no split 'val'" in tadp("data", "check", f"nyuv2:{root}", "--split", "val", code=2)
+    assert "found no folder" in tadp("data", "check", f"coco:{root}", "--out", tmp_path / "c", code=1)
+
+
+def test_the_list_names_every_data_set():
+    said = tadp("data", "list")
+    assert all(name in said for name in DATASETS)
+
+
+def test_wrong_folders_are_wrong_use(tmp_path):
+    assert "found no folder" in tadp("data", "check", tmp_path / "no", code=2)
+    assert "none of the layouts" in tadp("data", "check", tmp_path, code=2)
+    assert "unknown look 'mud'" in tadp("data", "scenes", "--look", "mud", "--out", tmp_path / "s", code=2)
+
+
+def test_real_driving_frames_pass(shared_data, tmp_path):
+    root = shared_data / "camvid"
+    if not root.is_dir():
+        pytest.skip("no driving frames there")
+    said = tadp("data", "check", root, "--out", tmp_path)
+    assert "segmentation: 190 images" in said
+    assert "problem" not in said
+    with Image.open(tmp_path / "segmentation.png") as sheet:
+        assert sheet.size == (1024, 768)

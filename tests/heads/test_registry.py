@@ -1,0 +1,214 @@
+"""Every data set of the registry from its official layout on disk; joins; classes of one in those of another."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tadp_heads.data.coco import coco_split
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.joins import InClasses, Joined
+from tadp_heads.data.names import class_mapping
+from tadp_heads.data.registry import DATASETS, check_data, open_data, open_dataset
+from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
+from tadp_heads.depth import write_depth_png
+from tadp_heads.tasks import get_task
+
+SIZE = (24, 16)
+COCO_NAMES = ("person", "airplane", "dining table", "potted plant", "tv", "couch", "motorcycle", "zebra")
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE, (40, 90, 200)).save(path)
+
+
+def mask(path, *ids):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.tile(np.repeat(np.array(ids, np.uint8), SIZE[0] // len(ids)), (SIZE[1], 1))).save(path)
+
+
+def text(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def voc_boxes(root, split, image_id, name="person"):
+    picture(root / "JPEGImages" / f"{image_id}.jpg")
+    thing = f"<name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>12</ymax></bndbox>"
+    text(root / "Annotations" / f"{image_id}.xml", f"<annotation><object>{thing}</object></annotation>")
+    text(root / "ImageSets" / "Main" / f"{split}.txt", f"{image_id}\n")
+
+
+def voc_segmentation(root, split):
+    inner = root / "VOCdevkit" / "VOC2012"
+    picture(inner / "JPEGImages" / "2007_000032.jpg")
+    folder = "SegmentationClassAug" if split == "trainaug" else "SegmentationClass"
+    mask(inner / folder / "2007_000032.png", 0, 20, 255)
+    text(inner / "ImageSets" / "Segmentation" / f"{split}.txt", "2007_000032\n")
+
+
+def ade20k(root, split):
+    long = {"train": "training", "val": "validation"}[split]
+    picture(root / "ADEChallengeData2016" / "images" / long / "ADE_1.jpg")
+    mask(root / "ADEChallengeData2016" / "annotations" / long / "ADE_1.png", 0, 1, 150)
+    rows = [f"{i}\t0.1\t{i}\t2\tthing {i}, synonym" for i in range(1, 151)]
+    text(root / "ADEChallengeData2016" / "objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]))
+
+
+def driving(images, labels, ending, label_ending):
+    def write(root, split):
+        picture(root / images / split / "seq" / f"{split[:2]}1_{ending}.png")
+        mask(root / labels / split / "seq" / f"{split[:2]}1_{label_ending}TrainIds.png", 0, 18, 255)
+
+    return write
+
+
+def acdc(root, split):
+    weathers = [split] if "/" in split else [f"{weather}/{split}" for weather in ("fog", "night", "rain", "snow")]
+    for part in weathers:
+        driving("rgb_anon", "gt", "rgb_anon", "gt_label")(root, part)
+
+
+def nyu(root, split):
+    scene = root / {"train": "sync", "test": "official_splits/test"}[split] / "bathroom"
+    picture(scene / "rgb_00045.jpg")
+    write_depth_png(scene / "sync_depth_00045.png", torch.full(SIZE[::-1], 2.5))
+
+
+def voc0712(root, split):
+    for year, image_id in (("VOC2007", "000005"), ("VOC2012", "2007_000032")):
+        voc_boxes(root / "VOCdevkit" / year, split, image_id)
+
+
+def coco(root, split):
+    picture(root / split / "000000000139.jpg")
+    categories = [{"id": 3 * i + 1, "name": name} for i, name in enumerate(COCO_NAMES)]
+    boxes = [
+        {"id": i, "image_id": 139, "category_id": c["id"], "bbox": [1, 2, 5 + i, 6], "iscrowd": 0}
+        for i, c in enumerate(categories)
+    ]
+    content = {"images": [{"id": 139, "file_name": "000000000139.jpg"}], "annotations": boxes, "categories": categories}
+    text(root / "annotations" / f"instances_{split}.json", json.dumps(content))
+
+
+LAYOUTS = {
+    "voc2012": voc_segmentation,
+    "ade20k": ade20k,
+    "cityscapes": driving("leftImg8bit", "gtFine", "leftImg8bit", "gtFine_label"),
+    "dark-zurich": driving("rgb_anon", "gt", "rgb_anon", "gt_label"),
+    "nighttime-driving": driving("leftImg8bit", "gtCoarse_daytime_trainvaltest", "leftImg8bit", "gtCoarse_label"),
+    "acdc": acdc,
+    "nyuv2": nyu,
+    "voc2007-boxes": lambda root, split: voc_boxes(root / "VOCdevkit" / "VOC2007", split, "000005"),
+    "voc2012-boxes": lambda root, split: voc_boxes(root / "VOCdevkit" / "VOC2012", split, "2007_000032"),
+    "voc0712-boxes": voc0712,
+    "voc0712-boxes-xml": voc0712,
+    "watercolor2k": lambda root, split: voc_boxes(root / "watercolor", split, "43248445"),
+    "comic2k": lambda root, split: voc_boxes(root / "comic", split, "43248445"),
+    "clipart1k": lambda root, split: voc_boxes(root / "clipart", split, "43248445"),
+    "coco": coco,
+}
+CASES = [(name, split) for name, entry in DATASETS.items() for split in entry.splits]
+
+
+@pytest.mark.parametrize(("name", "split"), CASES)
+def test_each_split_is_read_from_its_official_layout(tmp_path, name, split):
+    LAYOUTS[name](tmp_path, split)
+    dataset = open_dataset(name, tmp_path, split)
+    assert len(dataset) == {"acdc": 1 if "/" in split else 4}.get(name, 2 if (name, split) in JOINED else 1)
+    assert dataset.task == DATASETS[name].task
+    assert len(dataset.palette) == len(dataset.classes) == len(set(dataset.palette))
+    image, target, sample_id = dataset[0]
+    assert sample_id in dataset.ids
+    assert dataset.image_files[sample_id].is_file()
+    assert image.shape == (3, SIZE[1], SIZE[0])
+    if dataset.task == "detection":
+        left, top = (1, 2) if name in ("voc0712-boxes-xml", "coco") else (0, 1)
+        assert target["boxes"][0, :2].tolist() == [left, top]
+        assert dataset.classes[target["labels"][0]] == "person"
+    else:
+        assert target.shape == (SIZE[1], SIZE[0])
+    reports = check_data(f"{name}:{tmp_path}")
+    assert len(dataset) in [report.images for report in reports]
+    assert all(report.ok for report in reports)
+    get_task(dataset.task).metric(dataset.classes, next(iter(get_task(dataset.task).protocols)))
+
+
+JOINED = {("voc0712-boxes", "trainval"), ("voc0712-boxes-xml", "trainval")}
+
+
+def test_every_data_set_is_documented(repository):
+    page = (repository / "docs" / "datasets.md").read_text()
+    assert [name for name in DATASETS if f"`{name}`" not in page] == []
+
+
+def test_a_year_is_not_taken_for_another(tmp_path):
+    voc_boxes(tmp_path / "VOC2012", "trainval", "2007_000032")
+    with pytest.raises(DataError, match=r"found no VOC2007/JPEGImages"):
+        open_dataset("voc2007-boxes", tmp_path / "VOC2012", "trainval")
+    assert len(open_dataset("voc2012-boxes", tmp_path / "VOC2012", "trainval")) == 1
+
+
+def test_joined_data_keeps_every_id_once(tmp_path):
+    voc0712(tmp_path, "trainval")
+    parts = [VOCDetection(tmp_path / "VOCdevkit" / year, "trainval") for year in ("VOC2007", "VOC2012")]
+    joined = Joined(parts, transform=lambda image, target: (image.flip(-1), target))
+    assert joined.ids == ("000005", "2007_000032")
+    assert torch.equal(joined[1].image, parts[1][0].image.flip(-1))
+    with pytest.raises(ValueError, match="'000005' is in several"):
+        Joined([parts[0], parts[0]])
+    coco(tmp_path, "val2017")
+    with pytest.raises(ValueError, match="detection of 8 classes cannot follow detection of 20"):
+        Joined([*parts, coco_split(tmp_path, "val2017")])
+
+
+def test_coco_in_the_classes_of_voc_joins_voc(tmp_path):
+    coco(tmp_path, "val2017")
+    voc0712(tmp_path, "trainval")
+    boxes = InClasses(coco_split(tmp_path, "val2017"), VOC_CLASSES)
+    target = boxes[0].target
+    names = [VOC_CLASSES[label] for label in target["labels"].tolist()]
+    assert names == ["person", "aeroplane", "diningtable", "pottedplant", "tvmonitor", "sofa", "motorbike"]
+    assert target["boxes"].tolist()[3] == [1, 2, 9, 8]
+    assert len(target["difficult"]) == 7
+    both = Joined([boxes, VOCDetection(tmp_path / "VOCdevkit" / "VOC2007", "trainval")])
+    assert len(both) == 2
+    with pytest.raises(ValueError, match="none of apple"):
+        InClasses(boxes, ["apple"])
+
+
+def test_twenty_classes_are_scored_as_six():
+    """A detector of VOC's classes on Watercolor2k: other classes are dropped, the six renumbered."""
+    task = get_task("detection")
+    labels = torch.tensor([VOC_CLASSES.index(name) for name in ("dog", "sheep", "person", "aeroplane", "bicycle")])
+    boxes = torch.arange(20, dtype=torch.float32).reshape(5, 4)
+    prediction = {"boxes": boxes, "scores": torch.linspace(0.9, 0.5, 5), "labels": labels}
+    translated = task.translate(prediction, VOC_CLASSES, WATERCOLOR_CLASSES)
+    assert [WATERCOLOR_CLASSES[label] for label in translated["labels"].tolist()] == ["dog", "person", "bicycle"]
+    assert torch.equal(translated["boxes"], boxes[[0, 2, 4]])
+    torch.testing.assert_close(translated["scores"], torch.tensor([0.9, 0.7, 0.5]))
+    assert len(class_mapping(VOC_CLASSES, WATERCOLOR_CLASSES)) == 6
+    with pytest.raises(ValueError, match="classes zebra are not among those of the model"):
+        task.translate(prediction, VOC_CLASSES, ("zebra",))
+    with pytest.raises(ValueError, match="the model knows the classes sky; the data has road"):
+        get_task("segmentation").translate(torch.zeros(2, 2), ("sky",), ("road",))
+
+
+def test_wrong_names_tasks_and_splits(tmp_path):
+    nyu(tmp_path, "test")
+    assert len(open_data(f"nyuv2:{tmp_path}", "depth", "test")) == 1
+    with pytest.raises(ValueError, match="unknown data set 'imagenet'; choose from voc2012"):
+        open_dataset("imagenet", tmp_path, "val")
+    with pytest.raises(ValueError, match="nyuv2 is a data set for depth, not for detection"):
+        open_data(f"nyuv2:{tmp_path}", "detection", "test")
+    with pytest.raises(ValueError, match="name one of its splits train, test"):
+        open_data(f"nyuv2:{tmp_path}")
+    with pytest.raises(ValueError, match="nyuv2 has no split 'val'"):
+        open_data(f"nyuv2:{tmp_path}", split="val")
+    with pytest.raises(DataError, match="found no folder"):
+        open_data(f"nyuv2:{tmp_path}/no", split="test")
+    with pytest.raises(DataError, match="found no folder"):
+        open_data(tmp_path / "imagenet:folder")
