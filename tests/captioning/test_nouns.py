@@ -48,6 +48,6 @@ def test_without_the_data_the_rules_take_over_and_it_is_said(monkeypatch, tmp_pa
     with pytest.raises(ValueError, match=r"nltk\.downloader averaged_perceptron_tagger_eng"):
         nltk_tagger()
     with caplog.at_level(logging.WARNING):
-        tagger = load_tagger()
+        tagger = load_tagger(fetch=False)
     assert "simple rules" in caplog.text
     assert nouns_prompt("a small red dog is running on the wet street", tagger) == "dog street"

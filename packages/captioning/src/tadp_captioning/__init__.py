@@ -3,6 +3,7 @@
 from tadp_captioning.captioner import Captioner, GenerationConfig, load_captioner
 from tadp_captioning.cleaning import Cleaned, Cleaner, RuleCleaner, clean_store
 from tadp_captioning.domains import DOMAINS, MODIFIERS, Domain, domain_from_phrase, get_domain, modify
+from tadp_captioning.formats import Columns
 from tadp_captioning.images import find_images
 from tadp_captioning.loop import LoopReport, Progress, caption_images
 from tadp_captioning.openai_cleaner import OpenAICleaner
@@ -18,6 +19,7 @@ __all__ = [
     "Captioner",
     "Cleaned",
     "Cleaner",
+    "Columns",
     "Domain",
     "Endpoint",
     "GenerationConfig",

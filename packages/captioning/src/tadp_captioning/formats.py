@@ -5,32 +5,46 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tadp_captioning.store import IMAGE_SUFFIXES, CaptionRecord, read_jsonl
 
 
-def read_records(path: Path) -> Iterable[CaptionRecord]:
-    """Records of a file or folder, by its suffix."""
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a table (.csv, .parquet) calls an image's id and its caption."""
+
+    id: str = "id"
+    caption: str = "caption"
+
+
+def read_records(path: Path, columns: Columns | None = None) -> Iterable[CaptionRecord]:
+    """Records of a file or folder, by its suffix; `columns` are for tables alone."""
     if not path.exists():
         raise ValueError(f"{path}: no such caption file")
     if path.is_dir():
         return _read_txt(path)
     if path.suffix not in _READERS:
         raise ValueError(f"{path}: unknown kind of caption file; expected a folder or one of {', '.join(_READERS)}")
-    return _READERS[path.suffix](path)
+    reader = _READERS[path.suffix]
+    return reader(path, _checked(columns, path)) if path.suffix in _TABLES else reader(path)
 
 
-def write_records(records: list[CaptionRecord], path: Path) -> None:
+def write_records(records: list[CaptionRecord], path: Path, columns: Columns | None = None) -> None:
     """Write records in the format of the suffix, in one step: the old file stays until the new one is whole."""
+    columns = _checked(columns, path)
     if path.suffix == "" or path.is_dir():
         return _write_txt(records, path)
     if path.suffix not in _WRITERS:
         raise ValueError(f"{path}: unknown kind of caption file; expected a folder or one of {', '.join(_WRITERS)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    _WRITERS[path.suffix](records, unfinished)
+    if path.suffix in _TABLES:
+        _WRITERS[path.suffix](records, unfinished, columns)
+    else:
+        _WRITERS[path.suffix](records, unfinished)
     os.replace(unfinished, path)
 
 
@@ -73,32 +87,46 @@ def _write_jsonl(records: list[CaptionRecord], path: Path) -> None:
         file.writelines(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
 
 
-_COLUMNS = ("id", "caption", "captioner", "params", "source", "extra")
+_FURTHER = ("captioner", "params", "source")
 
 
-def _to_row(record: CaptionRecord) -> dict[str, str]:
+def _checked(columns: Columns | None, path: Path) -> Columns:
+    if columns is not None and path.suffix not in _TABLES:
+        raise ValueError(f"{path}: names of columns are for {' and '.join(_TABLES)} files alone")
+    return columns or Columns()
+
+
+def _names(columns: Columns) -> list[str]:
+    return [columns.id, columns.caption, *_FURTHER, "extra"]
+
+
+def _to_row(record: CaptionRecord, columns: Columns) -> dict[str, str]:
     """One text a column; `extra` as JSON, empty where there is none."""
     extra = json.dumps(record.extra, ensure_ascii=False) if record.extra else ""
-    return {name: getattr(record, name) for name in _COLUMNS[:-1]} | {"extra": extra}
+    further = {name: getattr(record, name) for name in _FURTHER}
+    return {columns.id: record.id, columns.caption: record.caption, **further, "extra": extra}
 
 
-def _from_row(row: dict[str, Any], path: Path) -> CaptionRecord:
-    if row.get("id") is None or row.get("caption") is None:
-        raise ValueError(f"{path}: expected columns 'id' and 'caption', got {', '.join(map(str, row))}")
-    known = {name: row.get(name) or "" for name in _COLUMNS[:-1]}
-    return CaptionRecord(**known, extra=json.loads(row.get("extra") or "{}"))
+def _from_row(row: dict[str, Any], path: Path, columns: Columns) -> CaptionRecord:
+    image_id, caption = row.get(columns.id), row.get(columns.caption)
+    if image_id is None or caption is None:
+        raise ValueError(
+            f"{path}: expected columns {columns.id!r} and {columns.caption!r}, got {', '.join(map(str, row))}"
+        )
+    further = {name: row.get(name) or "" for name in _FURTHER}
+    return CaptionRecord(id=image_id, caption=caption, **further, extra=json.loads(row.get("extra") or "{}"))
 
 
-def _read_csv(path: Path) -> Iterator[CaptionRecord]:
+def _read_csv(path: Path, columns: Columns) -> Iterator[CaptionRecord]:
     with path.open(encoding="utf-8", newline="") as file:
-        yield from (_from_row(row, path) for row in csv.DictReader(file))
+        yield from (_from_row(row, path, columns) for row in csv.DictReader(file))
 
 
-def _write_csv(records: list[CaptionRecord], path: Path) -> None:
+def _write_csv(records: list[CaptionRecord], path: Path, columns: Columns) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
+        writer = csv.DictWriter(file, _names(columns))
         writer.writeheader()
-        writer.writerows(map(_to_row, records))
+        writer.writerows(_to_row(record, columns) for record in records)
 
 
 def _pyarrow():
@@ -109,15 +137,16 @@ def _pyarrow():
     return pyarrow
 
 
-def _read_parquet(path: Path) -> Iterator[CaptionRecord]:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[CaptionRecord]:
     for batch in _pyarrow().parquet.ParquetFile(path).iter_batches():
-        yield from (_from_row(row, path) for row in batch.to_pylist())
+        yield from (_from_row(row, path, columns) for row in batch.to_pylist())
 
 
-def _write_parquet(records: list[CaptionRecord], path: Path) -> None:
+def _write_parquet(records: list[CaptionRecord], path: Path, columns: Columns) -> None:
     arrow = _pyarrow()
-    schema = arrow.schema([(name, arrow.string()) for name in _COLUMNS])
-    arrow.parquet.write_table(arrow.Table.from_pylist([_to_row(record) for record in records], schema), path)
+    schema = arrow.schema([(name, arrow.string()) for name in _names(columns)])
+    rows = [_to_row(record, columns) for record in records]
+    arrow.parquet.write_table(arrow.Table.from_pylist(rows, schema), path)
 
 
 def _read_txt(folder: Path) -> Iterator[CaptionRecord]:
@@ -135,16 +164,19 @@ def _write_txt(records: list[CaptionRecord], folder: Path) -> None:
             if not file.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"image id {record.id!r} leads out of the folder {folder}")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(record.caption + "\n", encoding="utf-8")
+            unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+            unfinished.write_text(record.caption + "\n", encoding="utf-8")
+            os.replace(unfinished, file)
 
 
-_READERS: dict[str, Callable[[Path], Iterable[CaptionRecord]]] = {
+_TABLES = (".csv", ".parquet")
+_READERS: dict[str, Callable[..., Iterable[CaptionRecord]]] = {
     ".jsonl": read_jsonl,
     ".json": _read_paper_json,
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }
-_WRITERS: dict[str, Callable[[list[CaptionRecord], Path], None]] = {
+_WRITERS: dict[str, Callable[..., None]] = {
     ".jsonl": _write_jsonl,
     ".json": _write_paper_json,
     ".csv": _write_csv,

@@ -3,7 +3,9 @@
 import glob
 import hashlib
 import io
+import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,12 +28,18 @@ class ReadImage(NamedTuple):
     error: str | None
 
 
-def find_images(data: str | Path) -> dict[str, Path]:
-    """Image files by id, sorted, of a folder (its images/ or JPEGImages/ if it has one), a .txt list or a glob.
+def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
+    """Image files by id, sorted, of a folder (its images/ or JPEGImages/ if it has one), a .txt list, a glob or files.
 
-    An id is the path below the folder without its suffix; files that differ only in the suffix keep it. The lines
-    of a list are paths, relative ones from the list's own folder.
+    An id is the path below the folder (of several files: below their common one) without its suffix; files that
+    differ only in the suffix keep it. The lines of a list are paths, relative ones from the list's own folder.
     """
+    if not isinstance(data, str | Path):
+        files = [Path(file) for file in data]
+        absent = next((file for file in files if not file.is_file()), None)
+        if absent is not None or not files:
+            raise ValueError(f"{absent or 'no images'}: of several, each must be an image file")
+        return _ids(sorted(files), Path(os.path.commonpath([file.parent for file in files])))
     path = Path(data)
     if path.is_dir():
         root = next((path / name for name in _IMAGE_FOLDERS if (path / name).is_dir()), path)

@@ -9,6 +9,7 @@ logger = logging.getLogger(__name__)
 Tagger = Callable[[Sequence[str]], list[tuple[str, str]]]
 """Words -> (word, Penn Treebank tag) each."""
 
+_DATA = "averaged_perceptron_tagger_eng"
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*|'s\b|\d+")
 
 
@@ -18,13 +19,21 @@ def nouns_prompt(caption: str, tagger: Tagger) -> str:
     return " ".join(dict.fromkeys(word for word, tag in tagged if tag in ("NN", "NNS")))
 
 
-def load_tagger() -> Tagger:
-    """NLTK's tagger where its data is found, else `rule_tagger`, which a warning says."""
+def load_tagger(*, fetch: bool = True) -> Tagger:
+    """NLTK's tagger, its data fetched once where there is a network; else `rule_tagger`, which a warning says."""
     try:
         return nltk_tagger()
     except ValueError as error:
+        if fetch and _fetch_data():
+            return nltk_tagger()
         logger.warning("%s; going on with simple rules, which find most nouns of short captions", error)
         return rule_tagger
+
+
+def _fetch_data() -> bool:
+    import nltk
+
+    return nltk.download(_DATA, quiet=True)
 
 
 def nltk_tagger() -> Tagger:
@@ -35,7 +44,7 @@ def nltk_tagger() -> Tagger:
         return PerceptronTagger().tag
     except LookupError:
         raise ValueError(
-            "NLTK's tagger data is missing: run 'python -m nltk.downloader averaged_perceptron_tagger_eng' "
+            f"NLTK's tagger data is missing: run 'python -m nltk.downloader {_DATA}' "
             "or let NLTK_DATA name a folder that has it"
         ) from None
 

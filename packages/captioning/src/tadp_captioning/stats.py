@@ -12,6 +12,8 @@ from tadp_captioning.store import CaptionStore
 
 CLIP_LENGTH = 77
 """Tokens of CLIP's context, start and end included; what is longer is cut."""
+DEFECTS = ("failed", "empty", "looping", "over-length")
+"""What makes a caption bad whatever its use; a style word is wanted in some."""
 
 
 class CaptionStats(NamedTuple):
@@ -60,6 +62,11 @@ def caption_stats(
     )
 
 
+def bad_captions(stats: CaptionStats, defects: Sequence[str] = DEFECTS) -> list[str]:
+    """Ids with one of the defects, each once: those to be captioned again."""
+    return list(dict.fromkeys(image_id for defect in defects for image_id in stats.flagged[defect]))
+
+
 def is_looping(caption: str, *, times: int = 3) -> bool:
     """Some phrase of one to eight words stands `times` times in a row, as where decoding got stuck."""
     words = re.findall(r"\w+", caption.lower())
@@ -77,12 +84,23 @@ class ClassReport(NamedTuple):
     overall: PrecisionRecall
     by_class: dict[str, PrecisionRecall]
     """Of classes that are present or named somewhere."""
+    by_image: dict[str, PrecisionRecall]
+    images: Counter[str]
+    """In how many images each class is present."""
 
 
 def class_report(
-    store: CaptionStore, present: Presence, classes: Sequence[str], *, mentions: ClassMentions | None = None
+    store: CaptionStore,
+    present: Presence,
+    classes: Sequence[str],
+    *,
+    mentions: Callable[[str], Sequence[str]] | None = None,
 ) -> ClassReport:
-    """Precision and recall of the classes that the captions of `present`'s images name."""
+    """Precision and recall of the classes that the captions of `present`'s images name.
+
+    `mentions` says which classes a caption names: by words (`ClassMentions`, the default) or by a text encoder
+    (`CosineMentions`).
+    """
     find = mentions or ClassMentions(classes)
     named = {image_id: find(store[image_id]) for image_id in present}
 
@@ -93,6 +111,8 @@ def class_report(
     return ClassReport(
         overall=precision_recall(named, present),
         by_class={name: precision_recall(only(name, named), only(name, present)) for name in classes if name in seen},
+        by_image={i: precision_recall({i: named[i]}, {i: present[i]}) for i in present},
+        images=Counter(name for names in present.values() for name in set(names)),
     )
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tadp_captioning.jsonl import append_rows, read_rows
+
+if TYPE_CHECKING:
+    from tadp_captioning.formats import Columns
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 _OWN_FIELDS = ("id", "caption", "captioner", "params", "source")
@@ -63,11 +66,14 @@ class CaptionStore:
         self._by_key: dict[str, str] | None = None  # built on the first id that is not there literally
 
     @classmethod
-    def read(cls, path: str | Path) -> "CaptionStore":
-        """A .jsonl, the paper's .json, .csv, .parquet, or a folder of .txt files beside images."""
+    def read(cls, path: str | Path, *, columns: "Columns | None" = None) -> "CaptionStore":
+        """A .jsonl, the paper's .json, .csv, .parquet, or a folder of .txt files beside images.
+
+        `columns` name a table's id and caption where they are not called so.
+        """
         from tadp_captioning.formats import read_records
 
-        return cls(read_records(Path(path)))
+        return cls(read_records(Path(path), columns))
 
     @classmethod
     def open(cls, path: str | Path) -> "CaptionStore":
@@ -85,11 +91,11 @@ class CaptionStore:
         self._records |= {record.id: record for record in records}
         self._by_key = None
 
-    def write(self, path: str | Path) -> None:
+    def write(self, path: str | Path, *, columns: "Columns | None" = None) -> None:
         """Write all records in the format of the suffix (.jsonl, .json, .csv, .parquet; a folder: .txt files)."""
         from tadp_captioning.formats import write_records
 
-        write_records(list(self.records()), Path(path))
+        write_records(list(self.records()), Path(path), columns)
 
     def __getitem__(self, image_id: str) -> str:
         record = self.record(image_id)

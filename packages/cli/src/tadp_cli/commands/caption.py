@@ -1,37 +1,78 @@
 """`tadp caption`: images in, captions out."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tadp_cli.commands.caption_progress import caption_bar
 from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption
-from tadp_cli.progress import bars, console
+from tadp_cli.progress import console
 
 
 def caption(
-    data: Annotated[Path, typer.Argument(help="a folder of images, at any depth, or one image")],
+    data: Annotated[list[str], typer.Argument(help="a folder, a data set, a .txt list, a glob, or image files")],
     out: Annotated[Path, typer.Option(help="JSON Lines to write; what is there already is not done again")],
-    captioner: Annotated[str, typer.Option(help="tiny, blip2, or a folder of such a model")] = "blip2",
+    captioner: Annotated[
+        str,
+        typer.Option(
+            help="tiny, blip2, blip2-flan-t5-xl, florence2-base, florence2-large, qwen2.5-vl-3b, qwen3-vl, "
+            "smolvlm-256m, a hub id, a folder, or openai:MODEL (key: OPENAI_API_KEY)"
+        ),
+    ] = "blip2",
     min_tokens: Annotated[int, typer.Option(help="fewest new tokens; the paper tries 0, 20 and 40")] = 0,
     max_tokens: Annotated[int, typer.Option(help="most new tokens")] = 77,
-    device: DeviceOption = "cpu",
+    prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. '<OD>' of Florence-2")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="images at once; halved when memory runs out")] = None,
+    workers: Annotated[int, typer.Option(help="processes that read images ahead; 0: a thread")] = 0,
+    only_flagged: Annotated[Path | None, typer.Option(help="redo only these ids (captions stats --flag)")] = None,
+    base_url: Annotated[str | None, typer.Option(help="server of an openai: captioner")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="torch device, e.g. cpu or cuda:1; none: a GPU if there is one")
+    ] = None,
 ) -> None:
-    """Caption images; a run that was stopped goes on where it was.
+    """Caption images; a run that was stopped goes on where it was. Under `accelerate launch` processes share the work.
 
     Example: `tadp caption photos/ --captioner blip2 --min-tokens 40 --out captions.jsonl`
     """
     with one_line_errors():
         from tadp_captioning import CaptionStore, caption_images, find_images, load_captioner
+        from tadp_cli.workflows.captions import flagged_images, process_share, whole_report
 
-        images = find_images(data)
-        writer = load_captioner(captioner, device=device, min_new_tokens=min_tokens, max_new_tokens=max_tokens)
-        store = CaptionStore.open(out)
-        with bars() as report:
-            done = caption_images(writer, images, store, progress=lambda p: report("caption", p.done, p.total))
+        images = find_images(data[0] if len(data) == 1 else data)
+        if only_flagged is not None:
+            images = flagged_images(only_flagged, images)
+        share = process_share()
+        writer = load_captioner(
+            captioner,
+            device=device or share.device,
+            min_new_tokens=min_tokens,
+            max_new_tokens=max_tokens,
+            prompt=prompt,
+            batch_size=batch_size,
+            base_url=base_url,
+        )
+        store, start = CaptionStore.open(out), time.monotonic()
+        with caption_bar(shown=share.rank == 0) as report:
+            done = caption_images(
+                writer,
+                images,
+                store,
+                workers=workers,
+                redo=images if only_flagged is not None else (),
+                rank=share.rank,
+                world_size=share.world_size,
+                progress=report,
+            )
+        done = whole_report(done, share)
+        if share.rank > 0:
+            return  # the first process speaks for all
+        speed = done.captioned / (time.monotonic() - start)
         console.print(
-            f"{done.captioned} captioned, {done.skipped} were there already, {len(done.failed)} failed: {out}"
+            f"{done.captioned} captioned ({speed:.1f} images/s), {done.skipped} were there already, "
+            f"{len(done.failed)} failed: {out}",
+            markup=False,
         )
         for image_id, reason in done.failed.items():
             console.print(f"failed: {image_id}: {reason}", markup=False)

@@ -1,9 +1,13 @@
 """Captions of a data set: read from a file, or written by a captioner into one."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
-from tadp_captioning import CaptionStore, Progress, caption_images, load_captioner
+from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, load_captioner
+from tadp_captioning.store import image_key
 from tadp_heads.data import SampleDataset
 
 
@@ -35,3 +39,49 @@ def captions_of(
         image_id, reason = next(iter(report.failed.items()))
         raise ValueError(f"{len(report.failed)} images could not be captioned, such as {image_id!r}: {reason}")
     return store
+
+
+class ProcessShare(NamedTuple):
+    """Which of several processes this is, as `accelerate launch` and `torchrun` tell each by its environment."""
+
+    rank: int
+    world_size: int
+    device: str | None
+    """One GPU for each process of a machine; None: whatever there is."""
+
+
+def process_share() -> ProcessShare:
+    """This process's share of the work."""
+    import torch
+
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    several_gpus = world_size > 1 and torch.cuda.is_available()
+    return ProcessShare(rank, world_size, f"cuda:{local % torch.cuda.device_count()}" if several_gpus else None)
+
+
+def whole_report(mine: LoopReport, share: ProcessShare) -> LoopReport:
+    """All processes' reports as one, once the last has finished: a launcher stops all where one ends with an error."""
+    if share.world_size == 1:
+        return mine
+    import torch.distributed as dist
+
+    # On the CPU, and patient: shares of a large data set may end hours apart.
+    dist.init_process_group("gloo", timeout=timedelta(days=7))
+    reports = [mine] * share.world_size
+    dist.all_gather_object(reports, mine)
+    dist.destroy_process_group()
+    failed = {image_id: reason for report in reports for image_id, reason in report.failed.items()}
+    return LoopReport(sum(r.captioned for r in reports), sum(r.skipped for r in reports), failed)
+
+
+def flagged_images(file: Path, images: Mapping[str, Path]) -> dict[str, Path]:
+    """Those of the images whose ids a file of `tadp captions stats --flag` holds, one a line."""
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file; `tadp captions stats --flag {file}` writes it")
+    by_key = {image_key(image_id): image_id for image_id in images}
+    wanted = [line for line in file.read_text(encoding="utf-8").splitlines() if line]
+    unknown = [image_id for image_id in wanted if image_key(image_id) not in by_key]
+    if unknown:
+        raise ValueError(f"{file}: no image {unknown[0]!r} among the {len(images)} of the data; name the same data")
+    return {by_key[image_key(image_id)]: images[by_key[image_key(image_id)]] for image_id in wanted}
