@@ -22,7 +22,7 @@ CORPUS_SIZE = 32_000
 VAE = LoopConfig(steps=800, batch_size=16, lr=1.5e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=1800, batch_size=48, lr=1e-3, save_every=100)
 TOWER = LoopConfig(steps=9000, batch_size=16, lr=1e-3, warmup=100, weight_decay=0.05, save_every=500, log_every=100)
-CAPTIONER = LoopConfig(steps=5000, batch_size=16, lr=1e-3, warmup=100, weight_decay=0.05, save_every=500, log_every=50)
+CAPTIONER = LoopConfig(steps=4000, batch_size=16, lr=1e-3, warmup=100, weight_decay=0.05, save_every=500, log_every=50)
 
 
 def main() -> None:
@@ -46,6 +46,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--stages", nargs="+", default=["backbone", "captioner"], choices=["backbone", "captioner"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grounding", type=float, default=0.5, help="weight of the grounding loss; 0 for the ablation")
+    parser.add_argument("--stop", type=int, help=f"end the UNet after so many of its {UNET.steps} steps")
     return parser.parse_args()
 
 
@@ -59,9 +60,8 @@ def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
     latents = torch.load(latents_path, weights_only=True) * vae.config.scaling_factor
     tokenizer = build_clip_tokenizer()
     folder = arguments.out / f"unet-grounding-{arguments.grounding:g}"
-    unet, text_encoder = train_unet(
-        corpus, latents, tokenizer, replace(UNET, seed=arguments.seed), folder, arguments.grounding
-    )
+    config = replace(UNET, seed=arguments.seed, stop=arguments.stop)
+    unet, text_encoder = train_unet(corpus, latents, tokenizer, config, folder, arguments.grounding)
     export_pipeline(vae, unet, text_encoder, tokenizer, folder / "pipeline")
     log.info("pipeline written to %s", folder / "pipeline")
 

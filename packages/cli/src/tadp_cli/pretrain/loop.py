@@ -26,6 +26,8 @@ class LoopConfig:
     seed: int = 0
     save_every: int = 200
     log_every: int = 20
+    stop: int | None = None
+    """Step after which to end although the schedule goes on; None: at its end."""
 
 
 StepLoss = Callable[[torch.Generator], tuple[Tensor, dict[str, float]]]
@@ -46,7 +48,8 @@ def train(module: nn.Module, step_loss: StepLoss, config: LoopConfig, folder: Pa
     start = _resume(module, optimizer, average, folder / "state.pt")
     began = time.monotonic()
     module.train()
-    for step in range(start, config.steps):
+    end = config.steps if config.stop is None else config.stop
+    for step in range(start, end):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _schedule(step, config)
         loss, logs = step_loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
@@ -58,11 +61,11 @@ def train(module: nn.Module, step_loss: StepLoss, config: LoopConfig, folder: Pa
         optimizer.step()
         _average(average, module, min(config.ema, (1 + step) / (10 + step)))
         done = step + 1
-        if done % config.log_every == 0 or done == config.steps:
+        if done % config.log_every == 0 or done == end:
             line = {"step": done, "loss": loss.item(), **logs, "seconds": round(time.monotonic() - began, 1)}
             with (folder / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
-        if done % config.save_every == 0 or done == config.steps:
+        if done % config.save_every == 0 or done == end:
             _save(module, optimizer, average, done, folder / "state.pt")
     module.load_state_dict(average, strict=False)
     module.eval()
