@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -63,31 +61,6 @@ def test_n_and_resume_and_n_are_2n_to_the_bit(name, pipe, pictures, tmp_path):
     assert all(torch.equal(expected[key], got[key]) for key in expected)
     steps = [[(line["step"], line["loss"], line["lr"]) for line in lines_of(r.folder)] for r in (whole, rest)]
     assert steps[0] == steps[1]
-
-
-SCRIPT = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from conftest import toy_pictures, toy_pipeline
-from tadp_personalize import TextualInversionConfig, textual_inversion
-def progress(done, steps, loss):
-    if done == 3:
-        os.kill(os.getpid(), 9)
-config = TextualInversionConfig(steps=6, accumulate=2, vectors=2, **eval(sys.argv[3]))
-textual_inversion(toy_pipeline(), toy_pictures(4), config=config, out=sys.argv[2], progress=progress)
-"""
-
-
-def test_a_killed_run_goes_on_from_its_last_state(pipe, pictures, tmp_path, request):
-    here = str(request.path.parent)
-    killed = subprocess.run([sys.executable, "-c", SCRIPT, here, str(tmp_path / "killed"), repr(SMALL)], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert len(lines_of(tmp_path / "killed")) == 3
-    method, config = METHODS["token"]
-    rest = method(pipe, pictures, config=config, out=tmp_path / "killed", resume=True)
-    whole = method(pipe, pictures, config=config, out=tmp_path / "whole")
-    assert [line["loss"] for line in lines_of(rest.folder)] == [line["loss"] for line in lines_of(whole.folder)]
-    assert torch.equal(weights_of(rest)["<watercolor>"], weights_of(whole)["<watercolor>"])
 
 
 def test_updates_are_those_of_plain_adamw(pipe, pictures, tmp_path):

@@ -39,7 +39,6 @@ CAPTION_TEMPLATES = (
     "[a {token} style painting of] {caption}",
     "[a {token} style drawing of] {caption}",
     "[a {token} style picture of] {caption}",
-    "{caption} [in {token} style]",
 )
 """Around what a captioner says of each image; the first is the sentence in which the tokens are used."""
 
