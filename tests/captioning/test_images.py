@@ -41,6 +41,12 @@ def test_lists_globs_and_single_files(files):
     assert list(find_images(files / "b.jpg")) == ["b"]
 
 
+def test_several_files_have_ids_below_their_common_folder(files):
+    assert list(find_images([files / "night" / "c.b.png", str(files / "a.png")])) == ["a", "night/c.b"]
+    with pytest.raises(ValueError, match=r"no\.png: of several, each must be an image file"):
+        find_images([files / "a.png", files / "no.png"])
+
+
 @pytest.mark.parametrize("data", ["no/such/folder", "*.nothing"])
 def test_no_images_is_one_clear_line(files, data):
     with pytest.raises(ValueError, match="no images in"):
