@@ -6,6 +6,7 @@ import typer
 
 from tadp_cli.commands.caption import caption
 from tadp_cli.commands.captions import captions_app
+from tadp_cli.commands.convert import convert_checkpoint
 from tadp_cli.commands.data import data_app
 from tadp_cli.commands.demo import demo
 from tadp_cli.commands.evaluation import evaluate
@@ -43,5 +44,6 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.add_typer(data_app, name="data")
 app.command("fetch")(fetch)
+app.command("convert-checkpoint")(convert_checkpoint)
 app.command("recipes")(recipes)
 app.add_typer(reproduce_app, name="reproduce")

@@ -20,10 +20,12 @@ class Joined(SampleDataset):
                     "data sets are joined in one task and one list of classes (InClasses brings boxes into another)"
                 )
         self.task = first.task
-        self.owner = {sample_id: part for part in parts for sample_id in part.ids}
-        if len(self.owner) < sum(map(len, parts)):
-            shared = next(i for k, part in enumerate(parts) for i in part.ids if self.owner[i] is not parts[k])
-            raise ValueError(f"the id {shared!r} is in several of the data sets to be joined: take it off one of them")
+        self.owner: dict[str, SampleDataset] = {}
+        for part in parts:
+            shared = next((sample_id for sample_id in part.ids if sample_id in self.owner), None)
+            if shared is not None:
+                raise ValueError(f"the id {shared!r} is in several of the joined data sets: take it off one of them")
+            self.owner |= dict.fromkeys(part.ids, part)
         super().__init__(tuple(self.owner), first.classes, first.palette, transform)
 
     @property

@@ -1,0 +1,268 @@
+"""`tadp convert-checkpoint`: published files in miniature, written in the public code's key names, become runs."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from tadp_backbone import BackboneConfig, DiffusionBackbone
+from tadp_cli.main import app
+from tadp_heads import PerceptionModel
+from tadp_heads.data.ranges import to_sd_range
+from tadp_heads.data.scenes_disk import SEGMENTATION_CLASSES, write_scenes
+from tadp_heads.depth import DepthHead
+from tadp_heads.segmentation import FPNHead
+
+TOKENS = 77
+RESNET = (
+    ("norm1", "in_layers.0"),
+    ("conv1", "in_layers.2"),
+    ("time_emb_proj", "emb_layers.1"),
+    ("norm2", "out_layers.0"),
+    ("conv2", "out_layers.3"),
+    ("conv_shortcut", "skip_connection"),
+)
+ATTENTION = (("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out"))
+
+
+@pytest.fixture(scope="module")
+def source():
+    """Stable Diffusion's modules in small, with the text encoder of the base "tiny"."""
+    torch.manual_seed(0)
+    base = DiffusionBackbone.from_pretrained("tiny")
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 64, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+        cross_attention_dim=base.unet.config.cross_attention_dim,
+        attention_head_dim=4,
+    ).eval()
+    vae = AutoencoderKL(
+        block_out_channels=(32, 32, 64),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        scaling_factor=0.5,
+    ).eval()
+    vae.decoder = vae.post_quant_conv = None
+    config = BackboneConfig(map_strides=(4, 8))
+    return DiffusionBackbone(
+        unet=unet, vae=vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, config=config
+    ).eval()
+
+
+def unet_names(unet, prefix):
+    """CompVis' names for a diffusers UNet with transformers at every level, without its last layer, as published."""
+    step = unet.config.layers_per_block + 1
+
+    def block(match):
+        side, level, kind, j, rest = match.groups()
+        number, place = int(level) * step + int(j) + (side == "down"), {"resnets": 0, "attentions": 1}.get(kind)
+        if kind == "downsamplers":
+            return f"input_blocks.{(int(level) + 1) * step}.0.op.{rest.removeprefix('conv.')}"
+        if kind == "upsamplers":
+            return f"output_blocks.{int(level) * step + step - 1}.2.{rest}"
+        return f"{'input' if side == 'down' else 'output'}_blocks.{number}.{place}.{rest}"
+
+    state = {}
+    for key, value in unet.state_dict().items():
+        if key.startswith(("conv_norm_out", "conv_out")):
+            continue
+        if ".resnets." in key:
+            for ours, theirs in RESNET:
+                key = key.replace(f".{ours}.", f".{theirs}.")
+        key = re.sub(r"^(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)$", block, key)
+        key = re.sub(r"^mid_block\.resnets\.(\d)", lambda m: f"middle_block.{2 * int(m[1])}", key)
+        key = key.replace("mid_block.attentions.0", "middle_block.1").replace("conv_in.", "input_blocks.0.0.")
+        key = re.sub(r"^time_embedding\.linear_(\d)", lambda m: f"time_embed.{2 * int(m[1]) - 2}", key)
+        state[f"{prefix}diffusion_model.{key}"] = value
+    return state
+
+
+def vae_names(vae, prefix):
+    """CompVis' names for the encoder of a diffusers VAE."""
+    state = {}
+    for key, value in vae.state_dict().items():
+        if ".attentions." in key:
+            for ours, theirs in ATTENTION:
+                key = key.replace(f".{ours}.", f".{theirs}.")
+            value = value[..., None, None] if value.ndim == 2 else value
+        key = re.sub(r"down_blocks\.(\d)\.resnets", r"down.\1.block", key)
+        key = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", key)
+        key = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", key)
+        key = key.replace("mid_block.attentions.0", "mid.attn_1").replace("conv_norm_out", "norm_out")
+        state[prefix + key.replace("conv_shortcut", "nin_shortcut")] = value
+    return state
+
+
+def published(head, variant):
+    """A head's tensors under the public code's names."""
+    state = head.state_dict()
+    if variant == "depth":
+        parts = {"reduce.0.": "encoder.layer1.", "reduce.1.": "encoder.layer2.", "fuse.": "encoder.out_layer."}
+        parts |= {
+            "deconv.": "decoder.deconv_layers.",
+            "refine.": "decoder.conv_layers.",
+            "predict.": "last_layer_depth.",
+        }
+        return {
+            new + key.removeprefix(old): v
+            for old, new in parts.items()
+            for key, v in state.items()
+            if key.startswith(old)
+        }
+    outer = "decode_head." if variant == "pascal" else ""
+    return {outer + key.removeprefix("fpn."): value for key, value in state.items()}
+
+
+def write_checkpoint(path, source, head, variant, *, extra=(), vae=True):
+    outer = "encoder." if variant == "depth" else ""
+    state = unet_names(source.unet, f"{outer}unet.unet.") | published(head, variant) | dict(extra)
+    if vae:
+        state |= vae_names(source.vae, f"{outer}encoder_vq.")
+    content = {"depth": {"model": state, "epoch": 3}, "pascal": {"state_dict": state, "global_step": 7}}.get(
+        variant, {"meta": {"epoch": 1, "CLASSES": ("a", "b")}, "state_dict": state, "optimizer": {"param_groups": []}}
+    )
+    torch.save(content, path)
+    return path
+
+
+def new_head(levels, variant, classes=13):
+    torch.manual_seed(0)
+    if variant == "depth":
+        return DepthHead(levels, 8.0, fusion_channels=32, deconv_channels=(8, 8, 8), head_channels=16).eval()
+    return FPNHead(levels, classes, variant, width=64).eval()
+
+
+def tadp(*arguments, code=0):
+    """Output of a command that must end with `code`."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+def convert(path, out, source, *options, code=0):
+    scale = ("--latent-scale", source.vae.config.scaling_factor)  # an LDM file does not hold it
+    return tadp("convert-checkpoint", path, "--base", "tiny", "--heads", 4, "--out", out, *scale, *options, code=code)
+
+
+IMAGE = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_an_ade_file_becomes_a_run_that_is_scored(source, tmp_path):
+    head = new_head(source.levels, "ade")
+    path = write_checkpoint(tmp_path / "ade.pth", source, head, "ade")
+    (tmp_path / "classes.txt").write_text("\n".join(SEGMENTATION_CLASSES))
+    run = tmp_path / "run"
+    said = convert(path, run, source, "--classes", tmp_path / "classes.txt")
+    assert "VAE of the file" in said
+    assert "background, circle" in said
+
+    model = PerceptionModel.from_pretrained(run)
+    context = source.encode_text(["a red circle"])
+    with torch.no_grad():
+        expected = head(source(to_sd_range(IMAGE[None]), context).levels)
+        found = model.head(model.backbone(to_sd_range(IMAGE[None]), model.encode_captions(["a red circle"])).levels)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+    data = tmp_path / "data"
+    write_scenes(data, task="segmentation", look="photo", split="val", count=2, seed=0)
+    assert "mIoU" in tadp("eval", run, "--data", data, "--split", "val")
+    results = json.loads((run / "results.json").read_text())
+    assert results["converted_from"] == "ade.pth"
+    assert [entry["split"] for entry in results["evaluations"]] == ["val"]
+    assert "holds a run already" in convert(path, run, source, code=2)
+
+
+def test_a_pascal_file_with_class_embeddings_and_text_adapter(source, tmp_path):
+    """VPD's kind: no captions but a fixed embedding a class, passed through the trained adapter."""
+    classes, width = 21, source.unet.config.cross_attention_dim
+    config = BackboneConfig(map_strides=source.config.map_strides, num_tokens=classes, text_adapter=True)
+    vae = DiffusionBackbone.from_pretrained("tiny").vae  # the file holds none
+    expected = DiffusionBackbone(unet=source.unet, vae=vae, config=replace(config, latent_scale=0.5))
+    generator = torch.Generator().manual_seed(1)
+    embeddings = torch.randn(classes, width, generator=generator)
+    with torch.no_grad():
+        for parameter in expected.text_adapter.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / width**0.5)
+    layers = expected.text_adapter.mlp.state_dict()
+    extra = {f"text_adapter.fc.{key}": value for key, value in layers.items()}
+    extra |= {"gamma": expected.text_adapter.gamma.detach(), "class_embeddings": embeddings}
+    head = new_head(expected.levels, "pascal", classes)
+    path = write_checkpoint(tmp_path / "last.ckpt", source, head, "pascal", extra=extra, vae=False)
+    run = tmp_path / "run"
+    said = convert(path, run, source)
+    assert "VAE of tiny, text adapter" in said
+    assert "21 class embeddings of the file" in said
+    assert "squash-512" in said
+
+    model = PerceptionModel.from_pretrained(run)
+    assert model.config.classes[15] == "person"
+    with torch.no_grad():
+        wanted = head(expected(to_sd_range(IMAGE[None]), embeddings[None]).levels)
+        found = model.head(model.backbone(to_sd_range(IMAGE[None]), model.encode_captions(["any"])).levels)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_depth_file_of_a_head_without_maps(source, tmp_path):
+    plain = DiffusionBackbone(unet=source.unet, vae=source.vae, config=BackboneConfig(map_strides=()))
+    head = new_head(plain.levels, "depth")
+    path = write_checkpoint(tmp_path / "best.ckpt", source, head, "depth")
+    run = tmp_path / "run"
+    assert "nyu-eigen" in convert(path, run, source, "--max-depth", 8)
+    model = PerceptionModel.from_pretrained(run)
+    with torch.no_grad():
+        context = source.encode_text(["a room"])
+        expected = head(plain(to_sd_range(IMAGE[None]), context).levels)
+    (found,) = model.predict_tensors([IMAGE], context, "full")
+    torch.testing.assert_close(found, expected[0, 0], rtol=1e-4, atol=1e-4)
+
+
+def without(part):
+    return lambda state: {key: value for key, value in state.items() if part not in key}
+
+
+def one_map_less(state):
+    """A head that reads 77 maps at one level and 76 at the other."""
+    return {key: value[:, :-1] if "lateral_convs.1.conv.w" in key else value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "message"),
+    [
+        (without("decode_head"), (), "scale_heads.0.0.conv.weight"),
+        (without("neck"), (), "has no head of the public code"),
+        (without("input_blocks.0.0"), (), "is incomplete: no key ends in diffusion_model.input_blocks.0.0.weight"),
+        (without("input_blocks.1.0.in_layers.2"), (), "the UNet is incomplete"),
+        (without("quant_conv"), ("--classes", "{tmp}/two.txt"), "two.txt names 2 classes, the head has 13"),
+        (without("conv_seg"), (), "conv_seg.weight is missing"),
+        (without("lateral_convs.1"), (), "lateral_convs.1.conv.weight is missing"),
+        (one_map_less, (), "one number of attention"),
+        (lambda s: {}, (), "without tensors"),
+    ],
+)
+def test_what_is_no_published_file_gives_one_line(source, tmp_path, spoil, options, message):
+    path = write_checkpoint(tmp_path / "a.pth", source, new_head(source.levels, "ade"), "ade")
+    torch.save({"state_dict": spoil(torch.load(path, weights_only=True)["state_dict"])}, path)
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    said = convert(path, tmp_path / "run", source, *(option.format(tmp=tmp_path) for option in options), code=2)
+    assert message in said
+    assert said.count("error:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_files_are_refused(tmp_path):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "hyper_parameters": re.compile("x")}, tmp_path / "code.ckpt")
+    save_file({"down_blocks.0.weight": torch.zeros(1)}, tmp_path / "unet.safetensors")
+    for name, message in (
+        ("code.ckpt", "was refused"),
+        ("unet.safetensors", "it looks like a diffusers UNet"),
+        ("no.ckpt", "no such checkpoint"),
+    ):
+        assert message in tadp("convert-checkpoint", tmp_path / name, "--base", "tiny", "--out", tmp_path / "r", code=2)
