@@ -40,9 +40,11 @@ def test_levels_of_tiny_are_what_its_unet_gives():
 
 
 def test_description_of_stable_diffusion():
-    """Parameters and arithmetic as known of SD 1.5: 859.5 M in the UNet, 803 GFLOP at 512x512, the VAE encoder 1117."""
+    """As known of SD 1.5: 859.5 M in the UNet, 123.1 M in CLIP's text part; 803 GFLOP at 512x512, 1117 the VAE's."""
     description = describe(untrained("sd15", device="meta"))
     assert description.parameters["unet"] == 859_520_964
+    assert description.parameters["text_encoder"] == 123_060_480
+    assert description.parameters["vae"] == 34_163_664  # without the decoder
     assert description.gflops["unet"] == pytest.approx(803, rel=0.02)
     assert description.gflops["vae"] == pytest.approx(1117, rel=0.02)
     assert [maps for _, _, maps in description.rows] == [0, 5, 5, 0]

@@ -6,10 +6,12 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from .backbone import DiffusionBackbone
 from .config import BackboneConfig
 from .features import Level
+from .ldm.vae import drop_decoder
 from .table import BACKBONES
 
 
@@ -54,13 +56,19 @@ def describe(backbone: DiffusionBackbone, image_size: int = 512) -> Description:
 def untrained(
     name: str, *, config: BackboneConfig | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> DiffusionBackbone:
-    """A model of the table at full size with random weights, without text; device "meta" takes no memory."""
+    """A model of the table at full size with random weights, as `from_pretrained` builds it but without a tokenizer.
+
+    Device "meta" takes no memory.
+    """
     entry = BACKBONES[name]
     if not entry.unet:
         raise ValueError(f"{name!r} comes with its weights: DiffusionBackbone.from_pretrained({name!r})")
     with torch.device(device):
         unet, vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
-    return DiffusionBackbone(unet=unet.to(dtype), vae=vae.to(dtype), config=config or entry.config)
+        text_encoder = CLIPTextModel(CLIPTextConfig(**entry.text_encoder))
+    drop_decoder(vae)
+    backbone = DiffusionBackbone(unet=unet, vae=vae, text_encoder=text_encoder, config=config or entry.config)
+    return backbone.to(dtype)
 
 
 def _gflops(backbone: DiffusionBackbone, image_size: int) -> dict[str, float]:

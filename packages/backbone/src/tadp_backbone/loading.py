@@ -83,7 +83,7 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str,
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
     try:
-        with _quiet("diffusers.models.modeling_utils", "transformers.modeling_utils"):  # the report is looked at here
+        with _quiet("diffusers", "transformers"):  # the report is looked at here
             model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{folder} cannot be read: {str(error).strip().splitlines()[0]}") from error
@@ -169,10 +169,11 @@ def _from_ldm_file(
     words = _tokenizer_beside(file, offline) if tokenizer is None else _load_tokenizer(Path(tokenizer))
     if words is not None and any(key.startswith("cond_stage_model.model.") for key in state):
         words.pad_token = "!"  # id 0: OpenCLIP, hence Stable Diffusion 2, pads with zeros
+    models = {"unet": unet_from_ldm(state), "vae": vae, "text_encoder": text_encoder_from_ldm(state)}
+    with _quiet("diffusers"):  # it advises against casting, even where nothing has to stay in float32
+        models = {name: model.to(dtype) for name, model in models.items()}
     return Parts(
-        unet=unet_from_ldm(state).to(dtype),
-        vae=vae.to(dtype),
-        text_encoder=text_encoder_from_ldm(state).to(dtype),
+        **models,
         tokenizer=words,
         scheduler=None,
         config=BackboneConfig(),

@@ -9,7 +9,9 @@ from tadp_cli.commands.captions import captions_app
 from tadp_cli.commands.convert import convert_checkpoint
 from tadp_cli.commands.data import data_app
 from tadp_cli.commands.demo import demo
+from tadp_cli.commands.doctor import doctor
 from tadp_cli.commands.evaluation import evaluate
+from tadp_cli.commands.explain import explain
 from tadp_cli.commands.fetch import fetch
 from tadp_cli.commands.personalize import personalize
 from tadp_cli.commands.predict import predict
@@ -42,8 +44,10 @@ app.command("personalize")(personalize)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
+app.command("explain")(explain)
 app.add_typer(data_app, name="data")
 app.command("fetch")(fetch)
 app.command("convert-checkpoint")(convert_checkpoint)
+app.command("doctor")(doctor)
 app.command("recipes")(recipes)
 app.add_typer(reproduce_app, name="reproduce")

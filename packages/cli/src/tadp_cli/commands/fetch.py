@@ -8,22 +8,21 @@ from tadp_cli.errors import one_line_errors
 from tadp_cli.progress import console
 
 
-def fetch(names: Annotated[list[str], typer.Argument(help="names of backbones, e.g. sd15 sd21")]) -> None:
-    """Download the weights of backbones from the first mirror that answers.
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="backbones and captioners, e.g. sd15 blip2; or hub ids")],
+    offline: Annotated[bool, typer.Option("--offline", help="only say where they are; open no connection")] = False,
+) -> None:
+    """Download weights from the first mirror that answers; what is here already is not downloaded again.
 
-    Example: `tadp fetch sd15`
+    Example: `tadp fetch sd15 blip2`
     """
     with one_line_errors():
         import os
 
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "0"  # gigabytes come, and the hub's bars show it
-        from tadp_backbone import BACKBONES
-        from tadp_backbone import fetch as download
+        from tadp_cli.workflows.fetching import check_names
+        from tadp_cli.workflows.fetching import fetch as download
 
+        check_names(names)
         for name in names:
-            if name not in BACKBONES and "/" not in name:
-                raise ValueError(
-                    f"unknown weights {name!r}; choose from {', '.join(BACKBONES)}, or a hub id owner/name"
-                )
-        for name in names:
-            console.print(f"{name}: {download(name)}", markup=False)
+            console.print(f"{name}: {download(name, offline=offline)}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,47 @@
+"""`tadp doctor`: what this installation has, and what a backbone is."""
+
+from typing import Annotated
+
+import typer
+
+from tadp_cli.errors import one_line_errors
+from tadp_cli.progress import console
+
+
+def doctor(
+    backbone: Annotated[
+        str | None, typer.Option(help="describe a backbone instead: a name, hub id, folder or file")
+    ] = None,
+    size: Annotated[int, typer.Option(help="side in pixels of the square image whose arithmetic is counted")] = 512,
+) -> None:
+    """Show devices, memory, disk, versions, weights and data; or a backbone's taps, channels, parameters and GFLOPs.
+
+    Opens no connection. Example: `tadp doctor --backbone sd15`
+    """
+    with one_line_errors():
+        if backbone is not None:
+            _describe(backbone, size)
+            return
+        from tadp_cli.workflows.checkup import examine
+
+        topic = ""
+        for finding in examine():
+            if finding.topic != topic:
+                topic = finding.topic
+                console.print(f"\n{topic}", style="bold")
+            mark, style = (" ", None) if finding.fine else ("-", "yellow")
+            line = f"{mark} {finding.name:<24} {finding.found}"
+            console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _describe(name: str, size: int) -> None:
+    from tadp_backbone import BACKBONES, DiffusionBackbone
+    from tadp_backbone.describe import describe, untrained
+
+    if size < 1:
+        raise ValueError(f"--size is {size}, expected a number of pixels above 0")
+    if name in BACKBONES and BACKBONES[name].folder is None:
+        described = untrained(name, device="meta")  # what the table says needs no weights
+    else:
+        described = DiffusionBackbone.from_pretrained(name, offline=True)
+    console.print(str(describe(described, size)), markup=False, highlight=False, soft_wrap=True)

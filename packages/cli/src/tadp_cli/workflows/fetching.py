@@ -1,0 +1,61 @@
+"""Weights by name: where they lie on this machine, and fetching them."""
+
+from pathlib import Path
+
+from tadp_backbone import BACKBONES
+from tadp_backbone import fetch as fetch_backbone
+from tadp_captioning.table import CAPTIONERS, CaptionerSpec
+
+_OTHER_FORMATS = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
+
+
+def check_names(names: list[str]) -> None:
+    """That each is a name of one of the tables or a hub id."""
+    for name in names:
+        if name not in BACKBONES and name not in CAPTIONERS and name.count("/") != 1:
+            known = ", ".join(dict.fromkeys((*BACKBONES, *CAPTIONERS)))
+            raise ValueError(f"unknown weights {name!r}; choose from {known}, or a hub id owner/name")
+
+
+def fetch(name: str, *, offline: bool = False) -> Path:
+    """Folder with the weights of a backbone, a captioner or a hub id; downloaded unless they are here or `offline`."""
+    if name in CAPTIONERS and name not in BACKBONES:
+        return _fetch_captioner(name, CAPTIONERS[name], offline)
+    return fetch_backbone(name, offline=offline)
+
+
+def homes(name: str) -> list[str]:
+    """Repositories on the hub that hold the weights of a name, in the order in which they are tried; [] if it ships."""
+    repositories = []
+    if name in BACKBONES:
+        repositories += [source.repository for source in BACKBONES[name].sources]
+    if name in CAPTIONERS and not Path(CAPTIONERS[name].model).is_absolute():
+        repositories.append(CAPTIONERS[name].model)
+    return repositories
+
+
+def cached_bytes() -> dict[str, int]:
+    """{repository: bytes on disk} in the hub's cache."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return {repo.repo_id: repo.size_on_disk for repo in scan_cache_dir().repos}
+    except CacheNotFound:
+        return {}
+
+
+def _fetch_captioner(name: str, spec: CaptionerSpec, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            spec.model, revision=spec.revision, ignore_patterns=_OTHER_FORMATS, local_files_only=offline
+        )
+    except OSError as error:  # the hub's own errors too
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(
+            f"{spec.model} is not to be had ({reason}); with network `tadp fetch {name}` gets it, "
+            "and `--captioner FOLDER` takes a folder with its files"
+        ) from error
+    return Path(folder)

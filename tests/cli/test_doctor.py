@@ -1,0 +1,130 @@
+"""`tadp doctor` and `tadp fetch`: what is here, what is missing, and that neither needs a connection."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty cache, and no way to connect."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def tadp(*arguments, code=0):
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.stdout if code == 0 else result.output  # bars of the libraries go to stderr
+
+
+def cached(folder, repository, content):
+    """The hub's cache with one snapshot of a repository, of a single file."""
+    home = folder / f"models--{repository.replace('/', '--')}"
+    for name in ("blobs", "refs", f"snapshots/{'0' * 40}"):
+        (home / name).mkdir(parents=True)
+    (home / "refs" / "main").write_text("0" * 40)
+    (home / "blobs" / "b").write_bytes(content)
+    (home / "snapshots" / ("0" * 40) / "model_index.json").symlink_to(home / "blobs" / "b")
+    return home / "snapshots" / ("0" * 40)
+
+
+def test_doctor_says_what_is_here_and_what_is_not(hub_cache):
+    cached(hub_cache, "sd-legacy/stable-diffusion-v1-5", b"x" * 2**20)
+    lines = tadp("doctor").splitlines()
+    said = {line.split()[0]: line for line in lines if len(line.split()) > 1}
+    assert f"{sys.version_info.major}.{sys.version_info.minor}." in said["python"]
+    assert "GiB" in said["memory"]
+    assert "diffusers" in said
+    (tiny,) = [line for line in lines if line.split()[:1] == ["tiny"]]
+    assert "comes with the packages" in tiny
+    assert any("sd15" in line and "of sd-legacy/stable-diffusion-v1-5" in line for line in lines)
+    assert any(line.startswith("- sd21") and "tadp fetch sd21" in line for line in lines)
+    assert any(line.startswith("- blip2 ") and "tadp fetch blip2" in line for line in lines)
+
+
+def test_doctor_names_the_missing_tagger_data(hub_cache, monkeypatch, tmp_path):
+    monkeypatch.setattr("nltk.data.path", [str(tmp_path)])
+    assert "averaged_perceptron_tagger_eng" in next(
+        line for line in tadp("doctor").splitlines() if line.startswith("- NLTK")
+    )
+
+
+def test_doctor_describes_a_backbone_without_its_weights(hub_cache):
+    lines = tadp("doctor", "--backbone", "sd21", "--size", "256").splitlines()
+    assert lines[2].split() == ["16", "717", "5", "layers", "up_blocks.2.attentions.1"]
+    assert any(line.startswith("unet: 865.91 M parameters, ") for line in lines)  # as published
+    assert lines[-1] == "GFLOP for one image of 256 x 256"
+
+
+def test_doctor_describes_a_folder(hub_cache, tmp_path):
+    from tadp_backbone import DiffusionBackbone
+
+    DiffusionBackbone.from_pretrained("tiny").save_pretrained(tmp_path / "mine")
+    mine, tiny = (
+        [
+            line
+            for line in tadp("doctor", "--backbone", name).splitlines()
+            if "up_blocks" in line or "parameters" in line
+        ]
+        for name in (str(tmp_path / "mine"), "tiny")
+    )
+    assert len(mine) == 6
+    assert mine == tiny
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (("doctor", "--backbone", "sd16"), "no backbone 'sd16'", 2),
+        (("doctor", "--backbone", "someone/toy"), "no source of 'someone/toy' answered", 1),
+        (("doctor", "--backbone", "tiny", "--size", "0"), "--size is 0", 2),
+        (("fetch", "sd16"), "unknown weights 'sd16'; choose from tiny, sd15, sd21, blip2", 2),
+        (("fetch", "--offline", "sd21"), "no source of 'sd21' answered", 1),
+        (("fetch", "--offline", "blip2"), "Salesforce/blip2-opt-2.7b is not to be had", 1),
+    ],
+)
+def test_what_is_wrong_is_one_line(hub_cache, arguments, message, code):
+    said = " ".join(tadp(*arguments, code=code).split())
+    assert message in said
+    assert said.count("error:") == 1
+    assert "Traceback" not in said
+
+
+def test_fetch_offline_says_where_weights_are(hub_cache):
+    folder = cached(hub_cache, "sd-legacy/stable-diffusion-v1-5", b"{}")
+    said = tadp("fetch", "--offline", "sd15", "tiny").splitlines()
+    assert f"sd15: {folder}" in said
+    assert said[-1].startswith("tiny: ")
+
+
+AUDITED = """
+import sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise SystemExit(f"{event} {arguments}")
+sys.addaudithook(refuse)
+from typer.testing import CliRunner
+from tadp_cli.main import app
+for arguments in (["fetch", "tiny"], ["fetch", "sd15"], ["doctor"], ["doctor", "--backbone", "tiny"]):
+    print(arguments, CliRunner().invoke(app, arguments).exit_code)
+"""
+
+
+def test_offline_by_the_environment_no_library_asks_for_a_connection(tmp_path):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", AUDITED], capture_output=True, text=True, env=environment)
+    codes = [int(line.split()[-1]) for line in result.stdout.splitlines()]
+    assert (codes, result.returncode) == ([0, 1, 0, 0], 0), result.stdout + result.stderr

@@ -1,0 +1,92 @@
+"""`tadp explain`: one heat map a word, on the image, from a backbone or from a run."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from tadp_backbone import DiffusionBackbone
+from tadp_backbone.words import find_word, heat_maps
+from tadp_cli.main import app
+from tadp_heads.data.scenes import sample_scene
+from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes_render import render
+
+
+def tadp(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.stdout if code == 0 else result.output  # bars of the libraries go to stderr
+
+
+def said_words(output):
+    return [line.split()[0] for line in output.splitlines() if " max " in line]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.fromarray(render(sample_scene(5, 0), "photo").image).crop((0, 0, 64, 45)).save(tmp_path / "scene.png")
+    return tmp_path / "scene.png"
+
+
+def test_every_word_gets_its_map_as_picture_and_numbers(picture, tmp_path):
+    prompt = "a red circle, and a tree"
+    said = tadp("explain", picture, "--caption", prompt, "--out", tmp_path / "new" / "words.png")
+    assert said_words(said) == ["a", "red", "circle", "and", "a", "tree"]
+    with Image.open(tmp_path / "new" / "words.png") as figure:
+        assert figure.width > 64
+        assert len(set(figure.convert("L").tobytes())) > 50
+    arrays = np.load(tmp_path / "new" / "words.npz")
+    assert arrays["maps"].shape == (6, 45, 64)
+    assert str(arrays["prompt"]) == prompt
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["words.npz", "words.png"]
+
+    backbone = DiffusionBackbone.from_pretrained("tiny")
+    pixels = torch.from_numpy(np.array(Image.open(picture).convert("RGB"))).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        features = backbone(pixels, backbone.encode_text([prompt]))
+    expected = heat_maps(features, [find_word(backbone.tokenizer, prompt, "tree")])[0]
+    torch.testing.assert_close(torch.from_numpy(arrays["maps"][5]), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_large_images_are_scaled_down(picture, tmp_path):
+    Image.open(picture).resize((1280, 900)).save(tmp_path / "large.png")
+    tadp("explain", tmp_path / "large.png", "--caption", "tree", "--size", "128", "--out", tmp_path / "words.png")
+    assert np.load(tmp_path / "words.npz")["maps"].shape == (1, 90, 128)
+
+
+def test_a_runs_prompt_is_explained_and_its_prediction_shown(picture, tmp_path):
+    write_scenes(tmp_path / "photo", task="segmentation", look="photo", split="train", count=2, seed=0)
+    write_scenes(tmp_path / "photo", task="segmentation", look="photo", split="val", count=2, seed=1)
+    settings = ("train.steps=1", "train.batch_size=2", "prompt.kind=class-names")
+    options = [option for setting in settings for option in ("--set", setting)]
+    tadp("train", "scenes-segmentation", "--data", tmp_path / "photo", "--out", tmp_path / "run", *options)
+    said = tadp("explain", picture, "--run", tmp_path / "run", "--out", tmp_path / "words.png")
+    arrays = np.load(tmp_path / "words.npz")
+    assert list(arrays["words"]) == said_words(said)
+    assert set(arrays["words"]) >= {"circle", "tree"}
+    refused = tadp("explain", picture, "--run", tmp_path / "run", "--caption", "x", "--out", tmp_path / "w.png", code=2)
+    assert "one text for all images" in " ".join(refused.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("{picture}", "--out", "{tmp}/w.png"), "no text: give it with --caption"),
+        (("{picture}", "--caption", "...", "--out", "{tmp}/w.png"), "has no words"),
+        (("{picture}", "--caption", "a <night> tree", "--out", "{tmp}/w.png"), "unknown token '<night>'"),
+        (("{picture}", "--caption", "tree", "--out", "{tmp}/w.jpg"), "expected the name of a .png file"),
+        (("{picture}", "--caption", "tree", "--size", "0", "--out", "{tmp}/w.png"), "--size is 0"),
+        (("{picture}", "--caption", "tree", "--backbone", "sd16", "--out", "{tmp}/w.png"), "no backbone 'sd16'"),
+        (("{picture}", "--run", "{tmp}/no", "--out", "{tmp}/w.png"), "is no run"),
+        (("{tmp}/no.png", "--caption", "tree", "--out", "{tmp}/w.png"), "no.png"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(picture, tmp_path, arguments, message):
+    filled = [argument.format(tmp=tmp_path, picture=picture) for argument in arguments]
+    said = " ".join(tadp("explain", *filled, code=2).split())
+    assert message in said
+    assert said.count("error:") == 1
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.png"]
