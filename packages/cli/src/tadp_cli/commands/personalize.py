@@ -1,13 +1,13 @@
 """`tadp personalize`: a look from a handful of images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadp_cli.errors import FAILED_WORK, one_line_errors
+from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption, SeedOption
-from tadp_cli.progress import bars, console
+from tadp_cli.progress import Bars, bars, console
 
 if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization
@@ -35,7 +35,7 @@ def personalize(
     held_out: Annotated[Path | None, typer.Option(help="images that are not trained on, to measure by")] = None,
     count: Annotated[int, typer.Option(help="how many Scenes are drawn when no images are given")] = 10,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    dry_run: Annotated[
+    only_estimate: Annotated[
         bool, typer.Option("--dry-run", help="only say what would train and the memory it takes")
     ] = False,
     device: DeviceOption = "cpu",
@@ -46,52 +46,51 @@ def personalize(
     Example: `tadp personalize --domain watercolor --images paintings/ --out tokens/watercolor`
     """
     with one_line_errors():
-        from tadp_cli.workflows import personalizing
+        from tadp_cli.workflows.personalizing import BOTH, METHODS, dry_run, settings
 
-        methods = personalizing.METHODS if method == personalizing.BOTH else (method,)
-        chosen = {"preset_name": preset, "steps": steps, "vectors": vectors, "rank": rank}
-        if dry_run:
-            for name in methods:
-                config = personalizing.settings(name, backbone, **chosen)
-                console.print(f"{name}: {personalizing.dry_run(name, backbone, config)}", markup=False, highlight=False)
+        methods = METHODS if method == BOTH else (method,)
+        configs = {name: settings(name, backbone, preset, steps=steps, vectors=vectors, rank=rank) for name in methods}
+        if only_estimate:
+            for name, config in configs.items():
+                _tell(f"{name}: {dry_run(backbone, config)}")
             return
         if out is None:
             raise ValueError("--out is missing: name the folder to write to")
-        results = {}
-        for name in methods:
-            folder = out / name if len(methods) > 1 else out
-            with bars() as report:
-                results[name] = personalizing.personalize(
-                    domain=domain,
-                    images=images,
-                    method=name,
-                    backbone=backbone,
-                    captioner=captioner,
-                    held_out=held_out,
-                    count=count,
-                    out=folder,
-                    resume=resume,
-                    device=device,
-                    seed=seed,
-                    report=report,
-                    on_loss=lambda loss, report=report: report.progress.update(
-                        report.tasks["personalize"], description=f"loss {loss:.4f}"
-                    ),
-                    **chosen,
-                )
-            if not results[name].finished:
-                _tell(f"stopped after {results[name].steps} steps; go on with --resume")
-                raise typer.Exit(FAILED_WORK)
-        if len(methods) > 1:
-            personalizing.write_comparison(out, methods)
-        _print_images(next(iter(results.values())).images)
-        for result in results.values():
-            _tell(f"{result.token}: {result.path}")
-        _print_losses(results)
+        sources = {"domain": domain, "images": images, "held_out": held_out, "count": count, "captioner": captioner}
+        how = {"backbone": backbone, "resume": resume, "device": device, "seed": seed}
+        _print_results(_run(configs, out, sources | how))
+
+
+def _run(configs: dict[str, Any], out: Path, arguments: dict[str, Any]) -> "dict[str, Personalization]":
+    """One run a method, in a folder of its own where there are several; all of them finished."""
+    from tadp_cli.workflows.personalizing import learn, write_comparison
+
+    results = {}
+    for name, config in configs.items():
+        with bars() as report:
+
+            def progress(step: int, steps: int, loss: float, what: str = name, report: Bars = report) -> None:
+                report(what, step, steps)
+                report.progress.update(report.tasks[what], description=f"{what} loss {loss:.4f}")
+
+            folder = out / name if len(configs) > 1 else out
+            results[name] = learn(method=name, config=config, out=folder, progress=progress, **arguments)
+        if not results[name].finished:
+            raise RuntimeError(f"{name} was stopped after {results[name].steps} steps; --resume goes on with it")
+    if len(configs) > 1:
+        write_comparison(out, tuple(configs))
+    return results
 
 
 def _tell(line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_results(results: "dict[str, Personalization]") -> None:
+    _print_images(next(iter(results.values())).images)
+    for result in results.values():
+        _tell(f"{result.token}: {result.path}")
+    _print_losses(results)
 
 
 def _print_images(images: "ImageReport") -> None:

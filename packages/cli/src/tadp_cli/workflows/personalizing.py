@@ -50,18 +50,46 @@ def personalize(
     seed: int,
     report: Report,
     steps: int | None = None,
-    vectors: int | None = None,
-    rank: int | None = None,
-    captioner: str = "",
-    on_loss: Callable[[float], None] | None = None,
 ) -> Personalization:
-    """Textual Inversion or DreamBooth on the images, or on Scenes in the domain's look where none are given.
+    """`learn` with a preset's settings, by default the backbone's."""
+    return learn(
+        domain=domain,
+        images=images,
+        held_out=held_out,
+        count=count,
+        method=method,
+        config=settings(method, backbone, preset_name, steps=steps),
+        backbone=backbone,
+        out=out,
+        resume=resume,
+        device=device,
+        seed=seed,
+        progress=lambda step, total, loss: report("personalize", step, total),
+    )
+
+
+def learn(
+    *,
+    domain: str,
+    images: Path | None,
+    held_out: Path | None,
+    count: int,
+    method: str,
+    config: Any,
+    backbone: str,
+    out: Path,
+    resume: bool,
+    device: str,
+    seed: int,
+    progress: Callable[[int, int, float], None],
+    captioner: str = "",
+) -> Personalization:
+    """Textual Inversion or DreamBooth on the images, or on `count` Scenes in the domain's look where none are given.
 
     `captioner` says what each image shows, so that the look alone is left to the token; "" is the tiny captioner for
-    the tiny backbone and else none, as in the paper.
+    the tiny backbone and else none, as in the paper. `progress(step, steps, loss)` is called after each update.
     """
     look = get_domain(domain)
-    config = settings(method, backbone, preset_name, steps=steps, vectors=vectors, rank=rank)
     if images is None and held_out is not None:
         raise ValueError("--held-out goes with --images; Scenes bring their own")
     checked_device(device)
@@ -70,38 +98,29 @@ def personalize(
             f"domain {domain!r} has no shipped pictures ({', '.join(LOOKS)} have): name a folder with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
+    config = replace(config, seed=seed, cpu=device == "cpu")
     captioner = captioner or ("tiny" if backbone == "tiny" else NO_CAPTIONER)
-    captions = {}
+    words: dict[str, Any] = {"initializer": " ".join(look.initial)}
     if captioner != NO_CAPTIONER:
         config = replace(config, templates=sentences(look))
-        captions = {"captioner": lambda pictures: content_captions(pictures, captioner, look, device)}
-    learner: Any = textual_inversion if method == "textual-inversion" else dreambooth
-    token = look.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
-
-    def progress(step: int, total: int, loss: float) -> None:
-        report("personalize", step, total)
-        if on_loss is not None:
-            on_loss(loss)
-
+        words["captioner"] = lambda pictures: content_captions(pictures, captioner, look, device)
+    run: Any = textual_inversion if method == "textual-inversion" else dreambooth
+    words["token"] = look.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
     with tempfile.TemporaryDirectory() as scratch:
         if images is None:
             images, held_out = draw_look(Path(scratch), look.name, count, SCENES_SEED)
-        return learner(
-            base,
-            image_files(images),
-            token=token,
-            initializer=" ".join(look.initial),
-            config=replace(config, seed=seed, cpu=device == "cpu"),
-            out=out,
-            held_out=None if held_out is None else image_files(held_out),
-            progress=progress,
-            resume=resume,
-            **captions,
-        )
+        pictures, unseen = image_files(images), None if held_out is None else image_files(held_out)
+        return run(base, pictures, **words, config=config, out=out, held_out=unseen, progress=progress, resume=resume)
 
 
 def settings(
-    method: str, backbone: str, preset_name: str, *, steps: int | None, vectors: int | None, rank: int | None
+    method: str,
+    backbone: str,
+    preset_name: str = "",
+    *,
+    steps: int | None = None,
+    vectors: int | None = None,
+    rank: int | None = None,
 ) -> Any:
     """The preset's settings with what was given in place of it."""
     if method not in METHODS:
@@ -115,7 +134,7 @@ def settings(
     return replace(config, **changes)
 
 
-def dry_run(method: str, backbone: str, config: Any) -> Estimate:
+def dry_run(backbone: str, config: Any) -> Estimate:
     """What a run would train and take. For a name of the table neither weights nor network are needed."""
     entry = BACKBONES.get(backbone)
     if entry is None or entry.folder is not None:

@@ -1,0 +1,123 @@
+"""`tadp personalize` through files on disk, with the tiny models."""
+
+import json
+import re
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from tadp_backbone.table import TINY_FOLDER
+from tadp_captioning import DOMAINS
+from tadp_cli.main import app
+from tadp_cli.workflows.personalizing import draw_look, sentences
+from tadp_personalize.prompts import fill, plain
+
+
+def tadp(*arguments, code=0):
+    """What a command says that must end with `code`."""
+    result = CliRunner().invoke(app, ["personalize", *map(str, arguments)])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+def losses_in(said, row):
+    return [float(number) for number in re.search(rf"{row}([ │|0-9.]+)", said).group(1).replace("│", " ").split()]
+
+
+def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
+    pictures, held_out = draw_look(tmp_path / "scenes", "comic", 3, seed=5)
+    images = pictures / "images"
+    names = sorted(path.name for path in images.iterdir())
+    with Image.open(images / names[0]) as first:
+        first.save(images / "copy.webp", lossless=True)
+    (images / "damaged.jpg").write_bytes(b"\xff\xd8\xff")
+    (images / "phone.heic").write_bytes(b"no picture")
+    for unseen in sorted((held_out / "images").iterdir())[2:]:
+        unseen.unlink()
+    out = tmp_path / "out"
+    given = ("--domain", "comic", "--images", pictures, "--held-out", held_out, "--method", "both", "--steps", "1")
+    said = tadp(*given, "--rank", "2", "--out", out)
+    assert "3 images used, 2 skipped, 1 duplicates" in said
+    assert "skipped damaged.jpg: cannot be read" in said
+    assert "skipped phone.heic" in said
+    results = json.loads((out / "results.json").read_text())
+    assert list(results) == ["textual-inversion", "dreambooth"]
+    for kind, row in (("learnt", "learnt"), ("plain", "plain"), ("empty", "empty")):
+        told = [results[name]["held_out"][when][kind] for name in results for when in ("before", "after")]
+        assert losses_in(said, row) == pytest.approx(told, abs=6e-6)
+    card = json.loads((out / "textual-inversion" / "personalization.json").read_text())
+    assert set(card["captions"]) == set(names)
+    assert not any("comic" in caption for caption in card["captions"].values())
+    assert (out / "dreambooth" / "pytorch_lora_weights.safetensors").is_file()
+    assert results["dreambooth"]["trained_parameters"] == parameters_of_rank(2)
+
+    pipe = StableDiffusionPipeline.from_pretrained(TINY_FOLDER, safety_checker=None).to(torch.float32)
+    pipe.load_textual_inversion(str(out / "textual-inversion"))
+    rows = load_file(out / "textual-inversion" / "learned_embeds.safetensors")["<comic>"]
+    ids = pipe.tokenizer.convert_tokens_to_ids(["<comic>"])
+    torch.testing.assert_close(pipe.text_encoder.get_input_embeddings().weight[ids].detach(), rows)
+    pipe.load_lora_weights(str(out / "dreambooth"))
+
+
+def parameters_of_rank(rank):
+    unet = StableDiffusionPipeline.from_pretrained(TINY_FOLDER, safety_checker=None).unet
+    layers = [m for n, m in unet.named_modules() if n.endswith(("to_q", "to_k", "to_v", "to_out.0"))]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def test_a_finished_run_goes_on_to_more_steps(tmp_path):
+    pictures, _ = draw_look(tmp_path / "scenes", "watercolor", 3, seed=5)
+    out = tmp_path / "out"
+    given = ("--domain", "watercolor", "--images", pictures, "--captioner", "none", "--out", out)
+    assert "no held-out images, so no number" in tadp(*given, "--steps", "1")
+    tadp(*given, "--steps", "2", "--resume")
+    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize("backbone", ["sd15", "sd21"])
+def test_dry_run_at_full_size_needs_no_weights(backbone):
+    said = tadp(
+        "--domain", "comic", "--backbone", backbone, "--dry-run", "--method", "both", "--vectors", "3", "--rank", "4"
+    )
+    width = {"sd15": 768, "sd21": 1024}[backbone]
+    assert f"textual-inversion: trains {3 * width:,} numbers" in said
+    widths = [320] * 5 + [640] * 5 + [1280] * 6  # attention blocks: 2 down and 3 up a stride, one in the middle
+    lora = 4 * sum(12 * w + 2 * (width + w) for w in widths)  # self: q k v out; cross: q out from w, k v from the text
+    assert f"dreambooth: trains {lora:,} numbers" in said
+    assert said.count("total") == 2
+
+
+def test_dry_run_of_the_whole_unet():
+    said = tadp("--domain", "comic", "--backbone", "sd15", "--dry-run", "--method", "dreambooth")
+    assert "dreambooth: trains 859,520,964 numbers" in said
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
+    look = DOMAINS[name]
+    first = sentences(look)[0]
+    assert fill(first, look.token, "a red star") == look.learnt.format(token=look.token, caption="a red star")
+    assert {plain(sentence, "a red star") for sentence in sentences(look)} == {"a red star"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--domain", "comic"), "--out is missing"),
+        (("--domain", "comic", "--held-out", "{tmp}", "--out", "{tmp}/t"), "--held-out goes with --images"),
+        (("--domain", "comic", "--backbone", "sd99", "--dry-run"), "no backbone 'sd99'"),
+        (("--domain", "comic", "--images", "{tmp}", "--out", "{tmp}/t"), "0 usable images, at least 3 are needed"),
+        (("--domain", "comic", "--preset", "best", "--out", "{tmp}/t"), "unknown preset 'best'"),
+        (("--domain", "comic", "--steps", "0", "--out", "{tmp}/t"), "steps must be at least 1"),
+        (("--domain", "comic", "--captioner", "blop", "--out", "{tmp}/t"), "blop"),
+    ],
+)
+def test_wrong_use_is_one_line(tmp_path, arguments, message):
+    said = tadp(*(argument.format(tmp=tmp_path) for argument in arguments), code=2)
+    assert message in said
+    assert said.count("error:") == 1
+    assert not any(tmp_path.iterdir())
