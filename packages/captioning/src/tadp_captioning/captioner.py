@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tadp_captioning.table import CAPTIONERS, CaptionerSpec
 
@@ -24,6 +24,14 @@ class Captioner(Protocol):
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
         """One caption an image, in order; any mode and size of image."""
+        ...
+
+    def prepare(self, images: Sequence["Image"]) -> Any:
+        """What `answer` takes for a batch of images; may run in another thread, while `answer` is busy."""
+        ...
+
+    def answer(self, prepared: Any) -> list[str]:
+        """One caption an image of what was prepared, in order."""
         ...
 
 

@@ -45,30 +45,48 @@ def caption_images(
 ) -> LoopReport:
     """Caption the images that the store lacks, and add each batch to the store before the next.
 
-    A killed run loses the batch in flight and a rerun continues. An image that cannot be read is recorded with the
+    While the model works on a batch, the next is prepared and those after it are read. A killed run loses the batch
+    in flight and a rerun continues. An image that cannot be read is recorded with the
     reason and tried again by the next run. `workers` processes read and decode ahead (0: one thread). Ids in `redo`
     are captioned again. Of `world_size` processes that share a store's file, the one of `rank` takes every
     world_size-th image.
     """
     mine = dict(islice(images.items(), rank, None, world_size))
     jobs = ((image_id, path, _known_hash(image_id, captioner, store, redo)) for image_id, path in mine.items())
-    captioned, skipped, failed, batch = 0, 0, {}, []
-    with _executor(workers) as executor:
-        reads = _ahead(executor, jobs, depth=2 * captioner.batch_size + workers)
-        for seen, read in enumerate(reads, start=1):
+    captioned, skipped, failed = 0, 0, {}
+    waiting: list[ReadImage] = []  # read, to be prepared together
+    ahead: tuple[list[ReadImage], Future] | None = None  # being prepared, while the batch before it is answered
+
+    def tell() -> None:
+        if progress is not None:
+            progress(Progress(captioned + skipped + len(failed), len(failed), len(mine)))
+
+    def finish(batch: list[ReadImage], prepared: Future) -> None:
+        nonlocal captioned
+        store.add(*_records(batch, captioner.answer(prepared.result()), captioner, mine))
+        captioned += len(batch)
+        tell()
+
+    with _executor(workers) as readers, ThreadPoolExecutor(1) as preparer:
+        for read in _ahead(readers, jobs, depth=3 * captioner.batch_size + workers):
             if read.error is not None:
                 failed[read.id] = read.error
                 store.add(_failure(read, captioner, mine[read.id]))
+                tell()
             elif read.image is None:
                 skipped += 1
+                tell()
             else:
-                batch.append(read)
-            if batch and (len(batch) >= captioner.batch_size or seen == len(mine)):
-                captions = captioner.caption([read.image for read in batch])
-                store.add(*_records(batch, captions, captioner, mine))
-                captioned, batch = captioned + len(batch), []
-            if progress is not None:
-                progress(Progress(captioned + skipped + len(failed), len(failed), len(mine)))
+                waiting.append(read)
+            if len(waiting) >= captioner.batch_size:
+                prepared = preparer.submit(captioner.prepare, [read.image for read in waiting])
+                if ahead is not None:
+                    finish(*ahead)
+                ahead, waiting = (waiting, prepared), []
+        if ahead is not None:
+            finish(*ahead)
+        if waiting:
+            finish(waiting, preparer.submit(captioner.prepare, [read.image for read in waiting]))
     return LoopReport(captioned, skipped, failed)
 
 

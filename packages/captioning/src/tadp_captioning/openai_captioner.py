@@ -41,11 +41,19 @@ class OpenAICaptioner:
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
         """One caption an image, in order; "" (and a warning) where the server refuses to speak of an image."""
-        with ThreadPoolExecutor(self.batch_size) as pool:
-            return list(pool.map(self._caption_one, images))
+        return self.answer(self.prepare(images))
 
-    def _caption_one(self, image: "Image") -> str:
-        content = [{"type": "text", "text": self._prompt}, {"type": "image_url", "image_url": {"url": data_url(image)}}]
+    def prepare(self, images: Sequence["Image"]) -> list[str]:
+        """Each image inside a URL."""
+        return [data_url(image) for image in images]
+
+    def answer(self, prepared: list[str]) -> list[str]:
+        """One caption a URL, asked side by side."""
+        with ThreadPoolExecutor(self.batch_size) as pool:
+            return list(pool.map(self._caption_one, prepared))
+
+    def _caption_one(self, url: str) -> str:
+        content = [{"type": "text", "text": self._prompt}, {"type": "image_url", "image_url": {"url": url}}]
         answer = self._ask([{"role": "user", "content": content}])
         if not answer.text.strip():
             logger.warning("captioner %s gave no caption (%s)", self.name, answer.finish_reason or "no reason given")

@@ -6,7 +6,7 @@ B images, T tokens generated.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tadp_captioning.captioner import GenerationConfig
 from tadp_captioning.families import Family, checked_prompt, family_of, rgb
@@ -15,11 +15,18 @@ from tadp_captioning.table import CaptionerSpec
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
-    from transformers import PreTrainedModel, ProcessorMixin
+    from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
 
 logger = logging.getLogger(__name__)
 
 START_BATCH = {"cpu": 8, "cuda": 64}  # by kind of device; halved by the captioner when memory runs out
+
+
+class Prepared(NamedTuple):
+    """One batch, ready for the model."""
+
+    images: "Sequence[Image]"
+    inputs: "BatchFeature"
 
 
 class TransformersCaptioner:
@@ -46,28 +53,32 @@ class TransformersCaptioner:
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
         """One caption an image, in order: greedy, so the same images give the same captions."""
-        import torch
-
         captions: list[str] = []
         while len(captions) < len(images):
-            batch = images[len(captions) : len(captions) + self.batch_size]
-            try:
-                captions += self._caption_batch(batch)
-            except torch.OutOfMemoryError:
-                self._halve(len(batch))
+            captions += self.answer(self.prepare(images[len(captions) : len(captions) + self.batch_size]))
         return captions
 
-    def _caption_batch(self, images: Sequence["Image"]) -> list[str]:
+    def prepare(self, images: Sequence["Image"]) -> Prepared:
+        """The model's inputs for one batch, on the CPU."""
+        return Prepared(images, self.family.inputs(self.processor, rgb(images), self.prompt))
+
+    def answer(self, prepared: Prepared) -> list[str]:
+        """One caption an image of a batch; in smaller batches where memory doesn't last."""
         import torch
 
-        inputs = self.family.inputs(self.processor, rgb(images), self.prompt)
-        inputs = inputs.to(self.model.device, self.model.dtype)
-        with torch.inference_mode():
-            tokens = self.model.generate(
-                **inputs,
-                min_new_tokens=self.generation.min_new_tokens,
-                max_new_tokens=self.generation.max_new_tokens,
-            )  # (B, T)
+        if len(prepared.images) > self.batch_size:  # prepared before memory ran out
+            return self.caption(prepared.images)
+        inputs = prepared.inputs.to(self.model.device, self.model.dtype)
+        try:
+            with torch.inference_mode():
+                tokens = self.model.generate(
+                    **inputs,
+                    min_new_tokens=self.generation.min_new_tokens,
+                    max_new_tokens=self.generation.max_new_tokens,
+                )  # (B, T)
+        except torch.OutOfMemoryError:
+            self._halve(len(prepared.images))
+            return self.caption(prepared.images)
         # Stripped, where the paper's code cut the last character whatever it was (captioning/blip.py:100).
         return [text.strip() for text in self.family.texts(self.processor, tokens, inputs, self.prompt)]
 
