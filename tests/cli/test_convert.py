@@ -16,6 +16,7 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.data.scenes_disk import SEGMENTATION_CLASSES, write_scenes
 from tadp_heads.depth import DepthHead
+from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.segmentation import FPNHead
 
 TOKENS = 77
@@ -117,6 +118,8 @@ def published(head, variant):
             for key, v in state.items()
             if key.startswith(old)
         }
+    if variant == "detection":
+        return {key if key.startswith("fpn.") else f"model.{key}": value for key, value in state.items()}
     outer = "decode_head." if variant == "pascal" else ""
     return {outer + key.removeprefix("fpn."): value for key, value in state.items()}
 
@@ -222,6 +225,19 @@ def test_a_depth_file_of_a_head_without_maps(source, tmp_path):
         expected = head(plain(to_sd_range(IMAGE[None]), context).levels)
     (found,) = model.predict_tensors([IMAGE], context, "full")
     torch.testing.assert_close(found, expected[0, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_detector(source, tmp_path):
+    torch.manual_seed(0)
+    head = FasterRCNNHead(source.levels, 20, fpn_channels=16, representation_size=32, score_threshold=0.0).eval()
+    path = write_checkpoint(tmp_path / "last.ckpt", source, head, "detection")
+    run = tmp_path / "run"
+    assert "aeroplane" in convert(path, run, source)
+    model = PerceptionModel.from_pretrained(run)
+    assert (model.config.image_range, model.config.protocol) == ("imagenet", "voc2007-paper")
+    assert model.backbone.config.image_limit == 2.7
+    for name, tensor in head.state_dict().items():
+        assert torch.equal(model.head.state_dict()[name], tensor)
 
 
 def without(part):

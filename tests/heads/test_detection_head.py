@@ -189,6 +189,23 @@ def test_saved_head_comes_back(head, tmp_path):
         FasterRCNNHead.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(("outer", "fpn"), [("", "fpn."), ("model.", "model.neck.")])
+def test_from_reference_reads_all_sizes_from_the_tensors(head, outer, fpn):
+    state = {}
+    for key, value in head.state_dict().items():
+        state[fpn + key.removeprefix("fpn.") if key.startswith("fpn.") else outer + key] = value
+    state["unet.unet.diffusion_model.out.0.weight"] = torch.zeros(3)  # the rest of a whole checkpoint
+    again = FasterRCNNHead.from_reference(state, finest_stride=LEVELS[0][1])
+    assert (again.config.levels, again.config.num_classes) == (head.config.levels, head.config.num_classes)
+    for a, b in zip(again(features()), head.eval()(features()), strict=True):
+        assert torch.equal(a["boxes"], b["boxes"])
+    del state[outer + "roi_heads.box_head.fc7.bias"]
+    with pytest.raises(ValueError, match=r"no whole detector of the public code: .*fc7\.bias"):
+        FasterRCNNHead.from_reference(state)
+    with pytest.raises(ValueError, match="0 keys end in 'inner_blocks"):
+        FasterRCNNHead.from_reference({})
+
+
 def test_wrong_use_is_named(head):
     with pytest.raises(ValueError, match="needs targets"):
         head(features())
@@ -224,6 +241,7 @@ def test_protocols_score_by_their_rules():
     assert {name: task.metric(["a"], name).rules for name in task.protocols} == {
         "coco": "coco", "voc2007": "voc2007", "voc2012": "voc2012",
         "coco-512": "coco", "voc2007-512": "voc2007", "voc2012-512": "voc2012",
+        "voc2007-paper": "voc2007-paper", "voc2012-paper": "voc2012-paper",
     }  # fmt: skip
     with pytest.raises(ValueError, match="unknown detection protocol 'voc'"):
         task.metric(["a"], "voc")

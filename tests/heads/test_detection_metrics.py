@@ -175,6 +175,26 @@ def test_inclusive_pixels_are_those_of_the_plain_loop(rules):
     assert score(pairs, rules, classes=3) != pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("rules", ["voc2007-paper", "voc2012-paper"])
+def test_the_papers_evaluator_reads_its_predictions_from_lines_of_text(rules):
+    """One decimal for boxes, three for scores, left and top moved by one, the last pixel counted as within."""
+    pairs = random_pairs(3)
+    for prediction, _ in pairs:
+        prediction["scores"] += torch.rand(len(prediction["scores"])) / 100  # more decimals than are written
+        order = prediction["scores"].argsort(descending=True)
+        prediction.update({name: value[order] for name, value in prediction.items()})
+    written = []
+    for prediction, target in pairs:
+        rows = zip(prediction["boxes"].tolist(), prediction["scores"].tolist(), strict=True)
+        lines = [f"{s:.3f} {x0 + 1:.1f} {y0 + 1:.1f} {x1:.1f} {y1:.1f}" for (x0, y0, x1, y1), s in rows]
+        read = torch.tensor([[float(word) for word in line.split()] for line in lines], dtype=torch.float64)
+        written.append(({"boxes": read[:, 1:], "scores": read[:, 0], "labels": prediction["labels"]}, target))
+    table = [[plain_voc(written, k, t, "2007" in rules, extra=1.0) for k in range(3)] for t in THRESHOLDS]
+    expected = {"AP": sum(map(sum, table)) / 30, "AP50": sum(table[0]) / 3, "AP75": sum(table[5]) / 3}
+    assert score(pairs, rules, classes=3) == pytest.approx(expected, abs=1e-9)
+    assert score(pairs, rules, classes=3) != pytest.approx(score(pairs, rules[:7], classes=3), abs=1e-3)
+
+
 def test_edges_score_as_the_xml_does_with_inclusive_pixels():
     """xmin - 1, ymin - 1 with plain widths is the same rule as the file's numbers with inclusive ones."""
     edges = random_pairs(3)
@@ -262,7 +282,7 @@ def test_reset_forgets():
 def test_wrong_use_is_named():
     with pytest.raises(ValueError, match="unknown rules 'voc'"):
         AveragePrecision(1, rules="voc")
-    with pytest.raises(ValueError, match="inclusive_pixels belongs to the VOC rules"):
+    with pytest.raises(ValueError, match="inclusive_pixels belongs to the rules voc2007 and voc2012, not to coco"):
         AveragePrecision(1, inclusive_pixels=True)
     with pytest.raises(ValueError, match=r"predicted labels 2\.\.2: expected 0\.\.1"):
         AveragePrecision(2).update(found([TEN], [0.9], [2]), objects([TEN]))

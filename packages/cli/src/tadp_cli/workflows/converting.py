@@ -18,13 +18,20 @@ from tadp_heads.data.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
 from tadp_heads.data.reading import read_lines
 from tadp_heads.data.voc import VOC_CLASSES
 from tadp_heads.depth import DepthHead
+from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.model import PerceptionConfig
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.segmentation import FPNHead
+from tadp_heads.segmentation.head import VARIANTS
 
 UNET, VAE = "diffusion_model.input_blocks.0.0.weight", "quant_conv.weight"
 ADAPTER, CLASS_EMBEDDINGS = "text_adapter.fc.0.weight", "class_embeddings"
-HEADS = {"last_layer_depth.0.weight": "depth", "lateral_convs.0.conv.weight": "ade", "p5.weight": "pascal"}
+HEADS = {
+    "last_layer_depth.0.weight": "depth",
+    "lateral_convs.0.conv.weight": "ade",
+    "p5.weight": "pascal",
+    "box_head.fc6.weight": "detection",
+}
 """{end of a key: the head that has it}."""
 _WRAPPERS = ("state_dict", "model")
 """Names under which training frameworks put the tensors."""
@@ -35,7 +42,7 @@ _IMAGENET_LIMIT = 2.7
 class _Classes:
     names: tuple[str, ...]
     palette: tuple | None = None
-    protocol: str = "whole"
+    protocol: str = ""
     image_range: str = "sd"
 
 
@@ -71,11 +78,11 @@ def convert(
     backbone = _backbone(unet, vae, frozen, config, state, file)
     embeddings = next((value for key, value in state.items() if key.split(".")[-1] == CLASS_EMBEDDINGS), None)
     recipe = Recipe(
-        task="depth" if variant == "depth" else "segmentation",
+        task="segmentation" if variant in VARIANTS else variant,
         description=f"converted from {file.name}",
         prompt=PromptConfig(kind="caption" if embeddings is None else "averaged-eos"),
         backbone=BackboneSection(source=base),
-        head={} if variant == "depth" else {"variant": variant},
+        head={"variant": variant} if variant in VARIANTS else {},
         protocol=known.protocol,
     )
     check_run(out, recipe, resume=False)
@@ -91,8 +98,17 @@ def convert(
         f"VAE of {'the file' if vae is not frozen.vae else base}{', text adapter' if config.text_adapter else ''}",
         "classes": ", ".join(known.names) or "none",
         "text": "a caption an image" if embeddings is None else f"{len(embeddings)} class embeddings of the file",
-        "protocol": recipe.protocol,
+        "protocol": recipe.protocol or "the task's first",
     }
+
+
+_PIXELS = {
+    21: _Classes(names=("background", *VOC_CLASSES), protocol="squash-512"),
+    19: _Classes(names=CITYSCAPES_CLASSES, palette=CITYSCAPES_PALETTE, protocol="cityscapes", image_range="imagenet"),
+    150: _Classes(names=tuple(f"class {i}" for i in range(150)), protocol="ade"),
+}
+_BOXES = {20: _Classes(names=VOC_CLASSES, protocol="voc2007-paper", image_range="imagenet")}
+"""{number of classes: what a head with so many was trained on}."""
 
 
 def read_published(file: Path) -> dict[str, Tensor]:
@@ -147,6 +163,8 @@ def _vae(state: Mapping[str, Tensor]) -> AutoencoderKL | None:
 def _head(state: Mapping[str, Tensor], variant: str, plain: DiffusionBackbone, max_depth_m: float) -> PretrainedHead:
     if variant == "depth":
         return DepthHead.from_reference(state, max_depth_m, levels=plain.levels)
+    if variant == "detection":
+        return FasterRCNNHead.from_reference(state, finest_stride=plain.levels[0].stride)
     # The rest of the file has names of its own that could be taken for the head's.
     own = {k: v for k, v in state.items() if "diffusion_model." not in k and "encoder_vq." not in k}
     return FPNHead.from_reference(own, variant, finest_stride=plain.levels[0].stride)
@@ -193,17 +211,11 @@ def _backbone(
 
 
 def _classes_of(head: PretrainedHead, file: Path | None) -> _Classes:
-    """Names and protocol by the number of classes: 21 is Pascal VOC, 19 Cityscapes, 150 ADE20K."""
+    """Names and protocol by the number of classes: Pascal VOC, Cityscapes or ADE20K."""
     if isinstance(head, DepthHead):
         return _Classes(names=(), protocol="nyu-eigen")
     count = head.config.num_classes
-    known = {
-        21: _Classes(names=("background", *VOC_CLASSES), protocol="squash-512"),
-        19: _Classes(
-            names=CITYSCAPES_CLASSES, palette=CITYSCAPES_PALETTE, protocol="cityscapes", image_range="imagenet"
-        ),
-        150: _Classes(names=tuple(f"class {i}" for i in range(150)), protocol="ade"),
-    }
+    known = _BOXES if isinstance(head, FasterRCNNHead) else _PIXELS
     found = known.get(count, _Classes(names=tuple(f"class {i}" for i in range(count))))
     if file is None:
         return found
@@ -220,7 +232,7 @@ def _model_config(recipe: Recipe, known: _Classes) -> PerceptionConfig:
         palette=known.palette,
         prompt="{caption}" if recipe.prompt.kind == "caption" else "",
         captioner=recipe.captioner if recipe.prompt.kind == "caption" else None,
-        protocol=recipe.protocol,
+        protocol=recipe.protocol or None,
         image_range=known.image_range,
     )
 

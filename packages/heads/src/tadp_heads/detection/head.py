@@ -1,9 +1,9 @@
 """Faster R-CNN on a given feature pyramid, out of torchvision's parts (REFERENCE section 3)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -92,6 +92,27 @@ class FasterRCNNHead(PretrainedHead):
             return region_losses | losses
         return [Detections(boxes=f["boxes"], scores=f["scores"], labels=f["labels"] - 1) for f in found]
 
+    @classmethod
+    def from_reference(cls, state_dict: Mapping[str, Tensor], finest_stride: int = 8) -> Self:
+        """The detector out of a checkpoint of the paper's public code, in eval mode; sizes are read from the tensors.
+
+        `state_dict` may be that of the whole model, under any outer prefix; its class 0 is the background.
+        """
+        weights = {f"{ours}{key}": value for ours, part in _parts(state_dict).items() for key, value in part.items()}
+        try:
+            channels = [weights[f"fpn.inner_blocks.{i}.0.weight"].shape[1] for i in range(_blocks(weights))]
+            head = cls(
+                [Level(width, finest_stride * 2**i) for i, width in enumerate(channels)],
+                len(weights["roi_heads.box_predictor.cls_score.weight"]) - 1,
+                fpn_channels=len(weights["fpn.inner_blocks.0.0.weight"]),
+                representation_size=len(weights["roi_heads.box_head.fc6.weight"]),
+            )
+            head.load_state_dict(weights)
+        except (KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(f"the checkpoint holds no whole detector of the public code: {reason}") from error
+        return head.eval()
+
     def _frame(self, features: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]] | None) -> ImageList:
         """What torchvision wants to know of the images: their sizes, and that of the padded frame."""
         channels = [feature.shape[1] for feature in features]
@@ -114,6 +135,28 @@ class FasterRCNNHead(PretrainedHead):
         batch = features[0].shape[0]
         sizes = [tuple(size) for size in image_sizes] if image_sizes is not None else [frame] * batch
         return ImageList(features[0].new_empty(batch, 0, *frame), sizes)
+
+
+_ANCHORS = {"fpn.": "inner_blocks.0.0.weight", "rpn.": "head.cls_logits.weight", "roi_heads.": "box_head.fc6.weight"}
+"""{part: a key below it that no other part of a checkpoint has}."""
+
+
+def _parts(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """{part: its tensors by their names below it}."""
+    found = {}
+    for part, anchor in _ANCHORS.items():
+        prefixes = [key.removesuffix(anchor) for key in state_dict if key == anchor or key.endswith(f".{anchor}")]
+        if len(prefixes) != 1:
+            raise ValueError(
+                f"{len(prefixes)} keys end in {anchor!r}: expected one, as in a detector of the public code; "
+                "pass its state dict"
+            )
+        found[part] = {k.removeprefix(prefixes[0]): v for k, v in state_dict.items() if k.startswith(prefixes[0])}
+    return found
+
+
+def _blocks(weights: Mapping[str, Tensor]) -> int:
+    return sum(key.startswith("fpn.inner_blocks.") and key.endswith(".weight") for key in weights)
 
 
 def _proposals(config: FasterRCNNHeadConfig) -> RegionProposalNetwork:

@@ -19,9 +19,12 @@ RULES: Mapping[str, Callable[..., np.ndarray]] = {
     "coco": coco_rules.average_precision,
     "voc2007": partial(voc_rules.average_precision, summary=voc_rules.eleven_points),
     "voc2012": partial(voc_rules.average_precision, summary=voc_rules.area),
+    "voc2007-paper": partial(voc_rules.as_published, summary=voc_rules.eleven_points),
+    "voc2012-paper": partial(voc_rules.as_published, summary=voc_rules.area),
 }
 """coco: 101 recall points, 100 detections a class and image, IoU >= threshold; a detection whose best object is taken
-may have the next best. voc2007: 11 recall points, voc2012: area; both IoU > threshold, and a second hit is an error."""
+may have the next best. voc2007: 11 recall points, voc2012: area; both IoU > threshold, and a second hit is an error.
+With -paper: as the paper's code has them, for boxes in the frame of VOC's XML files."""
 
 
 class AveragePrecision(Metric):
@@ -30,7 +33,7 @@ class AveragePrecision(Metric):
     Difficult objects are neither asked for nor is finding them punished, under all rules; for COCO they are its crowds.
     VOC counts pixels: a box from pixel 0 up to and including pixel 9 is 10 wide. In the frame of `DetectionTarget` such
     a box is [0, 10), so its plain IoU is VOC's own; `inclusive_pixels` adds 1 to all widths and heights and is for
-    boxes in the frame of VOC's XML files, which the paper's code scores (REFERENCE section 3).
+    boxes in the frame of VOC's XML files.
     Under torch.distributed, `compute` joins the boxes of all processes.
     """
 
@@ -42,8 +45,8 @@ class AveragePrecision(Metric):
         super().__init__()
         if rules not in RULES:
             raise ValueError(f"unknown rules {rules!r} of average precision; choose from {', '.join(RULES)}")
-        if inclusive_pixels and rules == "coco":
-            raise ValueError("inclusive_pixels belongs to the VOC rules; COCO's boxes are edges, not pixels")
+        if inclusive_pixels and rules not in ("voc2007", "voc2012"):
+            raise ValueError(f"inclusive_pixels belongs to the rules voc2007 and voc2012, not to {rules}")
         self.names = tuple(str(i) for i in range(classes)) if isinstance(classes, int) else tuple(classes)
         self.rules = rules
         self.inclusive_pixels = inclusive_pixels

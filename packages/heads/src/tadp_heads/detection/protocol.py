@@ -34,9 +34,10 @@ PROTOCOLS = {
     f"{rules}{suffix}": DetectionProtocol(rules=rules, squash=squash)
     for suffix, squash in (("", None), ("-512", 512))
     for rules in ("coco", "voc2007", "voc2012")
-}
+} | {rules: DetectionProtocol(rules=rules, squash=512) for rules in ("voc2007-paper", "voc2012-paper")}
 """coco, voc2007, voc2012 at the image's own size; with -512 in the 512x512 square to which the paper's detector forces
-its images (REFERENCE: tadp_objdet.py:586-615)."""
+its images (REFERENCE: tadp_objdet.py:586-615); with -paper in that square and by the paper's own evaluator, for models
+trained on boxes with the numbers of VOC's XML files."""
 
 
 def get_protocol(protocol: str | DetectionProtocol) -> DetectionProtocol:

@@ -30,6 +30,23 @@ def average_precision(
     return table
 
 
+def as_published(
+    detected: np.ndarray, truth: np.ndarray, classes: int, thresholds: Sequence[float], *, summary: Summary
+) -> np.ndarray:
+    """What the paper's code computes of boxes with the numbers of VOC's XML files (REFERENCE section 3).
+
+    Its evaluator takes predictions for 0-based ones and moves their left and top edge by 1, although it trained on the
+    files' own numbers; writes boxes with one decimal and scores with three; counts the last pixel of a box as within.
+    """
+    detected, truth = detected.copy(), truth.copy()
+    detected[:, 2:4] += 1
+    detected[:, 2:6] = np.char.mod("%.1f", detected[:, 2:6]).astype(float)
+    detected[:, 6] = np.char.mod("%.3f", detected[:, 6]).astype(float)
+    detected[:, 4:6] += 1
+    truth[:, 4:6] += 1
+    return average_precision(detected, truth, classes, thresholds, summary=summary)
+
+
 def eleven_points(recall: np.ndarray, precision: np.ndarray) -> float:
     """The mean, over recalls 0, 0.1, ... 1, of the best precision at that recall or above (VOC 2007)."""
     levels = np.arange(11) * 0.1  # inexact as in the devkits: 3 * 0.1 > 0.3, so a recall of 3/10 does not reach it
