@@ -106,3 +106,30 @@ def test_hash_follows_the_pixels_alone(tmp_path, make_pictures):
         image.save(tmp_path / f"{i}.png")
     assert read_images(pictures, size=16)[1].sha256 == read_images(tmp_path, size=16)[1].sha256
     assert read_images(pictures, size=16)[1].sha256 != read_images(make_pictures(3, seed=1), size=16)[1].sha256
+
+
+def test_cmyk_jpeg(tmp_path, read_one):
+    """Photographs for print; Adobe's files hold the colours inverted, which is Pillow's affair."""
+    Image.new("CMYK", (24, 24), (0, 255, 255, 0)).save(tmp_path / "print.jpg", quality=95)
+    image, report = read_one(tmp_path / "print.jpg")
+    np.testing.assert_allclose(image.getpixel((3, 3)), (255, 0, 0), atol=8)
+    assert "CMYK" in report.notes["print.jpg"]
+
+
+def test_big_endian_16_bit_tiff(tmp_path, read_one):
+    ramp = np.tile(np.linspace(0, 65535, 32).astype(">u2"), (20, 1))
+    Image.frombytes("I;16B", (32, 20), ramp.tobytes()).save(tmp_path / "b.tif")
+    np.testing.assert_allclose(np.asarray(read_one(tmp_path / "b.tif")[0])[5, :, 1], np.linspace(0, 255, 32), atol=1)
+
+
+def test_heic_is_read_where_a_decoder_is_installed(tmp_path, read_one):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), RED)).save(tmp_path / "phone.heic", quality=95)
+    np.testing.assert_allclose(read_one(tmp_path / "phone.heic")[0].getpixel((30, 30)), RED, atol=8)
+
+
+def test_folders_within_the_folder_count_and_names_tell_them_apart(tmp_path, make_pictures):
+    for i, image in enumerate(make_pictures(3)):
+        (tmp_path / f"day{i}").mkdir()
+        image.save(tmp_path / f"day{i}" / "same.png")
+    assert read_images(tmp_path, size=16)[1].used == ("day0/same.png", "day1/same.png", "day2/same.png")

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from tadp_personalize.batches import Batches
@@ -43,6 +45,9 @@ class Outcome:
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
     """Return the accelerator that the settings ask for."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        # accelerate keeps one state a process and refuses a second run of another precision or device
+        AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate, cpu=config.cpu
     )
