@@ -3,9 +3,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import torch
 from PIL import Image
 
 from tadp_captioning import CaptionStore, Progress, caption_images, find_images, load_captioner
@@ -69,6 +71,47 @@ def test_progress_counts_up_to_the_total(captioner, image_folder, tmp_path):
     caption_images(captioner, images, CaptionStore.open(tmp_path / "c.jsonl"), progress=seen.append)
     assert seen[-1] == (7, 1, 7)
     assert [p.done for p in seen] == sorted(p.done for p in seen)
+
+
+def test_memory_that_runs_out_while_the_next_batch_is_prepared(blip2_folder, image_folder, tmp_path, monkeypatch):
+    """Two batches of three are ready when it turns out that one image is all that fits."""
+    captioner = load_captioner(blip2_folder, device="cpu", max_new_tokens=6, batch_size=3)
+    images = find_images(image_folder)
+    expected = CaptionStore()
+    caption_images(captioner, images, expected)
+    generate = type(captioner.model).generate
+
+    def with_little_memory(self, pixel_values, **settings):
+        if len(pixel_values) > 1:
+            raise torch.OutOfMemoryError
+        return generate(self, pixel_values, **settings)
+
+    monkeypatch.setattr(type(captioner.model), "generate", with_little_memory)
+    store = CaptionStore.open(tmp_path / "c.jsonl")
+    assert caption_images(captioner, images, store) == (7, 0, {})
+    assert {i: store[i] for i in images} == {i: expected[i] for i in images}
+    assert captioner.batch_size == 1
+
+
+def test_the_next_batch_is_prepared_while_the_model_works(captioner, image_folder, monkeypatch):
+    """The first answer waits until the second batch is being prepared: without overlap that would never be."""
+    prepare, answer, prepared, overlapped, second = captioner.prepare, captioner.answer, [], [], threading.Event()
+
+    def noted(images):
+        prepared.append(len(images))
+        if len(prepared) == 2:
+            second.set()
+        return prepare(images)
+
+    def waiting(batch):
+        overlapped.append(second.wait(timeout=20))
+        return answer(batch)
+
+    monkeypatch.setattr(captioner, "prepare", noted)
+    monkeypatch.setattr(captioner, "answer", waiting)
+    caption_images(captioner, find_images(image_folder), CaptionStore())
+    assert overlapped == [True] * 4
+    assert prepared == [2, 2, 2, 1]
 
 
 def test_an_empty_list_of_images(captioner):

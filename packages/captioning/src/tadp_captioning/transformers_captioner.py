@@ -116,9 +116,11 @@ def load_transformers_captioner(
         model = getattr(transformers, family.model).from_pretrained(
             spec.model, revision=spec.revision, dtype=_dtype(dtype or _default_dtype(family, place))
         )
-    except (OSError, ImportError) as error:  # what transformers raises for anything missing, local, remote or installed
+    except OSError as error:  # what transformers raises for anything missing, local or remote
+        raise ValueError(f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]}") from error
+    except ImportError as error:  # the video part of Qwen's processors wants torchvision, for images too
         raise ValueError(
-            f"captioner {name!r}: cannot load {spec.model}: {' '.join(str(error).split())[:300]}"
+            f"captioner {name!r}: {' '.join(str(error).split())[:80]}...; pip install 'tadp-captioning[qwen]'"
         ) from error
     _be_greedy(model)
     return TransformersCaptioner(
