@@ -115,9 +115,24 @@ def spoil_npy_empty(folder):
     (folder / "depth" / "c.npy").write_bytes(b"")
 
 
+def spoil_npy_header(folder):
+    path = folder / "depth" / "c.npy"
+    path.write_bytes(path.read_bytes().replace(b"(6, 8)", b"(6, 8 "))
+
+
+def spoil_header(folder):
+    """A PNG whose first chunk says that it is shorter than it must be."""
+    path = folder / "depth" / "a.png"
+    content = bytearray(path.read_bytes())
+    content[11] = 5
+    path.write_bytes(bytes(content))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (spoil_npy_header, r"c\.npy: found no array"),
+        (spoil_header, r"a\.png: found (a broken image|no image data)"),
         (spoil_missing_depth, r"b\.jpg: found no depth map of its name \(1 such images\), expected depth/b\.png"),
         (spoil_eight_bits, r"a\.png: found an image of mode L, expected a 16-bit grey PNG in millimetres"),
         (spoil_colour, r"a\.png: found an image of mode RGB"),

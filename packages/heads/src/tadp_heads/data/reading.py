@@ -25,7 +25,7 @@ def open_image(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise DataError(path, found="no image data", expected="an image file", fix="replace the file") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             path, found=f"a broken image ({error})", expected="an image file", fix="replace the file"
         ) from error

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def _read_npy(path: Path) -> Tensor:
         raise DataError(path, found="no file", expected="a depth map", fix="add the file or take its id off the split")
     try:
         metres = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, TokenError) as error:
         raise DataError(path, found="no array", expected="an .npy file of metres", fix="write it again") from error
     if metres.ndim != 2 or metres.dtype.kind not in "fiu":
         raise DataError(
