@@ -1,7 +1,16 @@
 """Folders, names and hubs."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from hashlib import sha1
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -101,15 +110,15 @@ def cached_on_hub(folder, repository):
     return snapshot
 
 
-def test_a_mirror_that_is_gone_leads_to_the_next_with_one_line(
-    make_backbone, no_network, tmp_path, monkeypatch, caplog
-):
+def test_what_any_mirror_gave_is_found_in_the_cache(make_backbone, no_network, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    interrupted = cached_on_hub(tmp_path, "runwayml/stable-diffusion-v1-5")
+    make_backbone().save_pretrained(interrupted)
+    (interrupted / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     snapshot = cached_on_hub(tmp_path, "sd-legacy/stable-diffusion-v1-5")
     make_backbone(vae=True).save_pretrained(snapshot)
-    assert fetch("sd15", offline=True) == snapshot
-    lines = [record.args[0] for record in caplog.records if record.name.startswith("tadp_backbone")]
-    assert lines == ["stable-diffusion-v1-5/stable-diffusion-v1-5"]
+    assert fetch("sd15", offline=True) == fetch("sd15") == snapshot
+    assert not [record for record in caplog.records if record.name.startswith("tadp_backbone")]
     backbone = DiffusionBackbone.from_pretrained("sd15", offline=True)
     assert backbone.unet.config.block_out_channels == [32, 64, 128, 128]
 
@@ -178,3 +187,89 @@ def test_other_unet_weights(make_backbone, inputs, tmp_path):
         backbone.load_unet(tmp_path / "narrow")
     with pytest.raises(ValueError, match=r"has no config\.json"):
         backbone.load_unet(tmp_path / "nowhere")
+
+
+def blob_id(content):
+    """Git's name for a file's content."""
+    return sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@contextmanager
+def hub(repositories):
+    """A model hub on this machine: yields (its address, the paths it was asked for). {repository: {file: bytes}}"""
+    commit, asked = "1" * 40, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.answer(with_body=False)
+
+        def do_GET(self):
+            self.answer(with_body=True)
+
+        def answer(self, with_body):
+            asked.append(self.path)
+            parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
+            is_api = parts[:2] == ["api", "models"]
+            repository = "/".join(parts[2:4] if is_api else parts[:2])
+            files = repositories.get(repository)
+            body = None
+            if files is not None and is_api and "tree" in parts:
+                rows = [{"type": "file", "path": n, "size": len(f), "oid": blob_id(f)} for n, f in files.items()]
+                body = json.dumps(rows).encode()
+            elif files is not None and is_api:
+                body = json.dumps({"id": repository, "modelId": repository, "sha": commit}).encode()
+            elif files is not None:
+                body = files.get("/".join(parts[4:]))
+            self.send_response(404 if body is None else 200)
+            if body is None:
+                self.send_header("X-Error-Code", "RepoNotFound" if files is None else "EntryNotFound")
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("ETag", f'"{blob_id(body or b"")}"')
+            self.end_headers()
+            if with_body and body is not None:
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+FETCH_TWICE = """
+import logging
+logging.basicConfig(format="%(name)s %(message)s")
+from tadp_backbone import fetch
+print(fetch("sd15"))
+print(fetch("sd15"))
+"""
+
+
+def test_weights_come_once_from_the_first_mirror_that_has_them(make_backbone, tmp_path):
+    """Through the hub's own client and real connections, in a process whose settings are its own."""
+    source = tmp_path / "source"
+    make_backbone(vae=True).save_pretrained(source)
+    (source / "huge.ckpt").write_bytes(b"not wanted")
+    files = {str(file.relative_to(source)): file.read_bytes() for file in source.rglob("*") if file.is_file()}
+    with hub({"sd-legacy/stable-diffusion-v1-5": files}) as (address, asked):
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        result = subprocess.run([sys.executable, "-c", FETCH_TWICE], capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first == second
+    for name, content in files.items():
+        assert name == "huge.ckpt" or (Path(first) / name).read_bytes() == content
+    gone = [line for line in result.stderr.splitlines() if line.startswith("tadp_backbone")]
+    assert len(gone) == 1
+    assert "stable-diffusion-v1-5/stable-diffusion-v1-5 is not to be had (" in gone[0]
+    assert not any("huge.ckpt" in path or "runwayml" in path for path in asked)
+    asked_for_the_gone = [path for path in asked if "stable-diffusion-v1-5/stable-diffusion-v1-5" in path]
+    downloads = [path for path in asked if path.endswith("unet/diffusion_pytorch_model.safetensors")]
+    assert 0 < len(asked_for_the_gone) <= 2
+    assert 0 < len(downloads) <= 2  # the question about its size and the download

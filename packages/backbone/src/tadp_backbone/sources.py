@@ -25,12 +25,16 @@ _FILES = (
 def fetch(name: str, *, offline: bool = False) -> Path:
     """Folder with the weights of a name of the table or a hub id, downloaded once and kept in the hub's cache.
 
-    The mirrors of the table are tried in order. `offline` (or HF_HUB_OFFLINE) looks into the cache alone.
+    A name of the table that is in the cache, from whichever mirror, is not asked for again; else the mirrors are tried
+    in order. `offline` (or HF_HUB_OFFLINE) looks into the cache alone.
     """
     entry = BACKBONES.get(name)
     if entry is not None and entry.folder is not None:
         return _shipped(name, entry.folder)
     mirrors = entry.sources if entry is not None else (Source(repository=name),)
+    cached = [folder for mirror in mirrors if (folder := _cached(mirror)) is not None]
+    if cached and (offline or entry is not None):
+        return cached[0]
     failures = []
     for mirror in mirrors:
         try:
@@ -63,6 +67,17 @@ def _shipped(name: str, folder: Path) -> Path:
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"the weights of {name!r} are missing from this installation ({folder})")
     return folder
+
+
+def _cached(source: Source) -> Path | None:
+    """The snapshot in the hub's cache, if it is there whole: an interrupted download leaves configs without weights."""
+    try:
+        folder = _download(source, offline=True)
+    except OSError:
+        return None
+    parts = {Path(file).parent: file for file in _FILES if file.endswith(".safetensors")}
+    whole = all((folder / file).is_file() for part, file in parts.items() if (folder / part / "config.json").is_file())
+    return folder if whole and (folder / "unet" / "config.json").is_file() else None
 
 
 def _download(source: Source, offline: bool) -> Path:
