@@ -41,13 +41,16 @@ def test_the_rules_agree_with_nltk_on_real_captions(perceptron, shared_data):
     assert both / (both + extra) > 0.9
 
 
-def test_without_the_data_the_rules_take_over_and_it_is_said(monkeypatch, tmp_path, caplog):
+def test_without_data_and_network_the_rules_take_over_and_it_is_said(monkeypatch, tmp_path, caplog, capfd):
     import nltk
 
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.setattr(nltk.downloader._downloader, "_url", "http://127.0.0.1:9/index.xml")  # nothing listens there
     with pytest.raises(ValueError, match=r"nltk\.downloader averaged_perceptron_tagger_eng"):
         nltk_tagger()
     with caplog.at_level(logging.WARNING):
-        tagger = load_tagger(fetch=False)
+        tagger = load_tagger()
     assert "simple rules" in caplog.text
+    assert len(caplog.records) == 1
+    assert "".join(capfd.readouterr()) == "", "one line is said, by us"
     assert nouns_prompt("a small red dog is running on the wet street", tagger) == "dog street"

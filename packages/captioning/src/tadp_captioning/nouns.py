@@ -1,5 +1,6 @@
 """The nouns of a caption, as the paper's nouns-only prompts have them (TADP(NO))."""
 
+import io
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -19,12 +20,12 @@ def nouns_prompt(caption: str, tagger: Tagger) -> str:
     return " ".join(dict.fromkeys(word for word, tag in tagged if tag in ("NN", "NNS")))
 
 
-def load_tagger(*, fetch: bool = True) -> Tagger:
+def load_tagger() -> Tagger:
     """NLTK's tagger, its data fetched once where there is a network; else `rule_tagger`, which a warning says."""
     try:
         return nltk_tagger()
     except ValueError as error:
-        if fetch and _fetch_data():
+        if _fetch_data():
             return nltk_tagger()
         logger.warning("%s; going on with simple rules, which find most nouns of short captions", error)
         return rule_tagger
@@ -33,7 +34,7 @@ def load_tagger(*, fetch: bool = True) -> Tagger:
 def _fetch_data() -> bool:
     import nltk
 
-    return nltk.download(_DATA, quiet=True)
+    return nltk.download(_DATA, quiet=True, print_error_to=io.StringIO())  # our own warning says it in one line
 
 
 def nltk_tagger() -> Tagger:
