@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from tadp_backbone import DiffusionBackbone
 from tadp_backbone.table import TINY_FOLDER
 from tadp_captioning import DOMAINS
 from tadp_cli.main import app
@@ -54,13 +55,26 @@ def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
     assert not any("comic" in caption for caption in card["captions"].values())
     assert (out / "dreambooth" / "pytorch_lora_weights.safetensors").is_file()
     assert results["dreambooth"]["trained_parameters"] == parameters_of_rank(2)
+    check_that_both_libraries_load(out / "textual-inversion", out / "dreambooth")
 
+
+def check_that_both_libraries_load(token, lora):
     pipe = StableDiffusionPipeline.from_pretrained(TINY_FOLDER, safety_checker=None).to(torch.float32)
-    pipe.load_textual_inversion(str(out / "textual-inversion"))
-    rows = load_file(out / "textual-inversion" / "learned_embeds.safetensors")["<comic>"]
+    pipe.load_textual_inversion(str(token))
+    rows = load_file(token / "learned_embeds.safetensors")["<comic>"]
     ids = pipe.tokenizer.convert_tokens_to_ids(["<comic>"])
     torch.testing.assert_close(pipe.text_encoder.get_input_embeddings().weight[ids].detach(), rows)
-    pipe.load_lora_weights(str(out / "dreambooth"))
+    pipe.load_lora_weights(str(lora))
+    backbone = DiffusionBackbone.from_pretrained("tiny")
+    backbone.load_tokens(token)
+    backbone.load_lora(lora)
+    prompt = "a <comic> style painting of a red star"
+    latents, step = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([100])
+    with torch.no_grad():
+        context = backbone.encode_text([prompt])
+        torch.testing.assert_close(context, pipe.encode_prompt(prompt, "cpu", 1, False)[0], rtol=1e-4, atol=1e-5)
+        predicted = [model(latents, step, context).sample for model in (backbone.unet, pipe.unet)]
+    torch.testing.assert_close(*predicted, rtol=1e-3, atol=1e-4)
 
 
 def parameters_of_rank(rank):

@@ -40,6 +40,18 @@ def test_the_written_pipeline_is_the_tuned_model(folder, pictures, make_pictures
     assert json.loads((tmp_path / "results.json").read_text())["held_out"]["after"] == result.after
 
 
+def test_only_the_named_layers_train(pipe, pictures, tmp_path):
+    config = DreamBoothConfig(unet_layers=("attn2.to_k", "attn2.to_v"), **SMALL)
+    result = dreambooth(pipe, pictures, config=config, out=tmp_path)
+    before = pipe.unet.state_dict()
+    after = StableDiffusionPipeline.from_pretrained(result.path).unet.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if "attn2.to_k" in name or "attn2.to_v" in name} != set()
+    assert result.trained_parameters == sum(before[name].numel() for name in changed)
+    with pytest.raises(ValueError, match="no layer's name in UNet2DConditionModel ends with attn9"):
+        dreambooth(pipe, pictures, config=DreamBoothConfig(unet_layers=("attn9",)), out=tmp_path)
+
+
 @pytest.mark.parametrize("text", [False, True])
 def test_the_lora_loads_into_diffusers_and_merges(pipe, make_pipeline, pictures, make_pictures, tmp_path, text):
     unseen = make_pictures(2, seed=3)

@@ -2,9 +2,16 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from tadp_personalize import TextualInversionConfig, check_base, expand_prompt, load_token, textual_inversion
+from tadp_personalize import (
+    TextualInversionConfig,
+    base_of,
+    check_base,
+    expand_prompt,
+    load_token,
+    textual_inversion,
+)
 from tadp_personalize.base import load_base
 from tadp_personalize.held_out import HeldOutLoss
 from tadp_personalize.inversion import token_learner
@@ -99,6 +106,15 @@ def test_another_base_is_an_error(learnt, make_pipeline):
         load_token(path, tokenizer=other.tokenizer, text_encoder=other.text_encoder, unet=other.unet)
     with pytest.raises(ValueError, match="another base model"):
         check_base(learnt[2].folder, unet=other.unet, text_encoder=other.text_encoder)
+
+
+def test_files_say_what_they_were_made_on_and_those_of_others_do_not(learnt, tmp_path):
+    folder = learnt[2].folder
+    assert base_of(folder) == base_of(learnt[2].path) == load_base(learnt[0]).identity
+    save_file({"<x>": torch.zeros(1, 16)}, tmp_path / "other.safetensors")
+    torch.save({"<x>": torch.zeros(16)}, tmp_path / "other.bin")
+    assert base_of(tmp_path / "other.safetensors") is None
+    assert base_of(tmp_path / "other.bin") is None
 
 
 def test_the_base_is_known_again_in_half_precision_and_with_more_tokens(learnt, make_pipeline):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tadp_personalize.memory import Estimate, estimate
     from tadp_personalize.presets import PRESETS, preset
     from tadp_personalize.result import Personalization
-    from tadp_personalize.tokens import check_base, expand_prompt, load_token
+    from tadp_personalize.tokens import base_of, check_base, expand_prompt, load_token
     from tadp_personalize.tuning import dreambooth
 
 _WHERE = {
@@ -34,6 +34,7 @@ _WHERE = {
     "preset": "presets",
     "Personalization": "result",
     "textual_inversion": "inversion",
+    "base_of": "tokens",
     "check_base": "tokens",
     "expand_prompt": "tokens",
     "load_token": "tokens",
@@ -48,6 +49,7 @@ __all__ = [
     "LoraConfig",
     "Personalization",
     "TextualInversionConfig",
+    "base_of",
     "check_base",
     "dreambooth",
     "estimate",

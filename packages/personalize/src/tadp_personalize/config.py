@@ -112,7 +112,10 @@ class DreamBoothConfig(TrainingConfig):
     steps: int = 1000
     learning_rate: float = 5e-6
     lora: LoraConfig | None = None
-    """None trains every weight of the UNet, a LoraConfig only low-rank updates."""
+    """None trains the UNet's own weights, a LoraConfig only low-rank updates."""
+    unet_layers: tuple[str, ...] | None = None
+    """Endings of the names of the UNet's layers that train, without a LoRA; None: all of them. ("attn2.to_k",
+    "attn2.to_v") trains only what the words mean (Kumari et al. 2023, section 3.1), which few images spoil least."""
     train_text_encoder: bool = False
     """Train the text encoder too, in the same way as the UNet."""
     class_images: int = 0

@@ -135,7 +135,7 @@ def load_token(
 
 def check_base(path: str | PathLike, *, unet: nn.Module, text_encoder: nn.Module) -> None:
     """Raise unless what lies at `path` (a file, or a folder written by this package) was made on this very model."""
-    made_on = _base_of(Path(path))
+    made_on = base_of(path)
     here = identity_of(unet, text_encoder)
     if made_on is None:
         raise ValueError(
@@ -147,7 +147,12 @@ def check_base(path: str | PathLike, *, unet: nn.Module, text_encoder: nn.Module
         )
 
 
-def _base_of(path: Path) -> str | None:
+def base_of(path: str | PathLike) -> str | None:
+    """Return the identity of the model that a file, or a folder written by this package, was made on.
+
+    None for files of others, which don't say.
+    """
+    path = Path(path)
     if path.is_dir():
         card = path / CARD_DATA_FILE
         if not card.is_file():
@@ -156,5 +161,7 @@ def _base_of(path: Path) -> str | None:
             )
         data: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
         return data["base"]["identity"]
+    if path.suffix != ".safetensors":
+        return None
     with safe_open(path, framework="pt") as tensors:
         return (tensors.metadata() or {}).get("base")

@@ -88,9 +88,11 @@ class FullLearner:
         self.base = base
         self.objective = DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule())
         self.trained: dict[str, nn.Parameter] = {}
-        for part in ("unet", "text_encoder") if config.train_text_encoder else ("unet",):
-            module = getattr(base, part).requires_grad_(True)
-            self.trained |= {f"{part}.{name}": parameter for name, parameter in module.named_parameters()}
+        layers = {"unet": config.unet_layers} | ({"text_encoder": None} if config.train_text_encoder else {})
+        for part, endings in layers.items():
+            self.trained |= _prefixed(part, _parameters_of(getattr(base, part), endings))
+        for parameter in self.trained.values():
+            parameter.requires_grad_(True)
 
     def save(self, folder: Path) -> Path:
         """Write the pipeline."""
@@ -126,6 +128,16 @@ class LoraLearner:
     def usage(self, path: Path, prompt: str) -> str:
         """Return the lines that load the LoRA."""
         return usage_of_lora(path, prompt)
+
+
+def _parameters_of(module: nn.Module, endings: tuple[str, ...] | None) -> dict[str, nn.Parameter]:
+    """Return the parameters, by name, of the layers whose names end so; None: of all."""
+    if endings is None:
+        return dict(module.named_parameters())
+    found = {n: p for n, p in module.named_parameters() if n.rpartition(".")[0].endswith(endings)}
+    if not found:
+        raise ValueError(f"no layer's name in {type(module).__name__} ends with {', '.join(endings)}; choose others")
+    return found
 
 
 def _prefixed(prefix: str, parameters: dict[str, nn.Parameter]) -> dict[str, nn.Parameter]:
