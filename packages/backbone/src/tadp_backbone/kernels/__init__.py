@@ -1,5 +1,7 @@
-"""Operations of the backbone that have (or will have) fused implementations; each has a plain PyTorch one beside it."""
+"""Operations of the backbone with fused implementations for CUDA; each has a plain PyTorch one beside it."""
 
 from .cross_attention import cross_attention_with_maps
+from .group_norm_silu import GroupNormSiLU, group_norm_silu
+from .resnets import fuse_resnets
 
-__all__ = ["cross_attention_with_maps"]
+__all__ = ["GroupNormSiLU", "cross_attention_with_maps", "fuse_resnets", "group_norm_silu"]

@@ -1,17 +1,47 @@
 """Attention that also returns where it looked."""
 
-# B batch, N queries (latent cells), T keys (text tokens), d channels a head
+# B batch, N queries (latent cells), T keys (text tokens), D channels a head
 
 import torch
 from torch import Tensor
 
+MOST_KEYS, WIDEST_HEAD = 256, 160
+LARGEST_TILE = 2**16
+"""Bytes of one head's keys, sides padded to powers of two: all keys lie in one tile, larger ones would spill registers.
+
+float16 and bfloat16: 128 keys of heads up to 160 wide, 256 of heads up to 128; float32 half of that.
+"""
+
 
 def cross_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """q (B, heads, N, d), k and v (B, heads, T, d) -> output (B, heads, N, d), maps (B, N, T).
+    """q (B, heads, N, D), k and v (B, heads, T, D) -> output (B, heads, N, D), maps (B, N, T).
 
     The maps are softmax(q k^T * scale) averaged over heads; their rows sum to 1. Both results have q's dtype,
-    scores and mean are computed in float32 at least: in half precision SD 2's scores overflow.
+    scores and mean are computed in float32 at least: in half precision SD 2's scores overflow. On a CUDA device one
+    kernel makes both results without writing the scores to memory; elsewhere it is `plain_attention_with_maps`.
     """
+    if q.is_cuda and fits_kernel(q, k, v):
+        from .cross_attention_op import cross_attention_op  # needs Triton, which comes with torch where there is CUDA
+
+        return cross_attention_op(q, k, v, scale)
+    return plain_attention_with_maps(q, k, v, scale)
+
+
+def fits_kernel(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether the kernel takes these sizes and types."""
+    tokens, width = k.shape[2:]
+    if not q.dtype == k.dtype == v.dtype or q.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+        return False
+    tile = _next_power_of_2(tokens) * _next_power_of_2(width) * q.element_size()
+    return tokens <= MOST_KEYS and width <= WIDEST_HEAD and width % 8 == 0 and tile <= LARGEST_TILE
+
+
+def _next_power_of_2(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def plain_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """`cross_attention_with_maps` in torch's own operations, on any device and of any size."""
     accurate = torch.promote_types(q.dtype, torch.float32)
     scores = q.to(accurate) @ k.to(accurate).transpose(-1, -2) * scale  # (B, heads, N, T)
     probabilities = scores.softmax(-1)

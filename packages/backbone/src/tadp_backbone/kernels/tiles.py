@@ -1,0 +1,72 @@
+"""Pieces that the kernels share: launches, and tiles of what lies in memory head by head."""
+
+# D channels a head, DP the next power of two (Triton's tiles are powers of two)
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+STEP = 8
+"""Strides are handed over in units of this many numbers: the compiler then knows that 16 bytes can be read at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """One start of a kernel, kept apart from starting it: what is launched can be compiled where no GPU is."""
+
+    kernel: Callable
+    grid: tuple[int, ...]
+    arguments: tuple
+    constants: dict[str, object] = field(default_factory=dict)
+    """The kernel's constexpr arguments, num_warps and num_stages."""
+
+    def run(self) -> None:
+        """Start it on the current stream."""
+        # Fused multiply-add is what every GPU library uses; Triton asks that it be said.
+        self.kernel[self.grid](*self.arguments, **self.constants, enable_fp_fusion=True)
+
+
+def in_steps(x: Tensor) -> tuple[int, ...]:
+    """Strides of x but the last (1), in units of STEP."""
+    return tuple(stride // STEP for stride in x.stride()[:-1])
+
+
+def aligned(x: Tensor) -> Tensor:
+    """x itself where rows begin at multiples of STEP numbers and are contiguous, else a copy of it."""
+    fits = x.stride(-1) == 1 and all(stride % STEP == 0 for stride in x.stride()[:-1])
+    return x if fits and x.data_ptr() % 16 == 0 else x.contiguous()
+
+
+@triton.jit
+def load_rows(x, strides, batch, head, rows, limit, D: tl.constexpr, DP: tl.constexpr, STEP: tl.constexpr):
+    """Rows of one head of x (B, heads, limit, D) as a tile (rows, DP); 0 outside of it."""
+    columns = tl.arange(0, DP)[None, :]
+    base = x + batch * (strides[0] * STEP) + head * (strides[1] * STEP)
+    places = base + rows[:, None] * (strides[2] * STEP) + columns
+    return tl.load(places, mask=(rows[:, None] < limit) & (columns < D), other=0.0)
+
+
+@triton.jit
+def store_rows(x, strides, batch, head, tile, rows, limit, D: tl.constexpr, DP: tl.constexpr, STEP: tl.constexpr):
+    """The opposite of `load_rows`, cast to x's type."""
+    columns = tl.arange(0, DP)[None, :]
+    base = x + batch * (strides[0] * STEP) + head * (strides[1] * STEP)
+    places = base + rows[:, None] * (strides[2] * STEP) + columns
+    tl.store(places, tile.to(x.dtype.element_ty), mask=(rows[:, None] < limit) & (columns < D))
+
+
+@triton.jit
+def map_places(maps, strides, batch, rows, keys, STEP: tl.constexpr):
+    """Pointers into maps (B, N, keys up to a multiple of STEP), and whether they lie inside a row."""
+    width = strides[1] * STEP
+    return maps + batch * (strides[0] * STEP) + rows * width + keys, keys < width
+
+
+@triton.jit
+def product(left, right):
+    """left right in float32. "tf32x3": float32 inputs go through the tensor cores in three parts, which keeps their
+    digits; "ieee" would keep them too, but spills hundreds of registers."""
+    return tl.dot(left, right, input_precision="tf32x3")

@@ -1,0 +1,89 @@
+"""The GPU kernels without a GPU: Triton's interpreter runs them on the CPU, in a process of its own.
+
+Whether functions are interpreted is decided when they are defined, for the whole process: it would leak into others.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.resnet import ResnetBlock2D
+from torch.testing import assert_close
+
+from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets
+from tadp_backbone.kernels.cross_attention import fits_kernel
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", ["kernels_cross_attention.py", "kernels_group_norm_silu.py"])
+def test_interpreted_kernels(name):
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--tb=short", str(HERE / name)],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    ("dtype", "forward", "backward"),
+    [(torch.float32, 1e-5, 1e-4), (torch.float16, 2e-3, 1e-2), (torch.bfloat16, 4e-3, 2e-2)],
+)
+@pytest.mark.parametrize(("heads", "width"), [(8, 40), (10, 64), (8, 80), (20, 64), (8, 160), (5, 64)])
+@pytest.mark.parametrize(("cells", "tokens"), [(1, 1), (63, 77), (4096, 77), (4096, 21), (63, 150), (63, 256)])
+def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
+    q = torch.randn(2, cells, heads, width).transpose(1, 2).to("cuda", dtype).requires_grad_()
+    k, v = (torch.randn(2, heads, tokens, width).to("cuda", dtype).requires_grad_() for _ in "kv")
+    exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
+    probabilities = (exact[0] @ exact[1].transpose(-1, -2) * width**-0.5).softmax(-1)
+    expected = (probabilities @ exact[2], probabilities.mean(1))
+    got = cross_attention_with_maps(q, k, v, width**-0.5)
+    for result, wanted in zip(got, expected, strict=True):
+        assert (result.double() - wanted).norm() <= forward * wanted.norm()
+    gradients = [torch.randn_like(x) for x in got]
+    given = torch.autograd.grad(got, (q, k, v), gradients)
+    right = torch.autograd.grad(expected, exact, [x.double() for x in gradients])
+    for gradient, wanted in zip(given, right, strict=True):
+        assert (gradient.double() - wanted).norm() <= backward * wanted.norm().clamp_min(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "width", "dtype", "fits"),
+    [
+        (77, 160, torch.bfloat16, True),
+        (256, 80, torch.float16, True),
+        (257, 40, torch.float16, False),
+        (77, 44, torch.float16, False),
+        (77, 40, torch.float64, False),
+        (256, 160, torch.float16, False),
+    ],
+)
+def test_what_the_kernel_takes(tokens, width, dtype, fits):
+    q, k = torch.empty(1, 2, 9, width, dtype=dtype), torch.empty(1, 2, tokens, width, dtype=dtype)
+    assert fits_kernel(q, k, k) is fits
+
+
+@pytest.mark.parametrize("time_channels", [16, None])
+def test_fused_resnets_give_the_same_numbers_and_keep_their_parameters(time_channels):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(ResnetBlock2D(in_channels=8, out_channels=16, temb_channels=time_channels, groups=4))
+    x, time = torch.randn(2, 8, 5, 7), None if time_channels is None else torch.randn(2, 16)
+    names, parameters = list(model.state_dict()), [id(p) for p in model.parameters()]
+    expected = model[0](x, time)
+    assert fuse_resnets(model) == 1
+    assert fuse_resnets(model) == 0
+    assert list(model.state_dict()) == names
+    assert [id(p) for p in model.parameters()] == parameters
+    assert_close(model[0](x, time), expected)
+
+
+def test_resnets_of_other_kinds_stay():
+    block = ResnetBlock2D(in_channels=8, temb_channels=16, groups=4, time_embedding_norm="scale_shift")
+    assert fuse_resnets(block) == 0
+    assert type(block.norm1) is torch.nn.GroupNorm
