@@ -34,16 +34,19 @@ def test_defects_are_counted_and_flagged(clip_tokenizer):
         style="a painting of a cow",
     )
     store.add(CaptionRecord(id="bad", caption="", extra={"error": "truncated"}))
+    store.add(CaptionRecord(id="dash", caption="a fox", extra={"captions": ["- a fox"]}))
+    store.add(CaptionRecord(id="two", caption="a hen", extra={"captions": ["a hen", "a hen"]}))
     stats = caption_stats(store, tokenizer=clip_tokenizer, cleaner=RuleCleaner("watercolor"))
-    assert stats.count == 6
+    assert stats.count == 8
     assert stats.flagged == {
         "failed": ["bad"],
         "empty": ["empty"],
         "looping": ["loop"],
         "over-length": ["long"],
         "style": ["style"],
+        "untidy": ["dash"],
     }
-    assert stats.over_length == pytest.approx(1 / 6)
+    assert stats.over_length == pytest.approx(1 / 8)
     assert stats.duplicates == 2
     assert stats.style_words == {"painting": 1}
     assert caption_stats(store).mean_tokens is None
@@ -74,6 +77,10 @@ def test_the_papers_debris_is_found(shared_data):
     assert stats.style_words["painting"] + stats.style_words["paintings"] == pytest.approx(119, abs=5)
     assert stats.flagged["looping"], "four times john lennon"
     assert stats.duplicates > 100
+    raw = json.loads((shared_data / "captions" / "watercolor_captions.json").read_text())
+    dashed = {image_id for image_id, entry in raw.items() if entry["captions"][0].startswith("- ")}
+    assert len(dashed) == pytest.approx(200, abs=5)
+    assert dashed <= set(stats.flagged["untidy"])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tadp_captioning.cleaning import RuleCleaner
+from tadp_captioning.formats import tidy
 from tadp_captioning.mentions import ClassMentions
 from tadp_captioning.oracle import PrecisionRecall, Presence, precision_recall
 from tadp_captioning.store import CaptionStore
@@ -29,7 +30,8 @@ class CaptionStats(NamedTuple):
     """Captions whose text another image has too."""
     style_words: Counter[str]
     flagged: dict[str, list[str]]
-    """Defect -> ids: "failed", "empty", "looping", "over-length", "style"."""
+    """Defect -> ids: "failed", "empty", "looping", "over-length", "style", and "untidy" for a list dash or outer spaces
+    in the file, which reading has dropped."""
 
 
 def caption_stats(
@@ -49,6 +51,7 @@ def caption_stats(
         "looping": [i for i, text in texts.items() if is_looping(text)],
         "over-length": [i for i, length in tokens.items() if length > CLIP_LENGTH],
         "style": [i for i, words in style.items() if words],
+        "untidy": [r.id for r in store.records() if any(text != tidy(text) for text in r.extra.get("captions", ()))],
     }
     times = Counter(texts.values())
     return CaptionStats(
