@@ -1,10 +1,14 @@
 """Writes trained parts as the folders that are shipped: float16 safetensors, the libraries' own layout."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel, CLIPTokenizer
 
+from tadp_backbone.loading import CONFIG_FILE
+from tadp_backbone.table import BACKBONES
 from tadp_cli.pretrain.unet import build_scheduler
 
 
@@ -15,7 +19,10 @@ def export_pipeline(
     tokenizer: CLIPTokenizer,
     folder: Path,
 ) -> None:
-    """A folder that `StableDiffusionPipeline.from_pretrained` opens. The modules are left in float16."""
+    """A folder that `StableDiffusionPipeline.from_pretrained` opens, with our backbone's settings beside its parts.
+
+    The modules are left in float16.
+    """
     pipeline = StableDiffusionPipeline(
         vae=vae.half(),
         unet=unet.half(),
@@ -27,6 +34,7 @@ def export_pipeline(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(asdict(BACKBONES["tiny"].config), indent=2) + "\n")
 
 
 def export_captioner(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:
