@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .conditioning import TextBackbone, build_context, clip_templates, concatenate
 
@@ -40,8 +40,8 @@ class TextCache:
     def _entry(self, name: str, **texts: list[str]) -> Tensor:
         key = json.dumps([name, texts, self.fingerprint(), clip_templates() if name == "averaged-eos" else ""])
         file = self.folder / f"{sha256(key.encode()).hexdigest()}.safetensors"
-        context = _kept(file, lambda: build_context(self.backbone, name, **texts))
-        return context.to(self.backbone.text_encoder.device)
+        entry = kept(file, lambda: {"context": build_context(self.backbone, name, **texts)})
+        return entry["context"].to(self.backbone.text_encoder.device)
 
     def fingerprint(self) -> str:
         """Hash of the text encoder's weights and the vocabulary, taken anew when either changed."""
@@ -49,21 +49,28 @@ class TextCache:
         state = (len(self.backbone.tokenizer), tuple((id(p), p._version) for p in encoder.parameters()))
         if state != self._state:
             digest = sha256(json.dumps(sorted(self.backbone.tokenizer.get_vocab().items())).encode())
-            for name, tensor in encoder.state_dict().items():
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            digest.update(state_digest(encoder).encode())
             self._state, self._fingerprint = state, digest.hexdigest()
         return self._fingerprint
 
 
-def _kept(file: Path, compute: Callable[[], Tensor]) -> Tensor:
-    """The tensor of a file, computed and written where the file is not there yet."""
+def state_digest(module: nn.Module) -> str:
+    """Hash of a module's weights and their names."""
+    digest = sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def kept(file: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of a file, computed and written where the file is not there yet."""
     if file.is_file():
-        return load_file(file)["context"]
-    context = compute()
+        return load_file(file)
+    tensors = compute()
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".writing")
     os.close(handle)
-    save_file({"context": context.detach().cpu().contiguous()}, temporary)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
     os.replace(temporary, file)
-    return context
+    return tensors
