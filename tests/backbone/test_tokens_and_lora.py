@@ -111,6 +111,30 @@ def test_a_lora_is_merged(make_backbone, inputs, tmp_path, form):
     assert all(p.requires_grad for p in backbone.unet.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft asks for it
+@pytest.mark.parametrize("form", ["peft-parts", "diffusers", "diffusers-old"])
+def test_a_lora_of_the_text_encoder_is_merged(make_backbone, tmp_path, form):
+    source = make_backbone(text=True)
+    torch.manual_seed(4)
+    config = LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = get_peft_model(source.text_encoder, config)
+    expected = source.encode_text(["a cat"])
+    if form == "peft-parts":
+        model.save_pretrained(tmp_path / "text_encoder")
+    else:
+        layers = {key.removeprefix("base_model.model."): v for key, v in get_peft_model_state_dict(model).items()}
+        layers = {key.removeprefix("text_model."): v for key, v in layers.items()}
+        if form == "diffusers-old":  # the files on the hub: CLIP's layers below text_model
+            layers = {f"text_model.{key}": v for key, v in layers.items()}
+        StableDiffusionPipeline.save_lora_weights(tmp_path, text_encoder_lora_layers=layers)
+    backbone = make_backbone(text=True)
+    plain = backbone.encode_text(["a cat"])
+    merged = backbone.load_lora(tmp_path).encode_text(["a cat"])
+    assert_close(merged, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(merged, plain, atol=1e-2)
+    assert not any(p.requires_grad for p in backbone.text_encoder.parameters())
+
+
 def test_what_is_no_lora_is_refused(make_backbone, tmp_path):
     backbone = make_backbone()
     with pytest.raises(ValueError, match="no such LoRA"):
