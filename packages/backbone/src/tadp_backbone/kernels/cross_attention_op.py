@@ -179,4 +179,5 @@ def _row_tiles(q: Tensor, k: Tensor) -> tuple[int, int, int]:
 
 def _key_tiles(q: Tensor) -> tuple[int, int, int]:
     """Rows a step, keys, and warps of a program that loops over rows."""
-    return (16, 16, 4) if q.dtype == torch.float32 else (32, 32, 4)
+    tile = 16 if q.dtype == torch.float32 else 32
+    return tile, tile, 4 if q.shape[-1] <= 128 else 8
