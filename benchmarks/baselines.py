@@ -1,0 +1,108 @@
+"""What a user could take instead: the reference's way and diffusers' defaults, written in our own words.
+
+Both return what `DiffusionBackbone.run_unet` returns: {tap: features}, {layer: maps (B, N, T)}.
+"""
+
+# B batch, N cells, T tokens, C channels
+
+from contextlib import contextmanager
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from torch import Tensor
+
+from tadp_backbone import DiffusionBackbone
+from tadp_backbone.attention import cross_attention_layers
+from tadp_backbone.taps import record_outputs
+
+
+class ExplicitAttention:
+    """The reference's way (vpd/models.py): every layer's probabilities are a tensor; those of text layers are kept."""
+
+    def __init__(self, path: str, kept: dict[str, Tensor]):
+        self.path, self.kept = path, kept
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_):
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        # Heads are folded into the batch: (B heads, N or T, C / heads)
+        q, k, v = (attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text)))
+        probabilities = (torch.einsum("bic,bjc->bij", q, k) * attn.scale).softmax(-1)
+        if encoder_hidden_states is not None:
+            self.kept[self.path] = probabilities.unflatten(0, (-1, attn.heads)).mean(1)
+        output = attn.batch_to_head_dim(torch.einsum("bij,bjc->bic", probabilities, v))
+        return attn.to_out[1](attn.to_out[0](output))
+
+
+class StoringAttention(AttnProcessor2_0):
+    """Diffusers' default with maps: scaled_dot_product_attention, and the product of queries and keys a second time."""
+
+    def __init__(self, path: str, kept: dict[str, Tensor]):
+        super().__init__()
+        self.path, self.kept = path, kept
+
+    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **others):
+        q, k = (attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states)))
+        probabilities = attn.get_attention_scores(q, k)
+        self.kept[self.path] = probabilities.unflatten(0, (-1, attn.heads)).mean(1)
+        return super().__call__(attn, hidden_states, encoder_hidden_states, **others)
+
+
+@contextmanager
+def processors(unet: UNet2DConditionModel, chosen: dict[str, object]):
+    """The UNet with other attention processors for a while; {path of the layer: processor}."""
+    before = {path: unet.get_submodule(path).processor for path in chosen}
+    try:
+        for path, processor in chosen.items():
+            unet.get_submodule(path).set_processor(processor)
+        yield
+    finally:
+        for path, processor in before.items():
+            unet.get_submodule(path).set_processor(processor)
+
+
+def explicit_pass(backbone: DiffusionBackbone, latents: Tensor, timesteps: Tensor, context: Tensor):
+    """Baseline (a): explicit attention in all layers."""
+    kept: dict[str, Tensor] = {}
+    layers = [path for path, m in backbone.unet.named_modules() if isinstance(m, Attention)]
+    with processors(backbone.unet, {path: ExplicitAttention(path, kept) for path in layers}):
+        return _outputs(backbone, latents, timesteps, context), kept
+
+
+def storing_pass(backbone: DiffusionBackbone, latents: Tensor, timesteps: Tensor, context: Tensor):
+    """Baseline (b): diffusers' defaults, text layers store their maps."""
+    kept: dict[str, Tensor] = {}
+    layers = cross_attention_layers(backbone.unet)
+    with processors(backbone.unet, {path: StoringAttention(path, kept) for path in layers}):
+        return _outputs(backbone, latents, timesteps, context), kept
+
+
+def our_pass(backbone: DiffusionBackbone, latents: Tensor, timesteps: Tensor, context: Tensor):
+    """Ours, as `optimize` left it."""
+    return backbone.run_unet(latents, timesteps, context)
+
+
+PASSES = {"explicit": explicit_pass, "diffusers": storing_pass, "ours": our_pass}
+
+
+def random_backbone(size: str) -> DiffusionBackbone:
+    """Random weights: "sd15" has Stable Diffusion 1.5's sizes (UNet 0.86e9 parameters), "toy" its topology."""
+    widths = {"sd15": (320, 640, 1280, 1280), "toy": (32, 64, 128, 128)}[size]
+    vae_widths = {"sd15": (128, 256, 512, 512), "toy": (32, 32, 64, 64)}[size]
+    unet = UNet2DConditionModel(
+        block_out_channels=widths, cross_attention_dim={"sd15": 768, "toy": 64}[size], attention_head_dim=8
+    )
+    vae = AutoencoderKL(
+        block_out_channels=vae_widths,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+    )
+    vae.decoder = None
+    return DiffusionBackbone(unet=unet.eval(), vae=vae).eval()
+
+
+def _outputs(backbone: DiffusionBackbone, latents: Tensor, timesteps: Tensor, context: Tensor) -> dict[str, Tensor]:
+    with record_outputs(backbone.unet, [tap.path for tap in backbone.taps]) as outputs:
+        backbone.unet(latents, timesteps, encoder_hidden_states=context)
+    return outputs

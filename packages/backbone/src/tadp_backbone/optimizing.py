@@ -1,0 +1,109 @@
+"""Makes a backbone fast on the device it lies on."""
+
+# B batch, h w latent cells, T tokens, D width of the context
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .kernels import fuse_resnets
+
+if TYPE_CHECKING:
+    from .backbone import DiffusionBackbone
+
+Pass = Callable[[Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]
+"""(latents (B, 4, h, w), timesteps (B,), context (B, T, D)) -> ({tap: features}, {layer: maps})"""
+
+
+def optimize(
+    backbone: "DiffusionBackbone",
+    dtype: torch.dtype | None,
+    channels_last: bool,
+    compile: bool | str,
+    cuda_graphs: bool,
+) -> tuple[str, ...]:
+    """What `DiffusionBackbone.optimize` does; one line for each thing that was done."""
+    if cuda_graphs and backbone.unet.device.type != "cuda":
+        raise ValueError(
+            f"cuda_graphs needs the backbone on a CUDA device, it is on {backbone.unet.device}: move it first"
+        )
+    done = []
+    if dtype is not None:
+        for part in (backbone.unet, backbone.vae, backbone.text_encoder):
+            if part is not None:
+                part.to(dtype)
+        done.append(f"weights in {str(dtype).removeprefix('torch.')}")
+    if channels_last:
+        backbone.to(memory_format=torch.channels_last)
+        blocks = sum(fuse_resnets(part) for part in (backbone.unet, backbone.vae) if part is not None)
+        done.append(f"channels_last memory; GroupNorm and SiLU as one operation in {blocks} resnet blocks")
+    run = backbone.run_unet
+    if compile:
+        backend = "inductor" if compile is True else compile
+        run = CompiledPass(backbone, backend)
+        done.append(f"the UNet's pass compiled by {backend}, at its first run for each size")
+    if cuda_graphs:
+        run = GraphedPass(run)
+        done.append("passes without gradient are replayed as CUDA graphs, captured at the first run for each size")
+    backbone.run_unet = run
+    return tuple(done)
+
+
+class CompiledPass:
+    """The UNet's pass with its recorders as one graph.
+
+    Compiled code keeps the hooks and processors that it saw, so they stay installed from now on.
+    """
+
+    def __init__(self, backbone: "DiffusionBackbone", backend: str):
+        self.unet = backbone.unet
+        self._recorders = backbone.recorders(lambda: True)  # collected, it would take the hooks with it
+        self._outputs, self._maps = self._recorders.__enter__()
+        self.run = torch.compile(self._run, backend=backend)
+
+    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor):
+        return self.run(latents, timesteps, context)
+
+    def _run(self, latents: Tensor, timesteps: Tensor, context: Tensor):
+        self.unet(latents, timesteps, encoder_hidden_states=context)
+        return dict(self._outputs), dict(self._maps)
+
+
+class GraphedPass:
+    """Captures a pass once for each size of its inputs and replays it: no time between kernels.
+
+    Passes that need gradients are run as they are.
+    """
+
+    def __init__(self, run: Pass):
+        self.run = run
+        self.graphs: dict[tuple, tuple] = {}
+
+    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor):
+        if torch.is_grad_enabled():
+            return self.run(latents, timesteps, context)
+        inputs = (latents, timesteps, context)
+        key = tuple((x.shape, x.dtype, x.device) for x in inputs)
+        if key not in self.graphs:
+            self.graphs[key] = self._capture(inputs)
+        graph, kept, (outputs, maps) = self.graphs[key]
+        for place, value in zip(kept, inputs, strict=True):
+            place.copy_(value)
+        graph.replay()
+        # The next replay writes into the same memory.
+        return {k: x.clone() for k, x in outputs.items()}, {k: x.clone() for k, x in maps.items()}
+
+    def _capture(self, inputs: tuple[Tensor, ...]) -> tuple:
+        kept = tuple(x.clone() for x in inputs)
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # compilation and the choice of algorithms happen outside of the capture
+            for _ in range(3):
+                self.run(*kept)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            results = self.run(*kept)
+        return graph, kept, results

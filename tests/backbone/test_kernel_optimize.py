@@ -1,0 +1,86 @@
+"""`DiffusionBackbone.optimize`: faster passes, the same numbers."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tadp_backbone import record_cross_attention
+from tadp_backbone.kernels import GroupNormSiLU
+
+
+def difference(got, expected):
+    """Largest relative difference of a level or a map, by norm."""
+    pairs = [*zip(got.levels, expected.levels, strict=True)]
+    pairs += [(got.attention[stride], expected.attention[stride]) for stride in expected.attention]
+    return max(((a.float() - b).norm() / b.norm()).item() for a, b in pairs)
+
+
+def test_channels_last_gives_the_same_numbers(make_backbone):
+    backbone = make_backbone(vae=True)
+    images, context = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, 7, 64)
+    with torch.no_grad():
+        expected = backbone(images, context)
+        done = backbone.optimize(channels_last=True)
+        got = backbone(images, context)
+    assert difference(got, expected) < 1e-4
+    assert len(done) == 1
+    assert "channels_last" in done[0]
+    assert backbone.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert isinstance(backbone.unet.mid_block.resnets[0].norm1, GroupNormSiLU)
+    assert isinstance(backbone.vae.encoder.mid_block.resnets[0].norm1, GroupNormSiLU)
+
+
+def test_bfloat16_stays_within_what_is_promised(make_backbone, inputs):
+    backbone = make_backbone()
+    with torch.no_grad():
+        expected = backbone.extract(*inputs)
+        done = backbone.optimize(dtype=torch.bfloat16)
+        got = backbone.extract(*inputs)
+    assert got.levels[0].dtype == torch.bfloat16
+    assert difference(got, expected) < 2e-2
+    assert done[0] == "weights in bfloat16"
+
+
+def test_training_works_and_gradients_stay(make_backbone, inputs):
+    def gradient(optimized):
+        backbone = make_backbone()
+        if optimized:
+            backbone.optimize()
+        backbone.extract(*inputs).levels[0].square().mean().backward()
+        return {name: p.grad for name, p in backbone.unet.named_parameters() if p.grad is not None}
+
+    got, expected = gradient(True), gradient(False)
+    assert list(got) == list(expected)
+    for name, grad in expected.items():
+        assert_close(got[name], grad, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_a_saved_backbone_does_not_show_it(make_backbone, tmp_path):
+    plain, optimized = make_backbone(), make_backbone()
+    optimized.optimize()
+    for backbone, name in ((plain, "a"), (optimized, "b")):
+        backbone.unet.save_pretrained(tmp_path / name)
+    file = "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager"])
+def test_compiled_passes_give_the_same_numbers_each_time(make_backbone, inputs, backend):
+    backbone = make_backbone()
+    with torch.no_grad():
+        expected = [backbone.extract(x, inputs[1]) for x in (inputs[0], -inputs[0])]
+        backbone.optimize(channels_last=False, compile=backend)
+        got = [backbone.extract(x, inputs[1]) for x in (inputs[0], -inputs[0])]
+    for one, other in zip(got, expected, strict=True):
+        assert difference(one, other) < 1e-5
+    with torch.no_grad(), record_cross_attention(backbone.unet) as maps:
+        backbone.unet(inputs[0], 1, inputs[1])
+    assert len(maps) == 16
+
+
+def test_cuda_graphs_need_cuda(make_backbone):
+    with pytest.raises(
+        ValueError, match="cuda_graphs needs the backbone on a CUDA device, it is on cpu: move it first"
+    ):
+        make_backbone().optimize(cuda_graphs=True)
