@@ -1,9 +1,11 @@
 """The engine: schedule, sampling, resuming."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
@@ -48,8 +50,10 @@ def _recipe(scenes, *settings):
     return load_recipe("scenes-segmentation", (*fixed, *settings))
 
 
-@pytest.mark.parametrize("unet_lr_scale", [0.0, 0.1])
-def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_lr_scale):
+@pytest.mark.parametrize(
+    ("unet_lr_scale", "transform"), [(0.0, ()), (0.1, ()), (0.0, ("train.transform=user", "train.size=48"))]
+)
+def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_lr_scale, transform):
     """Stopped by a crash after step 2 of 4: weights, metrics and scores end the same."""
 
     class CrashError(RuntimeError):
@@ -59,7 +63,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_
         if what == "train" and done == 3:
             raise CrashError
 
-    recipe = _recipe(scenes, "train.steps=4", f"train.unet_lr_scale={unet_lr_scale}")
+    recipe = _recipe(scenes, "train.steps=4", f"train.unet_lr_scale={unet_lr_scale}", *transform)
     whole = train(recipe, tmp_path / "whole")
     with pytest.raises(CrashError):
         train(recipe, tmp_path / "parts", report=crash_after_two)
@@ -69,6 +73,20 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_
     for name in files:
         first, second = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parts" / name)
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_images_of_different_sizes_train_with_a_transform_and_are_refused_without(tmp_path, scenes):
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    for folder in ("images", "masks"):
+        picture = data / folder / "train_00000.png"
+        with Image.open(picture) as opened:
+            wide = opened.resize((80, 64), Image.Resampling.NEAREST)
+        wide.save(picture)
+    with pytest.raises(ValueError, match=r"different sizes .* set train\.transform"):
+        train(_recipe(data, "train.steps=3"), tmp_path / "refused")
+    results = train(_recipe(data, "train.steps=3", "train.transform=user", "train.size=64"), tmp_path / "run")
+    assert 0 <= results["evaluations"][0]["metrics"]["mIoU"] <= 1
 
 
 def test_the_unet_changes_only_where_it_trains(tmp_path, scenes):

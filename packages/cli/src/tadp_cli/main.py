@@ -16,6 +16,7 @@ from tadp_cli.commands.fetch import fetch
 from tadp_cli.commands.personalize import personalize
 from tadp_cli.commands.predict import predict
 from tadp_cli.commands.recipes import recipes
+from tadp_cli.commands.report import report
 from tadp_cli.commands.reproduce import reproduce_app
 from tadp_cli.commands.training import train
 
@@ -50,4 +51,5 @@ app.command("fetch")(fetch)
 app.command("convert-checkpoint")(convert_checkpoint)
 app.command("doctor")(doctor)
 app.command("recipes")(recipes)
+app.command("report")(report)
 app.add_typer(reproduce_app, name="reproduce")

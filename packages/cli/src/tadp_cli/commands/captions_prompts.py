@@ -73,9 +73,9 @@ def class_names(data: DataArgument, out: OutFile, split: SplitOption = None) -> 
     with one_line_errors():
         from tadp_captioning import CaptionRecord, CaptionStore, class_names_prompt
         from tadp_cli.workflows.text import object_names
-        from tadp_heads.data.folders import open_folder
+        from tadp_heads.data.registry import open_data
 
-        dataset = open_folder(data, split=split)
+        dataset = open_data(data, split=split)
         if not dataset.classes:
             raise ValueError(f"{data} has no classes that could be named")
         text = class_names_prompt(object_names(dataset.classes))
@@ -100,9 +100,9 @@ def oracle(
         from tadp_captioning import CaptionRecord, CaptionStore
         from tadp_captioning.oracle import precision_recall, sample_oracle
         from tadp_cli.workflows.text import object_names, present_classes
-        from tadp_heads.data.folders import open_folder
+        from tadp_heads.data.registry import open_data
 
-        dataset = open_folder(data, split=split)
+        dataset = open_data(data, split=split)
         present, names = present_classes(dataset), object_names(dataset.classes)
         named = sample_oracle(present, names, precision=precision, recall=recall, seed=seed)
         params = f"precision={precision:g}_recall={recall:g}_seed={seed}"

@@ -30,14 +30,14 @@ def figure_4(
         from tadp_backbone import DiffusionBackbone
         from tadp_cli.workflows.demo import SEEDS, SOURCE
         from tadp_cli.workflows.pointing import pointing_game
-        from tadp_heads.data.folders import open_folder
+        from tadp_heads.data.registry import open_data
         from tadp_heads.data.scenes_disk import write_scenes
 
         with tempfile.TemporaryDirectory() as scratch:
             folder = data or Path(scratch) / SOURCE
             if data is None:
                 write_scenes(folder, task="segmentation", look=SOURCE, split=split, count=images, seed=SEEDS["val"])
-            dataset = open_folder(folder, "segmentation", split)
+            dataset = open_data(folder, "segmentation", split)
             shares = pointing_game(DiffusionBackbone.from_pretrained(backbone, device=device), dataset, images)
         console.print("The maximum of a word's attention map lies on an object of its class, share of all words:")
         console.print(f"own word    {shares['own_word']:.3f}")

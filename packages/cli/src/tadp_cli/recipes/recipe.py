@@ -19,7 +19,7 @@ SCHEDULES = ("constant", "poly", "cosine")
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     folder: str = ""
-    """A data set in one of the user layouts; `--data` sets it."""
+    """A data set in one of the user layouts, or NAME:FOLDER of `tadp data list`; `--data` sets it."""
     train: str = "train"
     """Name of the split that is trained on."""
     val: str = "val"
@@ -70,10 +70,20 @@ class TrainConfig:
     clip: float = 0.0
     """Largest norm of the gradient; 0: no clipping, as in the reference."""
     flip: bool = True
-    """Mirror half of the images."""
+    """Mirror half of the images, where no transform does."""
+    transform: str = ""
+    """How training images are varied and framed: a name of the task's `train_transforms`, such as user or ade. Empty:
+    as they are, all of one size."""
+    size: int = 0
+    """Side in pixels of the squares that the transform makes."""
     save_every: int = 200
     """Steps between two states to resume from."""
     seed: int = 0
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is training itself that mirrors images; a transform does so by its own rules."""
+        return self.flip and not self.transform
 
 
 @dataclass(frozen=True, kw_only=True)

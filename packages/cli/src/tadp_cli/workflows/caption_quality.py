@@ -13,7 +13,7 @@ from tadp_captioning import CaptionStore
 from tadp_captioning.cosine import CosineMentions
 from tadp_captioning.stats import ClassReport, class_report
 from tadp_cli.workflows.text import object_names, present_classes
-from tadp_heads.data.folders import open_folder
+from tadp_heads.data.registry import open_data
 
 
 def load_text_encoder(name: str) -> tuple[CLIPTokenizer, Callable[[Sequence[str]], Tensor]]:
@@ -37,7 +37,7 @@ def class_tables(
     threshold: float,
 ) -> dict[str, ClassReport]:
     """{way of matching: report} for the images of a split; the cosine's where there is an encoder."""
-    dataset = open_folder(data, split=split)
+    dataset = open_data(data, split=split)
     if not dataset.classes:
         raise ValueError(f"{data} has no classes, so captions have no class precision there; leave --data out")
     names, present = object_names(dataset.classes), present_classes(dataset)

@@ -18,11 +18,7 @@ def evaluate(
     batch_size: int = 16,
     progress: Report | None = None,
 ) -> dict[str, float]:
-    """The protocol's metrics over all images, none left out; the data set must have the model's classes."""
-    if tuple(dataset.classes) != tuple(model.config.classes):
-        raise ValueError(
-            f"the model knows the classes {', '.join(model.config.classes)}; the data has {', '.join(dataset.classes)}"
-        )
+    """The protocol's metrics over all images, none left out; a detector may know more classes than the data has."""
     task = model.task
     protocol = protocol or model.config.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
@@ -33,7 +29,8 @@ def evaluate(
         context = prompts.context(model.backbone, [sample.id for sample in samples])
         predictions = model.predict_tensors([s.image for s in samples], context, protocol, batch_size)
         for sample, prediction in zip(samples, predictions, strict=True):
-            metric.update(prediction, task.scoring_target(sample.target, protocol))
+            translated = task.translate(prediction, model.config.classes, dataset.classes)
+            metric.update(translated, task.scoring_target(sample.target, protocol))
         if progress is not None:
             progress(start + len(samples), len(dataset))
     return {name: float(value) for name, value in metric.compute().items()}

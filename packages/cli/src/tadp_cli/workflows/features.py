@@ -38,7 +38,7 @@ class LiveFeatures:
         if len(sizes) > 1:
             raise ValueError(
                 f"training images of different sizes in one batch, such as {sorted(sizes)[:2]} (height, width): "
-                "bring them to one size"
+                "set train.transform (such as user) and train.size"
             )
         images = RANGES["sd"](torch.stack([sample.image for sample in samples]))
         device = self.backbone.unet.device
@@ -79,11 +79,11 @@ class CachedFeatures:
 
 
 def features_for(
-    backbone: DiffusionBackbone, dataset: SampleDataset, prompts: Prompts, *, frozen: bool, flip: bool, progress=None
+    backbone: DiffusionBackbone, dataset: SampleDataset, prompts: Prompts, *, fixed: bool, flip: bool, progress=None
 ) -> LiveFeatures | CachedFeatures:
-    """Cached where the backbone is frozen and all features fit into CACHE_LIMIT."""
+    """Cached where they are `fixed` (a frozen backbone, the same pixels at each step) and fit into CACHE_LIMIT."""
     live = LiveFeatures(backbone, dataset, prompts)
-    if not frozen:
+    if not fixed:
         return live
     height, width = dataset[0].image.shape[-2:]
     cells = sum(channels * (height // stride) * (width // stride) for channels, stride in backbone.levels)

@@ -12,7 +12,7 @@ from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import Report
 from tadp_heads import PerceptionModel
-from tadp_heads.data.folders import open_folder
+from tadp_heads.data.registry import open_data
 
 
 def score_run(
@@ -33,7 +33,7 @@ def score_run(
     """
     recipe = read_run(run)
     folder, split = folder or recipe.data.folder, split or recipe.data.val
-    dataset = open_folder(folder, recipe.task, split)
+    dataset = open_data(folder, recipe.task, split)
     checked_device(device)
     model = PerceptionModel.from_pretrained(run).to(device)
     store = None

@@ -23,9 +23,10 @@ from tadp_cli.workflows.runs import METRICS_FILE, RESULTS_FILE, begin_run, check
 from tadp_cli.workflows.text import Prompts, build_prompts, prompt_template
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.folders import open_folder
+from tadp_heads.data.registry import open_data
 from tadp_heads.model import PerceptionConfig
-from tadp_heads.tasks import get_task
+from tadp_heads.tasks import get_task, train_transform
+from tadp_personalize import base_of, check_base
 
 Report = Callable[[str, int, int], None]
 """Told of progress: what is being done, how much of it is done, how much there is."""
@@ -41,8 +42,11 @@ def train(
     check_run(out, recipe, resume)
     if resume and (out / RESULTS_FILE).is_file():
         return json.loads((out / RESULTS_FILE).read_text())
-    dataset = open_folder(recipe.data.folder, recipe.task, recipe.data.train)
-    validation = open_folder(recipe.data.folder, recipe.task, recipe.data.val)
+    changed = (
+        train_transform(recipe.task, recipe.train.transform, recipe.train.size) if recipe.train.transform else None
+    )
+    dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
+    validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
     backbone = load_backbone(recipe, checked_device(device))
     prompts = _prompts(recipe, dataset, backbone, out, device, report)
     model = build_model(recipe, backbone, dataset, prompts)
@@ -73,10 +77,13 @@ def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     backbone = DiffusionBackbone.from_pretrained(
         recipe.backbone.source, device=device, timestep=recipe.backbone.timestep
     )
+    if recipe.prompt.token_file:
+        # Learnt on another model, a token means something else here; files of other tools don't say on which.
+        if base_of(recipe.prompt.token_file) is not None:
+            check_base(recipe.prompt.token_file, unet=backbone.unet, text_encoder=backbone.text_encoder)
+        backbone.load_tokens(recipe.prompt.token_file)
     if recipe.backbone.unet:
         backbone.load_unet(recipe.backbone.unet)
-    if recipe.prompt.token_file:
-        backbone.load_tokens(recipe.prompt.token_file)
     return backbone.freeze() if recipe.train.unet_lr_scale == 0 else backbone
 
 
@@ -140,8 +147,8 @@ def fit(
         model.backbone,
         dataset,
         prompts,
-        frozen=config.unet_lr_scale == 0,
-        flip=config.flip,
+        fixed=config.unet_lr_scale == 0 and not config.transform,
+        flip=config.mirrors,
         progress=lambda done, total: report("features", done, total),
     )
     base_rates = [group["lr"] for group in optimizer.param_groups]
@@ -188,8 +195,8 @@ def draw(config: TrainConfig, step: int, count: int) -> list[Pick]:
     for position in range(step * config.batch_size, (step + 1) * config.batch_size):
         epoch, place = divmod(position, count)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(config.seed * 7919 + epoch))
-        mirrored = config.flip and torch.rand(1, generator=torch.Generator().manual_seed(position * 31 + config.seed))
-        picks.append((int(order[place]), bool(mirrored > 0.5) if config.flip else False))
+        coin = torch.rand(1, generator=torch.Generator().manual_seed(position * 31 + config.seed))
+        picks.append((int(order[place]), config.mirrors and bool(coin > 0.5)))
     return picks
 
 
