@@ -83,6 +83,25 @@ def test_eval_captions_and_cleans_what_has_no_captions(world, tmp_path):
     assert [json.loads(line)["id"] for line in written] == ["test_00000", "test_00001", "test_00002"]
 
 
+def test_predict_writes_an_overlay_a_mask_and_the_caption_of_each_image(world, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, "--set", "train.steps=1")
+    folder = world / "photo" / "images"
+    files = sorted(folder.iterdir())[:2]
+    assert "2 predicted, 0 failed" in tadp("predict", run, *files, "--out", out)
+    for file in files:
+        with Image.open(out / f"{file.stem}_mask.png") as mask, Image.open(out / f"{file.stem}_overlay.png") as overlay:
+            assert mask.size == overlay.size == (64, 64)
+            assert max(mask.get_flattened_data()) <= 12
+    captions = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert [entry["id"] for entry in captions] == [file.stem for file in files]
+    assert all(entry["caption"] for entry in captions)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    said = tadp("predict", run, tmp_path / "broken.png", files[0], "--caption", "a ring", "--out", out, code=1)
+    assert "broken.png" in said
+    assert "1 predicted, 1 failed" in said
+
+
 def test_help_shows_an_example_for_each_command():
     for command in ("demo", "caption", "personalize", "train", "eval", "reproduce"):
         assert f"tadp {command}" in tadp(command, "--help")

@@ -12,7 +12,7 @@ from tadp_cli.progress import bars, console
 
 def predict(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
-    images: Annotated[Path, typer.Argument(help="an image, or a folder of images")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="images, a folder, a .txt list or a glob")],
     out: OutFolder,
     caption: Annotated[str | None, typer.Option(help="text for all the images; none: the model captions them")] = None,
     device: DeviceOption = "cpu",

@@ -1,6 +1,7 @@
 """Predictions of a run for loose images, written as files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +26,12 @@ class Predicted(NamedTuple):
 
 
 def predict_images(
-    run: Path, images: Path, out: Path, *, caption: str | None, device: str, report: Report
+    run: Path, images: Sequence[str], out: Path, *, caption: str | None, device: str, report: Report
 ) -> Predicted:
     """One by one: ID_overlay.png, the raw result (mask PNG with palette; depth PNG in millimetres and .npy in metres;
     boxes JSON), and captions.jsonl with the text each image was given."""
     recipe = read_run(run)
-    files = find_images(images)
+    files = find_images(images[0] if len(images) == 1 else images)
     model = PerceptionModel.from_pretrained(run).to(checked_device(device))
     captioned = model.config.needs_caption and model.context is None
     if captioned and caption is None and model.config.captioner is None:
