@@ -1,40 +1,61 @@
 """The scores of finished runs side by side."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.runs import RESULTS_FILE, read_run
+from tadp_heads.data.registry import split_name
 
 
 def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     """One row an evaluation, in the form of the demo's results.json; a split scored again counts with its last score.
 
-    Runs that differ in nothing but the seed share a line of the table. What else their recipes differ in is not seen.
+    Runs that differ in nothing but the seed share a line of the table; where prompt and modifier are the same and
+    something else differs, a line has its run's name.
     """
+    recipes = {run: read_run(run) for run in runs}
+    entries = {run: json.loads((run / RESULTS_FILE).read_text())["evaluations"] for run in runs}
+    names = _test_names({entry["data"] for found in entries.values() for entry in found})
     rows = []
-    for run in runs:
-        recipe = read_run(run)
-        scores = {
-            _test_name(entry): entry["metrics"] for entry in json.loads((run / RESULTS_FILE).read_text())["evaluations"]
-        }
-        modifier = None if recipe.prompt.modifier == "null" else recipe.prompt.modifier
+    for run, recipe in recipes.items():
+        scores = {_place(entry): entry for entry in entries[run]}
         rows += [
             {
                 "task": recipe.task,
-                "prompt": recipe.prompt.kind,
-                "modifier": modifier,
-                "test": test,
+                "prompt": recipe.prompt.kind if _alone(recipe, recipes.values()) else f"{recipe.prompt.kind}: {run}",
+                "modifier": None if recipe.prompt.modifier == "null" else recipe.prompt.modifier,
+                "test": "/".join((names[data], split)) + (f" ({protocol})" if protocol else ""),
                 "seed": recipe.train.seed,
-                "metrics": metrics,
+                "metrics": entry["metrics"],
             }
-            for test, metrics in scores.items()
+            for (data, split, protocol), entry in scores.items()
         ]
     return rows
 
 
-def _test_name(entry: dict[str, Any]) -> str:
-    """ "watercolor/test", with the protocol where one was named."""
-    name = f"{Path(entry['data']).name}/{entry['split']}"
-    return f"{name} ({entry['protocol']})" if "protocol" in entry else name
+def _place(entry: dict[str, Any]) -> tuple[str, str, str]:
+    return entry["data"], entry["split"], entry.get("protocol", "")
+
+
+def _test_names(data: set[str]) -> dict[str, str]:
+    """{data: a short name of it}: the folder's last part, with the data set's name before it, where that is enough."""
+    short = {}
+    for where in data:
+        name, folder = split_name(where)
+        short[where] = f"{name}:{Path(folder).name}" if name else Path(folder).name
+    names = list(short.values())
+    return {where: name if names.count(name) == 1 else where for where, name in short.items()}
+
+
+def _alone(recipe: Recipe, recipes: Iterable[Recipe]) -> bool:
+    """Whether all runs with this prompt and modifier have this recipe, seeds aside."""
+    alike = [
+        other
+        for other in recipes
+        if (other.task, other.prompt.kind, other.prompt.modifier)
+        == (recipe.task, recipe.prompt.kind, recipe.prompt.modifier)
+    ]
+    return all(other.replace(**{"train.seed": recipe.train.seed}) == recipe for other in alike)

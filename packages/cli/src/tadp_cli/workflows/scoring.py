@@ -9,7 +9,7 @@ from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
-from tadp_cli.workflows.text import build_prompts
+from tadp_cli.workflows.text import Prompts, build_prompts
 from tadp_cli.workflows.training import Report
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
@@ -52,7 +52,10 @@ def score_run(
         )
         if domain:
             store, _ = clean_store(store, RuleCleaner(domain))
-    prompts = build_prompts(recipe.prompt, dataset, model.backbone, store)
+    if model.context is not None:
+        prompts = Prompts({}, model.context)
+    else:
+        prompts = build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes)
     metrics = evaluate(
         model, dataset, prompts, protocol=protocol or recipe.protocol, progress=lambda d, t: report("score", d, t)
     )

@@ -34,10 +34,17 @@ class Prompts:
 
 
 def build_prompts(
-    config: PromptConfig, dataset: SampleDataset, backbone: DiffusionBackbone, captions: Mapping[str, str] | None
+    config: PromptConfig,
+    dataset: SampleDataset,
+    backbone: DiffusionBackbone,
+    captions: Mapping[str, str] | None,
+    classes: Sequence[str] | None = None,
 ) -> Prompts:
-    """`captions` {id: caption} for the kind "caption"; an image without one is an error that names it."""
-    names = object_names(dataset.classes)
+    """`captions` {id: caption} for the kind "caption"; an image without one is an error that names it.
+
+    `classes`: the model's, where all classes are named and the data set may have fewer; None: the data set's.
+    """
+    names = object_names(dataset.classes if classes is None else classes)
     if config.kind in ("class-names", "oracle", *_SHARED) and not names:
         raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
     if config.kind in _SHARED:
@@ -48,7 +55,8 @@ def build_prompts(
     if config.kind == "caption":
         plain = {image_id: captions[image_id] for image_id in dataset.ids}
     elif config.kind == "oracle":
-        plain = {image_id: oracle_prompt(present, names) for image_id, present in present_classes(dataset).items()}
+        known = object_names(dataset.classes)
+        plain = {image_id: oracle_prompt(present, known) for image_id, present in present_classes(dataset).items()}
     else:
         text = class_names_prompt(names) if config.kind == "class-names" else ""
         plain = dict.fromkeys(dataset.ids, text)

@@ -1,0 +1,37 @@
+"""Runs side by side: what shares a line of the table, and how data sets are named."""
+
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.comparing import rows_of_runs
+from tadp_cli.workflows.runs import begin_run, write_json
+
+
+def _run(folder, score, data, **changes):
+    begin_run(folder, Recipe().replace(**{"prompt.kind": "oracle", **changes}))
+    entries = [{"data": where, "split": "test", "metrics": {"mIoU": score + i}} for i, where in enumerate(data)]
+    write_json(folder / "results.json", {"evaluations": entries})
+    return folder
+
+
+def test_seeds_share_a_line_and_other_settings_do_not(tmp_path):
+    runs = [_run(tmp_path / str(seed), 0.1 * seed, ["photo"], **{"train.seed": seed}) for seed in (1, 2)]
+    assert {row["prompt"] for row in rows_of_runs(runs)} == {"oracle"}
+    runs.append(_run(tmp_path / "longer", 0.9, ["photo"], **{"train.steps": 9999}))
+    assert [row["prompt"] for row in rows_of_runs(runs)] == [f"oracle: {run}" for run in runs]
+
+
+def test_data_sets_of_one_folder_name_are_told_apart(tmp_path):
+    data = ["a/photo", "b/photo", "c/night", "watercolor2k:d/dt", "comic2k:d/dt"]
+    rows = rows_of_runs([_run(tmp_path / "run", 0.0, data)])
+    assert [row["test"] for row in rows] == [
+        "a/photo/test",
+        "b/photo/test",
+        "night/test",
+        "watercolor2k:dt/test",
+        "comic2k:dt/test",
+    ]
+    assert [row["metrics"]["mIoU"] for row in rows] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_split_that_was_scored_twice_counts_once_with_its_last_score(tmp_path):
+    rows = rows_of_runs([_run(tmp_path / "run", 0.0, ["photo", "photo"])])
+    assert [row["metrics"]["mIoU"] for row in rows] == [1.0]
