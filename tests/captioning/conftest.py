@@ -138,16 +138,23 @@ class ChatServer:
         handler.end_headers()
         handler.wfile.write(body)
 
-    def say(self, handler: BaseHTTPRequestHandler, text: str) -> None:
-        """A whole chat completion of 100 tokens in and 10 out."""
+    def say(
+        self,
+        handler: BaseHTTPRequestHandler,
+        text: str,
+        *,
+        finish_reason: str = "stop",
+        tokens: tuple[int | None, int | None] = (100, 10),
+    ) -> None:
+        """A whole chat completion of that many tokens in and out."""
         message = {"role": "assistant", "content": text}
         body = {
             "id": "1",
             "object": "chat.completion",
             "created": 0,
             "model": "toy",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+            "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
+            "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]},
         }
         self.send(handler, 200, json.dumps(body).encode())
 

@@ -201,14 +201,41 @@ def test_an_estimate_above_the_cap_is_refused_before_anything_is_sent(server, cl
     assert server.requests == []
 
 
-def test_the_cap_holds_when_tokens_cost_more_than_was_estimated(server, cleaner_of):
-    """Unfit answers are paid too: 120 microdollars each here."""
-    server.script = [prose(server)] * 60
-    cleaner = cleaner_of(max_usd=0.0009)
-    with pytest.raises(RuntimeError, match=r"stopped before the cap of \$0\.00"):
-        cleaner.clean(CAPTIONS[:3])
-    assert len(server.requests) * 120e-6 == pytest.approx(cleaner.spending.spent_usd)
-    assert cleaner.spending.spent_usd <= 0.0009
+def rambling(server, costs):
+    """Goes on until it is cut, and counts a token for each byte that it was told. Notes what that costs."""
+
+    def step(handler, request):
+        into = sum(len(message["content"].encode()) for message in request["messages"])
+        out = request.get("max_completion_tokens", 100_000)
+        costs.append((into * 1.0 + out * 2.0) / 1e6)
+        server.say(handler, "well, " * 20, finish_reason="length", tokens=(into, out))
+
+    return step
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_the_cap_holds_when_tokens_cost_more_than_was_estimated(server, cleaner_of, parallel):
+    """Unfit answers are paid too."""
+    costs = []
+    server.script = [rambling(server, costs)] * 60
+    cleaner = cleaner_of(max_usd=0.003, parallel=parallel)
+    with pytest.raises(RuntimeError, match=r"stopped before the cap of \$0\.0030: \$0\.00.* may cost \$0\.00"):
+        cleaner.clean(CAPTIONS)
+    assert cleaner.spending.spent_usd == pytest.approx(sum(costs))
+    assert 0.0015 < cleaner.spending.spent_usd <= 0.003, "as much as fits is asked"
+
+
+def test_requests_wait_for_the_money_that_others_leave(server, cleaner_of):
+    """What all may cost at most is above the cap, what they do cost far below."""
+    cleaner = cleaner_of(max_usd=0.002, parallel=4)
+    assert cleaner.clean(CAPTIONS).captions == CLEANED
+    assert cleaner.spending.spent_usd == pytest.approx(3 * 120e-6)
+
+
+def test_a_cut_answer_is_named_as_one(server, cleaner_of):
+    server.script = [rambling(server, [])] * 60
+    with pytest.raises(RuntimeError, match=r"cannot be used, the last: cut at \d+ tokens"):
+        cleaner_of().clean(CAPTIONS)
 
 
 def test_a_model_without_a_price_needs_one(server):

@@ -43,6 +43,7 @@ _SCHEMA = {
     },
 }
 _UNFIT_TRIES = 8  # unfit answers in a row before giving up; a batch of 128 is halved to one by then
+_ROOM_TOKENS = 64  # of an answer beside its captions
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 
@@ -51,7 +52,8 @@ class OpenAICleaner:
 
     Each answer must have one item for each caption asked, or the batch is halved and asked again. Answers are kept
     in the file `cache` (None: in the user's cache folder), so a run that stopped goes on where it was. `max_usd` is
-    never passed, by the count of tokens that the server reports. The key comes from the environment (see `Endpoint`).
+    never passed, by the count of tokens that the server reports: each request limits the length of its answer, and
+    is only sent where the most that it can cost is left. The key comes from the environment (see `Endpoint`).
     """
 
     def __init__(
@@ -143,24 +145,41 @@ class OpenAICleaner:
 
     def _ask(self, texts: list[str]) -> dict[str, str]:
         """One request; {caption: what the model made of it}."""
-        promised = self.spending.price.usd(*self._tokens(texts))
+        most_in, most_out = self._most_tokens(texts)
+        promised = self.spending.price.usd(most_in, most_out)
         self.spending.promise(promised)
         tokens = 0, 0
         try:
             answer = self._chat.ask(
                 [{"role": "system", "content": self.prompt}, {"role": "user", "content": _numbered(texts)}],
                 response_format={"type": "json_schema", "json_schema": _SCHEMA},
+                max_completion_tokens=most_out,
                 temperature=0,
             )
             tokens = answer.input_tokens, answer.output_tokens
         finally:
             self.spending.settle(promised, *tokens)
+        if answer.finish_reason == "length":
+            raise UnfitAnswerError(f"cut at {most_out} tokens")
         return dict(zip(texts, read_captions(answer.text, len(texts)), strict=True))
 
     def _tokens(self, texts: list[str]) -> tuple[int, int]:
         """About how many tokens go in and come out for one batch."""
+        bytes_in, bytes_out = self._bytes(texts)
+        return ceil(bytes_in / 4), ceil(bytes_out / 4)
+
+    def _most_tokens(self, texts: list[str]) -> tuple[int, int]:
+        """What one batch cannot pass: no token is shorter than a byte, and the answer is cut at twice its estimate.
+
+        Not at its bytes too: long captions would then ask for more than many models can answer (16384 tokens).
+        """
+        bytes_in, bytes_out = self._bytes(texts)
+        return bytes_in, ceil(bytes_out / 2) + _ROOM_TOKENS
+
+    def _bytes(self, texts: list[str]) -> tuple[int, int]:
+        """What goes in and, the captions being left as they are, comes out."""
         length = len(_numbered(texts).encode())
-        return ceil((len(self.prompt) + len(json.dumps(_SCHEMA)) + length) / 4), ceil(length / 4)
+        return len(self.prompt.encode()) + len(json.dumps(_SCHEMA)) + length, length
 
 
 def _numbered(texts: list[str]) -> str:

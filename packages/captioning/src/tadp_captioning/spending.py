@@ -51,28 +51,35 @@ class Estimate:
 
 
 class Spending:
-    """Dollars spent and promised to requests under way; never lets them pass the cap. For several threads."""
+    """Dollars spent and promised to requests under way; never lets them pass the cap. For several threads.
+
+    A promise is the most that a request can cost, so it is mostly far above what is spent then.
+    """
 
     def __init__(self, price: Price, cap_usd: float):
         self.price = price
         self.cap_usd = cap_usd
         self.spent_usd = 0.0
-        self._promised = 0.0
-        self._lock = threading.Lock()
+        self._promised: list[float] = []
+        self._settled = threading.Condition()
 
     def promise(self, usd: float) -> None:
-        """Before a request that may cost this much."""
-        with self._lock:
-            would_be = self.spent_usd + self._promised + usd
-            if would_be > self.cap_usd:
+        """Before a request that may cost this much; waits where requests under way may leave enough for it."""
+        with self._settled:
+            self._settled.wait_for(lambda: self._fits(usd) or not self._promised)
+            if not self._fits(usd):
                 raise RuntimeError(
-                    f"stopped before the cap of ${self.cap_usd:.2f}: ${self.spent_usd:.4f} is spent; "
-                    "answers so far are kept, raise the cap to go on"
+                    f"stopped before the cap of ${self.cap_usd:.4f}: ${self.spent_usd:.4f} is spent and the next "
+                    f"request may cost ${usd:.4f}; answers so far are kept, raise the cap to go on"
                 )
-            self._promised += usd
+            self._promised.append(usd)
 
     def settle(self, usd: float, input_tokens: int, output_tokens: int) -> None:
         """After the request for which `usd` was promised: the tokens that it really took."""
-        with self._lock:
-            self._promised -= usd
+        with self._settled:
+            self._promised.remove(usd)
             self.spent_usd += self.price.usd(input_tokens, output_tokens)
+            self._settled.notify_all()
+
+    def _fits(self, usd: float) -> bool:
+        return self.spent_usd + sum(self._promised) + usd <= self.cap_usd
