@@ -5,6 +5,7 @@ import logging
 import re
 import time
 import traceback
+from dataclasses import replace
 
 import pytest
 
@@ -175,6 +176,10 @@ def test_nothing_is_paid_twice(server, cleaner_of, tmp_path):
     assert server.requests == []
     comic = OpenAICleaner("comic", endpoint=again.endpoint, cache=tmp_path / "cache.jsonl", price=Price(0, 0))
     assert comic.estimate(CAPTIONS).texts == 7, "another prompt, other answers"
+    for base_url, new in ((server.base_url + "/", 0), ("http://localhost:1/v1", 7)):
+        elsewhere = replace(again.endpoint, base_url=base_url)
+        other = OpenAICleaner("watercolor", endpoint=elsewhere, cache=tmp_path / "cache.jsonl", price=Price(0, 0))
+        assert other.estimate(CAPTIONS).texts == new, "another server may have another model of that name"
 
 
 def test_a_cache_cut_by_a_kill_is_read(server, cleaner_of, tmp_path):

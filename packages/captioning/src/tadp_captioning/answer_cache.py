@@ -15,11 +15,11 @@ def default_cache() -> Path:
 
 
 class AnswerCache:
-    """Answers by model, prompt and text, in a JSON Lines file that several processes may share."""
+    """Answers by server, model, prompt and text, in a JSON Lines file that several processes may share."""
 
-    def __init__(self, path: Path, *, model: str, prompt: str):
+    def __init__(self, path: Path, *, base_url: str, model: str, prompt: str):
         self.path = path
-        self._asked = (model, prompt)
+        self._asked = (base_url, model, prompt)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._answers = {row["key"]: row["answer"] for _, row in read_rows(path)} if path.exists() else {}
 

@@ -79,7 +79,9 @@ class OpenAICleaner:
         self.spending = Spending(price_of(self.endpoint.model, price), max_usd)
         self._chat = ChatModel(self.endpoint)
         self._style_words = RuleCleaner(domain).style_words
-        self._cache = AnswerCache(cache or default_cache(), model=self.endpoint.model, prompt=self.prompt)
+        self._cache = AnswerCache(
+            cache or default_cache(), base_url=self._chat.base_url, model=self.endpoint.model, prompt=self.prompt
+        )
 
     def estimate(self, captions: Sequence[str]) -> Estimate:
         """What cleaning these captions will cost; nothing is sent."""

@@ -56,6 +56,11 @@ class ChatModel:
             max_retries=endpoint.retries,
         )
 
+    @property
+    def base_url(self) -> str:
+        """Of the server that is asked, wherever it was named."""
+        return str(self._client.base_url)
+
     def ask(self, messages: list[dict[str, Any]], **options: Any) -> Answer:
         """Options are those of chat completions, e.g. `response_format`.
 
