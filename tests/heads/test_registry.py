@@ -131,6 +131,9 @@ def test_each_split_is_read_from_its_official_layout(tmp_path, name, split):
         assert dataset.classes[target["labels"][0]] == "person"
     else:
         assert target.shape == (SIZE[1], SIZE[0])
+    changed = open_dataset(name, tmp_path, split, lambda image, target: (image.flip(0), target))
+    assert changed.ids == dataset.ids
+    assert torch.equal(changed[0].image, image.flip(0))
     reports = check_data(f"{name}:{tmp_path}")
     assert len(dataset) in [report.images for report in reports]
     assert all(report.ok for report in reports)

@@ -21,7 +21,7 @@ class NYUv2(DepthPairs):
     """
 
     def __init__(
-        self, root: str | Path, split: str, list_file: str | Path | None = None, transform: Transform | None = None
+        self, root: str | Path, split: str, transform: Transform | None = None, *, list_file: str | Path | None = None
     ):
         if split not in SPLIT_FOLDERS:
             raise ValueError(f"unknown split {split!r} of NYUv2; choose from {', '.join(SPLIT_FOLDERS)}")
