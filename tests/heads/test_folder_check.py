@@ -57,6 +57,10 @@ VOC = {
     "unknown id in a split": (lambda r: (r / "ImageSets/Main/val.txt").write_text("z\n"), "found id 'z' and 0 more"),
     "id twice in a split": (lambda r: (r / "ImageSets/Main/val.txt").write_text("c\nc\n"), "'c' more than once"),
     "id in two splits": (lambda r: (r / "ImageSets/Main/val.txt").write_text("c\na\n"), "also in val.txt, such as 'a'"),
+    "test image in trainval": (
+        lambda r: (r / "ImageSets/Main/test.txt").write_text("c\n"),
+        "test.txt: found 1 ids that are also in trainval.txt, such as 'c'",
+    ),
     "no images": (lambda r: (r / "JPEGImages").rename(r / "pictures"), "JPEGImages: found no folder"),
 }
 

@@ -129,8 +129,7 @@ def _split_problems(folder: Path, known: Iterable[str]) -> list[str]:
             problems.append(str(error))
     for first, second in combinations(splits, 2):
         shared = sorted(splits[first] & splits[second])
-        # Several splits of one purpose may overlap (val and val_small, trainval); training images in a test split not.
-        if shared and ("train" in first) != ("train" in second) and "trainval" not in (first, second):
+        if shared and not _may_overlap(first, second):
             error = DataError(
                 folder / f"{first}.txt",
                 found=f"{len(shared)} ids that are also in {second}.txt, such as {shared[0]!r}",
@@ -139,3 +138,10 @@ def _split_problems(folder: Path, known: Iterable[str]) -> list[str]:
             )
             problems.append(str(error))
     return problems
+
+
+def _may_overlap(first: str, second: str) -> bool:
+    """Splits of one purpose (val and val_small), and trainval with the validation images that it is made of."""
+    if "trainval" in (first, second) and (first.startswith("val") or second.startswith("val")):
+        return True
+    return ("train" in first) == ("train" in second)
