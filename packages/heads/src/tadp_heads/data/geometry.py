@@ -110,3 +110,8 @@ class PadTo(v2.Transform):
         if isinstance(inpt, tv_tensors.Mask):
             fill = 0 if inpt.is_floating_point() else IGNORE_INDEX
         return self._call_kernel(TF.pad, inpt, padding=params["padding"], fill=fill)
+
+
+def flip_train(size: int) -> v2.Transform:
+    """A square of `size` and flips, nothing else, for any task: for images that are of that size already."""
+    return v2.Compose([v2.Resize((size, size)), v2.RandomHorizontalFlip(0.5)])

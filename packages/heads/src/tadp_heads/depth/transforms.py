@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tadp_heads.data.chance import coin, uniform
-from tadp_heads.data.geometry import PadTo, RandomCrop, RandomFit
+from tadp_heads.data.geometry import PadTo, RandomCrop, RandomFit, flip_train
 from tadp_heads.data.photometric import BrightnessContrast, HueSaturationValue, RandomGamma
 from tadp_heads.depth.files import MILLIMETRES
 
@@ -71,11 +71,6 @@ def user_train(size: int) -> v2.Transform:
     return v2.Compose(
         [RandomFit(4 * size, size), RandomCrop((size, size)), v2.RandomHorizontalFlip(0.5), PadTo((size, size))]
     )
-
-
-def flip_train(size: int) -> v2.Transform:
-    """A square of `size` and flips, nothing else: for images that are of that size already."""
-    return v2.Compose([v2.Resize((size, size)), v2.RandomHorizontalFlip(0.5)])
 
 
 TRAIN_TRANSFORMS: dict[str, Callable[[int], v2.Transform]] = {

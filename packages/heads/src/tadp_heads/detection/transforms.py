@@ -8,7 +8,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from tadp_heads.data.geometry import PadTo, RandomCrop, RandomFit
+from tadp_heads.data.geometry import PadTo, RandomCrop, RandomFit, flip_train
 from tadp_heads.data.sample import DetectionTarget
 
 
@@ -41,11 +41,6 @@ def _areas(boxes: Tensor) -> Tensor:
 def squash_train(size: int) -> v2.Transform:
     """Forced to a square, nothing else: what the paper's detector was trained with, there with size 512."""
     return v2.Compose([v2.Resize((size, size))])
-
-
-def flip_train(size: int) -> v2.Transform:
-    """A square of `size` and flips, nothing else."""
-    return v2.Compose([v2.Resize((size, size)), v2.RandomHorizontalFlip(0.5)])
 
 
 def user_train(size: int) -> nn.Module:

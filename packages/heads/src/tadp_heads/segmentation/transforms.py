@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torchvision.transforms import v2
 
-from tadp_heads.data.geometry import CategoryCrop, PadTo, RandomFit, RandomScale
+from tadp_heads.data.geometry import CategoryCrop, PadTo, RandomFit, RandomScale, flip_train
 from tadp_heads.data.photometric import HSVJitter, PhotometricDistortion
 
 
@@ -57,11 +57,6 @@ def user_train(size: int) -> v2.Transform:
             PadTo((size, size)),
         ]
     )
-
-
-def flip_train(size: int) -> v2.Transform:
-    """A square of `size` and flips, nothing else: for images that are of that size already."""
-    return v2.Compose([v2.Resize((size, size)), v2.RandomHorizontalFlip(0.5)])
 
 
 TRAIN_TRANSFORMS: dict[str, Callable[[int], v2.Transform]] = {
