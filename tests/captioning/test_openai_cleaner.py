@@ -243,6 +243,21 @@ def test_a_cut_answer_is_named_as_one(server, cleaner_of):
         cleaner_of().clean(CAPTIONS)
 
 
+@pytest.mark.parametrize("status", [400, 402, 405, 413])
+def test_what_no_further_try_changes_is_wrong_use_and_asked_once(server, cleaner_of, status):
+    server.script = [lambda handler, request: server.send(handler, status, b'{"error": {"message": "no"}}')] * 9
+    with pytest.raises(ValueError, match=rf"HTTP {status}: no$"):
+        cleaner_of().clean(CAPTIONS[:3])
+    assert len(server.requests) == 1
+
+
+def test_a_server_may_leave_the_tokens_uncounted(server, cleaner_of):
+    server.script = [lambda handler, request: server.say(handler, cleaned(request), tokens=(None, None))]
+    cleaner = cleaner_of()
+    assert cleaner.clean(CAPTIONS[:3]).captions == CLEANED[:3]
+    assert cleaner.spending.spent_usd == 0
+
+
 def test_a_model_without_a_price_needs_one(server):
     with pytest.raises(ValueError, match="no price is known for model 'toy'"):
         OpenAICleaner(endpoint=Endpoint(model="toy", base_url=server.base_url))

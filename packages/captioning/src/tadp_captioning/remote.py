@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 _KEY = "OPENAI_API_KEY"
-_WRONG_USE = (400, 401, 403, 404, 422)  # asking again would not help
+_ASKED_AGAIN = (408, 409, 429)  # by the SDK, as 5xx are; no other status changes by asking again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class ChatModel:
             )
         except openai.APIStatusError as error:
             reason = f"HTTP {error.status_code}: {_message(error)}"
-            if error.status_code in _WRONG_USE:
+            if error.status_code < 500 and error.status_code not in _ASKED_AGAIN:
                 raise ValueError(self._say(reason)) from None
             raise RuntimeError(self._say(f"{reason} (tried {self.endpoint.retries + 1} times)")) from None
         except openai.APIConnectionError as error:
@@ -101,7 +101,7 @@ def read_answer(body: str) -> Answer:
         raise UnfitAnswerError(f"no chat completion but {body[:60]!r}") from None
     if not isinstance(text, str | None):
         raise UnfitAnswerError(f"no text but {str(text)[:60]!r}")
-    tokens = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
+    tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0  # some servers send null
     return Answer(text or "", choice.get("finish_reason") or "", *tokens)
 
 
