@@ -67,10 +67,18 @@ def test_cost_is_estimated_then_counted_and_a_rerun_is_free(arguments, tmp_path)
     assert "spent $0.0000" in run(arguments, "--price", "1,2")[1]
 
 
+def test_a_cap_of_nothing_shows_the_estimate_and_ends(arguments, tmp_path):
+    code, said = run(arguments, "--max-usd", "0", "--base-url", "http://127.0.0.1:1/v1")
+    assert code == 0, said
+    assert said.startswith("2 texts to ask in 1 requests, about $0.00")
+    assert "spent" not in said
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--max-usd", "0"), "above the cap of $0.00"),
+        (("--max-usd", "0.0000001"), "above the cap of $0.00"),
         (("--price", "cheap"), "--price 'cheap': expected two numbers"),
         (("--model", "toy"), "no price is known for model 'toy'"),
         (("--domain-phrase", "pencil sketch"), "either --domain"),
