@@ -30,14 +30,14 @@ def tadp(*arguments, code=0):
     return result.stdout if code == 0 else result.output  # bars of the libraries go to stderr
 
 
-def cached(folder, repository, content):
+def cached(folder, repository, content, file="model_index.json"):
     """The hub's cache with one snapshot of a repository, of a single file."""
     home = folder / f"models--{repository.replace('/', '--')}"
     for name in ("blobs", "refs", f"snapshots/{'0' * 40}"):
         (home / name).mkdir(parents=True)
     (home / "refs" / "main").write_text("0" * 40)
     (home / "blobs" / "b").write_bytes(content)
-    (home / "snapshots" / ("0" * 40) / "model_index.json").symlink_to(home / "blobs" / "b")
+    (home / "snapshots" / ("0" * 40) / file).symlink_to(home / "blobs" / "b")
     return home / "snapshots" / ("0" * 40)
 
 
@@ -108,6 +108,20 @@ def test_fetch_offline_says_where_weights_are(hub_cache):
     said = tadp("fetch", "--offline", "sd15", "tiny").splitlines()
     assert f"sd15: {folder}" in said
     assert said[-1].startswith("tiny: ")
+
+
+def test_a_hub_id_is_fetched_as_what_it_holds(hub_cache):
+    captioner = cached(hub_cache, "someone/captioner", b'{"model_type": "blip-2"}', "config.json")
+    cached(hub_cache, "someone/text", b'{"model_type": "bert"}', "config.json")
+    backbone = cached(hub_cache, "someone/backbone", b"{}")
+    assert f"someone/backbone: {backbone}" in tadp("fetch", "--offline", "someone/backbone").splitlines()
+    refused = " ".join(tadp("fetch", "--offline", "someone/captioner", code=1).split())
+    assert "someone/captioner has no weights (*.safetensors) in " in refused
+    (captioner / "model.safetensors").write_bytes(b"")
+    assert f"someone/captioner: {captioner}" in tadp("fetch", "--offline", "someone/captioner").splitlines()
+    refused = " ".join(tadp("fetch", "--offline", "someone/text", code=2).split())
+    assert "someone/text holds neither a backbone" in refused
+    assert "'bert', expected one of blip-2, florence2" in refused
 
 
 AUDITED = """

@@ -1,9 +1,11 @@
 """Weights by name: where they lie on this machine, and fetching them."""
 
+import json
 from pathlib import Path
 
 from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
+from tadp_captioning.families import FAMILIES
 from tadp_captioning.table import CAPTIONERS, CaptionerSpec
 
 _OTHER_FORMATS = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
@@ -21,7 +23,11 @@ def fetch(name: str, *, offline: bool = False) -> Path:
     """Folder with the weights of a backbone, a captioner or a hub id; downloaded unless they are here or `offline`."""
     if name in CAPTIONERS and name not in BACKBONES:
         return _fetch_captioner(name, CAPTIONERS[name], offline)
-    return fetch_backbone(name, offline=offline)
+    folder = fetch_backbone(name, offline=offline)  # no more than config.json of a captioner's repository
+    if name in BACKBONES or (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
+        return folder
+    _check_captions(name, folder)
+    return _fetch_captioner(name, CaptionerSpec(model=name), offline)
 
 
 def homes(name: str) -> list[str]:
@@ -45,6 +51,17 @@ def cached_bytes() -> dict[str, int]:
         return {}
 
 
+def _check_captions(repository: str, folder: Path) -> None:
+    """Before gigabytes are downloaded that nothing here can use."""
+    config = folder / "config.json"
+    kind = json.loads(config.read_text()).get("model_type") if config.is_file() else None
+    if kind not in FAMILIES:
+        raise ValueError(
+            f"{repository} holds neither a backbone (no model_index.json, no unet/) nor a captioner (model_type in "
+            f"its config.json: {kind!r}, expected one of {', '.join(FAMILIES)})"
+        )
+
+
 def _fetch_captioner(name: str, spec: CaptionerSpec, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -58,4 +75,9 @@ def _fetch_captioner(name: str, spec: CaptionerSpec, offline: bool) -> Path:
             f"{spec.model} is not to be had ({reason}); with network `tadp fetch {name}` gets it, "
             "and `--captioner FOLDER` takes a folder with its files"
         ) from error
+    if not any(Path(folder).glob("*.safetensors")):
+        raise FileNotFoundError(
+            f"{spec.model} has no weights (*.safetensors) in {folder}; with network `tadp fetch {name}` gets them, "
+            "where the repository has them"
+        )
     return Path(folder)
