@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.ldm import read_checkpoint, unet_from_ldm, vae_from_ldm
-from tadp_backbone.ldm.checkpoint import looks_like, read_pickle
+from tadp_backbone.ldm.checkpoint import looks_like, read_pickle, under
 from tadp_cli.recipes.recipe import BackboneSection, PromptConfig, Recipe
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, write_json
 from tadp_heads import PerceptionModel
@@ -63,7 +63,7 @@ def convert(
     """
     state = read_published(file)
     variant = _variant(state, file)
-    unet = unet_from_ldm(_below(state, _prefix(state, UNET, file) + "diffusion_model."), num_heads)
+    unet = unet_from_ldm(under(state, _prefix(state, UNET, file) + "diffusion_model."), num_heads)
     frozen = DiffusionBackbone.from_pretrained(base)
     vae = _vae(state) or frozen.vae
     plain = DiffusionBackbone(unet=unet, vae=vae, config=BackboneConfig(map_strides=()))
@@ -151,13 +151,9 @@ def _prefix(state: Mapping[str, Tensor], anchor: str, file: Path) -> str:
     return found
 
 
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
 def _vae(state: Mapping[str, Tensor]) -> AutoencoderKL | None:
     prefix = _find(state, VAE)
-    return None if prefix is None else vae_from_ldm(_below(state, prefix))
+    return None if prefix is None else vae_from_ldm(under(state, prefix))
 
 
 def _head(state: Mapping[str, Tensor], variant: str, plain: DiffusionBackbone, max_depth_m: float) -> PretrainedHead:
@@ -204,7 +200,7 @@ def _backbone(
     )
     if config.text_adapter:
         outer = _prefix(state, ADAPTER, file)
-        layers = _below(state, f"{outer}text_adapter.fc.")
+        layers = under(state, f"{outer}text_adapter.fc.")
         gamma = state[_prefix(state, "gamma", file) + "gamma"]
         backbone.text_adapter.load_state_dict({"gamma": gamma, **{f"mlp.{key}": v for key, v in layers.items()}})
     return backbone

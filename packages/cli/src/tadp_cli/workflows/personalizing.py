@@ -8,11 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
+from tadp_backbone.describe import untrained
 from tadp_backbone.sources import locate
 from tadp_backbone.table import BACKBONES, TINY_FOLDER
 from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_captioner
@@ -139,13 +139,11 @@ def dry_run(backbone: str, config: Any) -> Estimate:
     entry = BACKBONES.get(backbone)
     if entry is None or entry.folder is not None:
         return estimate(TINY_FOLDER if backbone == "tiny" else locate(backbone), config)
-    with torch.device("meta"):
-        unet, vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
-        text_encoder = CLIPTextModel(CLIPTextConfig(**entry.text_encoder))
+    model = untrained(backbone, device="meta")
     # Of the tokenizer only the length of a text counts here, and that is CLIP's 77 in both.
     tokenizer = CLIPTokenizer.from_pretrained(TINY_FOLDER / "tokenizer", local_files_only=True)
-    parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
-    return estimate(SimpleNamespace(**parts, scheduler=DDPMScheduler()), config)
+    parts = {"unet": model.unet, "vae": model.vae, "text_encoder": model.text_encoder}
+    return estimate(SimpleNamespace(**parts, tokenizer=tokenizer, scheduler=DDPMScheduler()), config)
 
 
 def sentences(look: Domain) -> tuple[str, ...]:
