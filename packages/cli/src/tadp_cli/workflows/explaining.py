@@ -42,7 +42,7 @@ def explain_image(
     if run is not None:
         read_run(run)
         model = PerceptionModel.from_pretrained(run).to(place)
-        caption = _caption_for(model, image, caption, run)
+        caption = _caption_for(model, image, caption, run, device=place)
         prompt = model.config.prompt.replace(CAPTION_SLOT, caption)
         features = _features(model.backbone, image, prompt, model.config.image_range)
         prediction = model.predict(image, caption).overlay()
@@ -71,7 +71,7 @@ def _at_most(image: Image.Image, longest_side: int) -> Image.Image:
     return smaller
 
 
-def _caption_for(model: PerceptionModel, image: Image.Image, caption: str | None, run: Path) -> str:
+def _caption_for(model: PerceptionModel, image: Image.Image, caption: str | None, run: Path, *, device: str) -> str:
     if model.context is not None:
         raise ValueError(f"{run} was trained with embeddings in place of a text: it has no words to explain")
     if not model.config.needs_caption:
@@ -80,7 +80,9 @@ def _caption_for(model: PerceptionModel, image: Image.Image, caption: str | None
         return ""
     if caption is None and model.config.captioner is None:
         raise ValueError(f"{run} writes no captions itself: give the text with --caption")
-    return load_captioner(model.config.captioner).caption([image])[0] if caption is None else caption
+    if caption is not None:
+        return caption
+    return load_captioner(model.config.captioner, device=device).caption([image])[0]
 
 
 @torch.no_grad()
