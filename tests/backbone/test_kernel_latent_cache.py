@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from tadp_backbone.cache import kept
 from tadp_backbone.latents import LatentCache
 
 
@@ -26,6 +27,18 @@ def test_a_crop_is_encoded_once_and_found_again(make_backbone, tmp_path):
     assert_close(again["latents"], backbone.encode_image(torch.zeros(1, 3, 16, 24))[0])
     assert torch.equal(again["mask"], torch.zeros(16, 24, dtype=torch.uint8))
     assert not list(tmp_path.glob("*.writing"))
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def test_what_was_just_computed_is_as_what_is_read(tmp_path, device):
+    value = torch.arange(6.0, device=device, requires_grad=True)
+    first, again = (kept(tmp_path / "entry.safetensors", lambda: {"a": value.view(2, 3).T}) for _ in range(2))
+    assert torch.equal(first["a"], again["a"])
+    for name in ("device", "requires_grad"):
+        assert getattr(first["a"], name) == getattr(again["a"], name), name
+    assert first["a"].stride() == again["a"].stride()
 
 
 def test_a_pool_is_drawn_from_and_each_crop_keeps_its_target(make_backbone, tmp_path):

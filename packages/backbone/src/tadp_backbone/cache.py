@@ -64,13 +64,13 @@ def state_digest(module: nn.Module) -> str:
 
 
 def kept(file: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of a file, computed and written where the file is not there yet."""
+    """The tensors of a file, computed and written where the file is not there yet; on the CPU, without gradient."""
     if file.is_file():
         return load_file(file)
-    tensors = compute()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".writing")
     os.close(handle)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+    save_file(tensors, temporary)
     os.replace(temporary, file)
     return tensors

@@ -38,7 +38,7 @@ class LatentCache:
         self._digest = state_digest(backbone.vae)
 
     def crop(self, key: str, make: Callable[[int], Crop], *, generator: torch.Generator | None = None) -> Crop:
-        """One crop of the pool, drawn by `generator`, with "latents" (4, H/8, W/8) in the image's place.
+        """One crop of the pool, drawn by `generator`, with "latents" (4, H/8, W/8) in the image's place; on the CPU.
 
         `make(number)` reads and augments the image for crop `number` in [0, crops); it is called where the crop isn't
         in the folder yet, and decides by the number alone if crops are to be the same in a folder made anew.
