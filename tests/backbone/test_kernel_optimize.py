@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from tadp_backbone import record_cross_attention
 from tadp_backbone.kernels import GroupNormSiLU
+from tadp_backbone.optimizing import MOST_GRAPHS, graph_key, plain_tensors
 
 
 def difference(got, expected):
@@ -84,3 +85,43 @@ def test_cuda_graphs_need_cuda(make_backbone):
         ValueError, match="cuda_graphs needs the backbone on a CUDA device, it is on cpu: move it first"
     ):
         make_backbone().optimize(cuda_graphs=True)
+
+
+def test_a_graph_is_for_one_state_of_autocast():
+    inputs = torch.zeros(1, 4, 8, 8), torch.ones(1), torch.zeros(1, 7, 64)
+    keys = [graph_key(inputs), graph_key((inputs[0].half(), *inputs[1:]))]
+    with torch.autocast("cpu", torch.bfloat16):
+        keys.append(graph_key(inputs))
+    with torch.autocast("cpu", torch.float16):
+        keys.append(graph_key(inputs))
+    assert len(set(keys)) == len(keys)
+    assert graph_key(inputs) == keys[0]
+
+
+def test_buffers_made_in_inference_mode_can_be_written_to_later():
+    """An inference tensor refuses `copy_` under no_grad; a graph captured in inference mode was lost."""
+    with torch.inference_mode():
+        given = torch.zeros(2)
+        with plain_tensors():
+            buffer = given.clone()
+    with torch.no_grad():
+        assert buffer.copy_(torch.ones(2)).sum() == 2
+    assert not buffer.requires_grad
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_graphs_replay_in_every_mode_and_are_bounded(make_backbone, inputs):
+    backbone = make_backbone().to("cuda")
+    latents, context = (x.to("cuda") for x in inputs)
+    with torch.no_grad():
+        plain = backbone.extract(latents, context)
+        backbone.optimize(channels_last=False, cuda_graphs=True)
+        with torch.inference_mode():
+            backbone.extract(latents, context)
+        assert difference(backbone.extract(-latents, context), plain) > 1e-2
+        assert difference(backbone.extract(latents, context), plain) < 1e-4
+        with torch.autocast("cuda", torch.bfloat16):
+            assert difference(backbone.extract(latents, context), plain) > 1e-4
+        for tokens in range(1, MOST_GRAPHS + 3):
+            backbone.extract(latents, context[:, :1].repeat(1, tokens, 1))
+    assert len(backbone.run_unet.graphs) == MOST_GRAPHS

@@ -2,7 +2,8 @@
 
 # B batch, h w latent cells, T tokens, D width of the context
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 Pass = Callable[[Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]
 """(latents (B, 4, h, w), timesteps (B,), context (B, T, D)) -> ({tap: features}, {layer: maps})"""
+
+MOST_GRAPHS = 8
+"""Graphs kept at a time: each holds the memory of a whole pass; the one unused for longest goes first."""
 
 
 def optimize(
@@ -72,23 +76,25 @@ class CompiledPass:
 
 
 class GraphedPass:
-    """Captures a pass once for each size of its inputs and replays it: no time between kernels.
+    """Captures a pass once for each size of its inputs and state of autocast, and replays it: no time between kernels.
 
     Passes that need gradients are run as they are.
     """
 
     def __init__(self, run: Pass):
         self.run = run
-        self.graphs: dict[tuple, tuple] = {}
+        self.graphs: dict[tuple, tuple] = {}  # in order of use, the latest last
 
     def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor):
         if torch.is_grad_enabled():
             return self.run(latents, timesteps, context)
         inputs = (latents, timesteps, context)
-        key = tuple((x.shape, x.dtype, x.device) for x in inputs)
-        if key not in self.graphs:
-            self.graphs[key] = self._capture(inputs)
-        graph, kept, (outputs, maps) = self.graphs[key]
+        key = graph_key(inputs)
+        captured = self.graphs.pop(key) if key in self.graphs else self._capture(inputs)
+        self.graphs[key] = captured
+        if len(self.graphs) > MOST_GRAPHS:
+            del self.graphs[next(iter(self.graphs))]
+        graph, kept, (outputs, maps) = captured
         for place, value in zip(kept, inputs, strict=True):
             place.copy_(value)
         graph.replay()
@@ -96,14 +102,36 @@ class GraphedPass:
         return {k: x.clone() for k, x in outputs.items()}, {k: x.clone() for k, x in maps.items()}
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> tuple:
-        kept = tuple(x.clone() for x in inputs)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # compilation and the choice of algorithms happen outside of the capture
-            for _ in range(3):
-                self.run(*kept)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            results = self.run(*kept)
+        with plain_tensors(), uncached_autocast(inputs[0].device.type):
+            kept = tuple(x.clone() for x in inputs)
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # compilation and the choice of algorithms happen outside of the capture
+                for _ in range(3):
+                    self.run(*kept)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                results = self.run(*kept)
         return graph, kept, results
+
+
+def graph_key(inputs: tuple[Tensor, ...]) -> tuple:
+    """What a captured pass depends on: sizes, types and places of its inputs, and autocast."""
+    kind = inputs[0].device.type
+    autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return *((x.shape, x.dtype, x.device) for x in inputs), autocast
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """No gradients, and no inference tensors: outside of inference mode those cannot be written to."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def uncached_autocast(kind: str) -> torch.autocast:
+    """Autocast as it is, but without its cache of weights: the cache is freed while a graph still reads it."""
+    return torch.autocast(
+        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+    )
