@@ -87,3 +87,16 @@ def test_resnets_of_other_kinds_stay():
     block = ResnetBlock2D(in_channels=8, temb_channels=16, groups=4, time_embedding_norm="scale_shift")
     assert fuse_resnets(block) == 0
     assert type(block.norm1) is torch.nn.GroupNorm
+
+
+def test_without_triton_the_plain_formulas_are_used():
+    code = """
+import sys
+sys.modules["triton"] = None  # as if it were not installed
+import torch
+from tadp_backbone.kernels import GroupNormSiLU
+from tadp_backbone.kernels.available import HAS_TRITON
+print(HAS_TRITON, tuple(GroupNormSiLU(2, 4)(torch.randn(1, 4, 3, 3)).shape))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "False (1, 4, 3, 3)\n", result.stderr

@@ -5,6 +5,8 @@
 import torch
 from torch import Tensor
 
+from .available import HAS_TRITON
+
 MOST_KEYS, WIDEST_HEAD = 256, 160
 LARGEST_TILE = 2**16
 """Bytes of one head's keys, sides padded to powers of two: all keys lie in one tile, larger ones would spill registers.
@@ -17,11 +19,11 @@ def cross_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> 
     """q (B, heads, N, D), k and v (B, heads, T, D) -> output (B, heads, N, D), maps (B, N, T).
 
     The maps are softmax(q k^T * scale) averaged over heads; their rows sum to 1. Both results have q's dtype,
-    scores and mean are computed in float32 at least: in half precision SD 2's scores overflow. On a CUDA device one
-    kernel makes both results without writing the scores to memory; elsewhere it is `plain_attention_with_maps`.
+    scores and mean are computed in float32 at least: in half precision SD 2's scores overflow. On a CUDA device with
+    Triton one kernel makes both results without writing the scores to memory; elsewhere: `plain_attention_with_maps`.
     """
-    if q.is_cuda and fits_kernel(q, k, v):
-        from .cross_attention_op import cross_attention_op  # needs Triton, which comes with torch where there is CUDA
+    if HAS_TRITON and q.is_cuda and fits_kernel(q, k, v):
+        from .cross_attention_op import cross_attention_op
 
         return cross_attention_op(q, k, v, scale)
     return plain_attention_with_maps(q, k, v, scale)

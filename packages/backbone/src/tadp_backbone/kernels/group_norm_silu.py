@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .available import HAS_TRITON
+
 WIDEST = 4096
 """Channels that the kernel takes at most."""
 
@@ -13,10 +15,10 @@ WIDEST = 4096
 def group_norm_silu(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """x (B, C, H, W) -> silu(group_norm(x)), in x's dtype; weight and bias (C,). Sums are float32 at least.
 
-    On a CUDA device two passes over x in channels_last memory; elsewhere `plain_group_norm_silu`.
+    On a CUDA device with Triton two passes over x in channels_last memory; elsewhere `plain_group_norm_silu`.
     """
-    if x.is_cuda and fits_kernel(x, weight):
-        from .group_norm_silu_op import group_norm_silu_op  # needs Triton, which comes with torch where there is CUDA
+    if HAS_TRITON and x.is_cuda and fits_kernel(x, weight):
+        from .group_norm_silu_op import group_norm_silu_op
 
         return group_norm_silu_op(x, groups, weight, bias, eps)[0]
     return plain_group_norm_silu(x, groups, weight, bias, eps)
