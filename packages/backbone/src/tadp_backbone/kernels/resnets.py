@@ -10,8 +10,11 @@ from .group_norm_silu import GroupNormSiLU, SiLULinear
 def fuse_resnets(model: nn.Module) -> int:
     """Replace norms, activations and time projections of the model's resnet blocks; returns how many blocks changed.
 
-    Numbers, parameters and their names stay, so optimisers, checkpoints and adapters don't notice. Blocks that scale
-    and shift between norm and activation, or use another activation, stay as they are.
+    Numbers, parameters and their names stay, so optimisers and checkpoints don't notice. Inner modules do change: norms
+    give activated results, time projections take an embedding that is not activated yet. So merge adapters of time
+    projections before; put on later, they would see that embedding without its SiLU. Blocks whose time projection
+    already has an adapter, that scale and shift between norm and activation, or use another activation, stay as they
+    are.
     """
     blocks = [m for m in model.modules() if isinstance(m, ResnetBlock2D) and _is_plain(m)]
     for block in blocks:
