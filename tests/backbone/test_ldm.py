@@ -318,12 +318,16 @@ def test_foreign_broken_and_dangerous_files_are_refused(tmp_path, capsys):
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "xl.safetensors").read_bytes()[:-2])
     torch.save({"state_dict": RunsCode()}, tmp_path / "code.ckpt")
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04 no archive")
+    (tmp_path / "text.ckpt").write_text("hello world, this is a text")
+    (tmp_path / "empty.ckpt").touch()
     for name, message in [
         ("lora.safetensors", r"model\.diffusion_model\.input_blocks\.0\.0\.weight is missing; it looks like a LoRA"),
         ("xl.safetensors", "it looks like a Stable Diffusion XL checkpoint"),
         ("cut.safetensors", "not a whole safetensors file"),
         ("code.ckpt", "was refused.*take the same weights as .safetensors"),
         ("cut.ckpt", "was refused"),
+        ("text.ckpt", "was refused: not a whole file of tensors"),
+        ("empty.ckpt", "was refused: not a whole file of tensors"),
     ]:
         with pytest.raises(ValueError, match=message):
             DiffusionBackbone.from_pretrained(tmp_path / name)
