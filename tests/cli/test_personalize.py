@@ -14,7 +14,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.table import TINY_FOLDER
 from tadp_captioning import DOMAINS
 from tadp_cli.main import app
-from tadp_cli.workflows.personalizing import draw_look, sentences
+from tadp_cli.workflows.personalizing import draw_look, sentences, settings, settings_by_method
 from tadp_personalize.prompts import fill, plain
 
 
@@ -110,6 +110,21 @@ def test_dry_run_of_the_whole_unet():
     assert "dreambooth: trains 859,520,964 numbers" in said
 
 
+def test_a_lora_learns_faster_than_a_whole_unet():
+    whole, lora = settings("dreambooth", "sd15"), settings("dreambooth", "sd15", rank=4)
+    assert (whole.lora, lora.lora.rank, lora.lora.alpha) == (None, 4, 4.0)
+    assert lora.learning_rate >= 10 * whole.learning_rate
+    named = settings("dreambooth", "sd15", "paper-d1", rank=4)
+    assert (named.learning_rate, named.lora.rank) == (2e-6, 4)  # who names a preset gets its rate
+    assert settings("dreambooth", "tiny", rank=4).steps == settings("dreambooth", "tiny").steps
+
+
+def test_of_both_methods_each_takes_its_own():
+    token, tune = settings_by_method("both", "sd15", vectors=3, rank=4, steps=7).values()
+    assert (token.vectors, token.steps, tune.lora.rank, tune.steps) == (3, 7, 4, 7)
+    assert token.learning_rate == settings("textual-inversion", "sd15").learning_rate
+
+
 @pytest.mark.parametrize("name", DOMAINS)
 def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
     look = DOMAINS[name]
@@ -127,6 +142,11 @@ def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
         (("--domain", "comic", "--images", "{tmp}", "--out", "{tmp}/t"), "0 usable images, at least 3 are needed"),
         (("--domain", "comic", "--preset", "best", "--out", "{tmp}/t"), "unknown preset 'best'"),
         (("--domain", "comic", "--steps", "0", "--out", "{tmp}/t"), "steps must be at least 1"),
+        (("--domain", "comic", "--rank", "8", "--out", "{tmp}/t"), "--rank 8 goes with --method dreambooth or both"),
+        (
+            ("--domain", "comic", "--method", "dreambooth", "--vectors", "2", "--out", "{tmp}/t"),
+            "--vectors 2 goes with --method textual-inversion or both",
+        ),
         (("--domain", "comic", "--captioner", "blop", "--out", "{tmp}/t"), "blop"),
     ],
 )

@@ -25,7 +25,9 @@ def personalize(
     ] = None,
     method: Annotated[str, typer.Option(help="textual-inversion, dreambooth, or both")] = "textual-inversion",
     backbone: Annotated[str, typer.Option(help="tiny, sd15, sd21, or a Stable Diffusion pipeline's folder")] = "tiny",
-    preset: Annotated[str, typer.Option(help="settings by name; empty: miniature for tiny, else the paper's")] = "",
+    preset: Annotated[
+        str, typer.Option(help="settings by name; empty: miniature for tiny, lora with --rank, else the paper's")
+    ] = "",
     steps: Annotated[int | None, typer.Option(help="updates, in place of the preset's")] = None,
     vectors: Annotated[int | None, typer.Option(help="vectors a token, in place of the preset's")] = None,
     rank: Annotated[int | None, typer.Option(help="DreamBooth: train a LoRA of this rank, not the whole UNet")] = None,
@@ -46,10 +48,9 @@ def personalize(
     Example: `tadp personalize --domain watercolor --images paintings/ --out tokens/watercolor`
     """
     with one_line_errors():
-        from tadp_cli.workflows.personalizing import BOTH, METHODS, dry_run, settings
+        from tadp_cli.workflows.personalizing import dry_run, settings_by_method
 
-        methods = METHODS if method == BOTH else (method,)
-        configs = {name: settings(name, backbone, preset, steps=steps, vectors=vectors, rank=rank) for name in methods}
+        configs = settings_by_method(method, backbone, preset, steps=steps, vectors=vectors, rank=rank)
         if only_estimate:
             for name, config in configs.items():
                 _tell(f"{name}: {dry_run(backbone, config)}")

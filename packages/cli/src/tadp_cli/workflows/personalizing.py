@@ -122,16 +122,40 @@ def settings(
     vectors: int | None = None,
     rank: int | None = None,
 ) -> Any:
-    """The preset's settings with what was given in place of it."""
+    """The preset's settings with what was given in place of it; without a name the backbone's preset."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose from {', '.join((*METHODS, BOTH))}")
-    config = preset(preset_name or ("miniature" if backbone == "tiny" else "paper-table-s4"), method)
+    if rank is not None and method == "textual-inversion":
+        raise ValueError(f"--rank {rank} goes with --method dreambooth or both: textual-inversion trains no LoRA")
+    if vectors is not None and method == "dreambooth":
+        raise ValueError(
+            f"--vectors {vectors} goes with --method textual-inversion or both: dreambooth learns no token"
+        )
+    # The rate at which all weights of a UNet train is too low for a LoRA's.
+    full_size = "paper-table-s4" if rank is None else "lora"
+    config = preset(preset_name or ("miniature" if backbone == "tiny" else full_size), method)
     changes: dict[str, Any] = {} if steps is None else {"steps": steps, "warmup": min(config.warmup, steps)}
-    if vectors is not None and method == "textual-inversion":
+    if vectors is not None:
         changes["vectors"] = vectors
-    if rank is not None and method == "dreambooth":
+    if rank is not None:
         changes["lora"] = LoraConfig(rank=rank, alpha=float(rank))
     return replace(config, **changes)
+
+
+def settings_by_method(
+    method: str,
+    backbone: str,
+    preset_name: str = "",
+    *,
+    steps: int | None = None,
+    vectors: int | None = None,
+    rank: int | None = None,
+) -> dict[str, Any]:
+    """`settings` of each method to run; of both, each takes what is its own."""
+    if method != BOTH:
+        return {method: settings(method, backbone, preset_name, steps=steps, vectors=vectors, rank=rank)}
+    own = {"textual-inversion": {"vectors": vectors}, "dreambooth": {"rank": rank}}
+    return {name: settings(name, backbone, preset_name, steps=steps, **own[name]) for name in METHODS}
 
 
 def dry_run(backbone: str, config: Any) -> Estimate:
