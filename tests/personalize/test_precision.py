@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from tadp_personalize import DreamBoothConfig, LoraConfig, TextualInversionConfig, dreambooth, textual_inversion
 from tadp_personalize.base import load_base
+from tadp_personalize.loop import make_accelerator
 
 SMALL = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "held_out_timesteps": 2}
 METHODS = {
@@ -36,3 +37,19 @@ def test_bfloat16_comes_near_to_float32(name, folder, pictures, make_pictures, t
 def test_a_folder_is_loaded_light_but_for_what_trains(folder):
     base = load_base(str(folder), dtype=torch.bfloat16, full_precision=("unet",))
     assert (base.unet.dtype, base.vae.dtype, base.text_encoder.dtype) == (torch.float32, torch.bfloat16, torch.bfloat16)
+
+
+def test_the_process_keeps_its_accelerator_state_unless_another_is_asked_for():
+    config = TextualInversionConfig(cpu=True)
+    state = make_accelerator(config).state
+    state.mark = "mine"
+    assert make_accelerator(replace(config, accumulate=2)).state.mark == "mine"
+    half = make_accelerator(replace(config, mixed_precision="bf16"))
+    assert half.mixed_precision == "bf16"
+    assert not hasattr(half.state, "mark")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_one_process_goes_from_the_cpu_to_the_gpu_and_back():
+    for cpu in (True, False, True):
+        assert make_accelerator(TextualInversionConfig(cpu=cpu)).device.type == ("cpu" if cpu else "cuda")

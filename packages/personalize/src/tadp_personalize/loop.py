@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState, is_initialized
 from torch import nn
 
 from tadp_personalize.batches import Batches
@@ -44,13 +44,24 @@ class Outcome:
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Return the accelerator that the settings ask for."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        # accelerate keeps one state a process and refuses a second run of another precision or device
+    """Return the accelerator that the settings ask for.
+
+    accelerate keeps one state for everything in a process and refuses another precision or device. Where the settings
+    ask for one, that state is reset, and accelerators made before no longer count; else it stays as it is.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1" and _differs_from_state(config):
         AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate, cpu=config.cpu
     )
+
+
+def _differs_from_state(config: TrainingConfig) -> bool:
+    """Whether the process has a state of another precision or device than the settings ask for."""
+    state = PartialState(cpu=config.cpu)  # the one that is there, or else a new one as asked for
+    device = "cpu" if config.cpu else state.default_device.type
+    precision = AcceleratorState().mixed_precision if is_initialized() else config.mixed_precision
+    return (state.device.type, precision) != (device, config.mixed_precision)
 
 
 def train(
