@@ -24,7 +24,9 @@ def test_plain_is_the_sentence_without_the_look():
     assert fill("a [{token} style] view", "comic") == "a comic style view"
 
 
-@pytest.mark.parametrize("template", ["no token", "a [{token} view", "{token} and {name}", "a {}"])
+@pytest.mark.parametrize(
+    "template", ["no token", "a [{token} view", "{token} and {name}", "a {}", "a view [of {caption} in {token} style]"]
+)
 def test_bad_templates(template):
     with pytest.raises(ValueError, match="template"):
         TextualInversionConfig(templates=(template,))

@@ -44,11 +44,15 @@ CAPTION_TEMPLATES = (
 
 
 def check_template(template: str) -> None:
-    """Raise unless the token stands in `template`, brackets are closed, and nothing else is to be filled in."""
+    """Raise unless the token stands in `template`, brackets are closed, and only a caption outside them is filled in.
+
+    The caption stays in the plain form: it says what the image shows, not how it looks.
+    """
     bracketed = re.findall(r"\[[^\[\]]*\]", template)
     fields = re.findall(r"\{[^}]*\}", template)
     unbalanced = template.count("[") != len(bracketed) or template.count("]") != len(bracketed)
-    if "{token}" not in template or set(fields) - {"{token}", "{caption}"} or unbalanced:
+    caption_goes = any("{caption}" in part for part in bracketed)
+    if "{token}" not in template or set(fields) - {"{token}", "{caption}"} or unbalanced or caption_goes:
         raise ValueError(
             f"template {template!r} is not a sentence with {{token}}; write for example "
             "'a picture [in {token} style]', where the brackets hold what goes away with the token; {caption} may "
