@@ -1,7 +1,7 @@
 """A start for the captioner's vision tower in which its attention looks at neighbouring patches, as a convolution does.
 
-A vision transformer that begins at random needs millions of images before it sees outlines; a real BLIP-2 begins with
-a tower that has had them. Begun like this, ours needs about a fifth of the images that it needs otherwise.
+A vision transformer that begins at random needs many images before it sees outlines; a real BLIP-2 begins with a tower
+that has had them. Begun like this, ours needs fewer.
 """
 
 import torch
