@@ -23,7 +23,7 @@ def clean(
     price: Annotated[
         str | None, typer.Option(help="openai: dollars for a million tokens IN,OUT (own server: 0,0)")
     ] = None,
-    max_usd: Annotated[float, typer.Option(help="openai: dollars never passed; 0 shows the estimate and ends")] = 1.0,
+    max_usd: Annotated[float, typer.Option(help="openai: most dollars spent; 0 shows the estimate and ends")] = 1.0,
     cache: Annotated[Path | None, typer.Option(help="openai: file of answers paid for; none: in ~/.cache/tadp")] = None,
 ) -> None:
     """Remove the words that name the domain's style or medium, keep the content (paper 4.3).
