@@ -43,7 +43,7 @@ def test_lists_globs_and_single_files(files):
 
 def test_several_files_have_ids_below_their_common_folder(files):
     assert list(find_images([files / "night" / "c.b.png", str(files / "a.png")])) == ["a", "night/c.b"]
-    with pytest.raises(ValueError, match=r"no\.png: of several, each must be an image file"):
+    with pytest.raises(ValueError, match=r"no\.png: found no such file; of several, each must be an image file"):
         find_images([files / "a.png", files / "no.png"])
 
 

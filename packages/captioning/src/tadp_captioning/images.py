@@ -38,7 +38,7 @@ def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
         files = [Path(file) for file in data]
         absent = next((file for file in files if not file.is_file()), None)
         if absent is not None or not files:
-            raise ValueError(f"{absent or 'no images'}: of several, each must be an image file")
+            raise ValueError(f"{absent or 'no images'}: found no such file; of several, each must be an image file")
         return _ids(sorted(files), Path(os.path.commonpath([file.parent for file in files])))
     path = Path(data)
     if path.is_dir():

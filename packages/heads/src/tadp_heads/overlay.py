@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from tadp_heads.data.sample import Color
 
 # Dark blue to yellow, even in lightness (five points of viridis), so that equal steps of depth look equal.
+_GAP = 8  # pixels between the pictures of a sheet
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], dtype=np.float32)
 
 
@@ -54,12 +55,12 @@ def draw_boxes(
 
 
 def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4, cell: int = 256) -> Image.Image:
-    """The pictures, each shrunk into a square cell, in rows."""
+    """The pictures, each brought to the size of a square cell, in rows; small ones keep their pixels' edges."""
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell, max(rows, 1) * cell), "white")
     for index, picture in enumerate(pictures):
-        small = picture.convert("RGB")
-        small.thumbnail((cell, cell))
+        method = Image.Resampling.NEAREST if max(picture.size) < cell else Image.Resampling.BICUBIC
+        fitted = ImageOps.contain(picture.convert("RGB"), (cell - _GAP, cell - _GAP), method)
         row, column = divmod(index, columns)
-        sheet.paste(small, (column * cell + (cell - small.width) // 2, row * cell + (cell - small.height) // 2))
+        sheet.paste(fitted, (column * cell + (cell - fitted.width) // 2, row * cell + (cell - fitted.height) // 2))
     return sheet
