@@ -16,9 +16,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 def open_image(path: Path) -> Image.Image:
     """The decoded image, in the file's own mode and turned upright as its EXIF tag says."""
     if not path.is_file():
-        raise DataError(
-            path, found="no file", expected="an image", fix="add the file or take its id off the split file"
-        )
+        fix = "check the path; in a data set, add the file or take its id off the split file"
+        raise DataError(path, found="no file", expected="an image", fix=fix)
     try:
         with Image.open(path) as image:
             image.load()
