@@ -36,8 +36,6 @@ def halves(height, width, batch=2):
 @pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_protocol_at_every_size(name, size):
-    if max(size) > 1000 and name not in ("whole", "slide", "ade", "squash-512"):
-        pytest.skip("the long image is tried once per way of cutting")
     images, truth = halves(*size, batch=1)
     found = predict_probabilities(Painter(), images, PROTOCOLS[name], multiple=16)
     if PROTOCOLS[name].squash:
