@@ -35,6 +35,18 @@ def test_quotes_and_backslashes_survive(tmp_path):
         ("prompt.modifier=simple", "needs prompt.domain"),
         ("task=pose", "unknown task 'pose'"),
         ("task.x=1", "is no section"),
+        ("train.betas=[0.9]", r"train.betas is \[0.9\], expected two numbers"),
+        ("train.betas=0.9", "betas is 0.9, expected an array"),
+        ("train.freeze=[1]", "freeze is 1, expected str"),
+        ("train.groups=mm", "unknown train.groups 'mm'; choose from plain, norms-apart"),
+        ("train.precision=half", "unknown train.precision 'half'; choose from fp32"),
+        ("train.ema=1", "train.ema is 1.0, expected at least 0 and below 1"),
+        ("train.min_lr=1", r"train.min_lr is 1.0, expected 0 to train.lr"),
+        ("train.accumulate=0", "train.accumulate is 0, expected at least 1"),
+        ("train.crops=2", "train.crops needs train.cache"),
+        ("train.lora_rank=4", "needs? a UNet that trains"),
+        ("target.metrics={mIoU='high'}", "metrics: mIoU is 'high', expected float"),
+        ("backbone.image_range=hdr", "unknown backbone.image_range 'hdr'"),
     ],
 )
 def test_a_wrong_setting_is_named(setting, message):
@@ -51,3 +63,41 @@ def test_broken_toml_names_the_file_and_the_line(tmp_path):
     (tmp_path / "bad.toml").write_text("task = \n")
     with pytest.raises(ValueError, match=r"bad\.toml: .*line 1"):
         load_recipe(tmp_path / "bad.toml")
+
+
+def test_a_recipe_is_its_base_with_changes(tmp_path):
+    (tmp_path / "base.toml").write_text(
+        'base = "scenes-segmentation"\n[train]\nsteps = 7\nfreeze = ["head.neck.*"]\n'
+        "[target]\nmetrics = { mIoU = 0.5 }\n"
+    )
+    (tmp_path / "heir.toml").write_text('base = "base.toml"\nseeds = [1, 2]\n[train]\nlr = 1\n[head]\nwidth = 8\n')
+    recipe = load_recipe(tmp_path / "heir.toml", ("train.keep=3",))
+    shipped = load_recipe("scenes-segmentation")
+    assert (recipe.train.steps, recipe.train.lr, recipe.train.freeze, recipe.train.keep) == (
+        7,
+        1.0,
+        ("head.neck.*",),
+        3,
+    )
+    assert recipe.head == {**shipped.head, "width": 8}
+    assert recipe.seeds == (1, 2)
+    assert recipe.train.batch_size == shipped.train.batch_size
+    assert recipe.target.metrics == {}, "the base's numbers are not those of other settings"
+    assert load_recipe(tmp_path / "base.toml").target.metrics == {"mIoU": 0.5}
+
+
+def test_bases_that_are_missing_or_go_round_are_named(tmp_path):
+    (tmp_path / "a.toml").write_text('base = "b.toml"\n')
+    with pytest.raises(ValueError, match=r"unknown recipe 'b\.toml'"):
+        load_recipe(tmp_path / "a.toml")
+    (tmp_path / "b.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(ValueError, match=r"a\.toml -> .*b\.toml -> .*a\.toml: a recipe cannot be its own base"):
+        load_recipe(tmp_path / "a.toml")
+
+
+def test_arrays_and_tables_are_written_so_that_they_read_back(tmp_path):
+    changes = {"target.metrics": {"mIoU (ms)": 0.5, "d1": 1}, "train.freeze": ("a", 'b"'), "seeds": (0, 3)}
+    recipe = load_recipe("scenes-segmentation").replace(**changes, **{"loss.average": "all"})
+    (tmp_path / "r.toml").write_text(recipe.to_toml())
+    assert load_recipe(tmp_path / "r.toml") == recipe
+    assert recipe.loss == {"average": "all"}

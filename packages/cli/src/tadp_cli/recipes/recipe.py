@@ -1,19 +1,20 @@
 """A recipe: everything that decides a training run, typed, read from TOML."""
 
 import dataclasses
-import json
 import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.recipes.train_config import TrainConfig
+from tadp_cli.recipes.typed import at_least, build, checked, one_of, parse, put, toml, toml_key
+
 PROMPTS = ("empty", "class-names", "class-embs", "averaged-eos", "caption", "oracle")
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 TASKS = ("segmentation", "depth", "detection")
-SCHEDULES = ("constant", "poly", "cosine")
+POSTERIORS = ("", "mode", "sample")
+IMAGE_RANGES = ("sd", "imagenet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,38 +53,25 @@ class BackboneSection:
     """Folder of a UNet to put in its place (DreamBooth)."""
     timestep: int = 1
     """REFERENCE.md section 0: the code reads features at t = 1, the paper writes 0."""
+    latent_scale: float = 0.0
+    """Factor on the latents; 0: the VAE's own (latent scaling, LS), 1: left unscaled, as VPD did."""
+    posterior: str = ""
+    """What of the VAE's posterior is taken: mode or sample; empty: as the source has it, which is mode for weights of
+    Stable Diffusion. The paper's code samples exactly when it scales."""
+    attention_maps: bool = True
+    """Whether cross-attention maps go to the head beside the features; the paper's code leaves them out for depth."""
+    text_adapter: bool = False
+    """A small residual network on the context, trained with the head (VPD; the paper's ADE20K and NYUv2 baselines)."""
+    image_range: str = "sd"
+    """Pixel values as the VAE gets them: sd, [-1, 1], or imagenet, as the paper's code has Cityscapes and detection."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    steps: int = 500
-    batch_size: int = 16
-    lr: float = 1e-3
-    """Peak learning rate of the head."""
-    unet_lr_scale: float = 0.1
-    """The UNet's learning rate in terms of the head's; 0 freezes it, and its features are computed once."""
-    weight_decay: float = 0.005
-    warmup: int = 25
-    """Steps of linear warm-up."""
-    schedule: str = "poly"
-    """After the warm-up: constant, poly (power 1, to 0) or cosine (to 0)."""
-    clip: float = 0.0
-    """Largest norm of the gradient; 0: no clipping, as in the reference."""
-    flip: bool = True
-    """Mirror half of the images, where no transform does."""
-    transform: str = ""
-    """How training images are varied and framed: a name of the task's `train_transforms`, such as user or ade. Empty:
-    as they are, all of one size."""
-    size: int = 0
-    """Side in pixels of the squares that the transform makes."""
-    save_every: int = 200
-    """Steps between two states to resume from."""
-    seed: int = 0
-
-    @property
-    def mirrors(self) -> bool:
-        """Whether it is training itself that mirrors images; a transform does so by its own rules."""
-        return self.flip and not self.transform
+class TargetConfig:
+    metrics: dict[str, float] = field(default_factory=dict)
+    """{name: value} as in results.json: shares as 0..1, depth errors in metres."""
+    source: str = ""
+    """Where the numbers stand, such as "paper, Table 1, TADP-40"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +83,23 @@ class Recipe:
     backbone: BackboneSection = field(default_factory=BackboneSection)
     head: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the task's head."""
+    loss: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the task's loss, such as kind = "focal" or average = "all" of segmentation."""
     protocol: str = ""
     """How images are predicted and scored; empty: the task's first protocol."""
     train: TrainConfig = field(default_factory=TrainConfig)
+    seeds: tuple[int, ...] = (0,)
+    """Those with which the experiment is repeated; one run takes train.seed."""
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """What the paper got."""
 
     def __post_init__(self):
-        _one_of("task", self.task, TASKS)
-        _one_of("prompt.kind", self.prompt.kind, PROMPTS)
-        _one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
-        _one_of("train.schedule", self.train.schedule, SCHEDULES)
-        for name in ("steps", "batch_size", "save_every"):
-            if getattr(self.train, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self.train, name)}, expected at least 1")
+        one_of("task", self.task, TASKS)
+        one_of("prompt.kind", self.prompt.kind, PROMPTS)
+        one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
+        one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
+        one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
+        at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
         if self.prompt.modifier != "null" and not self.prompt.domain:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
@@ -121,101 +114,63 @@ class Recipe:
         """The recipe with settings replaced by their dotted names: `replace(**{"train.steps": 10})`."""
         tree = dataclasses.asdict(self)
         for name, value in changes.items():
-            _put(tree, name, value)
-        return _build(Recipe, tree, "recipe")
+            put(tree, name, value)
+        return build(Recipe, tree, "recipe")
 
     def to_toml(self) -> str:
         """TOML that `load_recipe` reads back."""
         lines, sections = [], []
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, dict):
-                sections += [f"\n[{name}]", *(f"{key} = {_toml(item)}" for key, item in value.items())]
+                sections += [f"\n[{name}]", *(f"{toml_key(key)} = {toml(item)}" for key, item in value.items())]
             else:
-                lines.append(f"{name} = {_toml(value)}")
+                lines.append(f"{name} = {toml(value)}")
         return "\n".join([*lines, *sections]) + "\n"
 
 
 def load_recipe(name: str | Path, settings: tuple[str, ...] = ()) -> Recipe:
     """A shipped recipe by name or any TOML file; `settings` are "key=value" with dotted keys, values as in TOML."""
-    path = Path(name)
-    if not path.suffix and str(name) in shipped_recipes():
-        text, where = shipped_recipes()[str(name)].read_text(), f"recipe {name}"
-    elif path.is_file():
-        text, where = path.read_text(), str(path)
-    else:
-        raise ValueError(f"unknown recipe {str(name)!r}: expected a TOML file or one of {', '.join(shipped_recipes())}")
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{where}: {error}; correct the TOML") from error
+    tree, where = _inherited(str(name))
     for setting in settings:
         key, found, value = setting.partition("=")
         if not found:
             raise ValueError(f"--set {setting!r}: expected key=value, e.g. train.steps=100")
-        _put(tree, key.strip(), _parse(value.strip()))
-    return _build(Recipe, tree, where)
+        put(tree, key.strip(), parse(value.strip()))
+    return build(Recipe, tree, where)
+
+
+def _inherited(name: str, beside: Path = Path(), heirs: tuple[str, ...] = ()) -> tuple[dict, str]:
+    """A recipe's tree, on top of that of its `base`, and how to call it; `beside`: folder of the recipe that asks."""
+    shipped, path = shipped_recipes(), beside / name
+    if name in shipped:
+        text, where = shipped[name].read_text(), f"recipe {name}"
+    elif path.is_file():
+        text, where = path.read_text(), str(path)
+    else:
+        raise ValueError(f"unknown recipe {name!r}: expected a TOML file or one of {', '.join(shipped)}")
+    if where in heirs:
+        raise ValueError(f"{' -> '.join((*heirs, where))}: a recipe cannot be its own base; correct `base`")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{where}: {error}; correct the TOML") from error
+    if "base" not in tree:
+        return tree, where
+    base, _ = _inherited(checked(tree.pop("base"), str, f"{where}: base"), path.parent, (*heirs, where))
+    base.pop("target", None)  # what the paper got with the base's settings says nothing about others
+    return _merged(base, tree), where
+
+
+def _merged(base: dict, changes: dict) -> dict:
+    """The base's tree with the changes put in, section by section."""
+    tree = dict(base)
+    for key, value in changes.items():
+        inner = tree.get(key)
+        tree[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return tree
 
 
 def shipped_recipes() -> dict[str, Any]:
     """{name: file} of the recipes inside the package."""
     folder = files("tadp_cli.recipes")
     return {f.name.removesuffix(".toml"): f for f in sorted(folder.iterdir(), key=str) if f.name.endswith(".toml")}
-
-
-def _put(tree: dict, name: str, value: Any) -> None:
-    *sections, key = name.split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise ValueError(f"setting {name!r}: {section!r} is no section")
-    tree[key] = value
-
-
-def _parse(value: str) -> Any:
-    """A TOML value; what is none is taken as a string, so that quotes may be left out."""
-    try:
-        return tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
-        return value
-
-
-def _build(cls: type, tree: dict, where: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(tree) - set(hints))
-    if unknown:
-        raise ValueError(f"{where}: unknown setting {unknown[0]!r}; choose from {', '.join(hints)}")
-    values = {}
-    for name, value in tree.items():
-        expected = hints[name]
-        if dataclasses.is_dataclass(expected):
-            values[name] = _build(expected, _checked(value, dict, f"{where}: {name}"), f"{where}: {name}")
-        else:
-            values[name] = _checked(value, expected, f"{where}: {name}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _checked(value: Any, expected: Any, where: str) -> Any:
-    kind = typing.get_origin(expected) or expected
-    if kind is float and type(value) is int:
-        return float(value)
-    if isinstance(kind, types.GenericAlias) or not isinstance(value, kind) or (kind is int and type(value) is bool):
-        raise ValueError(f"{where} is {value!r}, expected {getattr(kind, '__name__', kind)}")
-    return value
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON strings are TOML strings
-    return str(value)
