@@ -1,20 +1,52 @@
 """What a user could take instead: the reference's way and diffusers' defaults, written in our own words.
 
-Both return what `DiffusionBackbone.run_unet` returns: {tap: features}, {layer: maps (B, N, T)}.
+Passes return what `DiffusionBackbone.run_unet` returns: {tap: features}, {layer: maps (B, N, T)}.
 """
 
-# B batch, N cells, T tokens, C channels
+# B batch, N cells, T tokens, C channels, D channels a head
 
 from contextlib import contextmanager
 
-import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention import cross_attention_layers
+from tadp_backbone.kernels import cross_attention_with_maps
 from tadp_backbone.taps import record_outputs
+
+
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """q (B, heads, N, D), k and v (B, heads, T, D) -> output like q, probabilities (B, heads, N, T)."""
+    probabilities = (q @ k.transpose(-1, -2) * scale).softmax(-1)
+    return probabilities @ v, probabilities
+
+
+def explicit_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """The formula: output like q, maps (B, N, T)."""
+    output, probabilities = explicit_attention(q, k, v, scale)
+    return output, probabilities.mean(1)
+
+
+def attention_alone(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor]:
+    """No maps: what attention costs whoever doesn't ask for them."""
+    return (F.scaled_dot_product_attention(q, k, v, scale=scale),)
+
+
+def attention_and_product(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Maps beside a fused attention, no gradient through them: the product of queries and keys a second time."""
+    maps = (q.detach() @ k.detach().transpose(-1, -2) * scale).softmax(-1).mean(1)
+    return F.scaled_dot_product_attention(q, k, v, scale=scale), maps
+
+
+ATTENTIONS = {
+    "explicit": explicit_attention_with_maps,
+    "sdpa, no maps": attention_alone,
+    "sdpa + product": attention_and_product,
+    "ours": cross_attention_with_maps,
+}
 
 
 class ExplicitAttention:
@@ -25,13 +57,13 @@ class ExplicitAttention:
 
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_):
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        # Heads are folded into the batch: (B heads, N or T, C / heads)
-        q, k, v = (attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text)))
-        probabilities = (torch.einsum("bic,bjc->bij", q, k) * attn.scale).softmax(-1)
+        q, k, v = (
+            attn.head_to_batch_dim(x, out_dim=4) for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
+        )
+        output, probabilities = explicit_attention(q, k, v, attn.scale)
         if encoder_hidden_states is not None:
-            self.kept[self.path] = probabilities.unflatten(0, (-1, attn.heads)).mean(1)
-        output = attn.batch_to_head_dim(torch.einsum("bij,bjc->bic", probabilities, v))
-        return attn.to_out[1](attn.to_out[0](output))
+            self.kept[self.path] = probabilities.detach().mean(1)  # no gradient goes through the maps
+        return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(output.flatten(0, 1))))
 
 
 class StoringAttention(AttnProcessor2_0):
@@ -43,7 +75,7 @@ class StoringAttention(AttnProcessor2_0):
 
     def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **others):
         q, k = (attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states)))
-        probabilities = attn.get_attention_scores(q, k)
+        probabilities = attn.get_attention_scores(q.detach(), k.detach())
         self.kept[self.path] = probabilities.unflatten(0, (-1, attn.heads)).mean(1)
         return super().__call__(attn, hidden_states, encoder_hidden_states, **others)
 
