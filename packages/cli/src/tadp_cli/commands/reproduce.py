@@ -1,5 +1,6 @@
-"""`tadp reproduce ...`: a figure or question of the paper, in miniature."""
+"""`tadp reproduce ...`: a table, a figure or a question of the paper."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,9 @@ import typer
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption
 from tadp_cli.progress import bars, console
+from tadp_cli.recipes.tables import load_table, table_names
 
-reproduce_app = typer.Typer(help="A figure or a question of the paper, in miniature.", no_args_is_help=True)
+reproduce_app = typer.Typer(help="A table, a figure or a question of the paper.", no_args_is_help=True)
 
 
 @reproduce_app.command("figure-4")
@@ -80,6 +82,57 @@ def controls(
             cells = [[r["mIoU"] for r in rows if (r["prompt"], r["head_input"]) == (p, title)] for p in PROMPT_KINDS]
             table.add_row(title, *(_mean_and_spread(cell) for cell in cells))
         console.print(table)
+
+
+def _table_command(name: str) -> Callable[..., None]:
+    def command(
+        scale: Annotated[
+            str, typer.Option(help="miniature: Scenes and tiny models; full: the paper's own")
+        ] = "miniature",
+        row: Annotated[list[str] | None, typer.Option(help="a row of the table, several times; none: all")] = None,
+        seeds: Annotated[int, typer.Option(help="how many; 0: as the recipes say")] = 0,
+        data: Annotated[str, typer.Option(help="full scale: NAME:FOLDER in place of the recipes' data.folder")] = "",
+        target: Annotated[str, typer.Option(help="full scale: the same in place of test.folder")] = "",
+        images: Annotated[Path | None, typer.Option(help="full scale: pictures from which looks are learnt")] = None,
+        train_images: Annotated[int, typer.Option(help="miniature: pictures to train on")] = 500,
+        scored_images: Annotated[int, typer.Option(help="miniature: pictures to score on")] = 200,
+        steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
+        out: Annotated[Path | None, typer.Option(help="where runs go; what is there is not made again")] = None,
+        device: DeviceOption = "cpu",
+    ) -> None:
+        with one_line_errors():
+            from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, reproduce
+            from tadp_cli.workflows.tables import show_reproduction
+
+            table = load_table(name)
+            bench = Bench(
+                out=out or Path("runs") / f"{name}-{scale}",
+                scale=scale,
+                data=data,
+                target=target,
+                images=images,
+                train_images=train_images,
+                scored_images=scored_images,
+                steps=steps,
+                device=device,
+            )
+            with bars() as report:
+                scores = reproduce(table, bench, rows=row or (), seeds=seeds, report=report)
+            show_reproduction(console, table, scale, scores)
+            console.print(f"runs: {bench.out}; the same by hand: {bench.out / COMMANDS_FILE}", soft_wrap=True)
+
+    table = load_table(name)
+    command.__doc__ = f"""{table.title} of the paper: rows trained and scored, beside the paper's numbers.
+
+    Rows: {", ".join(row.name for row in table.rows)}
+
+    Example: `tadp reproduce {name} --row {table.rows[0].name} --seeds 1`
+    """
+    return command
+
+
+for _name in table_names():
+    reproduce_app.command(_name)(_table_command(_name))
 
 
 def _mean_and_spread(values: list[float]) -> str:

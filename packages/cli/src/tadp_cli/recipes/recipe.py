@@ -7,10 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.recipes.tables import row_tree, table_names
 from tadp_cli.recipes.train_config import TrainConfig
 from tadp_cli.recipes.typed import at_least, build, checked, one_of, parse, put, toml, toml_key
 
-PROMPTS = ("empty", "class-names", "class-embs", "averaged-eos", "caption", "oracle")
+PROMPTS = ("empty", "class-names", "class-embs", "averaged-eos", "caption", "nouns", "oracle")
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 TASKS = ("segmentation", "depth", "detection")
 POSTERIORS = ("", "mode", "sample")
@@ -29,12 +30,27 @@ class DataConfig:
     """File of captions, for the prompt "caption"; without one the captioner writes them into the run."""
     captioner: str = ""
     """Who captions what has no caption; empty: tiny for the backbone tiny, else blip2."""
+    min_tokens: int = 0
+    """Fewest new tokens of a caption that is written (the paper's TADP-0, -20 and -40)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestConfig:
+    folder: str = ""
+    """A data set of another domain that the trained model is scored on too, named as data.folder; empty: none."""
+    split: str = "test"
+    captions: str = ""
+    """File of its captions; without one the captioner writes them, and the words for prompt.domain's look leave them
+    (paper 4.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
     kind: str = "caption"
-    """One of PROMPTS (paper 4.1-4.2)."""
+    """One of PROMPTS (paper 4.1-4.2); nouns are the caption's."""
+    precision: float = 1.0
+    recall: float = 1.0
+    """Of the names in an oracle's prompts, over the data set (paper, Table S2)."""
     modifier: str = "null"
     """One of MODIFIERS (paper 4.3), applied in training and in testing."""
     domain: str = ""
@@ -79,6 +95,7 @@ class Recipe:
     task: str = "segmentation"
     description: str = ""
     data: DataConfig = field(default_factory=DataConfig)
+    test: TestConfig = field(default_factory=TestConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     backbone: BackboneSection = field(default_factory=BackboneSection)
     head: dict[str, Any] = field(default_factory=dict)
@@ -100,10 +117,21 @@ class Recipe:
         one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
         at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
+        at_least("data.min_tokens", self.data.min_tokens, 0)
+        if not (0 < self.prompt.precision <= 1 and 0 < self.prompt.recall <= 1):
+            given = f"prompt.precision {self.prompt.precision} and prompt.recall {self.prompt.recall}"
+            raise ValueError(f"{given}: expected shares above 0, at most 1")
+        if (self.prompt.precision, self.prompt.recall) != (1, 1) and self.prompt.kind != "oracle":
+            raise ValueError(f"prompt.precision and prompt.recall go with the oracle, not with {self.prompt.kind!r}")
         if self.prompt.modifier != "null" and not self.prompt.domain:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
             raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether prompts are made of captions."""
+        return self.prompt.kind in ("caption", "nouns")
 
     @property
     def captioner(self) -> str:
@@ -141,24 +169,32 @@ def load_recipe(name: str | Path, settings: tuple[str, ...] = ()) -> Recipe:
 
 def _inherited(name: str, beside: Path = Path(), heirs: tuple[str, ...] = ()) -> tuple[dict, str]:
     """A recipe's tree, on top of that of its `base`, and how to call it; `beside`: folder of the recipe that asks."""
+    tree, where, folder = _read(name, beside)
+    if where in heirs:
+        raise ValueError(f"{' -> '.join((*heirs, where))}: a recipe cannot be its own base; correct `base`")
+    if "base" not in tree:
+        return tree, where
+    base, _ = _inherited(checked(tree.pop("base"), str, f"{where}: base"), folder, (*heirs, where))
+    base.pop("target", None)  # what the paper got with the base's settings says nothing about others
+    return _merged(base, tree), where
+
+
+def _read(name: str, beside: Path) -> tuple[dict, str, Path]:
+    """The tree as its file has it, how to call it, and the folder in which a base may lie."""
     shipped, path = shipped_recipes(), beside / name
+    if (tree := row_tree(name)) is not None:
+        return tree, f"recipe {name}", beside
     if name in shipped:
         text, where = shipped[name].read_text(), f"recipe {name}"
     elif path.is_file():
         text, where = path.read_text(), str(path)
     else:
-        raise ValueError(f"unknown recipe {name!r}: expected a TOML file or one of {', '.join(shipped)}")
-    if where in heirs:
-        raise ValueError(f"{' -> '.join((*heirs, where))}: a recipe cannot be its own base; correct `base`")
+        known = ", ".join((*shipped, *(f"{table}/..." for table in table_names())))
+        raise ValueError(f"unknown recipe {name!r}: expected a TOML file or one of {known}; `tadp recipes` lists all")
     try:
-        tree = tomllib.loads(text)
+        return tomllib.loads(text), where, path.parent
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{where}: {error}; correct the TOML") from error
-    if "base" not in tree:
-        return tree, where
-    base, _ = _inherited(checked(tree.pop("base"), str, f"{where}: base"), path.parent, (*heirs, where))
-    base.pop("target", None)  # what the paper got with the base's settings says nothing about others
-    return _merged(base, tree), where
 
 
 def _merged(base: dict, changes: dict) -> dict:

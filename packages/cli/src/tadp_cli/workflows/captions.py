@@ -16,6 +16,7 @@ def captions_of(
     file: Path | None,
     *,
     captioner: str,
+    min_tokens: int = 0,
     written_to: Path,
     device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
@@ -32,9 +33,8 @@ def captions_of(
         return store
     store = CaptionStore.open(written_to)
     files = dataset.image_files
-    report = caption_images(
-        load_captioner(captioner, device=device), {key: files[key] for key in dataset.ids}, store, progress=progress
-    )
+    model = load_captioner(captioner, device=device, min_new_tokens=min_tokens)
+    report = caption_images(model, {key: files[key] for key in dataset.ids}, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))
         raise ValueError(f"{len(report.failed)} images could not be captioned, such as {image_id!r}: {reason}")

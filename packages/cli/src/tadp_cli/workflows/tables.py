@@ -1,12 +1,17 @@
-"""The scores of results.json as tables in a terminal."""
+"""Scores as tables in a terminal."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tadp_cli.recipes.tables import Table as PaperTable
 from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
+
+if TYPE_CHECKING:
+    from tadp_cli.workflows.reproducing import Score
 
 
 def show_rows(console: Console, results: dict[str, Any]) -> None:
@@ -32,3 +37,32 @@ def _drawn(table: TaskTable, group: Group) -> Table:
         ]
         drawn.add_row(Text(row.prompt), Text(row.modifier or ""), *cells)
     return drawn
+
+
+def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
+    """A table of the paper, its numbers beside those got: the mean and half of the range over seeds."""
+    drawn = Table("row", title=f"{table.title} ({scale})")
+    metrics = [metric for metric in table.metrics if any(metric in score.metrics for score in scores)]
+    for metric in metrics:
+        drawn.add_column(Text(f"paper {metric}"), justify="right")
+        drawn.add_column(Text(metric), justify="right")
+    for row in table.rows:
+        own = [score.metrics for score in scores if score.row == row.name]
+        if not own and not row.missing:
+            continue
+        cells = [Text(row.label + (f" ({row.missing})" if row.missing else ""))]
+        for metric in metrics:
+            cells.append(Text(_number(metric, [row.target[metric]]) if metric in row.target else ""))
+            cells.append(Text(_number(metric, [found[metric] for found in own]) if own else ""))
+        drawn.add_row(*cells)
+    console.print(drawn)
+    runs = len({score.seed for score in scores})
+    console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
+
+
+def _number(metric: str, values: list[float]) -> str:
+    """As the paper prints it: mIoU and AP in percent, depth's errors and shares as they are."""
+    scale, decimals = (100, 1) if metric.startswith(("mIoU", "AP")) else (1, 3)
+    mean, half_range = sum(values) / len(values), (max(values) - min(values)) / 2
+    spread = f" ± {scale * half_range:.{decimals}f}" if len(values) > 1 else ""
+    return f"{scale * mean:.{decimals}f}{spread}"

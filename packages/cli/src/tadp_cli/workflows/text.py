@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone.cache import TextCache
 from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
 from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
+from tadp_captioning.nouns import load_tagger, nouns_prompt
+from tadp_captioning.oracle import sample_oracle
 from tadp_cli.recipes.recipe import PromptConfig
 from tadp_heads.data import IGNORE_INDEX, SampleDataset
 
@@ -25,12 +28,15 @@ class Prompts:
     shared: Tensor | None = None
     """(1, T, D), in place of texts, for embeddings that no string gives."""
 
-    def context(self, backbone: DiffusionBackbone, ids: Sequence[str]) -> Tensor:
-        """(B, T, D) for these images."""
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], cache: TextCache | None = None) -> Tensor:
+        """(B, T, D) for these images; what is in the cache isn't encoded again."""
         if self.shared is not None:
             return self.shared.expand(len(ids), -1, -1)
+        texts = [self.texts[image_id] for image_id in ids]
+        if cache is not None:
+            return cache.build("caption", captions=texts)
         with torch.no_grad():
-            return backbone.encode_text([self.texts[image_id] for image_id in ids])
+            return backbone.encode_text(texts)
 
 
 def build_prompts(
@@ -40,7 +46,7 @@ def build_prompts(
     captions: Mapping[str, str] | None,
     classes: Sequence[str] | None = None,
 ) -> Prompts:
-    """`captions` {id: caption} for the kind "caption"; an image without one is an error that names it.
+    """`captions` {id: caption} for the kinds "caption" and "nouns"; an image without one is an error that names it.
 
     `classes`: the model's, where all classes are named and the data set may have fewer; None: the data set's.
     """
@@ -54,9 +60,13 @@ def build_prompts(
             return Prompts({}, _SHARED[config.kind](backbone, names))
     if config.kind == "caption":
         plain = {image_id: captions[image_id] for image_id in dataset.ids}
+    elif config.kind == "nouns":
+        tagger = load_tagger()
+        plain = {image_id: nouns_prompt(captions[image_id], tagger) for image_id in dataset.ids}
     elif config.kind == "oracle":
-        known = object_names(dataset.classes)
-        plain = {image_id: oracle_prompt(present, known) for image_id, present in present_classes(dataset).items()}
+        known, present = object_names(dataset.classes), present_classes(dataset)
+        named = sample_oracle(present, known, precision=config.precision, recall=config.recall)
+        plain = {image_id: oracle_prompt(found, known) for image_id, found in named.items()}
     else:
         text = class_names_prompt(names) if config.kind == "class-names" else ""
         plain = dict.fromkeys(dataset.ids, text)

@@ -1,0 +1,102 @@
+"""The tables of the paper as recipes: one TOML file a table, each of its rows a recipe at full scale and in miniature.
+
+A row is its table's base recipe with the changes that the row names; `load_recipe("table-1/tadp-40")` is the experiment
+itself, `load_recipe("table-1-miniature/tadp-40")` the same question asked of Scenes and the tiny models.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+SCALES = ("full", "miniature")
+_SUFFIX = "-miniature"
+_ROW_KEYS = ("label", "target", "scales", "missing", "full", "miniature")
+"""What a row says of itself; all else in it are settings of its recipe, at both scales."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a table of the paper."""
+
+    name: str
+    label: str
+    """What the paper calls it."""
+    target: dict[str, float]
+    """{metric: the paper's number}, shares as 0..1, depth errors in metres; empty for a control of ours."""
+    scales: tuple[str, ...]
+    """Those of SCALES at which it can be run."""
+    missing: str = ""
+    """Why it cannot be run at full scale; empty: it can."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of the paper."""
+
+    name: str
+    title: str
+    metrics: dict[str, str]
+    """{metric: the protocol that it is scored by}, "" for the recipe's own; "mIoU (ms)" is the metric mIoU."""
+    rows: tuple[Row, ...]
+
+    def recipe_name(self, row: Row, scale: str) -> str:
+        """What `load_recipe` takes."""
+        return f"{self.name}{_SUFFIX if scale == 'miniature' else ''}/{row.name}"
+
+
+def table_names() -> tuple[str, ...]:
+    """The tables of the paper that are here."""
+    return tuple(sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml")))
+
+
+def load_table(name: str) -> Table:
+    """One of `table_names()`."""
+    tree = _read(name)
+    rows = tuple(
+        Row(
+            name=row,
+            label=values["label"],
+            target=values.get("target", {}),
+            scales=tuple(values.get("scales", SCALES)),
+            missing=values.get("missing", ""),
+        )
+        for row, values in tree["rows"].items()
+    )
+    return Table(name=name, title=tree["title"], metrics=tree["metrics"], rows=rows)
+
+
+def row_tree(name: str) -> dict[str, Any] | None:
+    """The settings of "TABLE/ROW" or "TABLE-miniature/ROW" with the `base` they change; None: no such row."""
+    table, _, row = name.partition("/")
+    scale = "miniature" if table.endswith(_SUFFIX) else "full"
+    table = table.removesuffix(_SUFFIX)
+    if table not in table_names():
+        return None
+    tree = _read(table)
+    values = tree["rows"].get(row)
+    if values is None or scale not in values.get("scales", SCALES):
+        return None
+    changes = {key: value for key, value in values.items() if key not in _ROW_KEYS}
+    own = {"base": tree[scale], "description": f"{tree['title']}: {values['label']}", **changes}
+    for key, value in values.get(scale, {}).items():
+        own[key] = {**own.get(key, {}), **value} if isinstance(value, dict) else value
+    if scale == "full" and values.get("target"):
+        own["target"] = {"metrics": values["target"], "source": f"paper, {tree['title']}, {values['label']}"}
+    return own
+
+
+def row_names() -> tuple[str, ...]:
+    """All that `row_tree` knows."""
+    tables = [load_table(name) for name in table_names()]
+    return tuple(t.recipe_name(row, scale) for t in tables for row in t.rows for scale in row.scales)
+
+
+def _read(name: str) -> dict[str, Any]:
+    if name not in table_names():
+        raise ValueError(f"unknown table {name!r}; choose from {', '.join(table_names())}")
+    return tomllib.loads(_folder().joinpath(f"{name}.toml").read_text())
+
+
+def _folder() -> Any:
+    return files("tadp_cli.recipes").joinpath("tables")

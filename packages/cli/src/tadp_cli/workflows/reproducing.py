@@ -1,0 +1,235 @@
+"""A table of the paper: what is missing of its rows is trained and scored, and stands beside the paper's numbers."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
+from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.recipes.tables import SCALES, Row, Table
+from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.demo import SEEDS, SOURCE
+from tadp_cli.workflows.engine import Report
+from tadp_cli.workflows.experiment import run_experiment, score_once
+from tadp_cli.workflows.personalizing import draw_look, learn, settings
+from tadp_cli.workflows.runs import RESULTS_FILE, write_json, write_text
+from tadp_heads.data.registry import open_data, split_name
+from tadp_heads.data.scenes_disk import write_scenes
+
+LEARNT = ("textual-inversion", "dreambooth")
+"""Modifiers that a personalization stands behind."""
+COMMANDS_FILE = "commands.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where a table's rows are run and on what."""
+
+    out: Path
+    """Data, captions, looks and runs; what is in it already is not made again."""
+    scale: str = "miniature"
+    """One of SCALES."""
+    data: str = ""
+    """In place of the recipes' data.folder."""
+    target: str = ""
+    """In place of the recipes' test.folder."""
+    images: Path | None = None
+    """Unlabelled pictures of the target domain, from which its look is learnt; in miniature they are Scenes."""
+    train_images: int = 500
+    scored_images: int = 200
+    """Scenes of the miniature's splits."""
+    steps: int = 0
+    """Training steps in place of the recipes'; 0: the recipes'."""
+    device: str = "cpu"
+
+    def __post_init__(self):
+        if self.scale not in SCALES:
+            raise ValueError(f"unknown scale {self.scale!r}; choose from {', '.join(SCALES)}")
+        if self.scale == "miniature" and (self.data or self.target or self.images):
+            raise ValueError("the miniature brings its own data: leave --data, --target and --images out")
+
+
+class Score(NamedTuple):
+    """One run of one row."""
+
+    row: str
+    seed: int
+    metrics: dict[str, float]
+
+
+def reproduce(
+    table: Table, bench: Bench, *, rows: Sequence[str] = (), seeds: int = 0, report: Report = lambda *_: None
+) -> list[Score]:
+    """Scores of the rows named, or of all; writes results.json and the commands that make the same by hand.
+
+    `seeds`: how many, counted up from the recipe's first; 0: the recipe's own.
+    """
+    plan = [(row, recipe) for row in chosen(table, bench.scale, rows) for recipe in _recipes(table, row, bench, seeds)]
+    scores: list[Score] = []
+    commands: list[str] = []
+    for index, (row, recipe) in enumerate(plan):
+        report(table.name, index, len(plan))
+        ready = _prepared(recipe, bench, report)
+        run = bench.out / "runs" / row.name / f"seed{recipe.train.seed}"
+        scores.append(Score(row.name, recipe.train.seed, _scored(table, ready, run, bench, report)))
+        commands.append(_command(table.recipe_name(row, bench.scale), recipe, ready, run))
+        write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
+        write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in commands))
+    report(table.name, len(plan), len(plan))
+    return scores
+
+
+def chosen(table: Table, scale: str, names: Sequence[str]) -> list[Row]:
+    """Rows of the table that can be run at the scale; a name given that is none of them is an error."""
+    there = {row.name: row for row in table.rows}
+    for name in names:
+        if name not in there:
+            raise ValueError(f"{table.name} has no row {name!r}; choose from {', '.join(there)}")
+        if scale not in there[name].scales:
+            reason = there[name].missing or f"it is a row at the scale {', '.join(there[name].scales)}"
+            raise ValueError(f"{table.name}, row {name}: not at the scale {scale}: {reason}")
+    return [row for row in table.rows if scale in row.scales and (not names or row.name in names)]
+
+
+def _recipes(table: Table, row: Row, bench: Bench, seeds: int) -> list[Recipe]:
+    recipe = load_recipe(table.recipe_name(row, bench.scale))
+    first = recipe.seeds[0]
+    numbers = range(first, first + seeds) if seeds else recipe.seeds
+    changes: dict[str, Any] = {"train.steps": bench.steps} if bench.steps else {}
+    if bench.data:
+        changes["data.folder"] = bench.data
+    if bench.target and recipe.test.folder:
+        changes["test.folder"] = bench.target
+    return [recipe.replace(**changes, **{"train.seed": number}) for number in numbers]
+
+
+def _prepared(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
+    """The recipe with the data, captions and looks that it names made."""
+    if bench.scale == "miniature":
+        recipe = _with_scenes(recipe, bench)
+    if recipe.needs_captions:
+        recipe = _with_captions(recipe, bench, report)
+    if recipe.prompt.modifier in LEARNT:
+        recipe = _with_look(recipe, bench, report)
+    return recipe
+
+
+def _with_scenes(recipe: Recipe, bench: Bench) -> Recipe:
+    source = bench.out / "data" / recipe.task / SOURCE
+    for split, count in (("train", bench.train_images), ("val", bench.scored_images)):
+        write_scenes(source, task=recipe.task, look=SOURCE, split=split, count=count, seed=SEEDS[split])
+    recipe = recipe.replace(**{"data.folder": str(source)})
+    if not recipe.prompt.domain:
+        return recipe
+    target = source.with_name(recipe.prompt.domain)
+    write_scenes(
+        target,
+        task=recipe.task,
+        look=recipe.prompt.domain,
+        split=recipe.test.split,
+        count=bench.scored_images,
+        seed=SEEDS["test"],
+    )
+    return recipe.replace(**{"test.folder": str(target)})
+
+
+def _with_captions(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
+    """One file of captions for all rows that ask for the same; the target's without the words for its look."""
+    changes = {}
+    if not recipe.data.captions:
+        splits = (recipe.data.train, recipe.data.val)
+        changes["data.captions"] = str(_captions(recipe, recipe.data.folder, splits, bench, report))
+    if recipe.test.folder and not recipe.test.captions:
+        raw = _captions(recipe, recipe.test.folder, (recipe.test.split,), bench, report)
+        cleaned = raw.with_name(f"{raw.stem}_clean.jsonl")
+        store, _ = clean_store(CaptionStore.read(raw), RuleCleaner(recipe.prompt.domain))
+        store.write(cleaned)
+        changes["test.captions"] = str(cleaned)
+    return recipe.replace(**changes)
+
+
+def _captions(recipe: Recipe, folder: str, splits: tuple[str, ...], bench: Bench, report: Report) -> Path:
+    name, path = split_name(folder)
+    file = bench.out / "captions" / f"{name or path.name}_{recipe.captioner}_min{recipe.data.min_tokens}.jsonl"
+    for split in splits:
+        captions_of(
+            open_data(folder, recipe.task, split),
+            None,
+            captioner=recipe.captioner,
+            min_tokens=recipe.data.min_tokens,
+            written_to=file,
+            device=bench.device,
+            progress=lambda p: report("caption", p.done, p.total),
+        )
+    return file
+
+
+def _with_look(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
+    """The target's look, learnt once for all runs: a token, and for DreamBooth a UNet too."""
+    domain, method, source = recipe.prompt.domain, recipe.prompt.modifier, recipe.backbone.source
+    folder = bench.out / "looks" / domain / method
+    if not (folder / RESULTS_FILE).is_file():
+        images, held_out = bench.images, None
+        if bench.scale == "miniature":
+            images, held_out = draw_look(bench.out / "looks" / domain / "images", domain, 10, SEEDS["look"])
+        if images is None:
+            raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
+        learn(
+            domain=domain,
+            images=images,
+            held_out=held_out,
+            count=10,
+            method=method,
+            config=settings(method, source),
+            backbone=source,
+            out=folder,
+            resume=(folder / "state").is_dir(),
+            device=bench.device,
+            seed=0,
+            progress=lambda step, total, _: report(f"{method} {domain}", step, total),
+        )
+    if method == "dreambooth":
+        return recipe.replace(**{"backbone.unet": str(folder / "pipeline" / "unet")})
+    changes = {
+        "prompt.token": get_domain(domain).token,
+        "prompt.token_file": str(folder / "learned_embeds.safetensors"),
+    }
+    return recipe.replace(**changes)
+
+
+def _scored(table: Table, recipe: Recipe, run: Path, bench: Bench, report: Report) -> dict[str, float]:
+    """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
+    begun = (run / "config.toml").is_file()
+    run_experiment(recipe, run, device=bench.device, resume=begun, report=report)
+    found = {}
+    for metric, protocol in table.metrics.items():
+        if bench.scale == "miniature" and protocol:
+            continue  # made for images of full size
+        metrics = score_once(run, recipe, protocol, device=bench.device, report=report)
+        found[metric] = metrics[metric.partition(" (")[0]]
+    return found
+
+
+def _command(name: str, recipe: Recipe, ready: Recipe, run: Path) -> str:
+    """What a user types for the same run."""
+    before, after = _flat(recipe), _flat(ready)
+    changed = {key: value for key, value in after.items() if value != before[key]}
+    changed |= {"train.steps": ready.train.steps, "train.seed": ready.train.seed}
+    line = ["tadp", "train", name, "--out", str(run)]
+    for key, value in changed.items():
+        line += ["--set", f"{key}={value}"]
+    return shlex.join(line)
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """The settings that preparing a run fills in, by their dotted names."""
+    sections = {"data": recipe.data, "test": recipe.test, "prompt": recipe.prompt, "backbone": recipe.backbone}
+    return {f"{name}.{key}": value for name, section in sections.items() for key, value in vars(section).items()}
+
+
+def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:
+    targets = {row.name: row.target for row in table.rows}
+    rows = [{"row": s.row, "seed": s.seed, "metrics": s.metrics, "target": targets[s.row]} for s in scores]
+    return {"table": table.name, "scale": bench.scale, "rows": rows}

@@ -1,0 +1,123 @@
+"""The paper's tables: rows are recipes that say what the public code ran; the miniature runs."""
+
+import json
+import math
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.recipes.tables import load_table, row_names, table_names
+from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, chosen, reproduce
+from tadp_heads.data.registry import DATASETS, split_name
+from tadp_heads.tasks import get_task
+
+
+@pytest.mark.parametrize("name", row_names())
+def test_every_row_is_a_recipe_that_reads_back(name, tmp_path):
+    recipe = load_recipe(name)
+    (tmp_path / "again.toml").write_text(recipe.to_toml())
+    assert load_recipe(tmp_path / "again.toml") == recipe
+
+
+@pytest.mark.parametrize("name", [name for name in row_names() if "-miniature/" not in name])
+def test_every_row_at_full_scale_names_what_exists(name):
+    recipe = load_recipe(name)
+    task = get_task(recipe.task)
+    assert recipe.protocol in task.protocols
+    assert recipe.train.transform in task.train_transforms
+    for folder, split in ((recipe.data.folder, recipe.data.val), (recipe.test.folder, recipe.test.split)):
+        if folder:
+            known, _ = split_name(folder)
+            assert DATASETS[known].task == recipe.task
+            assert split in DATASETS[known].splits
+    assert recipe.data.train in DATASETS[split_name(recipe.data.folder)[0]].splits
+    assert recipe.train.seed in recipe.seeds
+
+
+def test_the_paper_s_tables_are_whole():
+    counts = {name: sum(bool(row.target) for row in load_table(name).rows) for name in table_names()}
+    assert counts == {
+        "table-1": 9,
+        "table-2": 4,
+        "table-3": 6,
+        "table-4": 12,
+        "table-5": 12,
+        "table-s1": 10,
+        "table-s2": 9,
+    }
+    for table in map(load_table, table_names()):
+        for row in table.rows:
+            assert set(row.target) <= set(table.metrics)
+            assert all(0 < value < 1 for value in row.target.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "decay", "unet", "steps", "images"),
+    [  # REFERENCE.md section 4
+        ("ade20k", 8e-5, 0.005, 0.1, 80_000, 16),
+        ("ade20k-8k", 1.6e-4, 0.005, 0.1, 8_000, 16),
+        ("ade20k-4k", 1.6e-4, 0.005, 0.1, 4_000, 16),
+        ("cityscapes-dark-zurich", 8e-5, 0.001, 0.1, 40_000, 2),
+        ("cityscapes-nighttime-driving", 8e-5, 0.001, 0.1, 40_000, 16),
+        ("nyuv2", 5e-4, 0.1, 0.01, 25 * (24231 // 24), 24),
+        ("nyuv2-1-epoch", 5e-4, 0.1, 0.01, 24231 // 24, 24),
+        ("voc2012", 1e-5, 0.01, 1.0, math.floor(15 * 5291 / 4), 8),
+        ("voc-watercolor2k", 1e-5, 0.01, 1.0, 100 * 16551 // 2, 2),
+    ],
+)
+def test_schedules_are_those_of_the_reference(name, rate, decay, unet, steps, images):
+    train = load_recipe(name).train
+    assert (train.lr, train.weight_decay, train.unet_lr_scale) == (rate, decay, unet)
+    assert (train.steps, train.effective_batch) == (steps, images)
+
+
+def test_rows_that_cannot_be_run_say_why():
+    table = load_table("table-3")
+    with pytest.raises(ValueError, match=r"row vpd: not at the scale full: needs one embedding an image"):
+        chosen(table, "full", ["vpd"])
+    with pytest.raises(ValueError, match=r"row fast-tadp-0: not at the scale miniature: it is a row at the scale full"):
+        chosen(table, "miniature", ["fast-tadp-0"])
+    with pytest.raises(ValueError, match=r"table-3 has no row 'tadp'; choose from vpd, "):
+        chosen(table, "full", ["tadp"])
+    with pytest.raises(ValueError, match="unknown scale 'tiny'; choose from full, miniature"):
+        Bench(out=None, scale="tiny")
+    with pytest.raises(ValueError, match=r"the miniature brings its own data: leave --data"):
+        Bench(out=None, data="voc2012:data")
+
+
+def test_a_table_in_miniature_is_run_once_and_its_commands_make_the_same(tmp_path):
+    table = load_table("table-1")
+    bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
+    scores = reproduce(table, bench, rows=["nouns-20", "vpd"], seeds=2)
+    assert [(score.row, score.seed) for score in scores] == [("vpd", 0), ("vpd", 1), ("nouns-20", 0), ("nouns-20", 1)]
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["rows"][0] == {
+        "row": "vpd",
+        "seed": 0,
+        "metrics": {"mIoU": scores[0].metrics["mIoU"]},
+        "target": {"mIoU": 0.8234},
+    }
+
+    reports = []
+    assert reproduce(table, bench, rows=["vpd"], seeds=2, report=lambda *told: reports.append(told[0])) == scores[:2]
+    assert set(reports) == {"table-1"}, "nothing was trained or scored again"
+
+
+def test_a_target_is_scored_with_cleaned_captions_by_hand_too(tmp_path):
+    table = load_table("table-4")
+    bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
+    scores = reproduce(table, bench, rows=["dark-zurich-simple"], seeds=1)
+    run = tmp_path / "out/runs/dark-zurich-simple/seed0"
+    own, target = json.loads((run / "results.json").read_text())["evaluations"]
+    assert own["data"].endswith("photo")
+    assert target["data"].endswith("night")
+    assert scores[0].metrics == {"mIoU": target["metrics"]["mIoU"]}
+    captions = (tmp_path / "out/captions/night_tiny_min0_clean.jsonl").read_text()
+    assert "night" not in " ".join(json.loads(line)["caption"] for line in captions.splitlines())
+
+    line = (tmp_path / "out" / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand"))
+    assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0
+    assert json.loads((tmp_path / "hand/results.json").read_text())["evaluations"] == [own, target]
