@@ -9,7 +9,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
-from tadp_cli.workflows.training import draw, learning_rate_factor, train
+from tadp_cli.workflows.drawing import draw
+from tadp_cli.workflows.schedules import learning_rate_factor
+from tadp_cli.workflows.training import train
 from tadp_heads.data.scenes_disk import write_scenes
 
 

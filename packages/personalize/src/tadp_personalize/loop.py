@@ -44,24 +44,27 @@ class Outcome:
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Return the accelerator that the settings ask for.
+    """Return the accelerator that the settings ask for."""
+    return accelerator_for(config.mixed_precision, cpu=config.cpu, gradient_accumulation_steps=config.accumulate)
+
+
+def accelerator_for(mixed_precision: str, *, cpu: bool, **arguments: Any) -> Accelerator:
+    """Return an accelerator of that precision ("no", "bf16", "fp16") and device; `arguments` are further ones of it.
 
     accelerate keeps one state for everything in a process and refuses another precision or device. Where the settings
     ask for one, that state is reset, and accelerators made before no longer count; else it stays as it is.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1" and _differs_from_state(config):
+    if os.environ.get("WORLD_SIZE", "1") == "1" and _differs_from_state(mixed_precision, cpu):
         AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(
-        mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate, cpu=config.cpu
-    )
+    return Accelerator(mixed_precision=mixed_precision, cpu=cpu, **arguments)
 
 
-def _differs_from_state(config: TrainingConfig) -> bool:
-    """Whether the process has a state of another precision or device than the settings ask for."""
-    state = PartialState(cpu=config.cpu)  # the one that is there, or else a new one as asked for
-    device = "cpu" if config.cpu else state.default_device.type
-    precision = AcceleratorState().mixed_precision if is_initialized() else config.mixed_precision
-    return (state.device.type, precision) != (device, config.mixed_precision)
+def _differs_from_state(mixed_precision: str, cpu: bool) -> bool:
+    """Whether the process has a state of another precision or device than is asked for."""
+    state = PartialState(cpu=cpu)  # the one that is there, or else a new one as asked for
+    device = "cpu" if cpu else state.default_device.type
+    precision = AcceleratorState().mixed_precision if is_initialized() else mixed_precision
+    return (state.device.type, precision) != (device, mixed_precision)
 
 
 def train(

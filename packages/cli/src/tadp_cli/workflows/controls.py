@@ -17,10 +17,11 @@ from tadp_backbone import DiffusionBackbone, Features, Level
 from tadp_cli.pretrain.prompts import ClassTokens
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.engine import Report, fit
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.runs import write_json
 from tadp_cli.workflows.text import build_prompts
-from tadp_cli.workflows.training import Report, build_model, fit
+from tadp_cli.workflows.training import build_model
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes

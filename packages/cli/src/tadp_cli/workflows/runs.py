@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from tadp_cli.recipes.recipe import Recipe, load_recipe
 RECIPE_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
+_FREE_SECTIONS = ("description", "seeds", "target", "test")
+_FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "workers")
+"""Settings of [train] that may change when a run is gone on with: none of them changes what is learnt."""
 
 
 def check_run(folder: Path, recipe: Recipe, resume: bool) -> None:
@@ -21,8 +25,43 @@ def check_run(folder: Path, recipe: Recipe, resume: bool) -> None:
         return
     if not path.is_file():
         raise ValueError(f"{folder} holds no run to resume ({RECIPE_FILE} is missing); leave --resume out")
-    if load_recipe(path) != recipe:
-        raise ValueError(f"{folder} was begun with other settings ({path}); resume with those, or name another --out")
+    changed = _changed(load_recipe(path), recipe)
+    if changed:
+        raise ValueError(
+            f"{folder} was begun with other settings: {'; '.join(changed)}; resume with those, or name another --out"
+        )
+
+
+def _changed(old: Recipe, new: Recipe) -> list[str]:
+    """The settings that decide what a run learns, where they differ; a step's images may be split otherwise."""
+    if old.train.effective_batch == new.train.effective_batch:
+        new = replace(new, train=replace(new.train, batch_size=old.train.batch_size, accumulate=old.train.accumulate))
+    before, after = _flat(old), _flat(new)
+    return [
+        f"{name} was {before.get(name)!r}, is now {after.get(name)!r}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """{dotted name: value} of the settings that may not change."""
+    flat = {}
+    for section, value in asdict(recipe).items():
+        if section not in _FREE_SECTIONS:
+            flat |= {f"{section}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {section: value}
+    return {name: value for name, value in flat.items() if name not in {f"train.{free}" for free in _FREE}}
+
+
+def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
+    """What results.json holds after the first scoring."""
+    return {
+        "task": recipe.task,
+        "prompt": recipe.prompt.kind,
+        "modifier": recipe.prompt.modifier,
+        "seed": recipe.train.seed,
+        "evaluations": [{"data": recipe.data.folder, "split": recipe.data.val, "metrics": metrics}],
+    }
 
 
 def begin_run(folder: Path, recipe: Recipe) -> None:
@@ -34,7 +73,8 @@ def cut_metrics(path: Path, steps: int) -> None:
     """Drop the lines of steps after the state that a run goes on from: they are made again."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(line for line in lines if json.loads(line)["step"] <= steps))
+        whole = [line for line in lines if line.endswith("}\n")]  # a killed process may leave half a line
+        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= steps))
 
 
 def read_run(folder: Path) -> Recipe:

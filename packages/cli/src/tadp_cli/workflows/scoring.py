@@ -7,10 +7,10 @@ from typing import Any
 from tadp_captioning import RuleCleaner, clean_store
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.engine import Report, make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts
-from tadp_cli.workflows.training import Report
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 
@@ -34,7 +34,9 @@ def score_run(
     recipe = read_run(run)
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
-    checked_device(device)
+    accelerator = make_accelerator(recipe, checked_device(device))
+    if accelerator.num_processes > 1:
+        device = str(accelerator.device)
     model = PerceptionModel.from_pretrained(run).to(device)
     store = None
     if recipe.prompt.kind != "caption" and (captions or domain):

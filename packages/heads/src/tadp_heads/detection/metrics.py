@@ -69,6 +69,13 @@ class AveragePrecision(Metric):
         self.truth.append(_rows(image, target["labels"], target["boxes"], target["difficult"], self.device))
         self.images += 1
 
+    def merge_state(self, incoming_state: "AveragePrecision") -> None:
+        """Adds another one's images, numbered after this one's."""
+        offset = self.images * _processes()
+        for mine, others in ((self.detected, incoming_state.detected), (self.truth, incoming_state.truth)):
+            mine += [torch.cat((rows[:, :1] + offset, rows[:, 1:]), dim=1) for rows in others]
+        self.images += incoming_state.images
+
     def reset(self) -> None:
         """Forgets all images."""
         super().reset()
@@ -99,9 +106,12 @@ class AveragePrecision(Metric):
 
     def _image_number(self) -> int:
         """A number that no other process gives to an image."""
-        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-            return self.images
-        return self.images * torch.distributed.get_world_size() + torch.distributed.get_rank()
+        return self.images * _processes() + (torch.distributed.get_rank() if _processes() > 1 else 0)
+
+
+def _processes() -> int:
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if several else 1
 
 
 def _rows(image: int, labels: Tensor, boxes: Tensor, last: Tensor, device: torch.device) -> Tensor:

@@ -1,0 +1,238 @@
+"""The training loop, on accelerate: one process or many, any precision, gone on with to the bit."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from diffusers.training_utils import EMAModel
+
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.checkpoints import Stateful, last_state, read_state, remove_leftovers, save_state
+from tadp_cli.workflows.drop_path import drop_path
+from tadp_cli.workflows.features import Batch, LiveFeatures, features_for
+from tadp_cli.workflows.low_rank import add_low_rank, merge_low_rank
+from tadp_cli.workflows.objective import Objective
+from tadp_cli.workflows.parameter_groups import choose_trained, describe_groups, parameter_groups
+from tadp_cli.workflows.running_statistics import joined_statistics
+from tadp_cli.workflows.runs import METRICS_FILE, cut_metrics
+from tadp_cli.workflows.schedules import learning_rate_factor
+from tadp_cli.workflows.sharing import describe_share, share_of
+from tadp_cli.workflows.text import Prompts
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_personalize.loop import accelerator_for
+from tadp_personalize.stop import StopRequest, stop_on_sigterm
+
+Report = Callable[[str, int, int], None]
+"""Told of progress: what is being done, how much of it is done, how much there is."""
+OnStep = Callable[[int, Callable[[], AbstractContextManager], bool], None]
+"""Told of the number of steps done; the second argument opens a context in which the model has the weights that would
+be saved now, the third says whether this is the process that writes."""
+SEED_LIMIT = 2**32
+"""NumPy's generator takes seeds below this."""
+_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+log = logging.getLogger(__name__)
+
+
+class StoppedError(RuntimeError):
+    """The run was asked to stop; its state is on disk."""
+
+
+def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
+    """Of the recipe's precision; in one process the models are where `device` says, in several each has its own."""
+    # Buffers are not broadcast: `joined_statistics` brings those of all processes together.
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+    precision = _PRECISIONS[recipe.train.precision]
+    return accelerator_for(precision, cpu=device == "cpu", device_placement=False, kwargs_handlers=[ddp])
+
+
+def fit(
+    recipe: Recipe,
+    model: PerceptionModel,
+    dataset: SampleDataset,
+    prompts: Prompts,
+    out: Path,
+    device: str,
+    report: Report,
+    on_step: OnStep = lambda step, as_saved, main: None,
+) -> None:
+    """Train the model in place; state and metrics go to `out`, and a state that is there is gone on from.
+
+    `on_step` is called after each step, and before the first one of a run that is gone on with.
+    """
+    config = recipe.train
+    accelerator = make_accelerator(recipe, device)
+    with ExitStack() as stack:
+        if config.lora_rank:
+            add_low_rank(model.backbone.unet, config.lora_rank, config.seed)
+        if config.drop_path:
+            stack.enter_context(drop_path(model.backbone.unet, config.drop_path))
+        if config.gradient_checkpointing:
+            model.backbone.unet.enable_gradient_checkpointing()
+        training = Training(recipe, model, accelerator, out)
+        training.start(dataset, prompts, report)
+        training.run(report, on_step)
+        training.finish()
+    if config.gradient_checkpointing:
+        model.backbone.unet.disable_gradient_checkpointing()
+    if config.lora_rank:
+        merge_low_rank(model.backbone.unet)
+
+
+class Training:
+    """One run in one process."""
+
+    def __init__(self, recipe: Recipe, model: PerceptionModel, accelerator: Accelerator, out: Path):
+        self.recipe, self.config, self.model, self.accelerator, self.out = recipe, recipe.train, model, accelerator, out
+        self.processes, self.rank = accelerator.num_processes, accelerator.process_index
+        self.share = share_of(self.config, self.processes, self.rank)
+        self.trained = choose_trained(model.head, model.backbone, self.config)
+        groups = parameter_groups(self.trained, self.config)
+        for line in (*describe_groups(groups), describe_share(self.share, self.processes)):
+            log.info("%s", line)
+        self.rates = [group["lr"] for group in groups]
+        optimizer = torch.optim.AdamW(groups, betas=self.config.betas)
+        self.objective, self.optimizer = accelerator.prepare(Objective(model, recipe.loss), optimizer)
+        parameters = self.trained.values()
+        self.average = EMAModel(parameters, decay=self.config.ema) if self.config.ema else None
+        self.state = Stateful(
+            trained=self.trained,
+            buffers=dict(model.head.named_buffers()),
+            optimizer=self.optimizer,
+            scaler=accelerator.scaler,
+            average=self.average,
+        )
+        self.begun = 0
+
+    def start(self, dataset: SampleDataset, prompts: Prompts, report: Report) -> None:
+        """Go on from the last state; make ready what the passes read."""
+        path = last_state(self.out)
+        if path is not None:
+            state = read_state(path)
+            self.state.load(state)
+            self.begun = state["step"]
+        if self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.out)
+            cut_metrics(self.out / METRICS_FILE, self.begun)
+        live = LiveFeatures(self.recipe, self.model.backbone, dataset, prompts)
+        live.fill(self.rank, self.processes, report)
+        self.accelerator.wait_for_everyone()
+        fixed = not any(name.startswith(("unet.", "text_adapter.")) for name in self.trained)
+        self.features = features_for(live, fixed=fixed and not self.config.transform, progress=report)
+
+    def run(self, report: Report, on_step: OnStep) -> None:
+        """All steps that are left."""
+        if self.begun:
+            on_step(self.begun, self.as_saved, self.accelerator.is_main_process)
+        steps = range(self.begun, self.config.steps)
+        positions = (places for step in steps for places in self.share.positions(step))
+        batches = self.features.batches(positions)
+        with stop_on_sigterm() as request, _out_of_memory_named():
+            for step in steps:
+                line = self._step(step, batches)
+                if self.accelerator.is_main_process:
+                    with (self.out / METRICS_FILE).open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(line) + "\n")
+                stop = self._anyone(request)
+                if (step + 1) % self.config.save_every == 0 or step + 1 == self.config.steps or stop:
+                    self._save(step + 1)
+                report("train", step + 1, self.config.steps)
+                if stop and step + 1 < self.config.steps:
+                    raise StoppedError(
+                        f"stopped on request after {step + 1} of {self.config.steps} steps; the state is in "
+                        f"{last_state(self.out)}: go on with --resume"
+                    )
+                on_step(step + 1, self.as_saved, self.accelerator.is_main_process)
+
+    def finish(self) -> None:
+        """Leave the model with the weights that are to be saved."""
+        if self.average is not None:
+            self.average.copy_to(self.trained.values())
+
+    @contextmanager
+    def as_saved(self) -> Iterator[None]:
+        """Inside, the model has the weights that would be saved now."""
+        unet = self.model.backbone.unet
+        if self.average is not None:
+            self.average.store(self.trained.values())
+            self.average.copy_to(self.trained.values())
+        if self.config.lora_rank:
+            # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
+            self.model.backbone.unet = deepcopy(unet)
+            merge_low_rank(self.model.backbone.unet)
+        try:
+            yield
+        finally:
+            self.model.backbone.unet = unet
+            if self.average is not None:
+                self.average.restore(self.trained.values())
+
+    def _step(self, step: int, batches: Iterator[Batch]) -> dict[str, Any]:
+        factor = learning_rate_factor(step, self.config)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.objective.train()
+        with joined_statistics(self.model.head, self.share, self.processes, self.rank):
+            loss = sum(self._pass(step, index, next(batches)) for index in range(self.share.passes))
+        loss = self.accelerator.reduce(loss, "mean").item()
+        if not math.isfinite(loss):
+            raise RuntimeError(self._diverged(f"the loss is {loss} at step {step + 1}"))
+        norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip or math.inf).item()
+        if not math.isfinite(norm) and self.accelerator.scaler is None:
+            # With a scaler of the loss an overflow is ordinary: it skips the step and lowers its scale.
+            raise RuntimeError(self._diverged(f"the norm of the gradient is {norm} at step {step + 1}"))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.step(self.trained.values())
+        return {"step": step + 1, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"], "grad_norm": norm}
+
+    def _pass(self, step: int, index: int, batch: Batch) -> torch.Tensor:
+        """Loss of one pass, its gradients added up; all that it draws is a function of seed and number of the pass."""
+        # Seeding each pass makes a run that is gone on with the same as one that was never stopped, dropout included.
+        apart = self.rank * 7_919_011 if self.share.split else 0
+        set_seed((self.config.seed * 1_000_003 + self.share.number(step, index) + apart) % SEED_LIMIT)
+        last = index + 1 == self.share.passes
+        with nullcontext() if last else self.accelerator.no_sync(self.objective):
+            loss = self.objective(batch) / self.share.passes
+            self.accelerator.backward(loss)
+        return loss.detach()
+
+    def _save(self, step: int) -> None:
+        if self.accelerator.is_main_process:
+            save_state(self.out, step, self.state.state(), self.config.keep)
+        self.accelerator.wait_for_everyone()
+
+    def _anyone(self, request: StopRequest) -> bool:
+        """Whether any process was asked to stop, so that all stop at the same step."""
+        if self.processes == 1:
+            return request.made
+        asked = torch.tensor(float(request.made), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum").item())
+
+    def _diverged(self, what: str) -> str:
+        last = last_state(self.out)
+        where = "nothing was saved before" if last is None else f"the last good state is {last}"
+        return f"{what}: lower train.lr; {where}"
+
+
+@contextmanager
+def _out_of_memory_named() -> Iterator[None]:
+    """What to change, in place of what the allocator says."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            "out of memory: halve train.batch_size and double train.accumulate (the same images a step), set "
+            f"train.gradient_checkpointing=true or train.precision=bf16 ({str(error).splitlines()[0]})"
+        ) from error

@@ -1,0 +1,56 @@
+"""Scores during a run, and its best model so far."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.runs import METRICS_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json, write_text
+from tadp_heads import PerceptionModel
+from tadp_personalize.files import replacing_folder
+
+BEST_FOLDER = "best"
+_DECIDES = {"segmentation": ("mIoU", 1), "detection": ("AP", 1), "depth": ("rmse", -1)}
+"""{task: the metric that says which model is best, 1 where more is better}; as the reference keeps its checkpoints."""
+
+
+class Validation:
+    """Scores every `train.eval_every` steps; the best model so far is a run of its own, in best/."""
+
+    def __init__(self, recipe: Recipe, out: Path, model: PerceptionModel, score: Callable[[], dict[str, float]]):
+        self.recipe, self.out, self.model, self.score = recipe, out, model, score
+
+    def __call__(self, step: int, as_saved: Callable[[], AbstractContextManager], main: bool) -> None:
+        """After a step; the last one is scored when the run is over."""
+        every = self.recipe.train.eval_every
+        if not every or step % every or step == self.recipe.train.steps or step in self._scored():
+            return
+        with as_saved():
+            metrics = self.score()
+            if main:
+                self.keep_if_best(step, metrics)
+        if main:
+            with (self.out / METRICS_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "val": metrics}) + "\n")
+
+    def keep_if_best(self, step: int, metrics: dict[str, float]) -> None:
+        """Write the model as it is now to best/ if no step scored as well."""
+        folder = self.out / BEST_FOLDER
+        name, sign = _DECIDES[self.recipe.task]
+        if (folder / RESULTS_FILE).is_file():
+            best = json.loads((folder / RESULTS_FILE).read_text())["evaluations"][0]["metrics"][name]
+            if not sign * metrics[name] > sign * best:
+                return
+        with replacing_folder(folder) as partial:
+            self.model.save_pretrained(partial)
+            write_text(partial / RECIPE_FILE, self.recipe.to_toml())
+            write_json(partial / RESULTS_FILE, {**results_of(self.recipe, metrics), "step": step})
+
+    def _scored(self) -> set[int]:
+        path = self.out / METRICS_FILE
+        lines: list[dict[str, Any]] = []
+        if path.is_file():
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {line["step"] for line in lines if "val" in line}
