@@ -8,7 +8,6 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.cache import TextCache
-from tadp_backbone.cache import TextCache
 from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
 from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
 from tadp_captioning.nouns import load_tagger, nouns_prompt

@@ -130,7 +130,7 @@ def build_model(
         classes=dataset.classes,
         palette=dataset.palette,
         prompt=prompt_template(recipe.prompt, dataset.classes),
-        captioner=recipe.captioner if recipe.prompt.kind == "caption" else None,
+        captioner=recipe.captioner if recipe.needs_captions else None,
         protocol=recipe.protocol or None,
         image_range=recipe.backbone.image_range,
     )
@@ -141,11 +141,12 @@ def _prompts(
     recipe: Recipe, dataset: SampleDataset, backbone: DiffusionBackbone, out: Path, device: str, report: Report
 ) -> Prompts:
     captions: Mapping[str, str] | None = None
-    if recipe.prompt.kind == "caption":
+    if recipe.needs_captions:
         captions = captions_of(
             dataset,
             Path(recipe.data.captions) if recipe.data.captions else None,
             captioner=recipe.captioner,
+            min_tokens=recipe.data.min_tokens,
             written_to=out / "captions.jsonl",
             device=device,
             progress=lambda p: report("caption", p.done, p.total),
