@@ -97,7 +97,9 @@ def test_predict_writes_an_overlay_a_mask_and_the_caption_of_each_image(world, t
     assert [entry["id"] for entry in captions] == [file.stem for file in files]
     assert all(entry["caption"] for entry in captions)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    said = tadp("predict", run, tmp_path / "broken.png", files[0], "--caption", "a ring", "--out", out, code=1)
+    said = tadp(
+        "predict", run, tmp_path / "broken.png", files[0], "--caption", "a ring", "--out", tmp_path / "o", code=1
+    )
     assert "broken.png" in said
     assert "1 predicted, 1 failed" in said
 

@@ -14,8 +14,14 @@ def explain(
     image: Annotated[Path, typer.Argument(help="an image file")],
     out: Annotated[Path, typer.Option(help="PNG to write; the maps as numbers go into a .npz beside it")],
     caption: Annotated[str | None, typer.Option(help="the text; none: the run's model captions the image")] = None,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="A B", help="two texts in place of one, side by side")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="a run, whose UNet and prompt are used and prediction shown")] = None,
     backbone: Annotated[str, typer.Option(help="without a run: a name, hub id, folder or file")] = "tiny",
+    strides: Annotated[str, typer.Option(help="of the layers, in pixels, e.g. 16,32; empty: those the head gets")] = "",
+    layers: Annotated[bool, typer.Option("--layers", help="each stride and layer apart")] = False,
+    ends: Annotated[bool, typer.Option("--ends", help="the begin and the end token too")] = False,
     size: Annotated[int, typer.Option(help="a longer side than this many pixels is scaled down to it")] = 512,
     device: DeviceOption = "cpu",
 ) -> None:
@@ -24,9 +30,31 @@ def explain(
     Example: `tadp explain photo.jpg --caption "a red circle and a tree" --out words.png`
     """
     with one_line_errors():
-        from tadp_cli.workflows.explaining import explain_image
+        from tadp_cli.workflows.explaining import ExplainOptions, explain_image
 
-        words = explain_image(image, out, caption=caption, run=run, backbone=backbone, longest_side=size, device=device)
-        for word, peak in words:
-            console.print(f"{word:<20} max {peak:.3f}", markup=False, highlight=False)
+        options = ExplainOptions(
+            caption=caption,
+            compare=compare,
+            run=run,
+            backbone=backbone,
+            strides=_numbers(strides),
+            layers=layers,
+            ends=ends,
+            longest_side=size,
+        )
+        found = explain_image(image, out, options, device=device)
+        for one in found:
+            console.print(one.prompt, style="bold", markup=False, highlight=False, soft_wrap=True)
+            for word, peak in one.peaks:
+                console.print(f"{word:<20} max {peak:.3f}", markup=False, highlight=False)
+        console.print(found[0].pooling, markup=False, highlight=False, soft_wrap=True)
         console.print(f"written: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _numbers(text: str) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise ValueError(f"--strides is {text!r}, expected numbers of pixels such as 16,32")
+    return tuple(int(part) for part in parts)

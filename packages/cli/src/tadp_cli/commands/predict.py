@@ -12,22 +12,33 @@ from tadp_cli.progress import bars, console
 
 def predict(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="images, a folder, a .txt list or a glob")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists and globs")],
     out: OutFolder,
     caption: Annotated[str | None, typer.Option(help="text for all the images; none: the model captions them")] = None,
+    captioner: Annotated[str, typer.Option(help="who captions, in place of the run's captioner")] = "",
+    protocol: Annotated[str, typer.Option(help="how to predict, e.g. slide for long images; empty: the run's")] = "",
+    batch_size: Annotated[int, typer.Option(help="most images at once")] = 8,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Predict images of any size: an overlay, the raw result and the caption of each.
+    """Predict images of any size: an overlay, the raw result and the caption of each; goes on where it stopped.
 
-    Example: `tadp predict runs/first photos/ --out predictions`
+    Masks are PNG with a palette, depth is 16-bit PNG in millimetres and .npy in metres, boxes are COCO's JSON.
+
+    Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
     with one_line_errors():
-        from tadp_cli.workflows.predicting import predict_images
+        from tadp_cli.workflows.predicting import PredictOptions, predict_images
 
+        options = PredictOptions(caption=caption, captioner=captioner, protocol=protocol, batch_size=batch_size)
         with bars() as report:
-            done = predict_images(run, images, out, caption=caption, device=device, report=report)
-        console.print(f"{len(done.written)} predicted, {len(done.failed)} failed: {out}")
-        for name, reason in done.failed.items():
-            console.print(f"failed: {name}: {reason}", markup=False)
+            done = predict_images(run, images, out, options, device=device, report=report)
+        counts = f"{len(done.written)} predicted, {len(done.failed)} failed"
+        if done.there:
+            counts += f", {len(done.there)} were there already"
+        if done.written:
+            counts += f" ({len(done.written) / done.seconds:.2g} images/s)"
+        console.print(f"{counts}: {out}", markup=False, highlight=False, soft_wrap=True)
+        for reason in done.failed.values():
+            console.print(f"failed: {reason}", markup=False, highlight=False, soft_wrap=True)
         if done.failed:
             raise RuntimeError(f"{len(done.failed)} images could not be read; mend or remove them")

@@ -1,22 +1,19 @@
 """Figures for a README: drawn with matplotlib's Agg canvas, without pyplot's global state."""
 
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from tadp_cli.report.pictures import POOLING, colour_bar, heat_overlay
 from tadp_cli.report.rows import HeatRow, PredictionRow
+from tadp_cli.report.style import DPI, FONT, new_figure, save_figure, show_picture
 
 WORDS, PROMPTS = 3, 2
 """Heat maps and predictions in a row of the overview."""
-_FONT = {"family": "DejaVu Sans", "color": "#22252a", "parse_math": False}  # the font that comes with matplotlib
-_DPI, _WIDTH = 100, 1400  # pixels
+_WIDTH = 1400  # pixels
 _MARGIN, _GAP, _LABEL, _TITLE, _ROW_GAP, _FOOT = 20, 12, 22, 24, 28, 48
 
 
@@ -32,21 +29,20 @@ def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Seque
     side = (_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
     tall = [side * heat.image.height / heat.image.width for heat, _ in rows]
     height = round(_MARGIN + sum(_TITLE + _LABEL + t + _ROW_GAP for t in tall) + _FOOT)
-    figure = Figure(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH / DPI, height / DPI)
     top = float(_MARGIN)
     for (heat, prediction), size in zip(rows, tall, strict=True):
         figure.text(
-            _MARGIN / _WIDTH, 1 - (top + 8) / height, _short(prediction.title), va="center", fontsize=11, **_FONT
+            _MARGIN / _WIDTH, 1 - (top + 8) / height, _short(prediction.title), va="center", fontsize=11, **FONT
         )
         for column, (label, picture) in _pictures(heat, prediction).items():
             left = _MARGIN + column * (side + _GAP)
             lower = top + _TITLE + _LABEL + size
             axes = figure.add_axes((left / _WIDTH, 1 - lower / height, side / _WIDTH, size / height))
-            _show(axes, picture, label)
+            show_picture(axes, picture, label, size=10.5)
         top += _TITLE + _LABEL + size + _ROW_GAP
     _foot(figure, height, side)
-    _save(canvas, path)
+    save_figure(figure, path)
 
 
 def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, Image.Image]]:
@@ -59,12 +55,6 @@ def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, 
     return shown
 
 
-def _show(axes: Axes, picture: Image.Image, label: str) -> None:
-    axes.imshow(picture, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    axes.set_title(label, fontsize=10.5, pad=5, loc="left", **_FONT)
-
-
 def _foot(figure: Figure, height: int, side: float) -> None:
     """The colour bar under the maps, and what they are."""
     left = _MARGIN + side + _GAP
@@ -72,18 +62,10 @@ def _foot(figure: Figure, height: int, side: float) -> None:
     axes = figure.add_axes(((left + 16) / _WIDTH, middle - 6 / height, 150 / _WIDTH, 12 / height))
     axes.imshow(colour_bar(), aspect="auto")
     axes.set_axis_off()
-    style = {"va": "center", "fontsize": 9.5, **_FONT}
+    style = {"va": "center", "fontsize": 9.5, **FONT}
     figure.text(left / _WIDTH, middle, "0", **style)
     figure.text((left + 174) / _WIDTH, middle, f"max    {POOLING}", **style)
 
 
 def _short(text: str) -> str:
     return textwrap.shorten(text, 150, placeholder=" …")
-
-
-def _save(canvas: FigureCanvasAgg, path: Path) -> None:
-    """Atomic: the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    canvas.print_png(temporary)
-    os.replace(temporary, path)

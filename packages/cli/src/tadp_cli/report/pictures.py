@@ -13,9 +13,9 @@ POOLING = "mean over heads, layers and strides; tokens of a word summed; each ma
 _OPACITY = 0.6
 
 
-def heat_overlay(image: Image.Image, heat: np.ndarray) -> Image.Image:
-    """The map (H, W), scaled to its maximum, in colours over the grey image."""
-    peak = float(heat.max())
+def heat_overlay(image: Image.Image, heat: np.ndarray, peak: float | None = None) -> Image.Image:
+    """The map (H, W), scaled to `peak`, None: its own maximum, in colours over the grey image."""
+    peak = float(heat.max()) if peak is None else peak
     colours = colormaps[HEAT_COLOURS](heat / peak if peak > 0 else heat)[..., :3]  # (H, W, 3) in [0, 1]
     grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] / 255
     blended = _OPACITY * colours + (1 - _OPACITY) * grey

@@ -1,59 +1,70 @@
-"""The figure of one image's words: where each attends."""
+"""Sheets of heat maps: panels in rows below a title, with the colour bar and what the maps are."""
 
-import os
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tadp_cli.report.pictures import POOLING, colour_bar, heat_overlay
-from tadp_cli.report.rows import HeatRow
+from tadp_cli.report.pictures import colour_bar
+from tadp_cli.report.style import FONT, new_figure, save_figure, show_picture
 
-COLUMNS = 5
-_SIDE = 2.6  # inches of a panel's longer side
-_DPI = 100
-_FONT = {"family": "DejaVu Sans", "color": "#22252a", "parse_math": False}  # the font that comes with matplotlib
+_GAP, _LABEL, _LINE = 0.15, 0.25, 0.22  # inches: between panels, above a panel, of a line of text
+_LEAST = 1.4  # inches of a column, so that labels do not run into each other
 
 
-def word_figure(path: Path, row: HeatRow, prediction: Image.Image | None = None) -> None:
-    """A PNG: the image, a prediction if given, and one panel a word, each map scaled to its own maximum."""
-    panels = [("image", row.image), *([] if prediction is None else [("prediction", prediction)])]
-    panels += [(f"“{word}”, max {heat.max():.2f}", heat_overlay(row.image, heat)) for word, heat in row.maps]
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    scale = _SIDE / max(row.image.size)
-    width, height = (side * scale for side in row.image.size)
-    size = (columns * (max(width, 1.4) + 0.15) + 0.15, rows * (height + 0.35) + 1.1)
-    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
-    figure.text(0.15 / size[0], 1 - 0.25 / size[1], _short(row.prompt, size[0]), va="center", fontsize=10, **_FONT)
-    for index, (label, picture) in enumerate(panels):
-        left = 0.15 + index % columns * (max(width, 1.4) + 0.15)
-        top = 0.45 + index // columns * (height + 0.35)
-        lower = size[1] - top - 0.25 - height
-        axes = figure.add_axes((left / size[0], lower / size[1], width / size[0], height / size[1]))
-        axes.imshow(picture, interpolation="nearest", aspect="auto")
-        axes.set_axis_off()
-        axes.set_title(label, fontsize=9, pad=3, loc="left", **_FONT)
-    _foot(figure, size)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    canvas.print_png(temporary)
-    os.replace(temporary, path)
+class Panel(NamedTuple):
+    label: str
+    picture: Image.Image
 
 
-def _foot(figure: Figure, size: tuple[float, float]) -> None:
-    """The colour bar, and how the maps are pooled."""
-    axes = figure.add_axes((0.3 / size[0], 0.36 / size[1], 1.2 / size[0], 0.1 / size[1]))
+def sheet_figure(
+    path: Path,
+    *,
+    titles: Sequence[str],
+    rows: Sequence[Sequence[Panel | None]],
+    foot: Sequence[str],
+    side: float = 2.6,
+) -> None:
+    """A PNG; panels are of one size, `side` inches on their longer side, None leaves a place empty.
+
+    `foot` are lines below the colour bar: how the maps are pooled and scaled.
+    """
+    first = next(panel for row in rows for panel in row if panel is not None).picture
+    scale = side / max(first.size)
+    width, height = first.width * scale, first.height * scale
+    step = max(width, _LEAST) + _GAP
+    head = 0.15 + _LINE * len(titles)
+    size = (max(map(len, rows)) * step + _GAP, head + len(rows) * (height + _LABEL + 0.1) + 0.45 + _LINE * len(foot))
+    figure = new_figure(*size)
+    for line, title in enumerate(titles):
+        top = 1 - (0.2 + line * _LINE) / size[1]
+        figure.text(0.15 / size[0], top, _short(title, size[0], 11), va="center", fontsize=10, **FONT)
+    for index, row in enumerate(rows):
+        lower = size[1] - head - index * (height + _LABEL + 0.1) - _LABEL - height
+        for column, panel in enumerate(row):
+            if panel is not None:
+                left = _GAP + column * step
+                axes = figure.add_axes((left / size[0], lower / size[1], width / size[0], height / size[1]))
+                show_picture(axes, panel.picture, panel.label)
+    _foot(figure, size, foot)
+    save_figure(figure, path)
+
+
+def _foot(figure: Figure, size: tuple[float, float], lines: Sequence[str]) -> None:
+    """The colour bar, and how the maps are to be read."""
+    bar = 0.12 + _LINE * len(lines)
+    axes = figure.add_axes((0.3 / size[0], bar / size[1], 1.2 / size[0], 0.1 / size[1]))
     axes.imshow(colour_bar(), aspect="auto")
     axes.set_axis_off()
-    style = {"va": "center", "fontsize": 8, **_FONT}
-    figure.text(0.15 / size[0], 0.41 / size[1], "0", **style)
-    figure.text(1.58 / size[0], 0.41 / size[1], "max", **style)
-    figure.text(0.15 / size[0], 0.16 / size[1], _short(POOLING, size[0], 15), **style)
+    style = {"va": "center", "fontsize": 8, **FONT}
+    figure.text(0.15 / size[0], (bar + 0.05) / size[1], "0", **style)
+    figure.text(1.58 / size[0], (bar + 0.05) / size[1], "max", **style)
+    for number, line in enumerate(reversed(lines)):
+        figure.text(0.15 / size[0], (0.14 + number * _LINE) / size[1], _short(line, size[0], 15), **style)
 
 
-def _short(text: str, inches: float, letters_an_inch: int = 11) -> str:
+def _short(text: str, inches: float, letters_an_inch: int) -> str:
     return textwrap.shorten(text, max(10, int(inches * letters_an_inch)), placeholder=" …")

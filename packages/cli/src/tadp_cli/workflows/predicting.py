@@ -1,89 +1,150 @@
 """Predictions of a run for loose images, written as files."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from tadp_captioning import find_images, load_captioner
+from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
 from tadp_captioning.domains import content_of
+from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.devices import checked_device
-from tadp_cli.workflows.runs import read_run, write_text
+from tadp_cli.workflows.pictures import find_pictures, open_picture
+from tadp_cli.workflows.prediction_files import is_written, write_prediction
+from tadp_cli.workflows.runs import read_run, write_json
 from tadp_cli.workflows.training import Report
-from tadp_heads import DepthResult, DetectionResult, PerceptionModel
-from tadp_heads.depth.files import write_depth_npy, write_depth_png
-from tadp_heads.results import Result
+from tadp_heads import PerceptionModel
+
+SETTINGS_FILE = "settings.json"
+CAPTIONS_FILE = "captions.jsonl"
+_BATCH_PIXELS = 8 * 512 * 512
+"""A batch is at most as many images as have these pixels together, or one larger image."""
 
 
-class Predicted(NamedTuple):
-    written: list[str]
-    """Ids of the images."""
-    failed: dict[str, str]
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What is chosen beside the run and the images; empty: as the run was trained."""
+
+    caption: str | None = None
+    """Text for all images."""
+    captioner: str = ""
+    """Who captions images that have no text."""
+    protocol: str = ""
+    """How images are predicted."""
+    batch_size: int = 8
+    """Most images at once."""
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise ValueError(f"--batch-size is {self.batch_size}, expected at least 1")
+        if self.caption is not None and self.captioner:
+            raise ValueError("--caption gives all images one text: leave --captioner out, or --caption")
+
+
+@dataclass(kw_only=True)
+class Predicted:
+    """What became of each image, by id."""
+
+    written: list[str] = field(default_factory=list)
+    there: list[str] = field(default_factory=list)
+    """Predicted by an earlier call with the same settings."""
+    failed: dict[str, str] = field(default_factory=dict)
     """{id: why it could not be read}."""
+    seconds: float = 0.0
+    """For what was written, loading of the model left out."""
+
+
+class _Picture(NamedTuple):
+    id: str
+    file: Path
+    image: Image.Image
 
 
 def predict_images(
-    run: Path, images: Sequence[str], out: Path, *, caption: str | None, device: str, report: Report
+    run: Path, images: list[str], out: Path, options: PredictOptions, *, device: str, report: Report
 ) -> Predicted:
-    """One by one: ID_overlay.png, the raw result (mask PNG with palette; depth PNG in millimetres and .npy in metres;
-    boxes JSON), and captions.jsonl with the text each image was given."""
+    """The files of `write_prediction` for each image; captions.jsonl with the texts used; settings.json.
+
+    What is there already is left alone, and a folder with predictions of other settings is refused.
+    """
     recipe = read_run(run)
-    files = find_images(images[0] if len(images) == 1 else images)
-    model = PerceptionModel.from_pretrained(run).to(checked_device(device))
-    captioned = model.config.needs_caption and model.context is None
-    if captioned and caption is None and model.config.captioner is None:
-        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption")
-    if not captioned and caption is not None:
-        raise ValueError(f"{run} was trained with one text for all images: leave --caption out")
-    captioner = load_captioner(model.config.captioner, device=device) if captioned and caption is None else None
-    out.mkdir(parents=True, exist_ok=True)
-    written, failed, lines = [], {}, []
-    for number, (image_id, path) in enumerate(files.items(), start=1):
+    files = find_pictures(images, leave_out=out)
+    model = _model(run, recipe, options).to(checked_device(device))
+    _claim(out, run, options)
+    captioned = model.config.needs_caption and model.context is None and options.caption is None
+    captioner = load_captioner(model.config.captioner, device=device) if captioned else None
+    store = CaptionStore.open(out / CAPTIONS_FILE)
+    done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in store])
+    left = {image_id: file for image_id, file in files.items() if image_id not in set(done.there)}
+    start = time.perf_counter()
+    for batch in _batches(left, options.batch_size, done.failed):
+        pictures = [picture.image for picture in batch]
+        texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
+        if recipe.prompt.modifier != "null":
+            texts = [content_of(text) for text in texts]  # the modifier's sentence names the medium, begins for itself
+        results = model.predict_batch(pictures, texts, len(batch))
+        store.add(*(_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)))
+        for picture, result in zip(batch, results, strict=True):
+            write_prediction(result, out, picture.id, picture.file.name)
+            done.written.append(picture.id)
+        report("predict", len(done.written) + len(done.failed), len(left))
+    done.seconds = time.perf_counter() - start
+    return done
+
+
+def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionModel:
+    """The run's model with the options in its config, if they go together."""
+    model = PerceptionModel.from_pretrained(run)
+    changes = {"protocol": options.protocol or model.config.protocol}
+    changes["captioner"] = options.captioner or model.config.captioner
+    model.config = replace(model.config, **changes)
+    if model.config.needs_caption and model.context is None:
+        if options.caption is None and model.config.captioner is None:
+            raise ValueError(
+                f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption, or name a "
+                "--captioner"
+            )
+    elif options.caption is not None or options.captioner:
+        raise ValueError(f"{run} was trained with one text for all images: leave --caption and --captioner out")
+    return model
+
+
+def _claim(out: Path, run: Path, options: PredictOptions) -> None:
+    """Predictions of other settings are not to be taken for these."""
+    path = out / SETTINGS_FILE
+    mine = {"run": str(run.resolve()), "caption": options.caption}
+    mine |= {"captioner": options.captioner, "protocol": options.protocol}
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != mine:
+        raise ValueError(f"{out} holds predictions with other settings ({path}); name another --out, or remove it")
+    write_json(path, mine)
+
+
+def _batches(files: Mapping[str, Path], most: int, failed: dict[str, str]) -> Iterator[list[_Picture]]:
+    """Readable images in order; the reason why one is not readable goes into `failed`."""
+    batch: list[_Picture] = []
+    pixels = 0
+    for image_id, file in files.items():
         try:
-            with Image.open(path) as file:
-                image = ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, ValueError) as error:
+            image = open_picture(file)
+        except ValueError as error:
             failed[image_id] = str(error)
             continue
-        text = captioner.caption([image])[0] if captioner else caption or ""
-        if recipe.prompt.modifier != "null":
-            text = content_of(text)  # the modifier's sentence names the medium and begins for itself
-        _write(model.predict(image, text), out, image_id)
-        written.append(image_id)
-        lines.append(json.dumps({"id": image_id, "caption": text}, ensure_ascii=False))
-        report("predict", number, len(files))
-    write_text(out / "captions.jsonl", "".join(f"{line}\n" for line in lines))
-    return Predicted(written, failed)
+        size = image.width * image.height
+        if batch and (len(batch) == most or pixels + size > _BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(_Picture(image_id, file, image))
+        pixels += size
+    if batch:
+        yield batch
 
 
-def _write(result: Result, out: Path, image_id: str) -> None:
-    stem = out / image_id
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    result.overlay().save(stem.with_name(f"{stem.name}_overlay.png"))
-    if isinstance(result, DepthResult):
-        write_depth_png(stem.with_name(f"{stem.name}_depth.png"), result.metres)
-        write_depth_npy(stem.with_name(f"{stem.name}_depth.npy"), result.metres)
-    elif isinstance(result, DetectionResult):
-        write_text(stem.with_name(f"{stem.name}_boxes.json"), json.dumps(_boxes(result, image_id), indent=1))
-    else:
-        mask = Image.fromarray(result.ids.cpu().numpy().astype(np.uint8), mode="P")
-        mask.putpalette([channel for colour in result.palette for channel in colour])
-        mask.save(stem.with_name(f"{stem.name}_mask.png"))
-
-
-def _boxes(result: DetectionResult, image_id: str) -> list[dict]:
-    """COCO's result format: boxes as x, y, width, height in pixels; the class by name too."""
-    rows = zip(result.boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
-    return [
-        {
-            "image_id": image_id,
-            "category_id": label,
-            "category": result.names[label],
-            "bbox": [left, top, right - left, bottom - top],
-            "score": score,
-        }
-        for (left, top, right, bottom), score, label in rows
-    ]
+def _record(picture: _Picture, text: str, captioner) -> CaptionRecord:
+    if captioner is None:
+        return CaptionRecord(id=picture.id, caption=text, source=picture.file.name)
+    names = {"captioner": captioner.name, "params": captioner.params}
+    return CaptionRecord(id=picture.id, caption=text, source=picture.file.name, **names)

@@ -1,0 +1,39 @@
+"""What all figures share: fonts, colours, resolution, and how a figure becomes a file. No pyplot, no global state."""
+
+import os
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK, SOFT, GRID = "#22252a", "#5c636d", "#dcdad3"
+FONT = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # the font that comes with matplotlib
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22252a")
+"""Okabe and Ito's colours, told apart without colour vision too; the first series is the first colour everywhere."""
+AMOUNTS = "viridis"
+"""Colours of a matrix of amounts: even in lightness."""
+DPI = 100
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """White, of so many inches."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """A PNG; atomic: the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    figure.canvas.print_png(temporary)
+    os.replace(temporary, path)
+
+
+def show_picture(axes: Axes, picture: Image.Image, label: str, size: float = 9) -> None:
+    """A picture with hard pixels and a label above it."""
+    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    axes.set_title(label, fontsize=size, pad=3, loc="left", **FONT)

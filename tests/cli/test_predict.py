@@ -1,0 +1,200 @@
+"""`tadp predict` on the images that users have: every file handled or named, results in the image's own frame."""
+
+import json
+
+import numpy as np
+import pytest
+from faster_coco_eval import COCO
+from PIL import Image
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+from tadp_heads.data.scenes import sample_scene
+from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes_render import render
+
+
+def tadp(*arguments, code=0):
+    """Output of a command that must end with `code`."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of each task, trained for one step."""
+    root = tmp_path_factory.mktemp("runs")
+    for task in ("segmentation", "depth", "detection"):
+        data = root / "data" / task
+        write_scenes(data, task=task, look="photo", split="train", count=1, seed=0)
+        settings = ("train.steps=1", "train.batch_size=1", "train.flip=false", "data.val=train")
+        options = [f"--set={setting}" for setting in settings]
+        captions = data / "captions_true_train.jsonl"
+        tadp("train", f"scenes-{task}", "--data", data, "--captions", captions, "--out", root / task, *options)
+    return root
+
+
+def scene(width, height):
+    return Image.fromarray(render(sample_scene(3, 0), "photo").image).resize((width, height))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """What is found on disks."""
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    scene(70, 50).convert("CMYK").save(folder / "cmyk.jpg")
+    grey = np.asarray(scene(48, 40).convert("L")).astype(np.uint16) * 257
+    Image.fromarray(grey).save(folder / "sixteen.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: shown with a quarter turn
+    scene(80, 40).save(folder / "turned.jpg", exif=exif)
+    scene(10000, 8).save(folder / "wide.png")
+    Image.new("RGB", (1, 1), "red").save(folder / "sub" / "dot.png")
+    whole = (folder / "cmyk.jpg").read_bytes()
+    (folder / "torn.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "words.png").write_text("no image")
+    return folder
+
+
+SIZES = {
+    "cmyk": (70, 50),
+    "sixteen": (48, 40),
+    "turned": (40, 80),
+    "wide": (10000, 8),
+    "sub/dot": (1, 1),
+}
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
+def test_every_image_of_a_folder_is_handled_or_named(runs, pictures, tmp_path, task):
+    out = tmp_path / "out"
+    if task != "segmentation":
+        (pictures / "wide.png").unlink()  # takes long
+    sizes = {key: size for key, size in SIZES.items() if key != "wide" or task == "segmentation"}
+    said = tadp("predict", runs / task, pictures, "--caption", "a ring and a tree", "--out", out, code=1)
+    assert f"{len(sizes)} predicted, 2 failed" in said
+    assert "images/s" in said
+    assert "torn.jpg: found a broken image" in said
+    assert "words.png: found no image data" in said
+    assert said.count("error:") == 1
+    for image_id, size in sizes.items():
+        with Image.open(out / f"{image_id}_overlay.png") as overlay:
+            assert overlay.size == size
+    assert not [path for path in out.rglob("*") if "torn" in path.name or path.name.startswith(".")]
+    captions = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["caption"] for row in captions} == dict.fromkeys(sizes, "a ring and a tree")
+    RAW[task](out, sizes)
+
+
+def _check_masks(out, sizes):
+    for image_id, size in sizes.items():
+        with Image.open(out / f"{image_id}_mask.png") as mask:
+            assert (mask.mode, mask.size) == ("P", size)
+            assert max(mask.get_flattened_data()) <= 12
+            assert mask.getpalette()[:6] == [0, 0, 0, 128, 0, 0]  # VOC's colours
+
+
+def _check_depth(out, sizes):
+    for image_id, (width, height) in sizes.items():
+        metres = np.load(out / f"{image_id}_depth.npy")
+        with Image.open(out / f"{image_id}_depth.png") as file:
+            assert file.mode == "I;16"
+            millimetres = np.asarray(file)
+        assert metres.shape == millimetres.shape == (height, width)
+        assert metres.dtype == np.float32
+        assert metres.min() > 0
+        np.testing.assert_allclose(millimetres / 1000, metres, atol=0.00051)
+
+
+def _check_boxes(out, sizes):
+    for image_id, (width, height) in sizes.items():
+        read = COCO(str(out / f"{image_id}_boxes.json"))  # an independent reader
+        (image,) = read.loadImgs(read.getImgIds())
+        assert (image["width"], image["height"]) == (width, height)
+        assert image["file_name"].startswith(image_id.split("/")[-1])
+        assert [c["name"] for c in read.loadCats(read.getCatIds())][:2] == ["circle", "hexagon"]
+        for annotation in read.loadAnns(read.getAnnIds()):
+            left, top, wide, high = annotation["bbox"]
+            assert left >= 0
+            assert top >= 0
+            assert left + wide <= width + 1e-3
+            assert top + high <= height + 1e-3
+            assert 0 <= annotation["score"] <= 1
+
+
+RAW = {"segmentation": _check_masks, "depth": _check_depth, "detection": _check_boxes}
+
+
+def test_a_turned_photo_gives_what_the_upright_one_gives(runs, pictures, tmp_path):
+    from PIL import ImageOps
+
+    upright = pictures / "upright.png"
+    with Image.open(pictures / "turned.jpg") as file:
+        ImageOps.exif_transpose(file).save(upright)
+    tadp("predict", runs / "depth", pictures / "turned.jpg", upright, "--caption", "a ring", "--out", tmp_path / "out")
+    turned, same = (np.load(tmp_path / "out" / f"{name}_depth.npy") for name in ("turned", "upright"))
+    np.testing.assert_allclose(turned, same, atol=1e-5)
+
+
+def test_sixteen_bits_show_what_eight_bits_show(runs, pictures, tmp_path):
+    scene(48, 40).convert("L").save(pictures / "eight.png")
+    both = (pictures / "sixteen.png", pictures / "eight.png")
+    tadp("predict", runs / "depth", *both, "--caption", "a ring", "--out", tmp_path / "out")
+    sixteen, eight = (np.load(tmp_path / "out" / f"{name}_depth.npy") for name in ("sixteen", "eight"))
+    np.testing.assert_allclose(sixteen, eight, atol=1e-5)
+
+
+def test_goes_on_where_it_stopped_and_refuses_other_settings(runs, pictures, tmp_path):
+    run, out = runs / "segmentation", tmp_path / "out"
+    tadp("predict", run, pictures / "cmyk.jpg", "--captioner", "tiny", "--out", out)
+    first = (out / "cmyk_mask.png").stat().st_mtime_ns
+    line = (out / "captions.jsonl").read_text()
+    assert json.loads(line)["captioner"] == "tiny"
+    said = tadp("predict", run, pictures / "s*.*", pictures / "cmyk.jpg", "--captioner", "tiny", "--out", out)
+    assert "1 predicted, 0 failed, 1 were there already" in said
+    assert (out / "cmyk_mask.png").stat().st_mtime_ns == first
+    assert (out / "captions.jsonl").read_text().startswith(line)
+    (out / "cmyk_overlay.png").unlink()  # a call that was killed while it wrote
+    assert "1 predicted" in tadp("predict", run, pictures / "cmyk.jpg", "--captioner", "tiny", "--out", out)
+    assert "other settings" in tadp("predict", run, pictures / "cmyk.jpg", "--out", out, code=2)
+
+
+def test_folders_files_and_globs_together_and_never_its_own_output(runs, pictures, tmp_path):
+    run, out = runs / "segmentation", pictures / "predictions"
+    arguments = (pictures / "sub", pictures / "cmyk.jpg", pictures / "s*.png", "--caption", "a ring", "--out", out)
+    assert "3 predicted" in tadp("predict", run, *arguments)
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*_mask.png")) == [
+        "cmyk_mask.png",
+        "sixteen_mask.png",
+        "sub/dot_mask.png",
+    ]
+    (pictures / "wide.png").unlink()
+    again = tadp("predict", run, pictures, "--caption", "a ring", "--out", out, code=1)
+    assert "1 predicted, 2 failed, 3 were there already" in again
+
+
+def test_a_protocol_by_name(runs, tmp_path):
+    picture = tmp_path / "long.png"
+    scene(640, 64).save(picture)
+    run = runs / "segmentation"
+    for protocol in ("whole", "slide"):
+        arguments = ("--caption", "a ring", "--protocol", protocol, "--out", tmp_path / protocol)
+        tadp("predict", run, picture, *arguments)
+    whole, slid = (np.asarray(Image.open(tmp_path / name / "long_mask.png")) for name in ("whole", "slide"))
+    assert whole.shape == slid.shape == (64, 640)
+    said = tadp("predict", run, picture, "--protocol", "best", "--out", tmp_path / "no", code=2)
+    assert "unknown segmentation protocol 'best'; choose from whole, slide" in said
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
+def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
+    picture = tmp_path / "panorama.jpg"
+    scene(10000, 600).save(picture)
+    tadp(
+        "predict", runs / "segmentation", picture, "--caption", "a ring", "--protocol", "slide", "--out", tmp_path / "o"
+    )
+    with Image.open(tmp_path / "o" / "panorama_mask.png") as mask:
+        assert mask.size == (10000, 600)
