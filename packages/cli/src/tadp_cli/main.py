@@ -4,6 +4,8 @@ import os
 
 import typer
 
+from tadp_cli.commands.analyze import analyze
+from tadp_cli.commands.adapt import adapt
 from tadp_cli.commands.caption import caption
 from tadp_cli.commands.captions import captions_app
 from tadp_cli.commands.convert import convert_checkpoint
@@ -43,9 +45,11 @@ app.command("caption")(caption)
 app.add_typer(captions_app, name="captions")
 app.command("personalize")(personalize)
 app.command("train")(train)
+app.command("adapt")(adapt)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("explain")(explain)
+app.command("analyze")(analyze)
 app.add_typer(data_app, name="data")
 app.command("fetch")(fetch)
 app.command("convert-checkpoint")(convert_checkpoint)

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tadp_captioning import RuleCleaner, clean_store
+from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine import Report, make_accelerator
@@ -12,7 +13,63 @@ from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts
 from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
+
+
+class Scorable(NamedTuple):
+    """A run and a split of data, with the text of each image: what scoring needs."""
+
+    recipe: Recipe
+    model: PerceptionModel
+    dataset: SampleDataset
+    prompts: Prompts
+
+
+def open_scorable(
+    run: Path,
+    *,
+    folder: str | None = None,
+    split: str = "",
+    captions: Path | None = None,
+    domain: str = "",
+    device: str = "cpu",
+    report: Report = lambda *_: None,
+) -> Scorable:
+    """A finished run on a split of its own data or of any other.
+
+    Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
+    look (paper 4.3), so that they read like those the run was trained with.
+    """
+    recipe = read_run(run)
+    folder, split = folder or recipe.data.folder, split or recipe.data.val
+    dataset = open_data(folder, recipe.task, split)
+    accelerator = make_accelerator(recipe, checked_device(device))
+    if accelerator.num_processes > 1:
+        device = str(accelerator.device)
+    model = PerceptionModel.from_pretrained(run).to(device)
+    store = None
+    if not recipe.needs_captions and (captions or domain):
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
+    if recipe.needs_captions:
+        same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
+        own = recipe.data.captions if same else ""
+        store = captions_of(
+            dataset,
+            captions or (Path(own) if own else None),
+            captioner=recipe.captioner,
+            min_tokens=recipe.data.min_tokens,
+            written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
+            device=device,
+            progress=lambda p: report("caption", p.done, p.total),
+        )
+        if domain:
+            store, _ = clean_store(store, RuleCleaner(domain))
+    if model.context is not None:
+        prompts = Prompts({}, model.context)
+    else:
+        prompts = build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes)
+    return Scorable(recipe, model, dataset, prompts)
 
 
 def score_run(
@@ -26,38 +83,11 @@ def score_run(
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
-    """The metrics, also appended to the run's results.json.
-
-    Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
-    look (paper 4.3), so that they read like those the run was trained with.
-    """
-    recipe = read_run(run)
+    """The metrics, also appended to the run's results.json; the arguments are those of `open_scorable`."""
+    recipe, model, dataset, prompts = open_scorable(
+        run, folder=folder, split=split, captions=captions, domain=domain, device=device, report=report
+    )
     folder, split = folder or recipe.data.folder, split or recipe.data.val
-    dataset = open_data(folder, recipe.task, split)
-    accelerator = make_accelerator(recipe, checked_device(device))
-    if accelerator.num_processes > 1:
-        device = str(accelerator.device)
-    model = PerceptionModel.from_pretrained(run).to(device)
-    store = None
-    if recipe.prompt.kind != "caption" and (captions or domain):
-        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
-    if recipe.prompt.kind == "caption":
-        same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
-        own = recipe.data.captions if same else ""
-        store = captions_of(
-            dataset,
-            captions or (Path(own) if own else None),
-            captioner=recipe.captioner,
-            written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
-            device=device,
-            progress=lambda p: report("caption", p.done, p.total),
-        )
-        if domain:
-            store, _ = clean_store(store, RuleCleaner(domain))
-    if model.context is not None:
-        prompts = Prompts({}, model.context)
-    else:
-        prompts = build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes)
     metrics = evaluate(
         model, dataset, prompts, protocol=protocol or recipe.protocol, progress=lambda d, t: report("score", d, t)
     )

@@ -1,0 +1,69 @@
+"""`tadp analyze`: the figures of the paper's analyses, on Scenes or on a run and data of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tadp_cli.errors import one_line_errors
+from tadp_cli.options import DeviceOption, SeedOption
+from tadp_cli.progress import bars, console
+
+NAMES = "attention, variation, copy-paste, averaging, off-target, recall or object-size"
+
+
+def analyze(
+    name: Annotated[str, typer.Argument(help=NAMES)],
+    out: Annotated[Path, typer.Option(help="folder to write to; data, heads and captions in it are used again")] = Path(
+        "runs/analyses"
+    ),
+    run: Annotated[
+        Path | None, typer.Option(help="a segmentation run; none: a small head is trained on Scenes")
+    ] = None,
+    data: Annotated[str, typer.Option(help="a segmentation data set, folder or NAME:FOLDER; empty: Scenes")] = "",
+    split: Annotated[str, typer.Option(help="split of the data set")] = "val",
+    backbone: Annotated[str, typer.Option(help="without a run: a name, hub id, folder or file")] = "tiny",
+    captioner: Annotated[str, typer.Option(help="who captions; empty: tiny for tiny, else blip2")] = "",
+    images: Annotated[int, typer.Option(help="most images to look at")] = 100,
+    steps: Annotated[int, typer.Option(help="training steps of a head, where no run is given")] = 300,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+) -> None:
+    """The paper's Figure 4 and S1 to S6: prints the numbers, draws the figure.
+
+    attention: maps by kind of prompt (Fig. 4). variation: an image denoised under class names or its caption (S1).
+    copy-paste: where a word attends once its object is pasted in (S2). averaging: end tokens averaged over templates
+    (S3). off-target: an oracle's model told all classes (S4). recall: a caption's recall against mIoU (S5).
+    object-size: relative size against IoU (S6).
+
+    Example: `tadp analyze recall --run runs/mine --data data/voc --split val`
+    """
+    with one_line_errors():
+        from rich.table import Table
+
+        from tadp_cli.workflows.analyses import ANALYSES
+        from tadp_cli.workflows.analyses.setting import Setting
+        from tadp_cli.workflows.analyzing import check_name, run_analysis
+
+        check_name(name)
+        with bars() as report:
+            setting = Setting(
+                out=out,
+                run=run,
+                data=data,
+                split=split,
+                backbone=backbone,
+                captioner=captioner,
+                images=images,
+                steps=steps,
+                device=device,
+                seed=seed,
+                report=report,
+            )
+            findings = run_analysis(name, setting)
+        table = Table(*findings.columns, title=f"{ANALYSES[name].figure}: {ANALYSES[name].title}")
+        for row in findings.rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print(findings.remark, markup=False, highlight=False)
+        console.print(f"written: {out / name}.png, {out / name}.json", markup=False, highlight=False, soft_wrap=True)

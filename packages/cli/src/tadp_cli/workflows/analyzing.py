@@ -1,0 +1,33 @@
+"""One of the paper's analyses from a setting to files."""
+
+import importlib
+
+from tadp_cli.workflows.analyses import ANALYSES
+from tadp_cli.workflows.analyses.setting import Findings, Setting
+from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.runs import write_json
+
+
+def check_name(name: str) -> None:
+    """That there is such an analysis."""
+    if name not in ANALYSES:
+        raise ValueError(f"unknown analysis {name!r}; choose from {', '.join(ANALYSES)}")
+
+
+def run_analysis(name: str, setting: Setting) -> Findings:
+    """Writes NAME.png and NAME.json, which has the numbers and what they were measured on, to the setting's folder."""
+    check_name(name)
+    checked_device(setting.device)
+    module = importlib.import_module(f"tadp_cli.workflows.analyses.{ANALYSES[name].module}")
+    findings = module.analyze(setting)
+    measured_on = {
+        "run": str(setting.run or ""),
+        "data": setting.data,
+        "split": setting.split,
+        "backbone": setting.backbone,
+        "images": setting.images,
+        "steps": setting.steps,
+        "seed": setting.seed,
+    }
+    write_json(setting.out / f"{name}.json", {"analysis": name, "setting": measured_on, "numbers": findings.numbers})
+    return findings
