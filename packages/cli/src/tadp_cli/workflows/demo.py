@@ -10,6 +10,7 @@ from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_captioning.stats import class_report
 from tadp_cli.recipes.recipe import PROMPTS, Recipe, load_recipe
 from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
 from tadp_cli.workflows.runs import RESULTS_FILE, write_json
@@ -85,7 +86,7 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     """Everything the plan says, each stage left alone where it is done already; writes results.json and report.html."""
     from tadp_cli.workflows.demo_report import write_demo_report
 
-    _claim(out, plan, seed)
+    claim(out / "plan.json", {**asdict(plan), "seed": seed}, "a demo")
     for task in plan.tasks:
         _write_data(out, plan, task)
     _caption(out, plan, device, report)
@@ -122,14 +123,6 @@ def captions_file(out: Path, look: str) -> Path:
 
 def run_folder(out: Path, task: str, name: str) -> Path:
     return out / "runs" / task / name
-
-
-def _claim(out: Path, plan: Plan, seed: int) -> None:
-    """Refuse a folder that holds another demo, whose stages would be taken for this one's."""
-    path, mine = out / "plan.json", json.loads(json.dumps({**asdict(plan), "seed": seed}))
-    if path.is_file() and json.loads(path.read_text()) != mine:
-        raise ValueError(f"{out} holds a demo with other settings; name another --out, or remove it")
-    write_json(path, mine)
 
 
 def _write_data(out: Path, plan: Plan, task: str) -> None:

@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.tables import SCALES, Row, Table
-from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.demo import SEEDS, SOURCE
 from tadp_cli.workflows.engine import Report
 from tadp_cli.workflows.experiment import run_experiment, score_once
-from tadp_cli.workflows.personalizing import draw_look, learn, settings
+from tadp_cli.workflows.personalizing import draw_look
+from tadp_cli.workflows.preparing import LEARNT, with_captions, with_look
 from tadp_cli.workflows.runs import RESULTS_FILE, write_json, write_text
-from tadp_heads.data.registry import open_data, split_name
 from tadp_heads.data.scenes_disk import write_scenes
 
-LEARNT = ("textual-inversion", "dreambooth")
-"""Modifiers that a personalization stands behind."""
+LOOK_IMAGES = 10
+"""Scenes from which a look of the miniature is learnt."""
 COMMANDS_FILE = "commands.txt"
 
 
@@ -110,9 +108,13 @@ def _prepared(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
     if bench.scale == "miniature":
         recipe = _with_scenes(recipe, bench)
     if recipe.needs_captions:
-        recipe = _with_captions(recipe, bench, report)
+        recipe = with_captions(recipe, bench.out, bench.device, report)
     if recipe.prompt.modifier in LEARNT:
-        recipe = _with_look(recipe, bench, report)
+        images, held_out = bench.images, None
+        if bench.scale == "miniature":
+            folder = bench.out / "looks" / recipe.prompt.domain / "images"
+            images, held_out = draw_look(folder, recipe.prompt.domain, LOOK_IMAGES, SEEDS["look"])
+        recipe = with_look(recipe, bench.out, images, held_out, bench.device, report)
     return recipe
 
 
@@ -133,70 +135,6 @@ def _with_scenes(recipe: Recipe, bench: Bench) -> Recipe:
         seed=SEEDS["test"],
     )
     return recipe.replace(**{"test.folder": str(target)})
-
-
-def _with_captions(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
-    """One file of captions for all rows that ask for the same; the target's without the words for its look."""
-    changes = {}
-    if not recipe.data.captions:
-        splits = (recipe.data.train, recipe.data.val)
-        changes["data.captions"] = str(_captions(recipe, recipe.data.folder, splits, bench, report))
-    if recipe.test.folder and not recipe.test.captions:
-        raw = _captions(recipe, recipe.test.folder, (recipe.test.split,), bench, report)
-        cleaned = raw.with_name(f"{raw.stem}_clean.jsonl")
-        store, _ = clean_store(CaptionStore.read(raw), RuleCleaner(recipe.prompt.domain))
-        store.write(cleaned)
-        changes["test.captions"] = str(cleaned)
-    return recipe.replace(**changes)
-
-
-def _captions(recipe: Recipe, folder: str, splits: tuple[str, ...], bench: Bench, report: Report) -> Path:
-    name, path = split_name(folder)
-    file = bench.out / "captions" / f"{name or path.name}_{recipe.captioner}_min{recipe.data.min_tokens}.jsonl"
-    for split in splits:
-        captions_of(
-            open_data(folder, recipe.task, split),
-            None,
-            captioner=recipe.captioner,
-            min_tokens=recipe.data.min_tokens,
-            written_to=file,
-            device=bench.device,
-            progress=lambda p: report("caption", p.done, p.total),
-        )
-    return file
-
-
-def _with_look(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
-    """The target's look, learnt once for all runs: a token, and for DreamBooth a UNet too."""
-    domain, method, source = recipe.prompt.domain, recipe.prompt.modifier, recipe.backbone.source
-    folder = bench.out / "looks" / domain / method
-    if not (folder / RESULTS_FILE).is_file():
-        images, held_out = bench.images, None
-        if bench.scale == "miniature":
-            images, held_out = draw_look(bench.out / "looks" / domain / "images", domain, 10, SEEDS["look"])
-        if images is None:
-            raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
-        learn(
-            domain=domain,
-            images=images,
-            held_out=held_out,
-            count=10,
-            method=method,
-            config=settings(method, source),
-            backbone=source,
-            out=folder,
-            resume=(folder / "state").is_dir(),
-            device=bench.device,
-            seed=0,
-            progress=lambda step, total, _: report(f"{method} {domain}", step, total),
-        )
-    if method == "dreambooth":
-        return recipe.replace(**{"backbone.unet": str(folder / "pipeline" / "unet")})
-    changes = {
-        "prompt.token": get_domain(domain).token,
-        "prompt.token_file": str(folder / "learned_embeds.safetensors"),
-    }
-    return recipe.replace(**changes)
 
 
 def _scored(table: Table, recipe: Recipe, run: Path, bench: Bench, report: Report) -> dict[str, float]:

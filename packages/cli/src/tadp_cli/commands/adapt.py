@@ -1,0 +1,51 @@
+"""`tadp adapt`: labels in one domain, pictures of another; the whole cross-domain workflow."""
+
+from typing import Annotated
+
+import typer
+
+from tadp_cli.errors import one_line_errors
+from tadp_cli.options import DeviceOption, OutFolder, SeedOption
+from tadp_cli.progress import bars, console
+
+
+def adapt(
+    source: Annotated[str, typer.Option(help="data set with labels: a folder, or NAME:FOLDER")],
+    target: Annotated[str, typer.Option(help="the other domain: a data set that is scored, or pictures to predict")],
+    domain: Annotated[str, typer.Option(help="the target's look, e.g. watercolor")],
+    out: OutFolder,
+    task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
+    modifier: Annotated[
+        str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")
+    ] = "textual-inversion",
+    split: Annotated[str, typer.Option(help="split of the target that is scored; empty: it has no labels")] = "",
+    recipe: Annotated[str, typer.Option(help="in place of the task's recipe for Scenes")] = "",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+) -> None:
+    """Caption both domains, learn the target's look, train on the source, score or predict the target.
+
+    The same command goes on where it was stopped. Example:
+    `tadp adapt --source photos --target paintings --domain watercolor --out runs/adapted`
+    """
+    with one_line_errors():
+        from tadp_cli.recipes.recipe import load_recipe
+        from tadp_cli.workflows.adapting import adapt as run
+
+        changes = {
+            "data.folder": source,
+            "prompt.domain": domain,
+            "train.seed": seed,
+            "test.split": split,
+            "prompt.kind": "caption",
+        }
+        chosen = load_recipe(recipe or f"scenes-{task}", tuple(settings or ())).replace(**changes)
+        with bars() as report:
+            adapted = run(chosen, modifier, target, labelled=bool(split), out=out, device=device, report=report)
+        for evaluation in adapted.results["evaluations"]:
+            numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())
+            console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}", soft_wrap=True)
+        if adapted.predicted is not None:
+            console.print(f"predicted: {len(adapted.predicted.written)} pictures")
+        console.print(f"run: {adapted.run}")

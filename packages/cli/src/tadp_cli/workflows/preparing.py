@@ -1,0 +1,86 @@
+"""What a run needs before it begins: captions of its data, and the look of its target."""
+
+from pathlib import Path
+
+from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.engine import Report
+from tadp_cli.workflows.personalizing import learn, settings
+from tadp_cli.workflows.runs import RESULTS_FILE
+from tadp_heads.data.registry import open_data, split_name
+
+LEARNT = ("textual-inversion", "dreambooth")
+"""Modifiers that a personalization stands behind."""
+
+
+def with_captions(recipe: Recipe, out: Path, device: str, report: Report) -> Recipe:
+    """One file of captions for all runs that ask for the same; the target's without the words for its look."""
+    changes = {}
+    if not recipe.data.captions:
+        splits = (recipe.data.train, recipe.data.val)
+        changes["data.captions"] = str(_captions(recipe, recipe.data.folder, splits, out, device, report))
+    if recipe.test.folder and not recipe.test.captions:
+        raw = _captions(recipe, recipe.test.folder, (recipe.test.split,), out, device, report)
+        changes["test.captions"] = str(cleaned(raw, recipe.prompt.domain))
+    return recipe.replace(**changes)
+
+
+def cleaned(raw: Path, domain: str) -> Path:
+    """The same captions without the words for the domain's look, in a file beside it (paper 4.3)."""
+    file = raw.with_name(f"{raw.stem}_clean.jsonl")
+    store, _ = clean_store(CaptionStore.read(raw), RuleCleaner(domain))
+    store.write(file)
+    return file
+
+
+def with_look(
+    recipe: Recipe, out: Path, images: Path | None, held_out: Path | None, device: str, report: Report
+) -> Recipe:
+    """The target's look, learnt once for all runs in `out`: a token, and for DreamBooth a UNet too."""
+    domain, method, source = recipe.prompt.domain, recipe.prompt.modifier, recipe.backbone.source
+    folder = out / "looks" / domain / method
+    if not (folder / RESULTS_FILE).is_file():
+        if images is None:
+            raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
+        learnt = learn(
+            domain=domain,
+            images=images,
+            held_out=held_out,
+            count=0,
+            method=method,
+            config=settings(method, source),
+            backbone=source,
+            out=folder,
+            resume=(folder / "state").is_dir(),
+            device=device,
+            seed=0,
+            progress=lambda step, total, _: report(f"{method} {domain}", step, total),
+        )
+        if not learnt.finished:
+            raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
+    return recipe.replace(**look_settings(out, domain, method))
+
+
+def look_settings(out: Path, domain: str, method: str) -> dict[str, str]:
+    """Where in `out` a recipe finds the look that was learnt, as settings by their dotted names."""
+    folder = out / "looks" / domain / method
+    if method == "dreambooth":
+        return {"backbone.unet": str(folder / "pipeline" / "unet")}
+    return {"prompt.token": get_domain(domain).token, "prompt.token_file": str(folder / "learned_embeds.safetensors")}
+
+
+def _captions(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:
+    name, path = split_name(folder)
+    file = out / "captions" / f"{name or path.resolve().name}_{recipe.captioner}_min{recipe.data.min_tokens}.jsonl"
+    for split in splits:
+        captions_of(
+            open_data(folder, recipe.task, split),
+            None,
+            captioner=recipe.captioner,
+            min_tokens=recipe.data.min_tokens,
+            written_to=file,
+            device=device,
+            progress=lambda p: report(f"caption {name or path.name}", p.done, p.total),
+        )
+    return file
