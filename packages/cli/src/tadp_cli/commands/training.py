@@ -19,13 +19,13 @@ def train(
     device: DeviceOption = "cpu",
     seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
 ) -> None:
-    """Train a head, and slowly the UNet, on a data set; then score it on the validation split.
+    """Train a head, and slowly the UNet, on a data set; then score it on the validation split and on the recipe's test.
 
     Example: `tadp train scenes-segmentation --data data/photo --out runs/first --set train.steps=300`
     """
     with one_line_errors():
         from tadp_cli.recipes.recipe import load_recipe
-        from tadp_cli.workflows.training import train as run
+        from tadp_cli.workflows.experiment import run_experiment
 
         changes: dict[str, object] = {}
         if data is not None:
@@ -38,7 +38,7 @@ def train(
         if not resolved.data.folder:
             raise ValueError("no data set: name its folder with --data")
         with bars() as report:
-            results = run(resolved, out, device=device, resume=resume, report=report)
+            results = run_experiment(resolved, out, device=device, resume=resume, report=report)
         for evaluation in results["evaluations"]:
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())
             console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}")
