@@ -1,5 +1,7 @@
 """Progress bars of the commands."""
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +22,7 @@ class Bars:
         if what not in self.tasks:
             self.tasks[what] = self.progress.add_task(what, total=total)
         self.progress.update(self.tasks[what], completed=done, total=total)
-        if done == total and not console.is_terminal:
+        if done == total and not console.is_terminal and first_process():
             console.print(f"{what}: {total} done", highlight=False)
 
 
@@ -34,5 +36,32 @@ def bars() -> Iterator[Bars]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not (console.is_terminal and first_process())) as progress:
         yield Bars(progress)
+
+
+def first_process() -> bool:
+    """Whether this is the one of several processes that `accelerate launch` or `torchrun` started which prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Inside, what the workflows note goes to the console, by the first process alone."""
+    log, handler = logging.getLogger("tadp_cli"), _ConsoleHandler()
+    if not first_process():
+        yield
+        return
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _ConsoleHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import CaptionsOption, DataOption, DeviceOption
-from tadp_cli.progress import bars, console
+from tadp_cli.progress import bars, console, first_process
 
 
 def evaluate(
@@ -37,6 +37,8 @@ def evaluate(
                 device=device,
                 report=report,
             )
+        if not first_process():
+            return
         for name, value in entry["metrics"].items():
             console.print(f"{name:12} {value:.4f}")
         console.print(f"added to {run / 'results.json'}")

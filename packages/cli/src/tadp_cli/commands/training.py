@@ -6,7 +6,7 @@ import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import CaptionsOption, DataOption, DeviceOption, OutFolder
-from tadp_cli.progress import bars, console
+from tadp_cli.progress import bars, console, first_process, notes
 
 
 def train(
@@ -37,8 +37,10 @@ def train(
         resolved = load_recipe(recipe, tuple(settings or ())).replace(**changes)
         if not resolved.data.folder:
             raise ValueError("no data set: name its folder with --data")
-        with bars() as report:
+        with bars() as report, notes():
             results = run_experiment(resolved, out, device=device, resume=resume, report=report)
+        if not first_process():
+            return
         for evaluation in results["evaluations"]:
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())
             console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}")

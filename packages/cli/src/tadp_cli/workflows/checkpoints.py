@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from tadp_personalize.files import replacing
 
 STATE_FOLDER = "state"
+_HALF_WRITTEN = re.compile(r"\.(.+\.part|writing-.+|(config\.toml|\w+\.jsonl?|model\.safetensors)\.\d+)")
+"""Names of what is written, until it is whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +86,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def remove_leftovers(run: Path) -> None:
     """What a killed process left half-written; nobody else may be at work on the run."""
-    for path in (run / STATE_FOLDER).glob(".*.part"):
-        path.unlink()
+    for folder in (run, run / STATE_FOLDER, run / "backbone"):
+        for path in folder.glob(".*"):
+            if _HALF_WRITTEN.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _states(run: Path) -> list[Path]:

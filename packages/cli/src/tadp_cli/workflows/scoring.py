@@ -54,15 +54,16 @@ def open_scorable(
     if recipe.needs_captions:
         same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
         own = recipe.data.captions if same else ""
-        store = captions_of(
-            dataset,
-            captions or (Path(own) if own else None),
-            captioner=recipe.captioner,
-            min_tokens=recipe.data.min_tokens,
-            written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
-            device=device,
-            progress=lambda p: report("caption", p.done, p.total),
-        )
+        with accelerator.main_process_first():
+            store = captions_of(
+                dataset,
+                captions or (Path(own) if own else None),
+                captioner=recipe.captioner,
+                min_tokens=recipe.data.min_tokens,
+                written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
+                device=device,
+                progress=lambda p: report("caption", p.done, p.total),
+            )
         if domain:
             store, _ = clean_store(store, RuleCleaner(domain))
     if model.context is not None:
@@ -94,7 +95,10 @@ def score_run(
     entry = {"data": folder, "split": split, "metrics": metrics}
     if protocol:
         entry["protocol"] = protocol
-    results = json.loads((run / RESULTS_FILE).read_text())
-    results["evaluations"].append(entry)
-    write_json(run / RESULTS_FILE, results)
+    accelerator = make_accelerator(recipe, device)
+    if accelerator.is_main_process:
+        results = json.loads((run / RESULTS_FILE).read_text())
+        results["evaluations"].append(entry)
+        write_json(run / RESULTS_FILE, results)
+    accelerator.wait_for_everyone()
     return entry

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,13 @@ def train(
     """
     checked_device(device)
     accelerator = make_accelerator(recipe, device)
-    if not accelerator.is_main_process:
-        return _train(recipe, out, accelerator, device, lambda *_: None)
-    with run_lock(out):
-        check_run(out, recipe, resume)
-        if resume and (out / RESULTS_FILE).is_file():
+    finished, main = resume and (out / RESULTS_FILE).is_file(), accelerator.is_main_process
+    with run_lock(out) if main else nullcontext():
+        if main:
+            check_run(out, recipe, resume)
+        if finished:
             return json.loads((out / RESULTS_FILE).read_text())
-        return _train(recipe, out, accelerator, device, report)
+        return _train(recipe, out, accelerator, device, report if main else lambda *_: None)
 
 
 def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, report: Report) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""Runs that are stopped, killed, starved of disk or memory, or given nonsense: the last good state stays."""
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.workflows.checkpoints import last_state, read_state
+from tadp_cli.workflows.locking import run_lock
+from tadp_cli.workflows.training import train
+from tadp_heads.data.scenes_disk import write_scenes
+
+SMALL = {
+    "segmentation": ("head.variant=ade", "head.width=16", "prompt.kind=oracle"),
+    "depth": ("head.fusion_channels=16", "prompt.kind=empty"),
+    "detection": ("head.fpn_channels=16", "head.representation_size=32", "prompt.kind=oracle"),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for task in SMALL:
+        for split, count in (("train", 5), ("val", 1)):
+            write_scenes(root / task, task=task, look="photo", split=split, count=count, seed=0, size=32)
+    return root
+
+
+@pytest.fixture
+def recipe(data):
+    def make(*settings: str, task: str = "segmentation") -> Recipe:
+        fixed = (f"data.folder={data / task}", "train.batch_size=2", "train.warmup=1", "train.save_every=2")
+        return load_recipe(f"scenes-{task}", (*fixed, "train.steps=4", *SMALL[task], *settings))
+
+    return make
+
+
+def _saved(folder: Path) -> dict[str, Tensor]:
+    files = ("model.safetensors", "backbone/unet/diffusion_pytorch_model.safetensors")
+    return {f"{name}/{key}": tensor for name in files for key, tensor in load_file(folder / name).items()}
+
+
+def _equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[key], second[key]) for key in first | second)
+
+
+class CrashError(Exception):
+    """What no code of ours expects."""
+
+
+def _at(step: int, act):
+    """A reporter that acts when that many steps are done."""
+
+    def report(what, done, total):
+        if (what, done) == ("train", step):
+            act()
+
+    return report
+
+
+def _crash():
+    raise CrashError
+
+
+@pytest.mark.parametrize("task", SMALL)
+def test_two_halves_are_the_whole_for_every_task_whatever_reads_the_images(task, recipe, tmp_path):
+    """A UNet that trains, an average, accumulation; the second half with other passes and a process that reads."""
+    settings = ("train.unet_lr_scale=0.1", "train.ema=0.9", "train.transform=user", "train.size=32")
+    whole = train(recipe(*settings, task=task), tmp_path / "whole")
+    parts = tmp_path / "parts"
+    with pytest.raises(CrashError):
+        train(recipe(*settings, task=task), parts, report=_at(3, _crash))
+    assert read_state(last_state(parts))["step"] == 2
+    assert train(recipe(*settings, "train.workers=1", task=task), parts, resume=True) == whole
+    assert _equal(_saved(tmp_path / "whole"), _saved(parts))
+    assert (parts / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_sigterm_ends_the_step_saves_and_says_how_to_go_on(recipe, tmp_path):
+    settings = ("train.unet_lr_scale=0", "train.save_every=100")
+    train(recipe(*settings), tmp_path / "whole")
+    parts = tmp_path / "parts"
+    stop = _at(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(RuntimeError, match=r"stopped on request after 3 of 4 steps.*step_00000003\.pt.*--resume"):
+        train(recipe(*settings), parts, report=stop)
+    train(recipe(*settings, "train.save_every=1"), parts, resume=True)
+    assert _equal(_saved(tmp_path / "whole"), _saved(parts))
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e38])
+def test_a_loss_that_is_no_number_stops_with_the_last_good_state(recipe, tmp_path, value):
+    from torch import nn
+
+    poisoned: list[nn.Module] = []
+    handle = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, args: poisoned.append(module) if isinstance(module, nn.BatchNorm2d) and module.training else None
+    )
+
+    def poison():
+        with torch.no_grad():
+            poisoned[0].weight.fill_(value)
+
+    try:
+        with pytest.raises(
+            RuntimeError, match=r"at step 4: lower train\.lr; the last good state is .*step_00000002\.pt"
+        ):
+            train(recipe("train.unet_lr_scale=0"), tmp_path / "run", report=_at(3, poison))
+    finally:
+        handle.remove()
+    state = read_state(last_state(tmp_path / "run"))
+    assert all(tensor.isfinite().all() for tensor in state["trained"].values())
+
+
+def test_a_full_disk_stops_with_the_last_good_state(recipe, tmp_path):
+    """The system refuses to let files grow beyond a limit, as a full disk would."""
+    out, before = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+
+    try:
+        with pytest.raises(RuntimeError, match=r"state after step 4 could not be written .*step_00000002\.pt"):
+            train(recipe("train.unet_lr_scale=0"), out, report=_at(3, fill))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in (out / "state").iterdir()] == ["step_00000002.pt"]
+    train(recipe("train.unet_lr_scale=0"), out, resume=True)
+
+
+def test_out_of_memory_names_the_settings_to_change(recipe, tmp_path):
+    def no_memory(module, args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore lines")
+
+    from torch import nn
+
+    def install():
+        installed.append(nn.modules.module.register_module_forward_pre_hook(no_memory))
+
+    installed: list = []
+    try:
+        with pytest.raises(RuntimeError) as caught:
+            train(recipe("train.unet_lr_scale=0"), tmp_path / "run", report=_at(2, install))
+    finally:
+        installed[0].remove()
+    for words in (
+        "train.batch_size",
+        "train.accumulate",
+        "train.gradient_checkpointing",
+        "train.precision",
+        "2.00 GiB",
+    ):
+        assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_run_a_folder_at_a_time(recipe, tmp_path):
+    with run_lock(tmp_path / "run"), pytest.raises(ValueError, match=r"another process is at work on .*run"):
+        train(recipe(), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "nothing was written"
+    with run_lock(tmp_path / "run"):
+        (tmp_path / "run" / "file").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
+
+
+def test_a_run_goes_on_with_what_changes_nothing_and_not_with_what_does(recipe, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(CrashError):
+        train(recipe("train.unet_lr_scale=0"), out, report=_at(3, _crash))
+    with pytest.raises(ValueError, match=r"train\.lr was 0\.006, is now 0\.1"):
+        train(recipe("train.unet_lr_scale=0", "train.lr=0.1"), out, resume=True)
+    with pytest.raises(ValueError, match=r"train\.batch_size was 2, is now 4"):
+        train(recipe("train.unet_lr_scale=0", "train.batch_size=4"), out, resume=True)
+    free = ("train.keep=3", "train.batch_size=1", "train.accumulate=2", "description=again")
+    train(recipe("train.unet_lr_scale=0", *free), out, resume=True)
