@@ -279,6 +279,21 @@ def test_reset_forgets():
     assert metric.compute()["AP"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("rules", ["coco", "voc2007"])
+def test_images_counted_apart_score_as_one_set(rules):
+    """Images of both parts have equal numbers until they are joined."""
+    pairs = random_pairs(3)
+    parts = [AveragePrecision(3, rules=rules) for _ in range(3)]
+    for part, share in zip(parts, (pairs[:2], pairs[2:3], pairs[3:]), strict=True):
+        for prediction, target in share:
+            part.update(prediction, target)
+    first, *others = parts
+    for other in others:
+        first.merge_state(other)
+    assert first.compute() == score(pairs, rules, 3)
+    assert first.images == len(pairs)
+
+
 def test_wrong_use_is_named():
     with pytest.raises(ValueError, match="unknown rules 'voc'"):
         AveragePrecision(1, rules="voc")

@@ -53,6 +53,7 @@ class Stateful:
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+            self.average.to(device=next(iter(self.trained.values())).device)
 
 
 def save_state(run: Path, step: int, state: Mapping[str, Any], keep: int) -> None:

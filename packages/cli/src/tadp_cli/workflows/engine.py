@@ -19,6 +19,7 @@ from tadp_cli.workflows.checkpoints import Stateful, last_state, read_state, rem
 from tadp_cli.workflows.drop_path import drop_path
 from tadp_cli.workflows.features import Batch, LiveFeatures, features_for
 from tadp_cli.workflows.low_rank import add_low_rank, merge_low_rank
+from tadp_cli.workflows.memory import out_of_memory_named
 from tadp_cli.workflows.objective import Objective
 from tadp_cli.workflows.parameter_groups import choose_trained, describe_groups, parameter_groups
 from tadp_cli.workflows.running_statistics import joined_statistics
@@ -49,6 +50,8 @@ class StoppedError(RuntimeError):
 
 def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
     """Of the recipe's precision; in one process the models are where `device` says, in several each has its own."""
+    if recipe.train.precision == "fp16" and device == "cpu":
+        raise ValueError("train.precision 'fp16' needs a GPU, where its loss can be scaled; choose bf16 or fp32")
     # Buffers are not broadcast: `joined_statistics` brings those of all processes together.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     precision = _PRECISIONS[recipe.train.precision]
@@ -124,6 +127,8 @@ class Training:
             self.out.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.out)
             cut_metrics(self.out / METRICS_FILE, self.begun)
+        if self.begun == self.config.steps:
+            return
         live = LiveFeatures(self.recipe, self.model.backbone, dataset, prompts)
         live.fill(self.rank, self.processes, report)
         self.accelerator.wait_for_everyone()
@@ -135,9 +140,11 @@ class Training:
         if self.begun:
             on_step(self.begun, self.as_saved, self.accelerator.is_main_process)
         steps = range(self.begun, self.config.steps)
+        if not steps:
+            return
         positions = (places for step in steps for places in self.share.positions(step))
         batches = self.features.batches(positions)
-        with stop_on_sigterm() as request, _out_of_memory_named():
+        with stop_on_sigterm() as request, out_of_memory_named():
             for step in steps:
                 line = self._step(step, batches)
                 if self.accelerator.is_main_process:
@@ -195,7 +202,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.step(self.trained.values())
-        return {"step": step + 1, "loss": loss, "lr": self.optimizer.param_groups[0]["lr"], "grad_norm": norm}
+        rate, norm = self.optimizer.param_groups[0]["lr"], norm if math.isfinite(norm) else None
+        return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm}
 
     def _pass(self, step: int, index: int, batch: Batch) -> torch.Tensor:
         """Loss of one pass, its gradients added up; all that it draws is a function of seed and number of the pass."""
@@ -224,15 +232,3 @@ class Training:
         last = last_state(self.out)
         where = "nothing was saved before" if last is None else f"the last good state is {last}"
         return f"{what}: lower train.lr; {where}"
-
-
-@contextmanager
-def _out_of_memory_named() -> Iterator[None]:
-    """What to change, in place of what the allocator says."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise RuntimeError(
-            "out of memory: halve train.batch_size and double train.accumulate (the same images a step), set "
-            f"train.gradient_checkpointing=true or train.precision=bf16 ({str(error).splitlines()[0]})"
-        ) from error

@@ -90,7 +90,12 @@ def score_run(
     )
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     metrics = evaluate(
-        model, dataset, prompts, protocol=protocol or recipe.protocol, progress=lambda d, t: report("score", d, t)
+        model,
+        dataset,
+        prompts,
+        protocol=protocol or recipe.protocol,
+        batch_size=recipe.train.batch_size,
+        progress=lambda d, t: report("score", d, t),
     )
     entry = {"data": folder, "split": split, "metrics": metrics}
     if protocol:

@@ -17,6 +17,7 @@ from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine import SEED_LIMIT, Report, fit, make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.locking import run_lock
+from tadp_cli.workflows.memory import out_of_memory_named
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, results_of, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts, prompt_template
 from tadp_cli.workflows.validation import Validation
@@ -67,7 +68,9 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
         def progress(done: int, total: int) -> None:
             report("score", done, total)
 
-        return evaluate(model, validation, scored, protocol=recipe.protocol, progress=progress)
+        with out_of_memory_named():
+            size = config.batch_size
+            return evaluate(model, validation, scored, protocol=recipe.protocol, batch_size=size, progress=progress)
 
     if main:
         begin_run(out, recipe)
