@@ -6,18 +6,43 @@ from typing import Annotated
 import typer
 
 from tadp_cli.errors import one_line_errors
-from tadp_cli.progress import console
+from tadp_cli.options import DeviceOption
+from tadp_cli.progress import bars, console
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders that `tadp train` made")],
+    out: Annotated[
+        Path | None, typer.Option(help="the page to write; none: report.html in the first run's folder")
+    ] = None,
+    images: Annotated[
+        int, typer.Option(help="images of the validation split to look at once more; 0: no pictures, at once")
+    ] = 100,
+    shown: Annotated[int, typer.Option(help="best and worst images, of each so many")] = 4,
+    original_captions: Annotated[
+        Path | None, typer.Option(help="captions before they were cleaned, to show what cleaning did")
+    ] = None,
+    device: DeviceOption = "cpu",
 ) -> None:
-    """One table of all scores: a line for each prompt, a column for each data set; runs of several seeds share a line.
+    """Tables of all scores, and one HTML page: scores, curves, classes, confusions, best and worst images, captions.
 
-    Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1`
+    A line for each prompt, a column for each data set; runs of several seeds share a line. The page needs no network.
+
+    Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1 --out report.html`
     """
     with one_line_errors():
         from tadp_cli.workflows.comparing import rows_of_runs
+        from tadp_cli.workflows.run_report import ReportOptions, write_run_report
+        from tadp_cli.workflows.runs import read_run
         from tadp_cli.workflows.tables import show_rows
 
-        show_rows(console, {"rows": rows_of_runs(runs)})
+        options = ReportOptions(images=images, shown=shown, original_captions=original_captions, device=device)
+        path = out or runs[0] / "report.html"
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"--out is {path}, expected the name of an .html file")
+        recipes = {run: read_run(run) for run in runs}
+        rows = rows_of_runs(runs)
+        show_rows(console, {"rows": rows})
+        with bars() as progress:
+            write_run_report(path, recipes, rows, options, progress)
+        console.print(f"\nreport: {path}", markup=False, highlight=False, soft_wrap=True)

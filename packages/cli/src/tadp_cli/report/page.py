@@ -48,10 +48,11 @@ def write_report(
         sections.personalization(results, samples),
         sections.settings(results.get("settings", {})),
     )
-    write_text(path, _page([section for section in found if section]))
+    write_text(path, page_html(_TITLE, _INTRO, [section for section in found if section]))
 
 
-def _page(shown: Sequence[sections.Section]) -> str:
+def page_html(title: str, intro: str, shown: Sequence[sections.Section]) -> str:
+    """The whole page: title, what it is, links to the sections, the sections."""
     style = files("tadp_cli.report").joinpath("page.css").read_text(encoding="utf-8")
     links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in shown)
     main = "\n".join(section.html for section in shown)
@@ -59,12 +60,12 @@ def _page(shown: Sequence[sections.Section]) -> str:
 <html lang="en">
 <head>
 {_HEAD}
-<title>{_TITLE}</title>
+<title>{escape(title)}</title>
 <style>
 {style}</style>
 </head>
 <body>
-<header><h1>{_TITLE}</h1><p>{_INTRO}</p><nav>{links}</nav></header>
+<header><h1>{escape(title)}</h1><p>{escape(intro)}</p><nav>{links}</nav></header>
 <main>
 {main}
 </main>

@@ -53,7 +53,7 @@ def scores(results: dict[str, Any]) -> Section | None:
     modifiers = dict.fromkeys(row["modifier"] for row in results["rows"] if row["modifier"])
     words = [(name, escape(_PROMPTS[name])) for name in prompts if name in _PROMPTS]
     words += [(f"modifier {name}", escape(_MODIFIERS[name])) for name in modifiers if name in _MODIFIERS]
-    return _section("scores", "Scores", intro, "".join(map(_task_table, tables)), definitions(words))
+    return section("scores", "Scores", intro, "".join(map(task_table_html, tables)), definitions(words))
 
 
 def pointing(results: dict[str, Any]) -> Section | None:
@@ -72,7 +72,7 @@ def pointing(results: dict[str, Any]) -> Section | None:
         f"</span><b>{100 * game[key]:.1f} %</b></div>"
         for key, label in labels.items()
     )
-    return _section("pointing", "Pointing game", intro, f'<div class="bars">{bars}</div>')
+    return section("pointing", "Pointing game", intro, f'<div class="bars">{bars}</div>')
 
 
 def heat(rows: Sequence[HeatRow]) -> Section | None:
@@ -87,7 +87,7 @@ def heat(rows: Sequence[HeatRow]) -> Section | None:
         f'<p class="scale"><span>0</span><img src="{data_uri(colour_bar())}" alt="{alt}">'
         f'<span>maximum of the map</span></p><p class="fine">Pooling: {POOLING}, which is printed.</p>'
     )
-    return _section("words", "What each word looks at", intro, bar, "".join(map(_heat_article, rows)))
+    return section("words", "What each word looks at", intro, bar, "".join(map(_heat_article, rows)))
 
 
 def predictions(rows: Sequence[PredictionRow], results: dict[str, Any]) -> Section | None:
@@ -99,7 +99,7 @@ def predictions(rows: Sequence[PredictionRow], results: dict[str, Any]) -> Secti
         "is found is tinted, so its colour is a mixture of the legend's and the image's."
     )
     legend = _legend(results.get("classes", ()), results.get("palette", ()))
-    return _section("predictions", "Predictions", intro, legend, "".join(map(_prediction_article, rows)))
+    return section("predictions", "Predictions", intro, legend, "".join(map(_prediction_article, rows)))
 
 
 def captions(rows: Sequence[CaptionRow]) -> Section | None:
@@ -115,7 +115,7 @@ def captions(rows: Sequence[CaptionRow]) -> Section | None:
         pairs += [(name, highlighted(row.cleaned, text)) for name, text in row.prompts.items()]
         shown = picture(row.image, f"image {number}, captioned: {row.written}", f"image {number}")
         articles.append(f'<article class="beside">{shown}{definitions(pairs)}</article>')
-    return _section("captions", "Captions", intro, *articles)
+    return section("captions", "Captions", intro, *articles)
 
 
 def personalization(results: dict[str, Any], samples: Sequence[Image.Image]) -> Section | None:
@@ -132,7 +132,7 @@ def personalization(results: dict[str, Any], samples: Sequence[Image.Image]) -> 
         number = enumerate(samples, start=1)
         drawn = [picture(s, f"sample {i} drawn with the learnt word", f"sample {i}") for i, s in number]
         parts += ["<h3>Drawn with the learnt word</h3>", strip(drawn)]
-    return _section("personalization", "Personalization", intro, *parts)
+    return section("personalization", "Personalization", intro, *parts)
 
 
 def settings(values: Mapping[str, Any]) -> Section | None:
@@ -140,15 +140,17 @@ def settings(values: Mapping[str, Any]) -> Section | None:
         return None
     intro = "Everything that was chosen for this run; the same settings and seed give the same numbers on one machine."
     body = "".join(table_row(name, [escape(_plain(value))]) for name, value in values.items())
-    return _section("settings", "Settings", intro, table(("setting", "value"), body))
+    return section("settings", "Settings", intro, table(("setting", "value"), body))
 
 
-def _section(anchor: str, title: str, intro: str, *parts_html: str) -> Section:
-    head = f'<h2>{escape(title)}</h2><p class="badge">{MINIATURE}</p><p>{escape(intro)}</p>'
+def section(anchor: str, title: str, intro: str, *parts_html: str, badge: str = MINIATURE) -> Section:
+    """A heading, a line in small print where there is one, what is seen here, and the parts."""
+    small = f'<p class="badge">{escape(badge)}</p>' if badge else ""
+    head = f"<h2>{escape(title)}</h2>{small}<p>{escape(intro)}</p>"
     return Section(anchor, title, f'<section id="{anchor}">{head}{"".join(parts_html)}</section>')
 
 
-def _task_table(tabled: TaskTable) -> str:
+def task_table_html(tabled: TaskTable) -> str:
     body = "".join(_group(tabled, group) for group in tabled.groups)
     title = f"<h3>{escape(tabled.task.capitalize())}: {escape(tabled.metric.heading)}</h3>"
     return (

@@ -13,6 +13,7 @@ from tadp_backbone.words import find_word, heat_maps
 from tadp_captioning import CaptionStore, modify
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, write_report
+from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
@@ -56,11 +57,6 @@ def _telling(dataset: SampleDataset) -> list[str]:
     return [image_id for image_id in dataset.ids if len(present[image_id]) >= 2][:SHOWN]
 
 
-def _pil(image: Tensor) -> Image.Image:
-    """(3, H, W) uint8 -> RGB."""
-    return Image.fromarray(image.as_subclass(Tensor).permute(1, 2, 0).numpy())
-
-
 def _caption_rows(
     out: Path, dataset: SampleDataset, target: str, token: str, modifiers: Sequence[str]
 ) -> list[CaptionRow]:
@@ -72,7 +68,7 @@ def _caption_rows(
     for image_id in dataset.ids[:SHOWN]:
         prompts = {name: modify(cleaned[image_id], target, name, token=token) for name in modifiers if name != "simple"}
         prompts = {"simple": modify(cleaned[image_id], target, "simple"), **prompts}
-        rows.append(CaptionRow(_pil(dataset.read(image_id).image), written[image_id], cleaned[image_id], prompts))
+        rows.append(CaptionRow(to_pil(dataset.read(image_id).image), written[image_id], cleaned[image_id], prompts))
     return rows
 
 
@@ -83,7 +79,7 @@ def _heat_row(backbone: DiffusionBackbone, dataset: SampleDataset, image_id: str
     sample, prompt = dataset.read(image_id), " ".join(names)
     features = backbone(RANGES["sd"](sample.image[None]), backbone.encode_text([prompt]))
     maps = heat_maps(features, [find_word(backbone.tokenizer, prompt, name) for name in names])
-    return HeatRow(_pil(sample.image), prompt, [(name, m.cpu().numpy()) for name, m in zip(names, maps, strict=True)])
+    return HeatRow(to_pil(sample.image), prompt, [(name, m.cpu().numpy()) for name, m in zip(names, maps, strict=True)])
 
 
 def _prediction_rows(
@@ -93,7 +89,7 @@ def _prediction_rows(
     from tadp_cli.workflows.demo import captions_file, run_folder
 
     ids = dataset.ids[:SHOWN] if dataset.task == "depth" else _telling(dataset)
-    images = [_pil(dataset.read(image_id).image) for image_id in ids]
+    images = [to_pil(dataset.read(image_id).image) for image_id in ids]
     captions = CaptionStore.read(captions_file(out, look))
     present = present_classes(dataset) if dataset.classes else {}
     texts = {

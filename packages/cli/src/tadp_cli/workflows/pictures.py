@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from tadp_captioning import find_images
 from tadp_heads.data.errors import DataError
@@ -42,3 +43,8 @@ def open_picture(path: Path) -> Image.Image:
             fix="convert it to 8-bit RGB",
         )
     return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+
+
+def to_pil(image: Tensor) -> Image.Image:
+    """(3, H, W) uint8 -> RGB."""
+    return Image.fromarray(image.as_subclass(Tensor).permute(1, 2, 0).cpu().numpy())

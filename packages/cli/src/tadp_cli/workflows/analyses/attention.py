@@ -12,8 +12,8 @@ from tadp_captioning import class_names_prompt
 from tadp_cli.report.pictures import heat_overlay
 from tadp_cli.report.word_maps import Panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, mask_of, words_in
-from tadp_cli.workflows.analyses.pictures import to_pil
 from tadp_cli.workflows.analyses.setting import Findings, Setting
+from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data import Sample, SampleDataset
 

@@ -10,8 +10,8 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import class_names_prompt, load_captioner
 from tadp_captioning.mentions import ClassMentions
 from tadp_cli.report.word_maps import Panel, sheet_figure
-from tadp_cli.workflows.analyses.pictures import to_pil
 from tadp_cli.workflows.analyses.setting import Findings, Setting
+from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.text import object_names, present_classes
 
 STEPS = 50

@@ -1,0 +1,138 @@
+"""`tadp report`: the page about runs, from runs on disk."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+from tadp_cli.report.grouping import group_rows, task_tables
+from tadp_cli.report.run_sections import configuration, scores
+from tadp_cli.workflows.examining import examine_run, extremes, loss_curve, prediction_overlays, word_maps
+from tadp_cli.workflows.run_report import run_names
+from tadp_heads import PerceptionModel
+from tadp_heads.data.folders import open_folder
+from tadp_heads.data.scenes_disk import write_scenes
+
+
+def tadp(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two segmentation runs and a depth run, hardly trained."""
+    root = tmp_path_factory.mktemp("world")
+    for task in ("segmentation", "depth"):
+        for split, count in (("train", 2), ("val", 4)):
+            write_scenes(root / task, task=task, look="photo", split=split, count=count, seed=0)
+    settings = ("train.steps=2", "train.batch_size=2", "train.flip=false")
+    for name, task, prompt in (
+        ("a", "segmentation", "oracle"),
+        ("b", "segmentation", "empty"),
+        ("c", "depth", "empty"),
+    ):
+        options = [f"--set={setting}" for setting in (*settings, f"prompt.kind={prompt}")]
+        tadp("train", f"scenes-{task}", "--data", root / task, "--out", root / name, *options)
+    return root
+
+
+def test_a_page_about_several_runs(world, tmp_path):
+    page = tmp_path / "new" / "page.html"
+    said = tadp("report", world / "a", world / "b", world / "c", "--images", "4", "--shown", "2", "--out", page)
+    assert "segmentation: mIoU" in said
+    assert "depth: RMSE" in said
+    html = page.read_text()
+    anchors = re.findall(r'<section id="([^"]+)"', html)
+    assert anchors == ["scores", "curves", "classes", "confusion", "worst", "best", "settings", "environment"]
+    assert html.count('alt="prediction of a"') == html.count('alt="prediction of b"') == 4
+    assert 'alt="prediction of c"' not in html  # of another task
+    assert '<th scope="row">prompt.kind</th><td><mark>oracle</mark></td><td><mark>empty</mark></td>' in html
+    assert not re.search(r"https?:|<script", html)
+
+
+def test_a_page_without_pictures_goes_into_the_first_run(world):
+    tadp("report", world / "c", "--images", "0")
+    html = (world / "c" / "report.html").read_text()
+    assert re.findall(r'<section id="([^"]+)"', html) == ["scores", "curves", "settings", "environment"]
+    assert "expected the name of an .html" in tadp("report", world / "c", "--out", world / "c", code=2)
+
+
+def test_confusions_and_scores_are_those_of_a_count_by_hand(world):
+    examined = examine_run(world / "b", 3, device="cpu", report=lambda *_: None)
+    dataset = open_folder(world / "segmentation", "segmentation", "val")
+    model = PerceptionModel.from_pretrained(world / "b")
+    counts = np.zeros((13, 13))
+    for image_id in dataset.ids[:3]:
+        sample = dataset.read(image_id)
+        (found,) = model.predict_tensors([sample.image], model.encode_captions([""]))
+        truth = sample.target.as_subclass(torch.Tensor)
+        own = []
+        for label in range(13):
+            union = ((found == label) | (truth == label)).sum()
+            if union:
+                own.append(float(((found == label) & (truth == label)).sum() / union))
+        assert examined.scores[image_id] == pytest.approx(np.mean(own))
+        for t, p in zip(truth.flatten().tolist(), found.flatten().tolist(), strict=True):
+            counts[t, p] += 1
+    np.testing.assert_allclose(examined.confusion, counts / np.maximum(counts.sum(1, keepdims=True), 1), atol=1e-6)
+    assert len(examined.scores) == 3
+
+
+def test_words_are_of_the_runs_prompt_and_predictions_of_its_model(world):
+    examined = examine_run(world / "a", 2, device="cpu", report=lambda *_: None)
+    image_id = examined.scorable.dataset.ids[0]
+    words = word_maps(examined, image_id, 4)
+    assert {word for word, _ in words} <= set(examined.scorable.prompts.texts[image_id].split())
+    peaks = [heat.max() for _, heat in words]
+    assert peaks == sorted(peaks, reverse=True)
+    overlay = prediction_overlays(examined, [image_id])[image_id]
+    assert overlay.size == (64, 64)
+
+
+def test_best_and_worst_share_no_image():
+    values = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.3, "e": 0.7}
+    assert extremes(values, "segmentation", 2) == (["b", "e"], ["a", "d"])
+    assert extremes(values, "depth", 1) == (["a"], ["b"])  # an error: lower is better
+    assert extremes(values, "segmentation", 9) == (["b", "e"], ["a", "d"])
+
+
+def test_the_curve_is_a_mean_over_fiftieths(tmp_path):
+    lines = [json.dumps({"step": i + 1, "loss": float(i % 2)}) for i in range(200)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 200, "val": {"mIoU": 0.5}}']) + "\n")
+    steps, losses = loss_curve(tmp_path)
+    assert len(steps) == 50
+    assert steps[-1] == 200
+    assert set(losses) == {0.5}
+    assert loss_curve(tmp_path / "none") == ([], [])
+
+
+def test_differences_are_to_the_first_row():
+    rows = [
+        {"task": "depth", "prompt": prompt, "modifier": None, "test": "photo", "seed": seed, "metrics": {"rmse": value}}
+        for prompt, seed, value in (("empty", 0, 1.0), ("empty", 1, 2.0), ("caption", 0, 1.25))
+    ]
+    html = scores(task_tables(group_rows({"rows": rows}))).html
+    assert "Difference to empty" in html
+    assert "-0.250" in html
+    assert "1.500 ± 0.500" in html
+
+
+def test_only_what_differs_is_marked():
+    html = configuration({"a": {"x": 1, "y": "<b>"}, "b": {"x": 2, "y": "<b>"}}).html
+    assert html.count("<mark>") == 2
+    assert html.index(">x<") < html.index(">y<")
+    assert "&lt;b&gt;" in html
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    assert run_names([tmp_path / "x" / "run", tmp_path / "y" / "other"]) == ["run", "other"]
+    assert run_names([tmp_path / "x" / "run", tmp_path / "y" / "run"]) == [
+        str(tmp_path / "x" / "run"),
+        str(tmp_path / "y" / "run"),
+    ]
