@@ -89,10 +89,10 @@ def test_doctor_describes_a_folder(hub_cache, tmp_path):
     ("arguments", "message", "code"),
     [
         (("doctor", "--backbone", "sd16"), "no backbone 'sd16'", 2),
-        (("doctor", "--backbone", "someone/toy"), "no source of 'someone/toy' answered", 1),
+        (("doctor", "--backbone", "someone/toy"), "'someone/toy' is not here (someone/toy: not in the cache)", 1),
         (("doctor", "--backbone", "tiny", "--size", "0"), "--size is 0", 2),
         (("fetch", "sd16"), "unknown weights 'sd16'; choose from tiny, sd15, sd21, blip2", 2),
-        (("fetch", "--offline", "sd21"), "no source of 'sd21' answered", 1),
+        (("fetch", "--offline", "sd21"), "'sd21' is not here (", 1),
         (("fetch", "--offline", "blip2"), "Salesforce/blip2-opt-2.7b is not to be had", 1),
     ],
 )
@@ -142,3 +142,48 @@ def test_offline_by_the_environment_no_library_asks_for_a_connection(tmp_path):
     result = subprocess.run([sys.executable, "-c", AUDITED], capture_output=True, text=True, env=environment)
     codes = [int(line.split()[-1]) for line in result.stdout.splitlines()]
     assert (codes, result.returncode) == ([0, 1, 0, 0], 0), result.stdout + result.stderr
+
+
+def test_versions_are_held_against_what_is_asked_for_and_tested(repository):
+    from packaging.specifiers import SpecifierSet
+
+    from tadp_cli.workflows.checkup_versions import TESTED, asked_for, library
+
+    pins = dict(line.split("==") for line in (repository / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert {name: pins[name] for name in TESTED} == TESTED
+    asked = SpecifierSet(">=2.11,!=2.13.0")
+    assert library("torch", "2.15.0", asked).fine
+    for wrong in ("2.10.1", "2.13.0", None):
+        finding = library("torch", wrong, asked)
+        assert not finding.fine
+        assert 'pip install "torch' in finding.found
+        assert ">=2.11" in finding.found
+    assert "newer than tested" in library("torch", "99.0", asked).found
+    assert not asked_for().get("torch", asked).contains("2.13.0")
+
+
+def test_what_fits_is_the_arithmetic_of_the_weights(hub_cache):
+    from tadp_cli.workflows.checkup_fit import fit, least_bytes
+
+    # Stable Diffusion 1.5 as published: UNet 859.5 M weights.
+    parameters = {"unet": 859_520_964, "vae": 34_000_000, "text_encoder": 123_000_000}
+    assert least_bytes(parameters, "train the UNet too") == 16 * 859_520_964 + 4 * 157_000_000
+    assert least_bytes(parameters, "predict, half precision") == 2 * sum(parameters.values())
+    assert "fits on cuda:0" in fit("x", 5, {"cuda:0": 5, "cpu": 4}).found
+    assert "does not fit" in fit("x", 6, {"cuda:0": 5, "cpu": 4}).found
+    lines = tadp("doctor").splitlines()
+    (whole,) = [line for line in lines if "sd15: train the UNet too" in line]
+    assert "from 13.4 GiB" in whole
+    assert any(line.strip().startswith("layers with maps") for line in lines)
+    assert any(line.strip().startswith("torch ") and "tested 2." in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("free", "message"), [(1 << 20, "make room, or set HF_HOME"), (8 << 30, "too little for Stable Diffusion")]
+)
+def test_a_full_disk_is_told_with_its_remedy(hub_cache, monkeypatch, free, message):
+    import shutil
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert message in tadp("doctor")

@@ -14,7 +14,7 @@ def doctor(
     ] = None,
     size: Annotated[int, typer.Option(help="side in pixels of the square image whose arithmetic is counted")] = 512,
 ) -> None:
-    """Show devices, memory, disk, versions, weights and data; or a backbone's taps, channels, parameters and GFLOPs.
+    """Show devices, memory, versions, attention, weights, what fits; or a backbone's taps, parameters, GFLOPs.
 
     Opens no connection. Example: `tadp doctor --backbone sd15`
     """
@@ -30,7 +30,7 @@ def doctor(
                 topic = finding.topic
                 console.print(f"\n{topic}", style="bold")
             mark, style = (" ", None) if finding.fine else ("-", "yellow")
-            line = f"{mark} {finding.name:<24} {finding.found}"
+            line = f"{mark} {finding.name:<40} {finding.found}"
             console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
