@@ -150,7 +150,7 @@ def test_half_precision_with_a_scaled_loss_needs_a_gpu(recipe, run):
         run(recipe("train.precision=fp16"))
 
 
-def test_low_rank_updates_end_up_in_the_weights_of_a_plain_unet(recipe, run, tiny):
+def test_low_rank_updates_end_up_in_the_weights_of_a_plain_unet(recipe, run, tiny, tmp_path):
     model = run(recipe("train.lora_rank=2", "train.weight_decay=0"))
     before, after = tiny.unet.state_dict(), model.backbone.unet.state_dict()
     assert list(before) == list(after)
@@ -159,6 +159,8 @@ def test_low_rank_updates_end_up_in_the_weights_of_a_plain_unet(recipe, run, tin
     assert all(name.rsplit(".", 1)[0].endswith(("to_q", "to_k", "to_v", "to_out.0")) for name in changed)
     for name, update in changed.items():
         assert torch.linalg.matrix_rank(update.double(), rtol=1e-3) <= 2, name
+    model.save_pretrained(tmp_path / "saved")
+    assert _same(PerceptionModel.from_pretrained(tmp_path / "saved").backbone.unet.state_dict(), after)
 
 
 def test_a_lora_is_scored_as_it_is_saved_and_trains_on_untouched(recipe, run):

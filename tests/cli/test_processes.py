@@ -1,0 +1,139 @@
+"""Several processes at one run, and processes that are killed; all of them real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tadp_cli.recipes.recipe import TrainConfig, load_recipe
+from tadp_cli.workflows.scoring import score_run
+from tadp_cli.workflows.sharing import share_of
+from tadp_cli.workflows.training import train
+from tadp_heads.data.scenes_disk import write_scenes
+
+TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate", "processes"), [(4, 1, 2), (4, 6, 3), (2, 4, 4), (6, 5, 3)])
+def test_every_image_of_a_step_goes_to_one_process(batch_size, accumulate, processes):
+    config = TrainConfig(batch_size=batch_size, accumulate=accumulate)
+    shares = [share_of(config, processes, rank) for rank in range(processes)]
+    for step in (0, 7):
+        passes = [places for share in shares for places in share.positions(step)]
+        assert len({len(places) for places in passes}) == 1, "all passes weigh the same"
+        expected = list(range(step * config.effective_batch, (step + 1) * config.effective_batch))
+        assert sorted(place for places in passes for place in places) == expected
+    if accumulate % processes == 0:
+        one = share_of(config, 1, 0)
+        assert [p for share in shares for p in share.positions(3)] == one.positions(3), "the passes of one process"
+        numbers = [share.number(3, index) for share in shares for index in range(share.passes)]
+        assert numbers == [one.number(3, index) for index in range(one.passes)]
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ValueError, match=r"3 processes cannot share train\.batch_size 4 x train\.accumulate 2"):
+        share_of(TrainConfig(batch_size=4, accumulate=2), 3, 0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_score_as_one(tmp_path):
+    """Depth has BatchNorm, a loss that is no mean over images, and a score that is a sum of floats."""
+    data = tmp_path / "data"
+    for split, count in (("train", 5), ("val", 37)):
+        write_scenes(data, task="depth", look="photo", split=split, count=count, seed=0, size=32)
+    # Gradients cut to far below AdamW's epsilon make its steps proportional to them; else rounding errors would flip
+    # the sign of steps.
+    settings = ["prompt.kind=empty", "head.fusion_channels=16", "train.steps=3", "train.batch_size=2"]
+    settings += ["train.accumulate=2", "train.unet_lr_scale=1", "train.lr=1", "train.warmup=0", "train.clip=1e-9"]
+    settings += ["train.weight_decay=0", f"data.folder={data}"]
+    recipe = load_recipe("scenes-depth", tuple(settings))
+    train(recipe, tmp_path / "one")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = ["train", "scenes-depth", "--out", str(tmp_path / "two"), *(a for s in settings for a in ("--set", s))]
+    result = subprocess.run([*launch, "--no_python", *TADP, *command], capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count("4 images a step: 2 processes x 1 passes x 2 images") == 1, result.stdout
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    for file in ("model.safetensors", "backbone/unet/diffusion_pytorch_model.safetensors"):
+        one, two = load_file(tmp_path / "one" / file), load_file(tmp_path / "two" / file)
+        for name, tensor in one.items():
+            torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+    two = json.loads((tmp_path / "two" / "results.json").read_text())["evaluations"][0]["metrics"]
+    assert score_run(tmp_path / "two")["metrics"] == two, "the same weights score the same to the bit"
+
+
+KILLING = """
+import os, random, signal, sys, time
+from pathlib import Path
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows.training import train
+
+folder, recipe = Path(sys.argv[1]), load_recipe("scenes-segmentation", tuple(sys.argv[2:]))
+
+def start(out):
+    child = os.fork()
+    if child == 0:
+        try:
+            train(recipe, out, resume=(out / "config.toml").is_file())
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    return child
+
+began = time.monotonic()
+assert os.waitpid(start(folder / "whole"), 0)[1] == 0
+seconds = time.monotonic() - began
+moments, kills = random.Random(0), 0
+while not (folder / "killed" / "results.json").is_file() or kills < 20:
+    child, patience = start(folder / "killed"), moments.uniform(0.02, 1.0) * seconds
+    if kills < 20:
+        time.sleep(patience)
+        os.kill(child, signal.SIGKILL)
+        kills += 1
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+        if (folder / "killed" / "results.json").is_file():
+            # Over before the last kill: the rest of the kills go to a run begun anew.
+            import shutil
+            (folder / "killed").rename(folder / f"killed-{kills}")
+    else:
+        assert os.waitpid(child, 0)[1] == 0
+print("kills", kills)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_as_one_that_was_not(tmp_path):
+    data = tmp_path / "data"
+    for split, count in (("train", 6), ("val", 2)):
+        write_scenes(data, task="segmentation", look="photo", split=split, count=count, seed=0, size=32)
+    settings = [f"data.folder={data}", "prompt.kind=oracle", "train.steps=60", "train.save_every=3", "train.keep=2"]
+    settings += ["train.batch_size=2", "train.unet_lr_scale=0", "train.ema=0.9", "train.eval_every=20", "head.width=16"]
+    command = [sys.executable, "-c", KILLING, str(tmp_path), *settings]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
+    assert "kills 20" in result.stdout
+    ended = list(tmp_path.glob("killed*"))
+    assert ended
+    for folder in ended:
+        _same_run(tmp_path / "whole", folder)
+
+
+def _same_run(whole: Path, killed: Path) -> None:
+    for name in ("model.safetensors", "best/model.safetensors"):
+        one, two = load_file(whole / name), load_file(killed / name)
+        assert all(torch.equal(one[key], two[key]) for key in one | two), name
+    for name in ("metrics.jsonl", "results.json"):
+        assert (whole / name).read_text() == (killed / name).read_text()
+    hidden = {path.name for path in killed.rglob("*") if path.name.startswith(".")}
+    assert hidden <= {".lock"}, "nothing half-written is left"
