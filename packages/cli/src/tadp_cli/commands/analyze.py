@@ -26,7 +26,8 @@ def analyze(
     captioner: Annotated[str, typer.Option(help="who captions; empty: tiny for tiny, else blip2")] = "",
     images: Annotated[int, typer.Option(help="most images to look at")] = 100,
     steps: Annotated[int, typer.Option(help="training steps of a head, where no run is given")] = 300,
-    device: DeviceOption = "cpu",
+    train_images: Annotated[int, typer.Option(help="pictures that such a head is trained on")] = 350,
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """The paper's Figure 4 and S1 to S6: prints the numbers, draws the figure.
@@ -56,6 +57,7 @@ def analyze(
                 captioner=captioner,
                 images=images,
                 steps=steps,
+                train_images=train_images,
                 device=device,
                 seed=seed,
                 report=report,

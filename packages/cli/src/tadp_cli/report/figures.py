@@ -1,7 +1,7 @@
 """Figures for a README: drawn with matplotlib's Agg canvas, without pyplot's global state."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -14,13 +14,18 @@ from tadp_cli.report.style import DPI, FONT, new_figure, save_figure, show_pictu
 WORDS, PROMPTS = 3, 2
 """Heat maps and predictions in a row of the overview."""
 _WIDTH = 1400  # pixels
-_MARGIN, _GAP, _LABEL, _TITLE, _ROW_GAP, _FOOT = 20, 12, 22, 24, 28, 48
+_MARGIN, _GAP, _LABEL, _TITLE, _ROW_GAP, _FOOT = 20, 12, 22, 24, 28, 56
 
 
-def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Sequence[PredictionRow]) -> None:
+def overview_figure(
+    path: Path,
+    heat_maps: Sequence[HeatRow],
+    predictions: Sequence[PredictionRow],
+    classes: Mapping[str, tuple[int, int, int]],
+) -> None:
     """One PNG, 1400 pixels wide; row i is heat_maps[i] and predictions[i], which are of the same image.
 
-    Image, maps of the first three words, truth, predictions of the first two prompts.
+    Image, maps of the first three words, truth, predictions of the first two prompts; below, the colours of `classes`.
     """
     rows = list(zip(heat_maps, predictions, strict=True))
     if not rows:
@@ -33,7 +38,7 @@ def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Seque
     top = float(_MARGIN)
     for (heat, prediction), size in zip(rows, tall, strict=True):
         figure.text(
-            _MARGIN / _WIDTH, 1 - (top + 8) / height, _short(prediction.title), va="center", fontsize=11, **FONT
+            _MARGIN / _WIDTH, 1 - (top + 8) / height, _title(heat, prediction), va="center", fontsize=11, **FONT
         )
         for column, (label, picture) in _pictures(heat, prediction).items():
             left = _MARGIN + column * (side + _GAP)
@@ -42,6 +47,7 @@ def overview_figure(path: Path, heat_maps: Sequence[HeatRow], predictions: Seque
             show_picture(axes, picture, label, size=10.5)
         top += _TITLE + _LABEL + size + _ROW_GAP
     _foot(figure, height, side)
+    _legend(figure, height, classes)
     save_figure(figure, path)
 
 
@@ -58,7 +64,7 @@ def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, 
 def _foot(figure: Figure, height: int, side: float) -> None:
     """The colour bar under the maps, and what they are."""
     left = _MARGIN + side + _GAP
-    middle = 1 - (height - _FOOT / 2) / height
+    middle = 1 - (height - _FOOT + 6) / height
     axes = figure.add_axes(((left + 16) / _WIDTH, middle - 6 / height, 150 / _WIDTH, 12 / height))
     axes.imshow(colour_bar(), aspect="auto")
     axes.set_axis_off()
@@ -67,5 +73,14 @@ def _foot(figure: Figure, height: int, side: float) -> None:
     figure.text((left + 174) / _WIDTH, middle, f"max    {POOLING}", **style)
 
 
-def _short(text: str) -> str:
-    return textwrap.shorten(text, 150, placeholder=" …")
+def _legend(figure: Figure, height: int, classes: Mapping[str, tuple[int, int, int]]) -> None:
+    middle = 16 / height
+    for index, (name, color) in enumerate(classes.items()):
+        left = _MARGIN + index * (_WIDTH - 2 * _MARGIN) / len(classes)
+        swatch = figure.add_axes((left / _WIDTH, middle - 6 / height, 12 / _WIDTH, 12 / height), xticks=[], yticks=[])
+        swatch.set_facecolor([channel / 255 for channel in color])
+        figure.text((left + 17) / _WIDTH, middle, name, va="center", fontsize=9.5, **FONT)
+
+
+def _title(heat: HeatRow, prediction: PredictionRow) -> str:
+    return textwrap.shorten(f"{prediction.title}; maps: of the prompt “{heat.prompt}”", 170, placeholder=" …")

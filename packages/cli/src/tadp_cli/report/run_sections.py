@@ -83,7 +83,7 @@ def per_class(found: Mapping[str, Mapping[str, float]], name: str) -> Section | 
         return None
     classes = dict.fromkeys(c for values in shown.values() for c in values)
     body = "".join(table_row(c, [_percent(values.get(c)) for values in shown.values()]) for c in classes)
-    intro = f"{name} of each class in percent, on the images that were looked at for this page."
+    intro = f"{name} of each class in percent, on the images looked at for this page. Empty: not there, not predicted."
     return section("classes", "Classes", intro, table(("class", *shown), body), badge="")
 
 

@@ -30,7 +30,7 @@ def sheet_figure(
 ) -> None:
     """A PNG; panels are of one size, `side` inches on their longer side, None leaves a place empty.
 
-    `foot` are lines below the colour bar: how the maps are pooled and scaled.
+    `foot` are lines below the colour bar: how the maps are pooled and scaled; a sheet without maps has neither.
     """
     first = next(panel for row in rows for panel in row if panel is not None).picture
     scale = side / max(first.size)
@@ -49,7 +49,8 @@ def sheet_figure(
                 left = _GAP + column * step
                 axes = figure.add_axes((left / size[0], lower / size[1], width / size[0], height / size[1]))
                 show_picture(axes, panel.picture, panel.label)
-    _foot(figure, size, foot)
+    if foot:
+        _foot(figure, size, foot)
     save_figure(figure, path)
 
 

@@ -27,6 +27,7 @@ def run_analysis(name: str, setting: Setting) -> Findings:
         "backbone": setting.backbone,
         "images": setting.images,
         "steps": setting.steps,
+        "train_images": setting.train_images,
         "seed": setting.seed,
     }
     write_json(setting.out / f"{name}.json", {"analysis": name, "setting": measured_on, "numbers": findings.numbers})

@@ -18,9 +18,6 @@ from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes_disk import write_scenes
 
-TRAIN_IMAGES = 350
-"""Scenes that a head is trained on where no run is given; as many as in the demo."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -52,14 +49,16 @@ class Setting:
     """Most images that are looked at."""
     steps: int = 300
     """Training steps of a head, where no run is given."""
+    train_images: int = 350
+    """Scenes that such a head is trained on; as many as in the demo."""
     device: str = "cpu"
     seed: int = 0
     report: Report = field(default=lambda *_: None)
 
     def __post_init__(self):
-        for name in ("images", "steps"):
+        for name in ("images", "steps", "train_images"):
             if getattr(self, name) < 1:
-                raise ValueError(f"--{name} is {getattr(self, name)}, expected at least 1")
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
     def figure(self, name: str) -> Path:
         return self.out / f"{name}.png"
@@ -106,7 +105,8 @@ class Setting:
 
     def _trained(self, prompt: str) -> Path:
         """A small head on a frozen backbone, trained on Scenes once and kept in the folder of the analyses."""
-        run = self.out / "heads" / f"{prompt}-{self.steps}-steps-seed{self.seed}"
+        name = f"{prompt}-{self.train_images}-images-{self.steps}-steps-seed{self.seed}"
+        run = self.out / "heads" / name
         if not (run / RESULTS_FILE).is_file():
             changes = {"data.folder": str(self._scenes()), "prompt.kind": prompt, "backbone.source": self.backbone}
             changes |= {"train.steps": self.steps, "train.seed": self.seed, "data.captioner": self.captioner}
@@ -117,6 +117,6 @@ class Setting:
 
     def _scenes(self) -> Path:
         folder = self.out / "data" / SOURCE
-        for split, count in (("train", TRAIN_IMAGES), ("val", self.images)):
+        for split, count in (("train", self.train_images), ("val", self.images)):
             write_scenes(folder, task="segmentation", look=SOURCE, split=split, count=count, seed=SEEDS[split])
         return folder

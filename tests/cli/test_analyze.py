@@ -1,0 +1,173 @@
+"""`tadp analyze`: each analysis at toy size, and its measures against plain formulas."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from tadp_backbone import DiffusionBackbone
+from tadp_cli.main import app
+from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, variation
+from tadp_cli.workflows.analyses.localisation import localise, words_in
+from tadp_cli.workflows.analyses.regression import fit_line
+from tadp_cli.workflows.analyses.scored import scored_images
+from tadp_cli.workflows.analyses.setting import Setting
+from tadp_heads.data.folders import open_folder
+from tadp_heads.data.scenes_disk import write_scenes
+
+
+def tadp(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """One folder for all analyses, so that data, captions and heads are made once."""
+    return tmp_path_factory.mktemp("analyses")
+
+
+SMALL = ("--images", "6", "--steps", "2", "--train-images", "2")
+
+
+def numbers(out, name):
+    assert name in ANALYSES
+    tadp("analyze", name, *SMALL, "--out", out)
+    with Image.open(out / f"{name}.png") as figure:
+        assert figure.width > 300
+        assert len(set(figure.convert("L").tobytes())) > 20
+    return json.loads((out / f"{name}.json").read_text())["numbers"]
+
+
+def test_attention_by_kind_of_prompt(out):
+    found = numbers(out, "attention")
+    assert list(found) == ["oracle", "caption", "averaged-eos", "class-names"]
+    assert found["oracle"]["words"] == found["class-names"]["words"] >= found["caption"]["words"] > 0
+    assert found["oracle"]["words"] + found["class-names"]["absent_words"] == 6 * 12
+    assert "absent_words" not in found["oracle"]
+    assert found["oracle"]["peak_on_object"] > 0.5  # the miniature's words point
+    assert found["averaged-eos"]["spread"] > 2 * found["oracle"]["spread"]
+
+
+def test_copy_paste_moves_the_word_to_its_object(out):
+    found = numbers(out, "copy-paste")
+    assert found["pastes"] >= 3
+    assert found["after"]["peak_on_pasted"] > found["before"]["peak_on_pasted"]
+    assert found["before"]["mass_on_others"] > found["after"]["mass_on_others"]
+
+
+def test_averaging_or_end_token(out):
+    found = numbers(out, "averaging")
+    assert {n["maps"] for n in found.values()} == {found["one template"]["maps"]}
+    assert found["80 templates averaged"]["hit"] <= found["words, all names"]["hit"]
+
+
+def test_off_target_matrices_are_shares(out):
+    found = numbers(out, "off-target")
+    for matrix in found["matrices"].values():
+        assert all(sum(row) <= 1 + 1e-6 for row in matrix)
+    assert len(found["rises"]) == 5
+    assert 0 <= found["all"]["off_target"] <= 1
+
+
+def test_recall_and_size_have_their_lines(out):
+    found = numbers(out, "recall")
+    assert len(found["recall"]) == len(found["mIoU"]) == 6
+    assert found["r"] == pytest.approx(np.corrcoef(found["recall"], found["mIoU"])[0, 1])
+    found = numbers(out, "object-size")
+    assert found["count"] == len(found["size"]) == len(found["IoU"])
+    assert max(found["size"]) < 0.5
+
+
+def test_variations_are_the_pipelines_and_repeat(out, monkeypatch):
+    monkeypatch.setattr(variation, "STRENGTHS", (0.02, 0.08))
+    found = numbers(out, "variation")
+    assert found["as it is"]["0"]["rms"] == 0
+    for kind in ("class names", "caption"):
+        assert 0 < found[kind]["0.02"]["rms"] < found[kind]["0.08"]["rms"]
+    backbone = DiffusionBackbone.from_pretrained("tiny", keep_decoder=True)
+    image = {"a": Image.effect_noise((40, 64), 50).convert("RGB")}
+    first, again, other = (
+        variation.vary(variation.img2img(backbone), image, {"a": "a ring"}, 0.02, seed)["a"] for seed in (0, 0, 1)
+    )
+    assert first.size == (40, 64)
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_a_users_run_and_data_are_taken(out, tmp_path):
+    write_scenes(tmp_path / "night", task="segmentation", look="night", split="test", count=4, seed=3)
+    run = next(path for path in (out / "heads").iterdir() if path.name.startswith("oracle"))
+    arguments = ("--run", run, "--data", tmp_path / "night", "--split", "test", "--out", tmp_path / "o")
+    tadp("analyze", "off-target", *arguments)
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["off-target.json", "off-target.png"]
+    said = tadp("analyze", "recall", *arguments, code=2)
+    assert "this analysis looks at segmentation runs with the prompt 'caption'" in said
+    assert "unknown analysis 'recal'; choose from attention" in tadp("analyze", "recal", "--out", tmp_path, code=2)
+    assert "leave --run out" in tadp("analyze", "variation", *arguments, code=2)
+
+
+def test_a_blind_map_scores_the_area_and_a_sharp_one_everything():
+    masks = torch.zeros(2, 6, 10, dtype=torch.bool)
+    masks[:, 1:3, 2:7] = True
+    maps = torch.full((2, 6, 10), 0.3)
+    maps[1] = 0
+    maps[1, 2, 4] = 0.7
+    found = localise(maps, masks)
+    assert found.area.tolist() == pytest.approx([10 / 60] * 2)
+    assert found.mass.tolist() == pytest.approx([10 / 60, 1])
+    assert found.spread.tolist() == pytest.approx([1, 1 / 60])
+    assert found.hit[1] == 1
+
+
+def test_words_are_found_by_plural_synonym_and_in_several_words():
+    backbone = DiffusionBackbone.from_pretrained("tiny")
+    found = words_in(backbone, "two stars and a potted plant", ["star", "potted plant", "ring"])
+    assert found["star"].text == "stars"
+    assert found["potted plant"].indices[0] == 5
+    assert "ring" not in found
+
+
+def test_a_line_is_least_squares():
+    rng = np.random.default_rng(0)
+    x = rng.random(50)
+    y = 2 * x - 1 + 0.1 * rng.standard_normal(50)
+    line = fit_line(x, y)
+    design = np.stack([x, np.ones(50)], axis=1)
+    np.testing.assert_allclose([line.slope, line.intercept], np.linalg.lstsq(design, y)[0])
+    assert fit_line([0, 1, 2], [3, 1, -1]).r == pytest.approx(-1)
+    with pytest.raises(ValueError, match="without a spread"):
+        fit_line([1, 1, 1], [1, 2, 3])
+
+
+def test_what_is_pasted_lies_free_and_the_rest_stays(tmp_path):
+    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=8, seed=0)
+    dataset = open_folder(tmp_path, "segmentation", "val")
+    pastes = list(copy_paste._pastes(dataset, seed=0))
+    assert len(pastes) >= 4
+    for pasted in pastes:
+        assert pasted.name in pasted.names
+        assert dataset.classes.index(pasted.name) not in pasted.before.target
+        assert (pasted.mask & pasted.others).sum() <= 0.02 * pasted.mask.sum()
+        before, after = pasted.before.image, pasted.after.image
+        assert torch.equal(before[:, ~pasted.mask], after[:, ~pasted.mask])
+        assert (before[:, pasted.mask] != after[:, pasted.mask]).any()
+
+
+def test_scores_of_images_and_probabilities_are_the_heads(out):
+    setting = Setting(out=out, images=6, steps=2, train_images=2)
+    scorable = setting.open_scorable("oracle")
+    scored = next(scored_images(scorable))
+    text = scorable.prompts.texts[scored.sample.id]
+    found = off_target._probabilities(scorable, scored.sample.image, text, scored.prediction.shape)
+    torch.testing.assert_close(found.sum(0), torch.ones(64, 64))
+    assert torch.equal(found.argmax(0), scored.prediction)
+    truth = scored.sample.target.as_subclass(torch.Tensor)
+    for name, area in scored.areas.items():
+        label = scorable.dataset.classes.index(name)
+        own, guess = truth == label, scored.prediction == label
+        assert area == pytest.approx(float(own.double().mean()))
+        assert scored.iou[name] == pytest.approx(float((own & guess).sum() / (own | guess).sum()))
