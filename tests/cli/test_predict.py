@@ -198,3 +198,20 @@ def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
     )
     with Image.open(tmp_path / "o" / "panorama_mask.png") as mask:
         assert mask.size == (10000, 600)
+
+
+def test_fresh_captions_are_put_as_in_training():
+    from tadp_cli.recipes.recipe import PromptConfig
+    from tadp_cli.workflows.text import as_trained, build_prompts, prompt_template
+
+    class Two:
+        task, classes, ids = "segmentation", ("background", "ring"), ("a", "b")
+
+    captions = {"a": "A photo of two red rings on grass.", "b": "a ring"}
+    for kind in ("caption", "nouns"):
+        for modifier in ("null", "simple"):
+            config = PromptConfig(kind=kind, modifier=modifier, domain="watercolor")
+            trained = build_prompts(config, Two, None, captions).texts
+            template = prompt_template(config, Two.classes)
+            fresh = [template.replace("{caption}", text) for text in as_trained(config, captions.values())]
+            assert fresh == list(trained.values())

@@ -19,6 +19,7 @@ from tadp_cli.workflows.attending import Attention, attention_of, layers_at, rec
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import open_picture
 from tadp_cli.workflows.runs import read_run
+from tadp_cli.workflows.text import as_trained
 from tadp_heads import PerceptionModel
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.model import CAPTION_SLOT
@@ -116,12 +117,12 @@ def _of_backbone(options: ExplainOptions, device: str):
 def _of_run(options: ExplainOptions, device: str):
     """The maps of the pass in which the run predicts; where its protocol takes several passes, of one of their own."""
     run = options.run
-    read_run(run)
+    recipe = read_run(run)
     model = PerceptionModel.from_pretrained(run).to(device)
     layers = layers_at(model.backbone, options.strides)
 
     def explain(image: Image.Image, text: str | None) -> Explained:
-        caption = _caption_for(model, image, text, run, device=device)
+        (caption,) = as_trained(recipe.prompt, [_caption_for(model, image, text, run, device=device)])
         prompt = model.config.prompt.replace(CAPTION_SLOT, caption)
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:

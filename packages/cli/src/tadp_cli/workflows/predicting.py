@@ -10,12 +10,12 @@ from typing import NamedTuple
 from PIL import Image
 
 from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
-from tadp_captioning.domains import content_of
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import find_pictures, open_picture
 from tadp_cli.workflows.prediction_files import is_written, write_prediction
 from tadp_cli.workflows.runs import read_run, write_json
+from tadp_cli.workflows.text import as_trained
 from tadp_cli.workflows.training import Report
 from tadp_heads import PerceptionModel
 
@@ -84,8 +84,7 @@ def predict_images(
     for batch in _batches(left, options.batch_size, done.failed):
         pictures = [picture.image for picture in batch]
         texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
-        if recipe.prompt.modifier != "null":
-            texts = [content_of(text) for text in texts]  # the modifier's sentence names the medium, begins for itself
+        texts = as_trained(recipe.prompt, texts)
         results = model.predict_batch(pictures, texts, len(batch))
         store.add(*(_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)))
         for picture, result in zip(batch, results, strict=True):

@@ -10,6 +10,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.cache import TextCache
 from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
 from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
+from tadp_captioning.domains import content_of
 from tadp_captioning.nouns import load_tagger, nouns_prompt
 from tadp_captioning.oracle import sample_oracle
 from tadp_cli.recipes.recipe import PromptConfig
@@ -87,6 +88,15 @@ def prompt_template(config: PromptConfig, classes: Sequence[str]) -> str:
     if config.modifier == "null":
         return text
     return modify(text, get_domain(config.domain), config.modifier, token=config.token or None)
+
+
+def as_trained(config: PromptConfig, captions: Sequence[str]) -> list[str]:
+    """Fresh captions as `build_prompts` would put them into `prompt_template`'s sentence."""
+    if config.kind == "nouns":
+        tagger = load_tagger()
+        captions = [nouns_prompt(caption, tagger) for caption in captions]
+    # A modifier's sentence names the medium and begins for itself.
+    return list(captions) if config.modifier == "null" else [content_of(caption) for caption in captions]
 
 
 def object_names(classes: Sequence[str]) -> tuple[str, ...]:
