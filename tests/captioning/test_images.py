@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 from PIL import Image
 
 from tadp_captioning import find_images
+from tadp_captioning.images import read_image
 
 
 @pytest.fixture
@@ -51,3 +53,21 @@ def test_several_files_have_ids_below_their_common_folder(files):
 def test_no_images_is_one_clear_line(files, data):
     with pytest.raises(ValueError, match="no images in"):
         find_images(files / data)
+
+
+def test_a_list_names_the_line_whose_file_is_not_there(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("a.png\n\nhello\n")
+    with pytest.raises(ValueError, match=r"list\.txt, line 3: there is no file '.*hello'"):
+        find_images(tmp_path / "list.txt")
+
+
+def test_images_are_read_upright_and_16_bits_are_scaled(tmp_path):
+    turned = Image.new("RGB", (6, 4), "red")
+    exif = turned.getexif()
+    exif[0x0112] = 6  # turned by a quarter
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image("turned", tmp_path / "turned.jpg").image.size == (4, 6)
+
+    Image.fromarray(np.full((2, 2), 257 * 100, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert read_image("deep", tmp_path / "deep.png").image.getpixel((0, 0)) == (100, 100, 100)

@@ -104,6 +104,23 @@ def test_predict_writes_an_overlay_a_mask_and_the_caption_of_each_image(world, t
     assert "1 predicted, 1 failed" in said
 
 
+def test_a_run_is_not_written_over_and_a_score_stands_once(world, tmp_path):
+    run, token = tmp_path / "run", tmp_path / "token"
+    short = ("--set", "train.steps=1", "--set", "prompt.kind=empty")
+    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, *short)
+    tadp("eval", run)
+    tadp("eval", run, "--data", world / "watercolor", "--split", "test")
+    tadp("eval", run, "--data", world / "watercolor", "--split", "test")
+    splits = [entry["split"] for entry in json.loads((run / "results.json").read_text())["evaluations"]]
+    assert splits == ["val", "test"]
+
+    learn = ("personalize", "--domain", "comic", "--steps", "1", "--count", "3", "--out", token)
+    assert "holds no run to resume" in tadp(*learn, "--resume", code=2)
+    assert not token.exists()
+    tadp(*learn)
+    assert "holds a run already; add --resume" in tadp(*learn, code=2)
+
+
 def test_help_shows_an_example_for_each_command():
     for command in ("demo", "caption", "personalize", "train", "eval", "reproduce"):
         assert f"tadp {command}" in tadp(command, "--help")

@@ -273,7 +273,8 @@ def test_map_of_another_size_is_refused():
 def test_overview_figure(tmp_path):
     path = tmp_path / "pictures" / "overview.png"
     heats = [heat_row(), heat_row(words=("a", "b", "c", "d"), prompt="$a$ b c d")]
-    overview_figure(path, heats, [prediction_row(), PredictionRow(picture(), picture(), "costs $5 or $6", {})])
+    predictions = [prediction_row(), PredictionRow(picture(), picture(), "costs $5 or $6", {})]
+    overview_figure(path, heats, predictions, {"circle": (200, 0, 0)})
     assert [p.name for p in path.parent.iterdir()] == ["overview.png"]
     with Image.open(path) as drawn:
         assert drawn.width == 1400
@@ -285,7 +286,7 @@ def test_overview_figure(tmp_path):
 
 def test_overview_needs_pairs(tmp_path):
     with pytest.raises(ValueError, match="no pictures"):
-        overview_figure(tmp_path / "overview.png", [], [])
+        overview_figure(tmp_path / "overview.png", [], [], {})
     with pytest.raises(ValueError, match="shorter"):
-        overview_figure(tmp_path / "overview.png", [heat_row()], [])
+        overview_figure(tmp_path / "overview.png", [heat_row()], [], {})
     assert not list(tmp_path.iterdir())

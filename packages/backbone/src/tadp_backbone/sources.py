@@ -35,16 +35,21 @@ def fetch(name: str, *, offline: bool = False) -> Path:
     cached = [folder for mirror in mirrors if (folder := _cached(mirror)) is not None]
     if cached and (offline or entry is not None):
         return cached[0]
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     failures = []
     for mirror in mirrors:
         try:
             return _download(mirror, offline)
         except OSError as error:  # the hub's own errors too: gone, gated, not cached, no connection
+            if isinstance(error, LocalEntryNotFoundError):  # the hub's message speaks of its own arguments
+                failures.append(f"{mirror.repository}: not in the cache" + ("" if offline else ", and no connection"))
+                continue
             reason = str(error).strip().splitlines()[0]
             failures.append(f"{mirror.repository}: {reason}")
             _log.warning("%s is not to be had (%s)", mirror.repository, reason)
     raise FileNotFoundError(
-        f"no source of {name!r} answered: {'; '.join(failures)}. With network `tadp fetch {name}` gets it. Or put its "
+        f"{name!r} is not here ({'; '.join(failures)}). With network `tadp fetch {name}` gets it. Or put its "
         f"files ({', '.join(_FILES[2:])}) into one folder, or one original .safetensors file, and give that path"
     )
 

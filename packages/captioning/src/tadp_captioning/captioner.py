@@ -81,6 +81,8 @@ def load_captioner(
     from tadp_captioning.openai_captioner import PREFIX, load_openai_captioner
     from tadp_captioning.transformers_captioner import load_transformers_captioner
 
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1 image at once")
     generation = GenerationConfig(min_new_tokens=min_new_tokens, max_new_tokens=max_new_tokens, prompt=prompt)
     name = str(name_or_path)
     if name.startswith(PREFIX):

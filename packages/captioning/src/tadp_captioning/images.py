@@ -46,7 +46,7 @@ def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
         files = [file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
     elif path.is_file() and path.suffix == ".txt":
         root = path.parent
-        files = [root / line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        files = _listed(path)
     elif path.is_file():
         root, files = path.parent, [path]
     else:
@@ -56,6 +56,18 @@ def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
     if not files:
         raise ValueError(f"no images in {str(data)!r}; expected a folder, a .txt list of image files or a glob")
     return _ids(sorted(files), root)
+
+
+def _listed(file: Path) -> list[Path]:
+    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+    files = {number: file.parent / line.strip() for number, line in lines if line.strip()}
+    absent = next((number for number, path in files.items() if not path.is_file()), None)
+    if absent is not None:
+        raise ValueError(
+            f"{file}, line {absent}: there is no file {str(files[absent])!r}; a list has one image file a line, "
+            "relative to its own folder"
+        )
+    return list(files.values())
 
 
 def read_image(image_id: str, path: Path, known_hash: str | None = None) -> ReadImage:
@@ -72,11 +84,21 @@ def read_image(image_id: str, path: Path, known_hash: str | None = None) -> Read
         if digest == known_hash:
             return ReadImage(image_id, None, digest, None)
         with Image.open(io.BytesIO(content)) as image:
-            return ReadImage(image_id, image.convert("RGB"), digest, None)
+            return ReadImage(image_id, _upright_rgb(image), digest, None)
     except UnidentifiedImageError:
         return ReadImage(image_id, None, digest, f"{path.name}: not an image file")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
         return ReadImage(image_id, None, digest, f"{path.name}: {str(error).splitlines()[0]}")
+
+
+def _upright_rgb(image: "Image.Image") -> "Image.Image":
+    """8-bit RGB, turned as the file's EXIF tag says; 16-bit grey is scaled, for PIL's own way cuts it off at 255."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda value: value / 257).convert("L")
+    return image.convert("RGB")
 
 
 def _before_wildcard(pattern: Path) -> list[str]:

@@ -80,7 +80,9 @@ class CaptionStore:
         """A .jsonl file to add to, new or existing; `add` then writes at once."""
         path = Path(path)
         if path.suffix != ".jsonl":
-            raise ValueError(f"{path}: captions are added to a .jsonl file; use CaptionStore.read and write for others")
+            raise ValueError(
+                f"{path}: captions are added to a .jsonl file alone; write one, and `tadp captions convert` it"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         return cls(read_jsonl(path) if path.exists() else (), path=path)
 

@@ -117,7 +117,10 @@ def load_transformers_captioner(
             spec.model, revision=spec.revision, dtype=_dtype(dtype or _default_dtype(family, place))
         )
     except OSError as error:  # what transformers raises for anything missing, local or remote
-        raise ValueError(f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]} With network it is fetched "
+            "once; without one, name a folder that holds it, or the captioner tiny, which knows simple painted scenes"
+        ) from error
     except ImportError as error:  # the video part of Qwen's processors wants torchvision, for images too
         raise ValueError(
             f"captioner {name!r}: {' '.join(str(error).split())[:80]}...; pip install 'tadp-captioning[qwen]'"

@@ -4,8 +4,8 @@ import os
 
 import typer
 
-from tadp_cli.commands.analyze import analyze
 from tadp_cli.commands.adapt import adapt
+from tadp_cli.commands.analyze import analyze
 from tadp_cli.commands.caption import caption
 from tadp_cli.commands.captions import captions_app
 from tadp_cli.commands.convert import convert_checkpoint

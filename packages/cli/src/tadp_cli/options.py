@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-DeviceOption = Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda:0")]
+
+def _chosen_device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+DeviceOption = Annotated[
+    str, typer.Option(help="torch device, e.g. cpu or cuda:1; auto: a GPU if there is one", callback=_chosen_device)
+]
 SeedOption = Annotated[int, typer.Option(help="seed of everything random")]
 OutFolder = Annotated[Path, typer.Option("--out", help="folder to write to")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="a data set in one of the user layouts")]

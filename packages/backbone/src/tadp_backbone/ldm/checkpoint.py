@@ -58,7 +58,8 @@ def read_pickle(file: Path) -> object:
         with torch.serialization.safe_globals([*_HARMLESS, nn.ParameterDict]):  # of the first Textual Inversion
             return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        # torch goes on with how to read it unsafely.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].partition(". ")[0]
         raise ValueError(
             f"{file} was refused: not a whole file of tensors alone ({reason}); a pickle can run code when it is read, "
             "so take the same weights as .safetensors"

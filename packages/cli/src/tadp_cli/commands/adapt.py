@@ -21,7 +21,7 @@ def adapt(
     split: Annotated[str, typer.Option(help="split of the target that is scored; empty: it has no labels")] = "",
     recipe: Annotated[str, typer.Option(help="in place of the task's recipe for Scenes")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """Caption both domains, learn the target's look, train on the source, score or predict the target.

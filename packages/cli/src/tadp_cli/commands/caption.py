@@ -23,7 +23,7 @@ def caption(
     ] = "blip2",
     min_tokens: Annotated[int, typer.Option(help="fewest new tokens; the paper tries 0, 20 and 40")] = 0,
     max_tokens: Annotated[int, typer.Option(help="most new tokens")] = 77,
-    prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. '<OD>' of Florence-2")] = None,
+    prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. `<OD>` of Florence-2")] = None,
     batch_size: Annotated[int | None, typer.Option(help="images at once; halved when memory runs out")] = None,
     workers: Annotated[int, typer.Option(help="processes that read images ahead; 0: a thread")] = 0,
     only_flagged: Annotated[Path | None, typer.Option(help="redo only these ids (captions stats --flag)")] = None,
@@ -39,7 +39,10 @@ def caption(
     with one_line_errors():
         from tadp_captioning import CaptionStore, caption_images, find_images, load_captioner
         from tadp_cli.workflows.captions import flagged_images, process_share, whole_report
+        from tadp_cli.workflows.devices import checked_device
 
+        if device is not None:
+            checked_device(device)
         images = find_images(data[0] if len(data) == 1 else data)
         if only_flagged is not None:
             images = flagged_images(only_flagged, images)

@@ -26,7 +26,7 @@ def modify_captions(
     modifier: Annotated[str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")],
     domain: DomainOption = None,
     domain_phrase: PhraseOption = None,
-    token: Annotated[str | None, typer.Option(help="the learnt token; none: the domain's, e.g. <watercolor>")] = None,
+    token: Annotated[str | None, typer.Option(help="the learnt token; none: the domain's, e.g. `<watercolor>`")] = None,
     style: Annotated[
         str, typer.Option(help="grammatical, or reference: the paper's code to the letter")
     ] = "grammatical",
@@ -51,6 +51,8 @@ def modify_captions(
 
 def nouns(file: FileArgument, out: OutFile) -> None:
     """Keep the nouns of each caption, each once, in order (paper 4.2, TADP(NO)).
+
+    By NLTK's tagger, whose data is fetched once where there is a network; without it by simple rules, which is said.
 
     Example: `tadp captions nouns captions.jsonl --out nouns.jsonl`
     """

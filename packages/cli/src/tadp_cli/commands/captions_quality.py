@@ -45,9 +45,12 @@ def stats(
 
         if data is None and (split or per_image):
             raise ValueError("--split and --per-image are of a data set: name it with --data")
+        if not 0 < cosine <= 1:
+            raise ValueError(f"--cosine is {cosine}, expected above 0, at most 1")
         store = CaptionStore.read(file)
         look = chosen_domain(domain, domain_phrase) if domain or domain_phrase else None
         tokenizer, encode = load_text_encoder(backbone) if backbone else (None, None)
+        reports = {} if data is None else class_tables(store, data, split, encode=encode, threshold=cosine)
         counted = caption_stats(store, tokenizer=tokenizer, cleaner=RuleCleaner(look))
         console.print(f"{counted.count} captions, {counted.mean_words:.1f} words each, {counted.duplicates} duplicates")
         if tokenizer is not None:
@@ -57,7 +60,6 @@ def stats(
         for word, count in counted.style_words.most_common(10):
             console.print(f"  {word:20} {count}", markup=False)
         if data is not None:
-            reports = class_tables(store, data, split, encode=encode, threshold=cosine)
             for title, report in reports.items():
                 console.print(
                     f"{title}: class precision {report.overall.precision:.3f}, recall {report.overall.recall:.3f}"

@@ -21,7 +21,7 @@ def data() -> None:
 def check(
     where: Annotated[str, typer.Argument(help="a data set in a user layout, or NAME:FOLDER (`tadp data list`)")],
     task: Annotated[str, typer.Option(help="segmentation, depth or detection; empty: all it has")] = "",
-    split: Annotated[str, typer.Option(help="of NAME:FOLDER; empty: every split that is there")] = "",
+    split: Annotated[str, typer.Option(help="of NAME:FOLDER alone; empty: every split that is there")] = "",
     out: Annotated[Path, typer.Option("--out", help="folder for the contact sheets and report.json")] = Path(
         "runs/check"
     ),

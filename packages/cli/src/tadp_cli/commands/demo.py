@@ -18,7 +18,7 @@ def demo(
     train_images: Annotated[int | None, typer.Option(help="pictures to train on, in place of the plan's")] = None,
     scored_images: Annotated[int | None, typer.Option(help="pictures to score on, in place of the plan's")] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="a kind of prompt; several times")] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """Caption, clean, learn a token, train on photos, score on photos and on watercolors; table and report.

@@ -17,7 +17,7 @@ def evaluate(
     captions: CaptionsOption = None,
     protocol: Annotated[str, typer.Option(help="how images are predicted; empty: the recipe's")] = "",
     domain: Annotated[str, typer.Option(help="the data's domain: its style words are removed from captions")] = "",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
 ) -> None:
     """Score a run on its own validation split or on any data set with the same classes.
 

@@ -23,7 +23,7 @@ def explain(
     layers: Annotated[bool, typer.Option("--layers", help="each stride and layer apart")] = False,
     ends: Annotated[bool, typer.Option("--ends", help="the begin and the end token too")] = False,
     size: Annotated[int, typer.Option(help="a longer side than this many pixels is scaled down to it")] = 512,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
 ) -> None:
     """Draw one heat map a word: the cross-attention that the head is given, on the image.
 

@@ -1,5 +1,6 @@
 """`tadp personalize`: a look from a handful of images."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,7 @@ def personalize(
     only_estimate: Annotated[
         bool, typer.Option("--dry-run", help="only say what would train and the memory it takes")
     ] = False,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """Learn a token for a domain's look from unlabelled images (paper 4.3, App. D.1).
@@ -67,6 +68,8 @@ def _run(configs: dict[str, Any], out: Path, arguments: dict[str, Any]) -> "dict
     from tadp_cli.workflows.personalizing import learn, write_comparison
 
     results = {}
+    folders = {name: out / name if len(configs) > 1 else out for name in configs}
+    _check_folders(folders.values(), arguments["resume"])
     for name, config in configs.items():
         with bars() as report:
 
@@ -74,8 +77,7 @@ def _run(configs: dict[str, Any], out: Path, arguments: dict[str, Any]) -> "dict
                 report(what, step, steps)
                 report.progress.update(report.tasks[what], description=f"{what} loss {loss:.4f}")
 
-            folder = out / name if len(configs) > 1 else out
-            results[name] = learn(method=name, config=config, out=folder, progress=progress, **arguments)
+            results[name] = learn(method=name, config=config, out=folders[name], progress=progress, **arguments)
         if not results[name].finished:
             raise RuntimeError(f"{name} was stopped after {results[name].steps} steps; --resume goes on with it")
     if len(configs) > 1:
@@ -85,6 +87,16 @@ def _run(configs: dict[str, Any], out: Path, arguments: dict[str, Any]) -> "dict
 
 def _tell(line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_folders(folders: Iterable[Path], resume: bool) -> None:
+    """What was learnt is not written over unasked, and only what was begun goes on."""
+    folders = list(folders)
+    begun = [folder for folder in folders if (folder / "results.json").is_file() or (folder / "state").is_dir()]
+    if begun and not resume:
+        raise ValueError(f"{begun[0]} holds a run already; add --resume to go on with it, or name another --out")
+    if resume and not begun:
+        raise ValueError(f"{folders[0]} holds no run to resume; leave --resume out")
 
 
 def _print_results(results: "dict[str, Personalization]") -> None:

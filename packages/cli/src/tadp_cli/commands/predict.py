@@ -18,7 +18,7 @@ def predict(
     captioner: Annotated[str, typer.Option(help="who captions, in place of the run's captioner")] = "",
     protocol: Annotated[str, typer.Option(help="how to predict, e.g. slide for long images; empty: the run's")] = "",
     batch_size: Annotated[int, typer.Option(help="most images at once")] = 8,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
 ) -> None:
     """Predict images of any size: an overlay, the raw result and the caption of each; goes on where it stopped.
 

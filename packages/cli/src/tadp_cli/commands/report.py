@@ -22,7 +22,7 @@ def report(
     original_captions: Annotated[
         Path | None, typer.Option(help="captions before they were cleaned, to show what cleaning did")
     ] = None,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
 ) -> None:
     """Tables of all scores, and one HTML page: scores, curves, classes, confusions, best and worst images, captions.
 

@@ -20,7 +20,7 @@ def figure_4(
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
     images: Annotated[int, typer.Option(help="most images to look at")] = 300,
     backbone: Annotated[str, typer.Option(help="whatever holds a Stable Diffusion")] = "tiny",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
 ) -> None:
     """Figure 4 as numbers: does an object's word attend to its object before any head is trained?
 
@@ -56,7 +56,7 @@ def controls(
     scored_images: Annotated[int, typer.Option(help="pictures to score on")] = 200,
     steps: Annotated[int, typer.Option(help="training steps of each head")] = 600,
     seeds: Annotated[int, typer.Option(help="how many seeds of the heads")] = 1,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
 ) -> None:
     """Where a prompt's gain comes from: heads without attention maps, with maps by class word, with bare class lists.
 
@@ -98,7 +98,7 @@ def _table_command(name: str) -> Callable[..., None]:
         scored_images: Annotated[int, typer.Option(help="miniature: pictures to score on")] = 200,
         steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
         out: Annotated[Path | None, typer.Option(help="where runs go; what is there is not made again")] = None,
-        device: DeviceOption = "cpu",
+        device: DeviceOption = "auto",
     ) -> None:
         with one_line_errors():
             from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, reproduce

@@ -16,7 +16,7 @@ def train(
     captions: CaptionsOption = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. train.steps=100")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    device: DeviceOption = "cpu",
+    device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
 ) -> None:
     """Train a head, and slowly the UNet, on a data set; then score it on the validation split and on the recipe's test.

@@ -40,6 +40,12 @@ def class_tables(
     dataset = open_data(data, split=split)
     if not dataset.classes:
         raise ValueError(f"{data} has no classes, so captions have no class precision there; leave --data out")
+    missing = store.missing(dataset.ids)
+    if missing:
+        raise ValueError(
+            f"no caption for {len(missing)} of {len(dataset.ids)} images of {data}, such as {missing[0]!r}: caption "
+            "them with `tadp caption`, or name the split that was captioned with --split"
+        )
     names, present = object_names(dataset.classes), present_classes(dataset)
     reports = {"words and synonyms": class_report(store, present, names)}
     if encode is not None:

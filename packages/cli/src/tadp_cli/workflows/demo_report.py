@@ -48,7 +48,9 @@ def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBac
         predictions=predictions,
     )
     shown = min(len(maps), 3)
-    overview_figure(out / "overview.png", maps[:shown], predictions[:shown])
+    names = object_names(source.classes)
+    classes = {name: source.palette[source.classes.index(name)] for name in names}
+    overview_figure(out / "overview.png", maps[:shown], predictions[:shown], classes)
 
 
 def _telling(dataset: SampleDataset) -> list[str]:
@@ -107,7 +109,7 @@ def _prediction_rows(
     for index, (image_id, image) in enumerate(zip(ids, images, strict=True)):
         truth = _truth(dataset, image_id, image)
         shown = {prompt: pictures[index] for prompt, pictures in overlays.items()}
-        title = f"{look}, captioned as: {captions[image_id]}"
+        title = f"{look}, captioned “{captions[image_id]}”"
         rows.append(PredictionRow(image, truth, title, shown))
     return rows
 

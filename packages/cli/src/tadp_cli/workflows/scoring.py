@@ -42,6 +42,7 @@ def open_scorable(
     look (paper 4.3), so that they read like those the run was trained with.
     """
     recipe = read_run(run)
+    cleaner = RuleCleaner(domain) if domain else None  # an unknown domain is said before hours of captioning
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
     accelerator = make_accelerator(recipe, checked_device(device))
@@ -64,8 +65,8 @@ def open_scorable(
                 device=device,
                 progress=lambda p: report("caption", p.done, p.total),
             )
-        if domain:
-            store, _ = clean_store(store, RuleCleaner(domain))
+        if cleaner:
+            store, _ = clean_store(store, cleaner)
     if model.context is not None:
         prompts = Prompts({}, model.context)
     else:
@@ -84,7 +85,10 @@ def score_run(
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
-    """The metrics, also appended to the run's results.json; the arguments are those of `open_scorable`."""
+    """The metrics, also put into the run's results.json in place of those of the same data.
+
+    The arguments are those of `open_scorable`.
+    """
     recipe, model, dataset, prompts = open_scorable(
         run, folder=folder, split=split, captions=captions, domain=domain, device=device, report=report
     )
@@ -103,7 +107,9 @@ def score_run(
     accelerator = make_accelerator(recipe, device)
     if accelerator.is_main_process:
         results = json.loads((run / RESULTS_FILE).read_text())
-        results["evaluations"].append(entry)
+        same = ("data", "split", "protocol")
+        others = [e for e in results["evaluations"] if any(e.get(key) != entry.get(key) for key in same)]
+        results["evaluations"] = [*others, entry]
         write_json(run / RESULTS_FILE, results)
     accelerator.wait_for_everyone()
     return entry

@@ -92,6 +92,9 @@ def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
     backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **_changes(recipe.backbone))
     if recipe.prompt.token_file:
+        if not Path(recipe.prompt.token_file).is_file():
+            file = recipe.prompt.token_file
+            raise ValueError(f"prompt.token_file is {file}: no such file; `tadp personalize` makes it")
         # Learnt on another model, a token means something else here; files of other tools don't say on which.
         if base_of(recipe.prompt.token_file) is not None:
             check_base(recipe.prompt.token_file, unet=backbone.unet, text_encoder=backbone.text_encoder)

@@ -11,7 +11,7 @@ from PIL import Image
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.sample import Sample, SampleDataset
-from tadp_heads.overlay import contact_sheet, draw_boxes, draw_depth, draw_mask
+from tadp_heads.overlay import contact_sheet, draw_boxes, draw_depth, draw_legend, draw_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +113,24 @@ def picture(sample: Sample, dataset: SampleDataset) -> Image.Image:
 
 
 def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
-    """A contact sheet of `count` samples spread evenly over the data set; None when not one of them can be read."""
+    """A contact sheet of `count` samples spread evenly over the data set, with ids and the colours of the classes.
+
+    None when not one of them can be read.
+    """
     step = max(1, len(dataset) // count)
-    pictures = []
+    pictures = {}
     for sample_id in dataset.ids[::step][:count]:
         try:
-            pictures.append(picture(dataset.read(sample_id), dataset))
+            pictures[sample_id] = picture(dataset.read(sample_id), dataset)
         except DataError:  # It is in the report already.
             continue
-    return contact_sheet(pictures) if pictures else None
+    if not pictures:
+        return None
+    sheet = contact_sheet(list(pictures.values()), list(pictures))
+    if dataset.task != "segmentation":  # depths have no classes, boxes say theirs
+        return sheet
+    legend = draw_legend(dataset.classes, dataset.palette, sheet.width)
+    whole = Image.new("RGB", (sheet.width, sheet.height + legend.height), "white")
+    whole.paste(sheet, (0, 0))
+    whole.paste(legend, (0, sheet.height))
+    return whole

@@ -121,7 +121,7 @@ def split_ids(root: Path, split: str | None, known: Iterable[str]) -> tuple[str,
             path,
             found="no such split file",
             expected=f"one of the splits {', '.join(present)}" if present else "a file with one image id a line",
-            fix="name another split, or None for all images",
+            fix="name another split, or none for all images",
         )
     ids = read_lines(path, "image ids")
     unknown = sorted(set(ids) - set(known))

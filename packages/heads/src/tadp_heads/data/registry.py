@@ -122,6 +122,8 @@ def check_data(where: str | Path, task: str | None = None, split: str | None = N
     """Reports on NAME:FOLDER, one for each split that is there or for `split`, or on a user's own folder."""
     name, folder = split_name(where)
     if name is None:
+        if split is not None:
+            raise ValueError(f"split {split!r}: a folder of one's own is checked whole; leave the split out")
         return check_folder(folder, task)
     if split is not None:
         return [check_dataset(folder, open_dataset(name, folder, split))]
@@ -139,4 +141,6 @@ def check_data(where: str | Path, task: str | None = None, split: str | None = N
 def split_name(where: str | Path) -> tuple[str | None, Path]:
     """ "cityscapes:data/cs" -> ("cityscapes", data/cs); a string without a known name -> (None, the path)."""
     name, colon, folder = str(where).partition(":")
+    if colon and name not in DATASETS and name.isidentifier() and not Path(where).exists():
+        raise ValueError(f"unknown data set {name!r} in {str(where)!r}; choose from {', '.join(DATASETS)}, or a folder")
     return (name, Path(folder)) if colon and name in DATASETS else (None, Path(where))
