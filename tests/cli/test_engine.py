@@ -105,11 +105,16 @@ def test_two_passes_of_one_image_step_as_one_pass_of_two(recipe, run, tiny):
     assert apart < 1e-3 * moved
 
 
-def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny):
-    """Far below AdamW's epsilon a gradient moves nothing."""
+def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny, caplog):
+    """Far below AdamW's epsilon a gradient moves nothing. What trains, and how, is noted at the start."""
+    caplog.set_level("INFO", logger="tadp_cli")
     model = run(recipe("train.clip=1e-13", "train.weight_decay=0", "train.steps=1"))
     assert _same(tiny.unet.state_dict(), model.backbone.unet.state_dict(), atol=1e-7, rtol=0)
     assert _lines(tmp_path / "run")[0]["grad_norm"] > 1e-3
+    head, unet, share = caplog.messages
+    assert head.startswith(f"head: {len(list(model.head.parameters()))} tensors")
+    assert unet.endswith("lr 0.001, weight decay 0")
+    assert share == "2 images a step: 1 processes x 1 passes x 2 images"
 
 
 def test_the_saved_weights_are_the_moving_average(recipe, run):

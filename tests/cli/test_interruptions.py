@@ -1,7 +1,9 @@
 """Runs that are stopped, killed, starved of disk or memory, or given nonsense: the last good state stays."""
 
+import multiprocessing
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -83,14 +85,32 @@ def test_two_halves_are_the_whole_for_every_task_whatever_reads_the_images(task,
 
 
 def test_sigterm_ends_the_step_saves_and_says_how_to_go_on(recipe, tmp_path):
-    settings = ("train.unet_lr_scale=0", "train.save_every=100")
+    """Sent to the process that reads images too, as a job's end is."""
+    settings = ("train.unet_lr_scale=0", "train.save_every=100", "train.transform=user", "train.size=32")
     train(recipe(*settings), tmp_path / "whole")
-    parts = tmp_path / "parts"
-    stop = _at(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    parts, readers = tmp_path / "parts", []
+
+    def stop():
+        readers.extend(multiprocessing.active_children())
+        for process in (*(reader.pid for reader in readers), os.getpid()):
+            os.kill(process, signal.SIGTERM)
+
     with pytest.raises(RuntimeError, match=r"stopped on request after 3 of 4 steps.*step_00000003\.pt.*--resume"):
-        train(recipe(*settings), parts, report=stop)
+        train(recipe(*settings, "train.workers=1"), parts, report=_at(2, stop))
+    assert len(readers) == 1
     train(recipe(*settings, "train.save_every=1"), parts, resume=True)
     assert _equal(_saved(tmp_path / "whole"), _saved(parts))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_named_whoever_reads_it(recipe, data, tmp_path, workers):
+    broken = tmp_path / "data"
+    shutil.copytree(data / "segmentation", broken)
+    (broken / "images" / "train_00002.png").write_bytes(b"no picture")
+    settings = ("train.transform=user", "train.size=32", "prompt.kind=empty", f"train.workers={workers}")
+    with pytest.raises(ValueError, match=r"train_00002\.png") as caught:
+        train(recipe(*settings, f"data.folder={broken}"), tmp_path / "run")
+    assert "Traceback" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e38])

@@ -1,5 +1,6 @@
 """Training images from disk, varied and framed, in the order in which they are drawn."""
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -97,8 +98,13 @@ class LatentReader(Dataset[Item]):
 
 def batches(reader: Dataset[Item], positions: Iterable[Sequence[int]], workers: int) -> Iterator[list[Item]]:
     """The images of each list of places; they don't depend on the number of workers."""
-    # A list for the loader's own generator, which seeds workers: what they draw they seed themselves.
-    return iter(DataLoader(reader, batch_sampler=list(positions), num_workers=workers, collate_fn=list))
+    places, begin = list(positions), _leave_stopping_to_the_run
+    return iter(DataLoader(reader, batch_sampler=places, num_workers=workers, collate_fn=list, worker_init_fn=begin))
+
+
+def _leave_stopping_to_the_run(worker: int) -> None:
+    """A SIGTERM to all processes of a job is answered by the one that saves; readers end when it does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _key(picked: Pick) -> str:
