@@ -1,19 +1,21 @@
 """Extraction at Stable Diffusion 1.5's size on the CPU: `python benchmarks/cpu.py [--out FILE] [--size toy]`.
 
-Prints seconds, memory above the weights and the difference from float32 explicit attention, and writes them as JSON.
+Whole extraction from pixels is the UNet's pass and the VAE's encoder. Prints seconds, memory above the weights and the
+difference from float32 explicit attention, and writes them as JSON.
 """
 
 import argparse
+import ctypes
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from baselines import PASSES, random_backbone
+from measuring import machine, write_json
 
 SIDE = {"sd15": 64, "toy": 16}
 CASES = {
@@ -41,21 +43,28 @@ def measure(case: str, size: str, repeats: int, folder: Path) -> dict[str, float
     if way == "ours":
         backbone.optimize(dtype=dtype, channels_last=dtype == torch.bfloat16)
     inputs = (latents.to(dtype), torch.tensor([1]), context.to(dtype))
+    images = images.to(dtype)
     with torch.no_grad():
-        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-        before, times = resident_gib("VmRSS"), []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            outputs, maps = PASSES[way](backbone, *inputs)
-            times.append(time.perf_counter() - start)
-        peak = resident_gib("VmHWM") - before
-        start = time.perf_counter()
-        backbone.encode_image(images.to(dtype))
-        encoding = time.perf_counter() - start
+        (outputs, maps), seconds, gib = timed(lambda: PASSES[way](backbone, *inputs), repeats)
+        _, vae_seconds, vae_gib = timed(lambda: backbone.encode_image(images), repeats)
     layers = [path for paths in backbone.map_layers.values() for path in paths]
     kept = {"features": {k: x.float() for k, x in outputs.items()}, "maps": {k: maps[k].float() for k in layers}}
     torch.save(kept, folder / f"{case}.pt")
-    return {"seconds": min(times), "vae_seconds": encoding, "gib_above_weights": peak}
+    whole = {"pixels_seconds": seconds + vae_seconds, "pixels_gib_above_weights": max(gib, vae_gib)}
+    return {"seconds": seconds, "gib_above_weights": gib, **whole}
+
+
+def timed(work: Callable[[], object], repeats: int) -> tuple[object, float, float]:
+    """(what it returned, seconds of the fastest run, GiB at most above what was resident before)."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory that is still resident would be used again, and not counted
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before, times, result = resident_gib("VmRSS"), [], None
+    for _ in range(repeats):
+        result = None  # the run before's results are no part of this one's peak
+        start = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - start)
+    return result, min(times), resident_gib("VmHWM") - before
 
 
 def difference(folder: Path, case: str) -> dict[str, float]:
@@ -70,7 +79,7 @@ def difference(folder: Path, case: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIDE, default="sd15")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/cpu"))
     parser.add_argument("--case", choices=CASES, help="run this one alone, in this process")
     arguments = parser.parse_args()
@@ -84,9 +93,8 @@ def main() -> None:
         rows[case] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         rows[case] |= difference(arguments.out, case)
         print(f"{case:30}", "  ".join(f"{name} {value:.3g}" for name, value in rows[case].items()), flush=True)
-    machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    machine |= {"load": os.getloadavg()[0], "torch": torch.__version__, "size": arguments.size}
-    (arguments.out / "cpu.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    found = {"size": arguments.size, **machine(torch.device("cpu"))}
+    write_json(arguments.out / "cpu.json", {"machine": found, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,18 @@
 """`DiffusionBackbone.optimize`: faster passes, the same numbers."""
 
+import shutil
+from collections import Counter
+
 import pytest
 import torch
+from baselines import random_backbone
+from diffusers import UNet2DConditionModel
+from torch._dynamo.utils import counters
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from tadp_backbone import record_cross_attention
+from tadp_backbone import BackboneConfig, DiffusionBackbone, record_cross_attention
 from tadp_backbone.kernels import GroupNormSiLU
 from tadp_backbone.optimizing import MOST_GRAPHS, graph_key, plain_tensors
 
@@ -78,6 +86,71 @@ def test_compiled_passes_give_the_same_numbers_each_time(make_backbone, inputs, 
     with torch.no_grad(), record_cross_attention(backbone.unet) as maps:
         backbone.unet(inputs[0], 1, inputs[1])
     assert len(maps) == 16
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's inductor needs a C++ compiler on the CPU")
+@pytest.mark.filterwarnings("default")  # torch's own compiler warns of what it does
+def test_inductor_compiles_the_pass_whole(tmp_path, monkeypatch):
+    """One level with text and one without: a UNet of all levels takes minutes. The second pass compiled all anew."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        mid_block_type=None,
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        norm_num_groups=8,
+    )
+    backbone = DiffusionBackbone(
+        unet=unet.eval(), config=BackboneConfig(map_strides=(8,), taps=("up_blocks.0", "up_blocks.1"))
+    )
+    latents, context = torch.randn(1, 4, 8, 8), torch.randn(1, 7, 16)
+    counters.clear()
+    with torch.no_grad():
+        expected = [backbone.extract(x, context) for x in (latents, -latents)]
+        backbone.optimize(compile=True)
+        got = [backbone.extract(x, context) for x in (latents, -latents)]
+    for one, other in zip(got, expected, strict=True):
+        assert difference(one, other) < 1e-5
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_on_a_gpu_all_resnets_and_map_layers_take_the_kernels():
+    """Tensors without data that claim to lie on a GPU: every resnet's norms see channels_last memory there."""
+    backbone = random_backbone("toy")
+    backbone.optimize()
+    norms = sum(isinstance(m, GroupNormSiLU) for m in backbone.modules())
+    calls = Counter()
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            calls[str(function)] += 1
+            return function(*args, **(kwargs or {}))
+
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = backbone
+
+        def forward(self, images, context):
+            return backbone.extract(backbone.vae.encode(images).latent_dist.mode(), context)
+
+    whole = Whole()
+    with FakeTensorMode(), torch.no_grad():
+        weights = {
+            name: torch.empty_strided(x.shape, x.stride(), device="cuda") for name, x in whole.named_parameters()
+        }
+        inputs = torch.empty(2, 3, 128, 128, device="cuda"), torch.empty(2, 7, 64, device="cuda")
+        with Count():
+            torch.func.functional_call(whole, weights, inputs)
+    assert norms == 64
+    assert calls["tadp.group_norm_silu.default"] == norms
+    assert calls["tadp.cross_attention_with_maps.default"] == 10  # the layers of strides 16 and 32
 
 
 def test_cuda_graphs_need_cuda(make_backbone):

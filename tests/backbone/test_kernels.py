@@ -62,6 +62,9 @@ def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
         (77, 44, torch.float16, False),
         (77, 40, torch.float64, False),
         (256, 160, torch.float16, False),
+        (77, 64, torch.float32, True),
+        (77, 80, torch.float32, False),
+        (150, 32, torch.float32, False),
     ],
 )
 def test_what_the_kernel_takes(tokens, width, dtype, fits):

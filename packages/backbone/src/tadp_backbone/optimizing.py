@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .kernels import fuse_resnets
 
@@ -35,9 +35,9 @@ def optimize(
         )
     done = []
     if dtype is not None:
-        for part in (backbone.unet, backbone.vae, backbone.text_encoder):
-            if part is not None:
-                part.to(dtype)
+        parts = (backbone.unet, backbone.vae, backbone.text_encoder)
+        # In a list: the `to` of diffusers' models warns of modules to be kept in float32 where there are none.
+        nn.ModuleList(part for part in parts if part is not None).to(dtype)
         done.append(f"weights in {str(dtype).removeprefix('torch.')}")
     if channels_last:
         backbone.to(memory_format=torch.channels_last)
@@ -68,7 +68,11 @@ class CompiledPass:
         self.run = torch.compile(self._run, backend=backend)
 
     def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor):
-        return self.run(latents, timesteps, context)
+        results = self.run(latents, timesteps, context)
+        # Compiled code looks whether the dictionaries are as they were: filled, they would have it compiled twice.
+        self._outputs.clear()
+        self._maps.clear()
+        return results
 
     def _run(self, latents: Tensor, timesteps: Tensor, context: Tensor):
         self.unet(latents, timesteps, encoder_hidden_states=context)
@@ -78,7 +82,9 @@ class CompiledPass:
 class GraphedPass:
     """Captures a pass once for each size of its inputs and state of autocast, and replays it: no time between kernels.
 
-    Passes that need gradients are run as they are.
+    Passes that need gradients are run as they are. Weights are read where they lay at the capture: change them in place
+    only. Results are copies, each graph keeps its inputs and the memory of a pass. Capture and replay have not been run
+    on a GPU yet.
     """
 
     def __init__(self, run: Pass):
@@ -102,7 +108,8 @@ class GraphedPass:
         return {k: x.clone() for k, x in outputs.items()}, {k: x.clone() for k, x in maps.items()}
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> tuple:
-        with plain_tensors(), uncached_autocast(inputs[0].device.type):
+        device = inputs[0].device  # streams are made on the current device, which may be another one
+        with torch.cuda.device(device), plain_tensors(), uncached_autocast(device.type):
             kept = tuple(x.clone() for x in inputs)
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
@@ -111,7 +118,7 @@ class GraphedPass:
                     self.run(*kept)
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # torch's own belongs to the first device used
                 results = self.run(*kept)
         return graph, kept, results
 

@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -24,9 +25,10 @@ class Launch:
     """The kernel's constexpr arguments, num_warps and num_stages."""
 
     def run(self) -> None:
-        """Start it on the current stream."""
-        # Fused multiply-add is what every GPU library uses; Triton asks that it be said.
-        self.kernel[self.grid](*self.arguments, **self.constants, enable_fp_fusion=True)
+        """Start it on the current stream of the device that the first argument lies on."""
+        with torch.cuda.device_of(self.arguments[0]):  # Triton would take the current device
+            # Fused multiply-add is what every GPU library uses; Triton asks that it be said.
+            self.kernel[self.grid](*self.arguments, **self.constants, enable_fp_fusion=True)
 
 
 def in_steps(x: Tensor) -> tuple[int, ...]:
