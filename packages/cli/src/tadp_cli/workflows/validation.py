@@ -13,7 +13,7 @@ from tadp_personalize.files import replacing_folder
 
 BEST_FOLDER = "best"
 _DECIDES = {"segmentation": ("mIoU", 1), "detection": ("AP", 1), "depth": ("rmse", -1)}
-"""{task: the metric that says which model is best, 1 where more is better}; mIoU and rmse as in REFERENCE.md section 4."""
+"""{task: (the metric that says which model is best, 1 where more is better)}; mIoU and rmse: REFERENCE.md section 4."""
 
 
 class Validation:
