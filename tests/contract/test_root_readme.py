@@ -1,0 +1,17 @@
+"""The root README's example runs as it stands, and what it links to is there."""
+
+import re
+
+
+def test_the_example_runs(repository):
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert len(names["features"].levels) == len(names["backbone"].levels)
+
+
+def test_links_lead_somewhere(repository):
+    for page in (repository / "README.md", *(repository / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
