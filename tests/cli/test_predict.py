@@ -192,12 +192,12 @@ def test_a_protocol_by_name(runs, tmp_path):
 @pytest.mark.slow
 def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
     picture = tmp_path / "panorama.jpg"
-    scene(10000, 600).save(picture)
+    scene(10000, 300).save(picture)
     tadp(
         "predict", runs / "segmentation", picture, "--caption", "a ring", "--protocol", "slide", "--out", tmp_path / "o"
     )
     with Image.open(tmp_path / "o" / "panorama_mask.png") as mask:
-        assert mask.size == (10000, 600)
+        assert mask.size == (10000, 300)
 
 
 def test_fresh_captions_are_put_as_in_training():

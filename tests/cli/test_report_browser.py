@@ -134,7 +134,7 @@ def write_runs_page(path):
         run_sections.curves({"first-run": ([1, 2, 3], [3.0, 2.0, 1.5]), "second-run": ([1, 2, 3], [3.0, 2.5, 1.0])}),
         run_sections.per_class({"first-run": {"tree": 0.5, "star": float("nan")}}, "IoU"),
         run_sections.confusion({"first-run": matrix}, classes),
-        run_sections.images([image], "worst", "Worst images", "The worst."),
+        run_sections.images([image], "worst", "Worst images", "The worst.", {"tree": (128, 0, 0)}),
         run_sections.captions([image]),
         run_sections.samples({"<look>": picture(600, 300)}),
         run_sections.configuration({"first-run": {"train.steps": 1, "seed": 0}, "second-run": {"train.steps": 2}}),

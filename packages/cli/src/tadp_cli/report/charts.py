@@ -37,9 +37,8 @@ def scatter_figure(path: Path, points: Scatter, *, x: str, y: str, title: str) -
     axes.scatter(points.x, points.y, s=16, color=SERIES[0], alpha=0.45, linewidths=0)
     ends = [min(points.x), max(points.x)]
     line = [points.intercept + points.slope * end for end in ends]
-    axes.plot(ends, line, color=SERIES[1], linewidth=2, label=points.label)
-    axes.legend(loc="lower right", fontsize=_SIZE, frameon=True, edgecolor=GRID)
-    axes.set_title(title, fontsize=11, loc="left", **FONT)
+    axes.plot(ends, line, color=SERIES[1], linewidth=2)
+    axes.set_title(f"{title}: {points.label}", fontsize=10.5, loc="left", **FONT)
     save_figure(figure, path)
 
 

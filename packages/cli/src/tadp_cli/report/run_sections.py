@@ -15,7 +15,7 @@ from tadp_cli.report.grouping import TaskTable
 from tadp_cli.report.markup import definitions, highlighted, picture, strip, struck, table, table_row
 from tadp_cli.report.pictures import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.rows import HeatRow
-from tadp_cli.report.sections import Section, section, task_table_html
+from tadp_cli.report.sections import Section, legend_html, section, task_table_html
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,14 +100,18 @@ def confusion(matrices: Mapping[str, Sequence[Sequence[float]]], classes: Sequen
     return section("confusion", "Confusion", intro, charts, badge="")
 
 
-def images(rows: Sequence[ImageRow], anchor: str, title: str, intro: str) -> Section | None:
+def images(
+    rows: Sequence[ImageRow], anchor: str, title: str, intro: str, colours: Mapping[str, Sequence[int]]
+) -> Section | None:
+    """`colours`: {class: its colour in the overlays}."""
     if not rows:
         return None
+    legend = legend_html(list(colours), list(colours.values()))
     bar = (
         f'<p class="scale"><span>0</span><img src="{data_uri(colour_bar())}" alt="colour bar of the heat maps">'
         f'<span>maximum of the map</span></p><p class="fine">Heat maps of words: {escape(POOLING)}.</p>'
     )
-    return section(anchor, title, intro, bar, *map(_image_article, rows), badge="")
+    return section(anchor, title, intro, legend, bar, *map(_image_article, rows), badge="")
 
 
 def captions(rows: Sequence[ImageRow]) -> Section | None:

@@ -98,7 +98,7 @@ def predictions(rows: Sequence[PredictionRow], results: dict[str, Any]) -> Secti
         "one kind of prompt. Differences between neighbours are what the prompt changed, and what chance changed. What "
         "is found is tinted, so its colour is a mixture of the legend's and the image's."
     )
-    legend = _legend(results.get("classes", ()), results.get("palette", ()))
+    legend = legend_html(results.get("classes", ()), results.get("palette", ()))
     return section("predictions", "Predictions", intro, legend, "".join(map(_prediction_article, rows)))
 
 
@@ -184,7 +184,7 @@ def _prediction_article(row: PredictionRow) -> str:
     return f"<article><h3>{escape(row.title)}</h3>{strip(pictures)}</article>"
 
 
-def _legend(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> str:
+def legend_html(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> str:
     """A black class is not painted: there the image shows."""
     items = ""
     for name, (r, g, b) in zip(classes, palette, strict=True):

@@ -49,9 +49,8 @@ class Examined:
 
 def examine_run(run: Path, images: int, *, device: str, report: Callable[[str, int, int], None]) -> Examined:
     """Predict and score the first `images` of the validation split once more, one by one."""
-    scorable = open_scorable(run, device=device, report=report)
+    scorable = open_scorable(run, most=images, device=device, report=report)
     recipe, model, dataset, _ = scorable
-    dataset.ids = dataset.ids[:images]
     task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))
     whole, scores = task.metric(dataset.classes, protocol), {}
     for start in range(0, len(dataset), 16):

@@ -68,6 +68,8 @@ def write_run_report(
         alike = [r for r, recipe in recipes.items() if _where(recipe) == _where(next(iter(recipes.values())))]
         examined = [examine_run(run, options.images, device=place, report=report) for run in alike]
     best, worst = _extreme_rows(examined, names, options)
+    shown = examined[0].scorable.model.config if examined else None
+    colours = dict(zip(shown.classes, shown.palette, strict=True)) if shown else {}
     tables = task_tables(group_rows({"rows": rows}))
     task = next(iter(recipes.values())).task
     count = min(options.images, len(examined[0].scorable.dataset)) if examined else 0
@@ -79,8 +81,8 @@ def write_run_report(
         sections.confusion(
             {names[e.run]: e.confusion for e in examined}, examined[0].scorable.dataset.classes if examined else ()
         ),
-        sections.images(worst, "worst", "Worst images", f"The worst first, {chosen}."),
-        sections.images(best, "best", "Best images", f"The best first, {chosen}."),
+        sections.images(worst, "worst", "Worst images", f"The worst first, {chosen}.", colours),
+        sections.images(best, "best", "Best images", f"The best first, {chosen}.", colours),
         sections.captions([*worst, *best]),
         sections.samples(_samples(recipes)),
         sections.configuration({name: _flat(recipes[run]) for run, name in names.items()}),

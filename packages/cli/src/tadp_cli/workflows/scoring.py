@@ -33,10 +33,11 @@ def open_scorable(
     split: str = "",
     captions: Path | None = None,
     domain: str = "",
+    most: int | None = None,
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> Scorable:
-    """A finished run on a split of its own data or of any other.
+    """A finished run on a split of its own data or of any other, or on the split's first `most` images.
 
     Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
     look (paper 4.3), so that they read like those the run was trained with.
@@ -45,6 +46,7 @@ def open_scorable(
     cleaner = RuleCleaner(domain) if domain else None  # an unknown domain is said before hours of captioning
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
+    dataset.ids = dataset.ids[:most]
     accelerator = make_accelerator(recipe, checked_device(device))
     if accelerator.num_processes > 1:
         device = str(accelerator.device)

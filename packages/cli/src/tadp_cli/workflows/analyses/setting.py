@@ -99,9 +99,14 @@ class Setting:
                 f"{run} is a {recipe.task} run with the prompt {recipe.prompt.kind!r}; this analysis looks at "
                 f"segmentation runs with the prompt {prompt!r}"
             )
-        found = open_scorable(run, folder=self.data or None, split=self.split, device=self.device, report=self.report)
-        found.dataset.ids = found.dataset.ids[: self.images]
-        return found
+        return open_scorable(
+            run,
+            folder=self.data or None,
+            split=self.split,
+            most=self.images,
+            device=self.device,
+            report=self.report,
+        )
 
     def _trained(self, prompt: str) -> Path:
         """A small head on a frozen backbone, trained on Scenes once and kept in the folder of the analyses."""
