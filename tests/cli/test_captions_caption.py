@@ -54,22 +54,14 @@ def test_accelerate_launch_shares_the_work_and_waits_for_all(tmp_path):
     """A bad image among the first process's ends it first; the other one must finish its share all the same."""
     images, out = make_images(tmp_path / "data", 12), tmp_path / "c.jsonl"
     (images / "000.png").write_bytes(b"not a picture")
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "--no_python"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--main_process_port", "0", "--no_python"]
     arguments = ["caption", str(images), "--captioner", "tiny", "--batch-size", "2", "--out", str(out)]
     result = subprocess.run([*launch, *TADP, *arguments], capture_output=True, text=True, timeout=300)
     assert result.returncode != 0, "the exit code tells of the bad image"
     said = " ".join((result.stdout + result.stderr).split())
-    assert said.count("11 captioned") == 1, said
+    assert said.count("11 captioned by 2 processes (5 + 6)") == 1, said
     assert "failed: 000" in said
     assert ids_of(out) == [f"{i:03}" for i in range(12)]
     rows = [json.loads(line) for line in out.read_text().splitlines()]

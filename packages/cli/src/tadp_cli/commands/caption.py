@@ -35,10 +35,13 @@ def caption(
     """Caption images; a run that was stopped goes on where it was. Under `accelerate launch` processes share the work.
 
     Example: `tadp caption photos/ --captioner blip2 --min-tokens 40 --out captions.jsonl`
+
+    Several processes, on GPUs or on a CPU alike:
+    `accelerate launch --multi_gpu --num_processes 2 --no_python tadp caption photos/ --out captions.jsonl`
     """
     with one_line_errors():
         from tadp_captioning import CaptionStore, caption_images, find_images, load_captioner
-        from tadp_cli.workflows.captions import flagged_images, process_share, whole_report
+        from tadp_cli.workflows.captions import flagged_images, process_share, reports_of_all, whole_report
         from tadp_cli.workflows.devices import checked_device
 
         if device is not None:
@@ -68,12 +71,15 @@ def caption(
                 world_size=share.world_size,
                 progress=report,
             )
-        done = whole_report(done, share)
+        reports = reports_of_all(done, share)
         if share.rank > 0:
             return  # the first process speaks for all
+        done = whole_report(reports)
         speed = done.captioned / (time.monotonic() - start)
+        shares = f" by {len(reports)} processes ({' + '.join(str(r.captioned) for r in reports)})"
         console.print(
-            f"{done.captioned} captioned ({speed:.1f} images/s), {done.skipped} were there already, "
+            f"{done.captioned} captioned{shares if len(reports) > 1 else ''} ({speed:.1f} images/s), "
+            f"{done.skipped} were there already, "
             f"{len(done.failed)} failed: {out}",
             markup=False,
         )

@@ -60,10 +60,10 @@ def process_share() -> ProcessShare:
     return ProcessShare(rank, world_size, f"cuda:{local % torch.cuda.device_count()}" if several_gpus else None)
 
 
-def whole_report(mine: LoopReport, share: ProcessShare) -> LoopReport:
-    """All processes' reports as one, once the last has finished: a launcher stops all where one ends with an error."""
+def reports_of_all(mine: LoopReport, share: ProcessShare) -> list[LoopReport]:
+    """Each process's report, once the last has finished: a launcher stops all where one ends with an error."""
     if share.world_size == 1:
-        return mine
+        return [mine]
     import torch.distributed as dist
 
     # On the CPU, and patient: shares of a large data set may end hours apart.
@@ -71,6 +71,11 @@ def whole_report(mine: LoopReport, share: ProcessShare) -> LoopReport:
     reports = [mine] * share.world_size
     dist.all_gather_object(reports, mine)
     dist.destroy_process_group()
+    return reports
+
+
+def whole_report(reports: list[LoopReport]) -> LoopReport:
+    """All processes' reports as one."""
     failed = {image_id: reason for report in reports for image_id, reason in report.failed.items()}
     return LoopReport(sum(r.captioned for r in reports), sum(r.skipped for r in reports), failed)
 
