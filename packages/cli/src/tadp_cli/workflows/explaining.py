@@ -71,6 +71,8 @@ class Explained:
     """What the run predicts for this prompt, over the image."""
     same_pass: bool
     """Whether the maps are of the very pass that the prediction was made in."""
+    unknown: tuple[str, ...] = ()
+    """Words that the miniature never read: it has no token of their own for them."""
 
     @property
     def peaks(self) -> list[tuple[str, float]]:
@@ -109,7 +111,9 @@ def _of_backbone(options: ExplainOptions, device: str):
     def explain(image: Image.Image, text: str) -> Explained:
         words = _words(backbone, text, options.ends)
         attention = _own_pass(backbone, image, backbone.encode_text([text]), layers, "sd")
-        return _explained(text, words, attention, prediction=None, same_pass=False)
+        # The miniature's vocabulary is what it was trained on, a token a word; real ones know words of several tokens.
+        unknown = tuple(word.text for word in words if len(word.indices) > 1) if options.backbone == "tiny" else ()
+        return _explained(text, words, attention, prediction=None, same_pass=False, unknown=unknown)
 
     return explain
 
