@@ -1,14 +1,19 @@
 """`tadp predict` on the images that users have: every file handled or named, results in the image's own frame."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from faster_coco_eval import COCO
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from tadp_cli.main import app
+from tadp_cli.workflows.explaining import ExplainOptions, explain_image
+from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes import sample_scene
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.scenes_render import render
@@ -161,6 +166,17 @@ def test_goes_on_where_it_stopped_and_refuses_other_settings(runs, pictures, tmp
     assert "other settings" in tadp("predict", run, pictures / "cmyk.jpg", "--out", out, code=2)
 
 
+def test_a_run_that_was_trained_anew_is_refused(runs, pictures, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(runs / "segmentation", run)
+    arguments = ("predict", run, pictures / "cmyk.jpg", "--caption", "a ring", "--out", out)
+    tadp(*arguments)
+    assert "1 were there already" in tadp(*arguments)
+    weights = load_file(run / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, run / "model.safetensors")
+    assert "other settings" in tadp(*arguments, code=2)
+
+
 def test_folders_files_and_globs_together_and_never_its_own_output(runs, pictures, tmp_path):
     run, out = runs / "segmentation", pictures / "predictions"
     arguments = (pictures / "sub", pictures / "cmyk.jpg", pictures / "s*.png", "--caption", "a ring", "--out", out)
@@ -173,6 +189,40 @@ def test_folders_files_and_globs_together_and_never_its_own_output(runs, picture
     (pictures / "wide.png").unlink()
     again = tadp("predict", run, pictures, "--caption", "a ring", "--out", out, code=1)
     assert "1 predicted, 2 failed, 3 were there already" in again
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
+def test_a_runs_words_are_explained_by_the_pass_that_predicts(runs, tmp_path, task):
+    scene(70, 41).save(tmp_path / "scene.png")
+    options = ExplainOptions(run=runs / task, caption="a ring and a tree")
+    (found,) = explain_image(tmp_path / "scene.png", tmp_path / "words.png", options, device="cpu")
+    assert found.same_pass
+    assert found.prediction.size == (70, 41)
+    backbone = PerceptionModel.from_pretrained(runs / task).backbone
+    pixels = torch.from_numpy(np.asarray(scene(70, 41)).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        features = backbone(pixels, backbone.encode_text(["a ring and a tree"]))
+    cells = np.load(tmp_path / "words.npz")["cells_8"]
+    np.testing.assert_allclose(cells[1], features.attention[8][0, 2].numpy(), atol=1e-4)
+
+
+def test_a_protocol_of_several_passes_is_explained_by_one_of_its_own(runs, tmp_path):
+    scene(64, 64).save(tmp_path / "scene.png")
+    settings = json.loads((runs / "depth" / "config.json").read_text())
+    several = tmp_path / "several"
+    shutil.copytree(runs / "depth", several)
+    settings["model"]["protocol"] = "full-flip"
+    (several / "config.json").write_text(json.dumps(settings))
+    options = ExplainOptions(run=several, caption="a ring")
+    (found,) = explain_image(tmp_path / "scene.png", tmp_path / "words.png", options, device="cpu")
+    assert not found.same_pass
+    (same,) = explain_image(
+        tmp_path / "scene.png",
+        tmp_path / "words.png",
+        ExplainOptions(run=runs / "depth", caption="a ring"),
+        device="cpu",
+    )
+    np.testing.assert_allclose(found.maps, same.maps, atol=1e-5)
 
 
 def test_a_protocol_by_name(runs, tmp_path):
@@ -192,12 +242,12 @@ def test_a_protocol_by_name(runs, tmp_path):
 @pytest.mark.slow
 def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
     picture = tmp_path / "panorama.jpg"
-    scene(10000, 300).save(picture)
+    scene(10000, 150).save(picture)
     tadp(
         "predict", runs / "segmentation", picture, "--caption", "a ring", "--protocol", "slide", "--out", tmp_path / "o"
     )
     with Image.open(tmp_path / "o" / "panorama_mask.png") as mask:
-        assert mask.size == (10000, 300)
+        assert mask.size == (10000, 150)
 
 
 def test_fresh_captions_are_put_as_in_training():

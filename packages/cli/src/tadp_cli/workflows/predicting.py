@@ -1,6 +1,6 @@
 """Predictions of a run for loose images, written as files."""
 
-import json
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,16 +11,20 @@ from PIL import Image
 
 from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import find_pictures, open_picture
 from tadp_cli.workflows.prediction_files import is_written, write_prediction
-from tadp_cli.workflows.runs import read_run, write_json
+from tadp_cli.workflows.runs import read_run
 from tadp_cli.workflows.text import as_trained
 from tadp_cli.workflows.training import Report
 from tadp_heads import PerceptionModel
+from tadp_heads.overlay import draw_legend
+from tadp_heads.pretrained import WEIGHTS_NAME
 
 SETTINGS_FILE = "settings.json"
 CAPTIONS_FILE = "captions.jsonl"
+LEGEND_FILE = "legend.png"
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
 
@@ -67,14 +71,17 @@ class _Picture(NamedTuple):
 def predict_images(
     run: Path, images: list[str], out: Path, options: PredictOptions, *, device: str, report: Report
 ) -> Predicted:
-    """The files of `write_prediction` for each image; captions.jsonl with the texts used; settings.json.
+    """The files of `write_prediction` for each image; captions.jsonl with the texts used; settings.json; legend.png.
 
     What is there already is left alone, and a folder with predictions of other settings is refused.
     """
     recipe = read_run(run)
     files = find_pictures(images, leave_out=out)
     model = _model(run, recipe, options).to(checked_device(device))
-    _claim(out, run, options)
+    chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
+    claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
+    if model.config.classes:
+        draw_legend(model.config.classes, model.config.palette).save(out / LEGEND_FILE)
     captioned = model.config.needs_caption and model.context is None and options.caption is None
     captioner = load_captioner(model.config.captioner, device=device) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
@@ -112,14 +119,10 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionMode
     return model
 
 
-def _claim(out: Path, run: Path, options: PredictOptions) -> None:
-    """Predictions of other settings are not to be taken for these."""
-    path = out / SETTINGS_FILE
-    mine = {"run": str(run.resolve()), "caption": options.caption}
-    mine |= {"captioner": options.captioner, "protocol": options.protocol}
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != mine:
-        raise ValueError(f"{out} holds predictions with other settings ({path}); name another --out, or remove it")
-    write_json(path, mine)
+def _digest(run: Path) -> str:
+    """Of the run's head: a run that was trained anew in the same folder predicts otherwise."""
+    with (run / WEIGHTS_NAME).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 
 
 def _batches(files: Mapping[str, Path], most: int, failed: dict[str, str]) -> Iterator[list[_Picture]]:
