@@ -104,6 +104,8 @@ def test_a_users_run_and_data_are_taken(out, tmp_path):
     arguments = ("--run", run, "--data", tmp_path / "night", "--split", "test", "--out", tmp_path / "o")
     tadp("analyze", "off-target", *arguments)
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["off-target.json", "off-target.png"]
+    tadp("analyze", "averaging", *arguments)
+    assert json.loads((tmp_path / "o" / "averaging.json").read_text())["setting"]["run"] == str(run)
     said = tadp("analyze", "recall", *arguments, code=2)
     assert "this analysis looks at segmentation runs with the prompt 'caption'" in said
     assert "unknown analysis 'recal'; choose from attention" in tadp("analyze", "recal", "--out", tmp_path, code=2)

@@ -1,6 +1,6 @@
 """Figure 4: cross-attention before training, by kind of prompt: oracle, caption, averaged end tokens, class names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def analyze(setting: Setting) -> Findings:
     shown = next((i for i in dataset.ids if len(present[i]) >= 2), dataset.ids[0])
     for number, image_id in enumerate(dataset.ids, start=1):
         sample = dataset.read(image_id)
-        maps = {kind: _maps(backbone, sample, prompt, names) for kind, prompt in prompts.items()}
+        maps = {kind: _maps(setting, backbone, sample, prompt, names) for kind, prompt in prompts.items()}
         for kind, found in maps.items():
             tally[kind].count(dataset, sample, found, present[image_id])
         if image_id == shown:
@@ -94,11 +94,18 @@ class _Tally:
         return found
 
 
-def _maps(backbone: DiffusionBackbone, sample: Sample, prompt: Mapping[str, str] | Tensor, names) -> dict[str, Tensor]:
+def _maps(
+    setting: Setting,
+    backbone: DiffusionBackbone,
+    sample: Sample,
+    prompt: Mapping[str, str] | Tensor,
+    names: Sequence[str],
+) -> dict[str, Tensor]:
     if isinstance(prompt, Tensor):
-        return maps_of(backbone, sample, prompt, {name: Word(name, (k,)) for k, name in enumerate(names)})
+        vectors = {name: Word(name, (k,)) for k, name in enumerate(names)}
+        return maps_of(backbone, sample, prompt, vectors, setting.image_range)
     text = prompt[sample.id]
-    return maps_of(backbone, sample, text, words_in(backbone, text, names))
+    return maps_of(backbone, sample, text, words_in(backbone, text, names), setting.image_range)
 
 
 def _cells(found: Mapping[str, float | int]) -> list[str]:

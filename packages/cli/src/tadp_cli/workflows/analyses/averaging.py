@@ -40,7 +40,7 @@ def analyze(setting: Setting) -> Findings:
         own = [name for name in names if name in present[image_id]]
         for kind, (context, tokens) in kinds.items():
             wanted = {name: tokens[name] for name in own if name in tokens}
-            maps = maps_of(backbone, sample, context, wanted)
+            maps = maps_of(backbone, sample, context, wanted, setting.image_range)
             for name, heat in maps.items():
                 found[kind].append(torch.stack(localise(heat[None], mask_of(dataset, sample, name)[None]))[:, 0])
             if image_id == shown:

@@ -46,7 +46,10 @@ def analyze(setting: Setting) -> Findings:
     for number, pasted in enumerate(_pastes(dataset, setting.seed), start=1):
         prompt = " ".join(pasted.names)
         word = words_in(backbone, prompt, [pasted.name])
-        maps = [maps_of(backbone, sample, prompt, word)[pasted.name] for sample in (pasted.before, pasted.after)]
+        maps = [
+            maps_of(backbone, sample, prompt, word, setting.image_range)[pasted.name]
+            for sample in (pasted.before, pasted.after)
+        ]
         before.append(localise(maps[0][None], pasted.mask[None]))
         after.append(localise(maps[1][None], pasted.mask[None]))
         on_others.append([localise(heat[None], pasted.others[None]) for heat in maps])

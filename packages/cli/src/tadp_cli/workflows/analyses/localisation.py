@@ -39,14 +39,21 @@ def localise(maps: Tensor, masks: Tensor) -> Localised:
 
 @torch.no_grad()
 def maps_of(
-    backbone: DiffusionBackbone, sample: Sample, context: str | Tensor, words: Mapping[str, Word]
+    backbone: DiffusionBackbone,
+    sample: Sample,
+    context: str | Tensor,
+    words: Mapping[str, Word],
+    image_range: str = "sd",
 ) -> dict[str, Tensor]:
-    """{name: (H, W)} of the words of a text, or of the vectors of a context (1, T, D), from one pass; on the CPU."""
+    """{name: (H, W)} of the words of a text, or of the vectors of a context (1, T, D), from one pass; on the CPU.
+
+    `image_range`: in which of RANGES the backbone takes its images.
+    """
     if not words:
         return {}
     device = backbone.unet.device
     given = backbone.encode_text([context]) if isinstance(context, str) else context
-    features = backbone(RANGES["sd"](sample.image[None]).to(device), given)
+    features = backbone(RANGES[image_range](sample.image[None]).to(device), given)
     return dict(zip(words, heat_maps(features, list(words.values())).cpu(), strict=True))
 
 

@@ -1,5 +1,6 @@
 """What an analysis is given, and what it gives back."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,13 @@ class Setting:
             read_run(self.run)
             return PerceptionModel.from_pretrained(self.run).to(self.device).backbone
         return DiffusionBackbone.from_pretrained(self.backbone, device=self.device, keep_decoder=keep_decoder)
+
+    @property
+    def image_range(self) -> str:
+        """In which range the backbone takes its images: the run's, as a few are trained on standardised ones."""
+        if self.run is None:
+            return "sd"
+        return json.loads((self.run / "config.json").read_text(encoding="utf-8"))["model"]["image_range"]
 
     def captions(self, dataset: SampleDataset) -> CaptionStore:
         """Written by the captioner, kept in the folder of the analyses."""
