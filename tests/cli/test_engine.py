@@ -11,10 +11,10 @@ from diffusers import Transformer2DModel
 from torch import Tensor, nn
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.workflows.drawing import draw
-from tadp_cli.workflows.drop_path import drop_path
 from tadp_cli.workflows.engine import fit
-from tadp_cli.workflows.reading import ImageReader, LatentReader
+from tadp_cli.workflows.engine.drawing import draw
+from tadp_cli.workflows.engine.drop_path import drop_path
+from tadp_cli.workflows.engine.reading import ImageReader, LatentReader
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import build_model, load_backbone, train

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.workflows.checkpoints import last_state, read_state
-from tadp_cli.workflows.locking import run_lock
+from tadp_cli.workflows.engine.checkpoints import last_state, read_state
+from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.training import train
 from tadp_heads.data.scenes_disk import write_scenes
 

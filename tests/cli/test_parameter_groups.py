@@ -7,8 +7,8 @@ from torch import nn
 
 from tadp_backbone.table import BACKBONES
 from tadp_cli.recipes.recipe import TrainConfig
-from tadp_cli.workflows.low_rank import add_low_rank
-from tadp_cli.workflows.parameter_groups import choose_trained, describe_groups, parameter_groups
+from tadp_cli.workflows.engine.low_rank import add_low_rank
+from tadp_cli.workflows.engine.parameter_groups import choose_trained, describe_groups, parameter_groups
 from tadp_heads.depth import DepthHead
 from tadp_heads.segmentation import FPNHead
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
+from tadp_cli.workflows.engine.sharing import share_of
 from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.sharing import share_of
 from tadp_cli.workflows.training import train
 from tadp_heads.data.scenes_disk import write_scenes
 

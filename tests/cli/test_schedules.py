@@ -3,7 +3,7 @@
 import pytest
 
 from tadp_cli.recipes.recipe import TrainConfig
-from tadp_cli.workflows.schedules import learning_rate_factor
+from tadp_cli.workflows.engine.schedules import learning_rate_factor
 
 
 def _rate(step, config):

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
-from tadp_cli.workflows.drawing import draw
-from tadp_cli.workflows.schedules import learning_rate_factor
+from tadp_cli.workflows.engine.drawing import draw
+from tadp_cli.workflows.engine.schedules import learning_rate_factor
 from tadp_cli.workflows.training import train
 from tadp_heads.data.scenes_disk import write_scenes
 

@@ -15,7 +15,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.latents import LatentCache
 from tadp_backbone.sizes import pad_to_multiple
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.drawing import Pick, pick, seed_random
+from tadp_cli.workflows.engine.drawing import Pick, pick, seed_random
 from tadp_heads.data import Sample, SampleDataset
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Target

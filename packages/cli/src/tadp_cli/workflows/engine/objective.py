@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tadp_cli.workflows.features import Batch, features_of
+from tadp_cli.workflows.engine.features import Batch, features_of
 from tadp_heads import PerceptionModel
 
 

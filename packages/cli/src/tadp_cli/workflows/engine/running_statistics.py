@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch.distributed as dist
 from torch import nn
 
-from tadp_cli.workflows.sharing import Share
+from tadp_cli.workflows.engine.sharing import Share
 
 
 @contextmanager

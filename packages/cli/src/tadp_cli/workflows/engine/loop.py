@@ -15,17 +15,17 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from diffusers.training_utils import EMAModel
 
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.checkpoints import Stateful, last_state, read_state, remove_leftovers, save_state
-from tadp_cli.workflows.drop_path import drop_path
-from tadp_cli.workflows.features import Batch, LiveFeatures, features_for
-from tadp_cli.workflows.low_rank import add_low_rank, merge_low_rank
-from tadp_cli.workflows.memory import out_of_memory_named
-from tadp_cli.workflows.objective import Objective
-from tadp_cli.workflows.parameter_groups import choose_trained, describe_groups, parameter_groups
-from tadp_cli.workflows.running_statistics import joined_statistics
+from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, remove_leftovers, save_state
+from tadp_cli.workflows.engine.drop_path import drop_path
+from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for
+from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
+from tadp_cli.workflows.engine.memory import out_of_memory_named
+from tadp_cli.workflows.engine.objective import Objective
+from tadp_cli.workflows.engine.parameter_groups import choose_trained, describe_groups, parameter_groups
+from tadp_cli.workflows.engine.running_statistics import joined_statistics
+from tadp_cli.workflows.engine.schedules import learning_rate_factor
+from tadp_cli.workflows.engine.sharing import describe_share, share_of
 from tadp_cli.workflows.runs import METRICS_FILE, cut_metrics
-from tadp_cli.workflows.schedules import learning_rate_factor
-from tadp_cli.workflows.sharing import describe_share, share_of
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset

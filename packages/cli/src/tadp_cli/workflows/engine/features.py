@@ -9,8 +9,8 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.cache import TextCache
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.drawing import Pick, pick
-from tadp_cli.workflows.reading import ImageReader, Item, LatentReader, batches
+from tadp_cli.workflows.engine.drawing import Pick, pick
+from tadp_cli.workflows.engine.reading import ImageReader, Item, LatentReader, batches
 from tadp_cli.workflows.text import Prompts
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.ranges import RANGES
