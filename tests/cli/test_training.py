@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
 from tadp_cli.workflows.engine.drawing import draw
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
+from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
+from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes_disk import write_scenes
 
 
@@ -122,3 +124,34 @@ def test_images_without_a_caption_are_named_before_anything_is_written(tmp_path,
     with pytest.raises(ValueError, match="has no caption for 5 of 6 images, such as 'train_00001'"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_maps_by_class_go_with_the_run_and_do_not_shift_with_a_modifier(tmp_path, scenes):
+    recipe = _recipe(scenes, "train.steps=2", "backbone.map_index=class")
+    results = train(recipe, tmp_path / "run")
+    model = PerceptionModel.from_pretrained(tmp_path / "run")
+    assert model.backbone.config.class_words[0] == ("circles", "circle")
+    assert model.head.config.levels[0].channels == 48 + len(model.backbone.config.class_words)
+    assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
+
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        plain, moved = (model.backbone(images, model.encode_captions([t])) for t in ("a tree", "a photo of a big tree"))
+    (tree,) = (i for i, words in enumerate(model.backbone.config.class_words) if "tree" in words)
+    for features in (plain, moved):
+        maps = features.levels[0][0, 48:]
+        assert maps[tree].max() > 0
+        assert maps[torch.arange(len(maps)) != tree].abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("prompt.kind=averaged-eos",), "needs a prompt of words, and 'averaged-eos' is an embedding"),
+        (("backbone.attention_maps=false",), "needs backbone.attention_maps"),
+        (("train.cache=cache",), "train.cache keeps embeddings without their words"),
+    ],
+)
+def test_maps_by_class_say_what_they_do_not_go_with(scenes, settings, message):
+    with pytest.raises(ValueError, match=message):
+        _recipe(scenes, "backbone.map_index=class", *settings)

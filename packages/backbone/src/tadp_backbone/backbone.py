@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .adapters import LearntContext, TextAdapter
 from .attention import record_cross_attention
 from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
+from .class_maps import class_maps, class_tokens
 from .config import BackboneConfig
 from .features import Features, Level
 from .sizes import cut_to, pad_to_multiple
@@ -77,7 +78,8 @@ class DiffusionBackbone(nn.Module):
     @property
     def levels(self) -> tuple[Level, ...]:
         """What `features.levels` will be, finest first, for contexts of `config.num_tokens` tokens."""
-        return declared_levels(self.taps, self.vae_factor, self.config.map_strides, self.config.num_tokens)
+        maps = len(self.config.class_words) or self.config.num_tokens
+        return declared_levels(self.taps, self.vae_factor, self.config.map_strides, maps)
 
     def forward(
         self,
@@ -105,6 +107,8 @@ class DiffusionBackbone(nn.Module):
     ) -> Features:
         """latents (B, 4, h, w) as `encode_image` scales them, context (B, T, D) or (1, T, D) -> Features.
 
+        With `config.class_words` the context is one of `encode_text`, (B, T, D + K).
+
         `timestep`: one for all or one an image (B,), in place of the config's. `generator` draws the noise where the
         config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
         """
@@ -115,9 +119,9 @@ class DiffusionBackbone(nn.Module):
         timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.unet.device)
         if self.config.noise:
             latents = self._add_noise(latents, timesteps, generator)
-        context = self._context(context, batch)
+        context, named = self._context(context, batch)
         outputs, maps = self.run_unet(latents, timesteps, context)
-        return self._features(outputs, maps, latents, image_size)
+        return self._features(outputs, maps, latents, image_size, named)
 
     def run_unet(
         self, latents: Tensor, timesteps: Tensor, context: Tensor
@@ -171,12 +175,20 @@ class DiffusionBackbone(nn.Module):
         """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
 
         Texts of more tokens lose their end, with one warning that counts them, or with `long="chunk"` are encoded in
-        several pieces joined along the tokens (B, 77 K, D).
+        several pieces joined along the tokens (B, 77 pieces, D). With `config.class_words` K columns follow, which say
+        what class a token names (B, 77, D + K).
         """
         if self.text_encoder is None or self.tokenizer is None:
             missing = "text encoder" if self.text_encoder is None else "tokenizer"
             raise ValueError(f"this backbone has no {missing}: give it one, or bring contexts (B, T, D)")
-        return encode_texts(self.tokenizer, self.text_encoder, [texts] if isinstance(texts, str) else texts, long)
+        texts = [texts] if isinstance(texts, str) else texts
+        context = encode_texts(self.tokenizer, self.text_encoder, texts, long)
+        if not self.config.class_words:
+            return context
+        if long == "chunk":
+            raise ValueError("long='chunk' with class_words: pieces have no places of their own; leave one of them out")
+        named = class_tokens(self.tokenizer, texts, self.config.class_words, context.shape[1])
+        return torch.cat((context, named.to(context)), 2)
 
     def freeze(self) -> Self:
         """Freeze the UNet too: a pass then keeps nothing for a backward pass, unless context or latents ask for it."""
@@ -302,7 +314,12 @@ class DiffusionBackbone(nn.Module):
         return record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps, when=when)
 
     def _features(
-        self, outputs: dict[str, Tensor], maps: dict[str, Tensor], latents: Tensor, image_size: tuple[int, int]
+        self,
+        outputs: dict[str, Tensor],
+        maps: dict[str, Tensor],
+        latents: Tensor,
+        image_size: tuple[int, int],
+        named: Tensor,
     ) -> Features:
         padded = [side * self.vae_factor for side in latents.shape[-2:]]
         attention = {}
@@ -315,20 +332,27 @@ class DiffusionBackbone(nn.Module):
         for tap in self.taps:
             stride = tap.factor * self.vae_factor
             level = cut_to(outputs[tap.path], image_size, stride)
-            levels.append(torch.cat((level, attention[stride]), 1) if stride in attention else level)
+            if stride in attention:
+                shown = class_maps(attention[stride], named) if self.config.class_words else attention[stride]
+                level = torch.cat((level, shown), 1)
+            levels.append(level)
         padding = (padded[0] - image_size[0], padded[1] - image_size[1])
         return Features(tuple(levels), attention, image_size, padding)
 
-    def _context(self, context: Tensor | None, batch: int) -> Tensor:
+    def _context(self, context: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
+        """The UNet's context (B, T, D), and which class its tokens name (B, T, K), K 0 without class words."""
         if context is None:
             if self.learnt_context is None:
                 raise ValueError("no context given: encode_text([''] * B) is the empty one")
             context = self.learnt_context(batch)
-        check_context(context, batch, self.unet.config.cross_attention_dim)
+        width = self.unet.config.cross_attention_dim
+        check_context(context, batch, width + len(self.config.class_words))
+        context, named = context[..., :width], context[..., width:]
         if self.text_adapter is not None:
             # It keeps its own precision beside a UNet of half precision.
             context = self.text_adapter(context.to(self.text_adapter.gamma))
-        return context.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1)
+        context, named = (x.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1) for x in (context, named))
+        return context, named
 
     def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: torch.Generator | None) -> Tensor:
         device = latents.device if generator is None else generator.device

@@ -26,6 +26,11 @@ class BackboneConfig:
     detach_maps: bool = True
     """Cut the gradient through the maps, as the paper's code does by its checkpointing; False lets it pass."""
 
+    class_words: tuple[tuple[str, ...], ...] = ()
+    """The words and phrases that name each class. Where given, the maps beside the features are one a class: the sum
+    over the tokens that name it, wherever they stand in the prompt, and 0 for a class that is not named. (): one a
+    token, by its place in the prompt, as in the paper."""
+
     num_tokens: int = 77
     """Tokens of the contexts to come; only `backbone.levels` counts with it, any number runs."""
 
@@ -45,6 +50,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         # lists come from JSON and TOML
         object.__setattr__(self, "map_strides", tuple(self.map_strides))
+        object.__setattr__(self, "class_words", tuple(tuple(words) for words in self.class_words))
         object.__setattr__(self, "taps", None if self.taps is None else tuple(self.taps))
         if not 0 <= self.timestep < 1000:
             raise ValueError(f"timestep is {self.timestep}, expected 0 to 999")

@@ -76,8 +76,16 @@ class ClassMentions:
         return [name for name, pattern in self._patterns.items() if pattern.search(caption)]
 
 
-def _pattern(name: str, synonyms: Sequence[str]) -> re.Pattern[str]:
+def class_words(name: str, synonyms: Sequence[str] | None = None) -> list[str]:
+    """All that names a class: its name or names, synonyms (None: those of SYNONYMS), plurals; the longest first."""
+    synonyms = SYNONYMS.get(name, ()) if synonyms is None else synonyms
     words = [part.strip().replace("_", " ") for part in name.split(",")] + list(synonyms)
-    forms = sorted({form for word in words if word for form in (word, plural(word))}, key=len, reverse=True)
+    return sorted(
+        {form for word in words if word for form in (word, plural(word))}, key=lambda form: (-len(form), form)
+    )
+
+
+def _pattern(name: str, synonyms: Sequence[str]) -> re.Pattern[str]:
+    forms = class_words(name, synonyms)
     anywhere = "|".join(re.escape(form).replace(r"\ ", "[ -]").replace(r"\-", "[ -]") for form in forms)
     return re.compile(rf"\b(?:{anywhere})\b", re.IGNORECASE)

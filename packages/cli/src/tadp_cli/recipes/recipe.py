@@ -16,6 +16,7 @@ MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unr
 TASKS = ("segmentation", "depth", "detection")
 POSTERIORS = ("", "mode", "sample")
 IMAGE_RANGES = ("sd", "imagenet")
+MAP_INDICES = ("token", "class")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,9 @@ class BackboneSection:
     Stable Diffusion. The paper's code samples exactly when it scales."""
     attention_maps: bool = True
     """Whether cross-attention maps go to the head beside the features; the paper's code leaves them out for depth."""
+    map_index: str = "token"
+    """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
+    wherever its words stand in the prompt."""
     text_adapter: bool = False
     """A small residual network on the context, trained with the head (VPD; the paper's ADE20K and NYUv2 baselines)."""
     image_range: str = "sd"
@@ -115,6 +119,9 @@ class Recipe:
         one_of("prompt.kind", self.prompt.kind, PROMPTS)
         one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
         one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
+        one_of("backbone.map_index", self.backbone.map_index, MAP_INDICES)
+        if self.backbone.map_index == "class":
+            self._check_class_maps()
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
         at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
         at_least("data.min_tokens", self.data.min_tokens, 0)
@@ -127,6 +134,15 @@ class Recipe:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
             raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+
+    def _check_class_maps(self) -> None:
+        given = "backbone.map_index 'class'"
+        if self.prompt.kind in ("class-embs", "averaged-eos"):
+            raise ValueError(f"{given} needs a prompt of words, and {self.prompt.kind!r} is an embedding")
+        if not self.backbone.attention_maps:
+            raise ValueError(f"{given} needs backbone.attention_maps")
+        if self.train.cache:
+            raise ValueError(f"{given}: train.cache keeps embeddings without their words; leave it empty")
 
     @property
     def needs_captions(self) -> bool:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
+from tadp_captioning.mentions import class_words
 from tadp_cli.recipes.recipe import BackboneSection, Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
@@ -20,7 +21,7 @@ from tadp_cli.workflows.engine.memory import out_of_memory_named
 from tadp_cli.workflows.engine.validation import Validation
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, results_of, write_json
-from tadp_cli.workflows.text import Prompts, build_prompts, prompt_template
+from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
@@ -120,6 +121,13 @@ def _changes(section: BackboneSection) -> dict[str, Any]:
     return changes
 
 
+def _class_words(dataset: SampleDataset) -> tuple[tuple[str, ...], ...]:
+    names = object_names(dataset.classes)
+    if not names:
+        raise ValueError(f"backbone.map_index 'class' needs class names, and {dataset.task} data has none: use 'token'")
+    return tuple(tuple(class_words(name)) for name in names)
+
+
 def build_model(
     recipe: Recipe, backbone: DiffusionBackbone, dataset: SampleDataset, prompts: Prompts
 ) -> PerceptionModel:
@@ -128,6 +136,8 @@ def build_model(
     if prompts.shared is not None:
         # One attention map a token: embeddings of another length than a text's change the levels' widths.
         backbone.config = replace(backbone.config, num_tokens=prompts.shared.shape[1])
+    if recipe.backbone.map_index == "class":
+        backbone.config = replace(backbone.config, class_words=_class_words(dataset))
     try:
         head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
     except TypeError as error:

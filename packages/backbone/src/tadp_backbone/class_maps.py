@@ -1,0 +1,50 @@
+"""Maps by class instead of by place in the prompt: which tokens name which class."""
+
+# B prompts, T tokens, K classes, h w cells
+
+import re
+from collections.abc import Sequence
+
+import torch
+from einops import einsum
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from .words import words_of
+
+
+def class_tokens(
+    tokenizer: CLIPTokenizer, texts: Sequence[str], class_words: Sequence[Sequence[str]], length: int
+) -> Tensor:
+    """Which of a context's `length` tokens name which class -> (B, length, K) of 0 and 1.
+
+    `class_words`: the words or phrases of each class; case and hyphens don't count. Where phrases overlap, the one of
+    more words is meant: in "dining table" nothing names the class "table".
+    """
+    phrases: dict[tuple[str, ...], list[int]] = {}
+    for label, names in enumerate(class_words):
+        for name in names:
+            phrases.setdefault(_plain_words(name), []).append(label)
+    longest = max((len(phrase) for phrase in phrases), default=0)
+    named = torch.zeros(len(texts), length, len(class_words))
+    for row, text in enumerate(texts):
+        words = [word for word in words_of(tokenizer, text) if _plain_words(word.text)]
+        plain = [" ".join(_plain_words(word.text)) for word in words]
+        start = 0
+        while start < len(words):
+            sizes = range(min(longest, len(words) - start), 0, -1)
+            size = next((n for n in sizes if tuple(plain[start : start + n]) in phrases), 0)
+            for label in phrases.get(tuple(plain[start : start + size]), ()):
+                indices = [index for word in words[start : start + size] for index in word.indices]
+                named[row, indices, label] = 1
+            start += max(size, 1)
+    return named
+
+
+def class_maps(maps: Tensor, named: Tensor) -> Tensor:
+    """Maps by token (B, T, h, w) and `class_tokens` (B, T, K) -> maps by class (B, K, h, w)."""
+    return einsum(maps, named.to(maps), "b t h w, b t k -> b k h w")
+
+
+def _plain_words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", text.lower().replace("_", " ")))
