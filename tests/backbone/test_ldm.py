@@ -307,6 +307,31 @@ def test_a_missing_tensor_is_named_as_in_the_file():
         vae_from_ldm(vae)
 
 
+def text_states(make_backbone):
+    encoder = make_backbone(text=True).text_encoder
+    return clip_state(encoder, "cond_stage_model.transformer.text_model."), open_clip_state(encoder)
+
+
+@pytest.mark.parametrize("kind", ["unet", "unet of version 2", "vae", "clip", "open clip"])
+def test_any_missing_tensor_is_named_as_in_the_file(make_backbone, kind):
+    """Whether it is only copied or sizes are read from it: a dozen of the first kind, all of the second."""
+    clip, open_clip = text_states(make_backbone)
+    state, load = {
+        "unet": (ldm_unet(), unet_from_ldm),
+        "unet of version 2": (ldm_unet(linear=True), unet_from_ldm),
+        "vae": (ldm_vae(), vae_from_ldm),
+        "clip": (clip, text_encoder_from_ldm),
+        "open clip": (open_clip, text_encoder_from_ldm),
+    }[kind]
+    of_sizes = ("conv1.weight", "fc1.weight", "c_fc.weight", "0.op.weight", "block.1.proj_in.weight", "conv_out.weight")
+    read = [key for key in state if "resblocks.2." not in key]  # version 2 leaves OpenCLIP's last layer out
+    for key in {*read[:: 1 + len(read) // 12], *(key for key in read if key.endswith(of_sizes))}:
+        with pytest.raises(ValueError, match="missing") as error:
+            load({name: tensor for name, tensor in state.items() if name != key})
+        assert key in str(error.value)
+        assert "\n" not in str(error.value)
+
+
 class RunsCode:
     def __reduce__(self):
         return (print, ("code ran",))

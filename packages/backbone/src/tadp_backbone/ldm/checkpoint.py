@@ -75,8 +75,15 @@ def looks_like(keys: Iterable[str]) -> str:
     return f"something unknown (keys: {', '.join(sorted(keys)[:3])}, ...)" if keys else "empty"
 
 
+def needed(state: Mapping[str, Tensor], key: str, what: str, prefix: str = "") -> Tensor:
+    """A tensor from which sizes are read; `prefix` stands before the key in the file."""
+    if key not in state:
+        raise ValueError(f"{what} is incomplete: {prefix}{key} is missing")
+    return state[key]
+
+
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str, original: Mapping[str, str]) -> None:
-    """Load every parameter; `original` {key: key in the file} makes the error name the file's key."""
+    """Load every parameter; `original` {key of the model: key in the file} makes the error name the file's key."""
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state]
     if missing:

@@ -9,6 +9,12 @@ from .checkpoint import count, load_strictly, looks_like, rename, under
 
 _CLIP = "cond_stage_model.transformer.text_model."
 _OPEN_CLIP = "cond_stage_model.model."
+_OPEN_CLIP_ENDS = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.weight": "ln_final.weight",
+    "final_layer_norm.bias": "ln_final.bias",
+}
 _OPEN_CLIP_LAYER = (
     ("ln_1.", "layer_norm1."),
     ("ln_2.", "layer_norm2."),
@@ -25,19 +31,25 @@ def text_encoder_from_ldm(state_dict: Mapping[str, Tensor], num_heads: int | Non
     Sizes are read from the tensors; `num_heads` None: 64 channels a head.
     """
     if clip := under(state_dict, _CLIP):
-        state, activation, prefix = clip, "quick_gelu", _CLIP
+        state, activation, named = clip, "quick_gelu", _CLIP.__add__
     elif open_clip := under(state_dict, _OPEN_CLIP):
-        state, activation, prefix = _from_open_clip(open_clip), "gelu", _OPEN_CLIP
+        state, activation, named = _from_open_clip(open_clip), "gelu", _open_clip_name
     else:
         raise ValueError(f"no text encoder in it (no key begins with {_CLIP}); it looks like {looks_like(state_dict)}")
-    for needed in ("embeddings.token_embedding.weight", "embeddings.position_embedding.weight"):
-        if needed not in state:
-            raise ValueError(f"the text encoder is incomplete: {prefix}{needed} is missing")
+    sizes = (
+        "embeddings.token_embedding.weight",
+        "embeddings.position_embedding.weight",
+        "encoder.layers.0.mlp.fc1.weight",
+    )
+    for key in sizes:
+        if key not in state:
+            raise ValueError(f"the text encoder is incomplete: {named(key)} is missing")
     model = CLIPTextModel(_config(state, activation, num_heads))
     # transformers had its layers below "text_model." before 5.6
     below = "text_model." if hasattr(model, "text_model") else ""
     state = {below + key: tensor for key, tensor in state.items()}
-    load_strictly(model, state, "the text encoder", {below + key: prefix + key for key in state})
+    names = {key: named(key.removeprefix(below)) for key in model.state_dict()}
+    load_strictly(model, state, "the text encoder", names)
     return model.eval()
 
 
@@ -60,12 +72,7 @@ def _config(state: Mapping[str, Tensor], activation: str, num_heads: int | None)
 def _from_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """OpenCLIP's names -> CLIPTextModel's, the last layer left out: version 2 reads the one before."""
     layers = count(state, "transformer.resblocks.") - 1
-    renamed = {
-        "embeddings.token_embedding.weight": state["token_embedding.weight"],
-        "embeddings.position_embedding.weight": state["positional_embedding"],
-        "final_layer_norm.weight": state["ln_final.weight"],
-        "final_layer_norm.bias": state["ln_final.bias"],
-    }
+    renamed = {new: state[old] for new, old in _OPEN_CLIP_ENDS.items() if old in state}
     for i in range(layers):
         new = f"encoder.layers.{i}."
         for key, tensor in under(state, f"transformer.resblocks.{i}.").items():
@@ -76,3 +83,13 @@ def _from_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             else:
                 renamed[new + rename(key, _OPEN_CLIP_LAYER)] = tensor
     return renamed
+
+
+def _open_clip_name(key: str) -> str:
+    """CLIPTextModel's key -> the one that an OpenCLIP file should have."""
+    if key in _OPEN_CLIP_ENDS:
+        return _OPEN_CLIP + _OPEN_CLIP_ENDS[key]
+    number, _, inner = key.removeprefix("encoder.layers.").partition(".")
+    old = [(new, old) for old, new in _OPEN_CLIP_LAYER]
+    old += [(f"self_attn.{name}_proj.", "attn.in_proj_") for name in "qkv"]
+    return f"{_OPEN_CLIP}transformer.resblocks.{number}.{rename(inner, old)}"

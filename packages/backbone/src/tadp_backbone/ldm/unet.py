@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from .checkpoint import around, count, load_strictly, looks_like, rename, under
+from .checkpoint import around, count, load_strictly, looks_like, needed, rename, under
 
 _PREFIX = "model.diffusion_model."
 _FIRST = "input_blocks.0.0.weight"
@@ -67,21 +67,19 @@ def _unet_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     # LitEma stores "model.diffusion_model.a.b" as "model_ema.diffusion_modelab"
     averaged = {key: "model_ema.diffusion_model" + key.replace(".", "") for key in state}
     state = {key: state_dict.get(averaged[key], value) for key, value in state.items()}
-    for needed in (_FIRST, "time_embed.0.weight"):
-        if needed not in state:
-            raise ValueError(f"no LDM UNet in it: {needed} is missing; this looks like {looks_like(state_dict)}")
+    for landmark in (_FIRST, "time_embed.0.weight"):
+        if landmark not in state:
+            raise ValueError(f"no LDM UNet in it: {landmark} is missing; this looks like {looks_like(state_dict)}")
     return state
 
 
 def _topology(state: Mapping[str, Tensor]) -> _Topology:
     widths, attends, layers = [], [], [0]
     for i in range(1, count(state, "input_blocks.")):
-        if f"input_blocks.{i}.0.op.weight" in state:
+        if under(state, f"input_blocks.{i}.0.op."):
             layers.append(0)
             continue
-        convolution = state.get(f"input_blocks.{i}.0.in_layers.2.weight")
-        if convolution is None:
-            raise ValueError(f"the UNet is incomplete: input_blocks.{i}.0.in_layers.2.weight is missing")
+        convolution = needed(state, f"input_blocks.{i}.0.in_layers.2.weight", "the UNet")
         if layers[-1] == 0:
             widths.append(len(convolution))
             attends.append(any(key.startswith(f"input_blocks.{i}.1.") for key in state))
@@ -97,7 +95,7 @@ def _build(
     text = next((value for key, value in state.items() if key.endswith("attn2.to_k.weight")), None)
     if text is None:
         raise ValueError("the UNet has no cross-attention (no key ends in attn2.to_k.weight): it takes no text")
-    linear = state["middle_block.1.proj_in.weight"].ndim == 2
+    linear = needed(state, "middle_block.1.proj_in.weight", "the UNet").ndim == 2
     if num_heads is None:
         num_heads = tuple(max(1, width // 64) for width in topology.widths) if linear else 8
     kinds = [("CrossAttn" if attends else "") for attends in topology.attends]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .checkpoint import around, count, load_strictly, looks_like, rename, under
+from .checkpoint import around, count, load_strictly, looks_like, needed, rename, under
 
 _PREFIX = "first_stage_model."
 _FIRST = "encoder.conv_in.weight"
@@ -25,20 +25,19 @@ def vae_from_ldm(state_dict: Mapping[str, Tensor], latent_scale: float = SD_LATE
     `latent_scale` becomes `scaling_factor` of its config. Without decoder tensors the result has no decoder.
     """
     state = around(state_dict, _FIRST, _PREFIX)
-    for needed in (_FIRST, "quant_conv.weight"):
-        if needed not in state:
-            raise ValueError(f"no LDM VAE in it: {needed} is missing; this looks like {looks_like(state_dict)}")
+    for landmark in (_FIRST, "quant_conv.weight"):
+        if landmark not in state:
+            raise ValueError(f"no LDM VAE in it: {landmark} is missing; this looks like {looks_like(state_dict)}")
     model = _build(state, latent_scale)
     if not under(state, "decoder."):
         drop_decoder(model)
     levels = count(state, "encoder.down.")
     prefixes = _prefixes(levels)
-    renamed, original = {}, {}
+    renamed = {}
     for key, tensor in state.items():
         new = _renamed(key, prefixes)
         renamed[new] = tensor.reshape(tensor.shape[:2]) if ".attentions." in new and tensor.ndim == 4 else tensor
-        original[new] = key
-    load_strictly(model, renamed, "the VAE", original)
+    load_strictly(model, renamed, "the VAE", {key: _original(key, prefixes) for key in model.state_dict()})
     return model.eval()
 
 
@@ -50,8 +49,8 @@ def drop_decoder(vae: AutoencoderKL) -> None:
 
 def _build(state: Mapping[str, Tensor], latent_scale: float) -> AutoencoderKL:
     levels = count(state, "encoder.down.")
-    widths = tuple(len(state[f"encoder.down.{i}.block.0.conv1.weight"]) for i in range(levels))
-    moments, embedded = len(state["encoder.conv_out.weight"]), len(state["quant_conv.weight"])
+    widths = tuple(len(needed(state, f"encoder.down.{i}.block.0.conv1.weight", "the VAE")) for i in range(levels))
+    moments, embedded = len(needed(state, "encoder.conv_out.weight", "the VAE")), len(state["quant_conv.weight"])
     if moments != embedded:
         raise ValueError(f"the VAE maps {moments} channels to {embedded}; expected as many latents as moments / 2")
     return AutoencoderKL(
@@ -93,4 +92,16 @@ def _renamed(key: str, prefixes: list[tuple[str, str]]) -> str:
         if key.startswith(old):
             inner = key[len(old) :]
             return new + (rename(inner, _ATTENTION) if "attentions" in new else inner.replace("nin_", "conv_"))
+    return key
+
+
+def _original(key: str, prefixes: list[tuple[str, str]]) -> str:
+    """The other way round: the key that the file should have."""
+    for old, new in prefixes:
+        if key.startswith(new):
+            inner = key[len(new) :]
+            back = [(theirs, ours) for ours, theirs in _ATTENTION]
+            return old + (
+                rename(inner, back) if "attentions" in new else inner.replace("conv_shortcut", "nin_shortcut")
+            )
     return key
