@@ -5,14 +5,20 @@ import math
 import shlex
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from tadp_backbone import BackboneConfig
+from tadp_backbone.describe import untrained
 from tadp_cli.main import app
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.tables import load_table, row_names, table_names
 from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, chosen, reproduce
 from tadp_heads.data.registry import DATASETS, split_name
 from tadp_heads.tasks import get_task
+
+OWN = ("segmentation", "depth", "detection")
+"""Recipes for a user's own images."""
 
 
 @pytest.mark.parametrize("name", row_names())
@@ -121,3 +127,14 @@ def test_a_target_is_scored_with_cleaned_captions_by_hand_too(tmp_path):
     line = (tmp_path / "out" / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand"))
     assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0
     assert json.loads((tmp_path / "hand/results.json").read_text())["evaluations"] == [own, target]
+
+
+@pytest.mark.parametrize("name", ["voc2012", "ade20k", "nyuv2", "cityscapes-night", "voc-art", *OWN])
+def test_the_heads_of_full_recipes_fit_stable_diffusion_s_levels(name):
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        config = BackboneConfig(map_strides=(16, 32) if recipe.backbone.attention_maps else ())
+        backbone = untrained("sd15", config=config, device="meta")
+        head = get_task(recipe.task).build_head(backbone.levels, ["a", "b", "c"], **recipe.head)
+    assert [tuple(level) for level in head.config.levels] == [tuple(level) for level in backbone.levels]
+    assert all(parameter.is_meta for parameter in head.parameters())
