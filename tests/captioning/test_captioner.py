@@ -1,7 +1,7 @@
 import pytest
 import torch
 from PIL import Image
-from transformers import Blip2ForConditionalGeneration, Blip2Processor
+from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
 
 from tadp_captioning import Captioner, load_captioner
 
@@ -28,6 +28,76 @@ def test_captions_are_what_transformers_generates(blip2_folder, image_folder):
     assert len(set(captions)) > 1, "the toy model should not say the same of every image"
     assert isinstance(captioner, Captioner)
     assert captioner.params == "min=0_max=9"
+
+
+SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+LANGUAGE = {  # layers as published in Salesforce/blip2-opt-2.7b and Salesforce/blip2-flan-t5-xl
+    "opt": {
+        "num_hidden_layers": 32,
+        "hidden_size": 16,
+        "word_embed_proj_dim": 16,
+        "ffn_dim": 32,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    },
+    "t5": {
+        "num_layers": 24,
+        "num_decoder_layers": 24,
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_heads": 2,
+        "feed_forward_proj": "gated-gelu",
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "decoder_start_token_id": 0,
+    },
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGE)
+def test_blip2_of_all_published_layers_and_either_language_model(language, blip2_folder, image_folder, tmp_path):
+    """39 + 12 + 32 or 24 + 24 layers at tiny width, 32 queries; T5 answers without repeating the question."""
+    processor = Blip2Processor.from_pretrained(blip2_folder)
+    processor.num_query_tokens = 32
+    words = processor.tokenizer
+    config = Blip2Config(
+        vision_config={**SMALL, "num_hidden_layers": 39, "image_size": 32, "patch_size": 8},
+        qformer_config={**SMALL, "num_hidden_layers": 12, "vocab_size": len(words), "encoder_hidden_size": 16},
+        text_config={"model_type": language, "vocab_size": len(words), **LANGUAGE[language]},
+        num_query_tokens=32,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    torch.manual_seed(0)
+    model = Blip2ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.5)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    captioner = load_captioner(tmp_path, device="cpu", min_new_tokens=3, max_new_tokens=8, batch_size=3)
+    assert (
+        type(captioner.model.language_model).__name__
+        == {"opt": "OPTForCausalLM", "t5": "T5ForConditionalGeneration"}[language]
+    )
+    images = open_all(image_folder)
+    expected = []
+    for image in images:
+        pixels = processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"]
+        tokens = model.generate(pixel_values=pixels, min_new_tokens=3, max_new_tokens=8, do_sample=False)[0]
+        expected.append(processor.tokenizer.decode(tokens, skip_special_tokens=True).strip())
+    captions = captioner.caption(images)
+    assert captions == expected
+    assert len(set(captions)) > 1, "the toy model should not say the same of every image"
+    asked = load_captioner(tmp_path, device="cpu", prompt="a red", max_new_tokens=8).caption(images)
+    assert len(asked) == 7
+    assert asked != captions
 
 
 def test_no_special_token_and_no_query_token_is_left_in_captions(blip2_folder, image_folder):
