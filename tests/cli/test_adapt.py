@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
+from invoking import tadp
 
-from tadp_cli.main import app
 from tadp_heads.data.scenes_disk import write_scenes
 
 SHORT = ("--set", "train.steps=2", "--set", "train.batch_size=2")
@@ -23,9 +22,7 @@ def world(tmp_path_factory):
 def adapt(world, out, *arguments, code=0):
     places = ["--source", world / "photos", "--target", world / "paintings", "--out", out]
     command = ["adapt", *places, "--domain", "watercolor", "--task", "detection", *SHORT, *arguments]
-    result = CliRunner().invoke(app, [str(part) for part in command])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
+    return tadp(*command, code=code)
 
 
 def test_a_target_with_labels_is_scored_and_nothing_is_done_twice(world, tmp_path):

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from invoking import tadp
 from PIL import Image
-from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
-from tadp_cli.main import app
 from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, variation
 from tadp_cli.workflows.analyses.localisation import localise, words_in
 from tadp_cli.workflows.analyses.regression import fit_line
@@ -17,12 +16,6 @@ from tadp_cli.workflows.analyses.scored import scored_images
 from tadp_cli.workflows.analyses.setting import Setting
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
-
-
-def tadp(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 @pytest.fixture(scope="module")

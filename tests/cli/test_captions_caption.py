@@ -8,10 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from invoking import tadp
 from PIL import Image
-from typer.testing import CliRunner
-
-from tadp_cli.main import app
 
 TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
 
@@ -25,12 +23,6 @@ def make_images(folder: Path, count: int) -> Path:
 
 def ids_of(file: Path) -> list[str]:
     return sorted(json.loads(line)["id"] for line in file.read_text().splitlines())
-
-
-def tadp(*arguments, code=0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path):

@@ -4,16 +4,9 @@ import csv
 import json
 
 import pytest
-from typer.testing import CliRunner
+from invoking import tadp
 
-from tadp_cli.main import app
 from tadp_heads.data.scenes_disk import write_scenes
-
-
-def tadp(*arguments, code=0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 @pytest.fixture

@@ -3,18 +3,12 @@
 import json
 
 import pytest
+from invoking import tadp
 from PIL import Image
 from typer.testing import CliRunner
 
 from tadp_cli.main import app
 from tadp_heads.data.scenes_disk import write_scenes
-
-
-def tadp(*arguments, code=0):
-    """Output of a command that must end with `code`."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from invoking import tadp
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
-from tadp_cli.main import app
 from tadp_heads import PerceptionModel
 from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.data.scenes_disk import SEGMENTATION_CLASSES, write_scenes
@@ -141,13 +140,6 @@ def new_head(levels, variant, classes=13):
     if variant == "depth":
         return DepthHead(levels, 8.0, fusion_channels=32, deconv_channels=(8, 8, 8), head_channels=16).eval()
     return FPNHead(levels, classes, variant, width=64).eval()
-
-
-def tadp(*arguments, code=0):
-    """Output of a command that must end with `code`."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 def convert(path, out, source, *options, code=0):

@@ -5,19 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from invoking import tadp
 from PIL import Image
-from typer.testing import CliRunner
 
-from tadp_cli.main import app
 from tadp_heads.data.registry import DATASETS
 from tadp_heads.depth import write_depth_png
-
-
-def tadp(*arguments, code=0):
-    """Output of a command that must end with `code`."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
@@ -38,7 +30,8 @@ def test_scenes_are_written_checked_and_drawn(tmp_path, task):
         assert sum(report["histogram"].values()) >= 5
     with Image.open(out / f"{task}.png") as file:
         sheet = np.array(file)
-    assert sheet.shape == (512, 1024, 3)
+    legend = 26 if task == "segmentation" else 0
+    assert sheet.shape == (2 * (256 + 18) + legend, 1024, 3), "two rows of pictures, their ids below them"
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 100  # pictures, not an empty page
 
 

@@ -6,23 +6,19 @@ import re
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from invoking import tadp
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.table import TINY_FOLDER
 from tadp_captioning import DOMAINS
-from tadp_cli.main import app
 from tadp_cli.workflows.personalizing import draw_look, sentences, settings, settings_by_method
 from tadp_personalize.prompts import fill, plain
 
 
-def tadp(*arguments, code=0):
-    """What a command says that must end with `code`."""
-    result = CliRunner().invoke(app, ["personalize", *map(str, arguments)])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
+def personalize(*arguments, code=0):
+    return tadp("personalize", *arguments, code=code)
 
 
 def losses_in(said, row):
@@ -41,7 +37,7 @@ def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
         unseen.unlink()
     out = tmp_path / "out"
     given = ("--domain", "comic", "--images", pictures, "--held-out", held_out, "--method", "both", "--steps", "1")
-    said = tadp(*given, "--rank", "2", "--out", out)
+    said = personalize(*given, "--rank", "2", "--out", out)
     assert "3 images used, 2 skipped, 1 duplicates" in said
     assert "skipped damaged.jpg: cannot be read" in said
     assert "skipped phone.heic" in said
@@ -87,14 +83,14 @@ def test_a_finished_run_goes_on_to_more_steps(tmp_path):
     pictures, _ = draw_look(tmp_path / "scenes", "watercolor", 3, seed=5)
     out = tmp_path / "out"
     given = ("--domain", "watercolor", "--images", pictures, "--captioner", "none", "--out", out)
-    assert "no held-out images, so no number" in tadp(*given, "--steps", "1")
-    tadp(*given, "--steps", "2", "--resume")
+    assert "no held-out images, so no number" in personalize(*given, "--steps", "1")
+    personalize(*given, "--steps", "2", "--resume")
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
 @pytest.mark.parametrize("backbone", ["sd15", "sd21"])
 def test_dry_run_at_full_size_needs_no_weights(backbone):
-    said = tadp(
+    said = personalize(
         "--domain", "comic", "--backbone", backbone, "--dry-run", "--method", "both", "--vectors", "3", "--rank", "4"
     )
     width = {"sd15": 768, "sd21": 1024}[backbone]
@@ -106,7 +102,7 @@ def test_dry_run_at_full_size_needs_no_weights(backbone):
 
 
 def test_dry_run_of_the_whole_unet():
-    said = tadp("--domain", "comic", "--backbone", "sd15", "--dry-run", "--method", "dreambooth")
+    said = personalize("--domain", "comic", "--backbone", "sd15", "--dry-run", "--method", "dreambooth")
     assert "dreambooth: trains 859,520,964 numbers" in said
 
 
@@ -151,7 +147,7 @@ def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
     ],
 )
 def test_wrong_use_is_one_line(tmp_path, arguments, message):
-    said = tadp(*(argument.format(tmp=tmp_path) for argument in arguments), code=2)
+    said = personalize(*(argument.format(tmp=tmp_path) for argument in arguments), code=2)
     assert message in said
     assert said.count("error:") == 1
     assert not any(tmp_path.iterdir())

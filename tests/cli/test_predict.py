@@ -7,23 +7,15 @@ import numpy as np
 import pytest
 import torch
 from faster_coco_eval import COCO
+from invoking import tadp
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
-from tadp_cli.main import app
 from tadp_cli.workflows.explaining import ExplainOptions, explain_image
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes import sample_scene
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.scenes_render import render
-
-
-def tadp(*arguments, code=0):
-    """Output of a command that must end with `code`."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 @pytest.fixture(scope="module")

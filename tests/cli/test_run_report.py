@@ -6,9 +6,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from invoking import tadp
 
-from tadp_cli.main import app
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.run_sections import configuration, scores
 from tadp_cli.workflows.examining import examine_run, extremes, loss_curve, prediction_overlays, word_maps
@@ -16,12 +15,6 @@ from tadp_cli.workflows.run_report import run_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
-
-
-def tadp(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return " ".join(result.output.split())
 
 
 @pytest.fixture(scope="module")
