@@ -119,6 +119,23 @@ def test_the_cache_runs_the_encoder_once_a_caption_and_notices_new_weights(backb
     assert len(runs) == 1
 
 
+def test_the_cache_notices_other_templates(backbone, tmp_path, monkeypatch):
+    cache = TextCache(tmp_path, backbone)
+    whole = cache.build("averaged-eos", class_names=["cat"])
+    caption = cache.build("caption", captions=["a cat"])
+    for module in ("cache", "conditioning"):
+        monkeypatch.setattr(f"tadp_backbone.{module}.clip_templates", lambda: ("a sketch of a {}.", "a {}."))
+    runs = []
+    backbone.text_encoder.register_forward_hook(lambda *_: runs.append(1))
+    two = cache.build("averaged-eos", class_names=["cat"])
+    assert len(runs) == 1
+    assert not torch.allclose(two, whole)
+    assert_close(two, build_context(backbone, "averaged-eos", class_names=["cat"]))
+    runs.clear()
+    assert torch.equal(cache.build("caption", captions=["a cat"]), caption)
+    assert runs == [], "templates are none of a caption's business"
+
+
 def test_words_merge_their_tokens(backbone, tmp_path):
     save_file({"<look>": torch.randn(2, 64)}, tmp_path / "learned_embeds.safetensors")
     backbone.load_tokens(tmp_path)

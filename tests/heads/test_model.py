@@ -12,6 +12,7 @@ from tadp_heads import PerceptionConfig, PerceptionModel, SegmentationResult
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.ranges import to_imagenet_range, to_sd_range
+from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.segmentation import FPNHead
 from tadp_heads.tasks import TASK_NAMES, get_task
 
@@ -231,36 +232,22 @@ def test_ranges():
     torch.testing.assert_close(to_imagenet_range(image)[:, 0, 1], expected)
 
 
-def draw_four(root):
-    """Four images of 64x64 with a square and a disc over a noisy ground."""
-    rng = np.random.default_rng(0)
-    yy, xx = np.mgrid[:64, :64]
-    for name in ("images", "masks"):
-        (root / name).mkdir(parents=True)
-    (root / "classes.txt").write_text("background\nsquare\ndisc\n")
-    for i in range(4):
-        x, y, u, v = rng.integers(14, 50, 4)
-        mask = ((xx - x) ** 2 + (yy - y) ** 2 < 225) * 2
-        mask[v - 14 : v + 14, u - 14 : u + 14] = 1
-        pixels = rng.integers(0, 60, (64, 64, 3)) + np.array([[60, 60, 60], [150, 90, 60], [60, 100, 160]])[mask]
-        Image.fromarray(pixels.astype(np.uint8)).save(root / "images" / f"{i}.png")
-        Image.fromarray(mask.astype(np.uint8)).save(root / "masks" / f"{i}.png")
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["pascal", "ade"])
-def test_overfitting_four_images_from_disk(plugin, tmp_path, variant):
-    draw_four(tmp_path / "data")
+def test_overfitting_four_scenes_from_disk(plugin, tmp_path, variant):
+    write_scenes(tmp_path / "data", task="segmentation", look="photo", split="all", count=4, seed=3)
     dataset = open_folder(tmp_path / "data")
     torch.manual_seed(0)
     task, backbone = get_task("segmentation"), plugin.SmallBackbone()
-    head = task.build_head(backbone.levels, dataset.classes, variant=variant)
+    head = task.build_head(backbone.levels, dataset.classes, variant=variant, width=64)
     samples = [dataset[i] for i in range(len(dataset))]
     images, targets = torch.stack([to_sd_range(s.image) for s in samples]), [s.target for s in samples]
     model = PerceptionModel(backbone, head, PerceptionConfig(task="segmentation", classes=dataset.classes))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     context = model.encode_captions(["shapes"] * 4)
     model.train()
-    for _ in range(60):
+    for step in range(150):
+        optimizer.param_groups[0]["lr"] = 4e-3 * (1 - step / 150)
         optimizer.zero_grad()
         task.loss(head, backbone(images, context).levels, targets).backward()
         optimizer.step()

@@ -125,29 +125,40 @@ def test_a_box_of_which_little_is_left_is_dropped():
         assert (kept["boxes"] >= 0).all()
 
 
-class Mixed(SampleDataset):
-    """One sample of each size."""
+class Repeated(SampleDataset):
+    """Samples of each size in turn, the second half of them equal to the first."""
 
-    task = "depth"
-
-    def __init__(self, transform):
-        super().__init__([str(i) for i in range(len(SIZES))], (), transform=transform)
+    def __init__(self, task, transform):
+        self.task = task
+        super().__init__([str(i) for i in range(2 * len(SIZES))], (), transform=transform)
 
     def read(self, sample_id):
-        return Sample(*ramp(*SIZES[int(sample_id)]), sample_id)
+        size = SIZES[int(sample_id) % len(SIZES)]
+        image, depth = ramp(*size)
+        target = {"depth": depth, "segmentation": tv_tensors.Mask((depth > 4).long()), "detection": boxed(*size)[1]}
+        return Sample(image, target[self.task], sample_id)
 
 
-def test_images_of_different_sizes_make_a_batch_and_workers_are_seeded():
-    def first_images(seed):
+ALL_TRANSFORMS = [(task, name) for task in TASK_NAMES for name in get_task(task).train_transforms]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine of one core
+@pytest.mark.parametrize(("task", "name"), [pair for pair in ALL_TRANSFORMS if pair != ("detection", "squash")])
+def test_images_of_different_sizes_make_a_batch_and_workers_are_seeded(task, name):
+    """Two workers, each with one half: no draw comes from anywhere but the seed, and none is the other worker's."""
+
+    def epoch(seed):
         torch.manual_seed(seed)
-        loader = DataLoader(Mixed(train_transform("depth", "user", 32)), batch_size=3, num_workers=1, collate_fn=list)
-        (batch,) = loader
-        return torch.stack([sample.image.as_subclass(torch.Tensor) for sample in batch])
+        data = Repeated(task, train_transform(task, name, 32))
+        batches = DataLoader(data, batch_size=len(SIZES), num_workers=2, collate_fn=list)
+        return torch.stack([sample.image.as_subclass(torch.Tensor) for batch in batches for sample in batch])
 
-    once, again, other = first_images(0), first_images(0), first_images(1)
-    assert once.shape == (3, 3, 32, 32)
+    once, again, others = epoch(0), epoch(0), [epoch(seed) for seed in (1, 2, 3)]
+    assert once.shape == (2 * len(SIZES), 3, 32, 32)
     assert torch.equal(once, again)
-    assert not torch.equal(once, other)
+    assert any(not torch.equal(once, other) for other in others)
+    halves = [images.split(len(SIZES)) for images in (once, *others)]
+    assert any(not torch.equal(first, second) for first, second in halves)
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)
