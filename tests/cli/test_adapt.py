@@ -43,7 +43,7 @@ def test_a_target_without_labels_is_learnt_from_and_predicted(world, tmp_path):
     assert (tmp_path / "looks/watercolor/textual-inversion/learned_embeds.safetensors").is_file()
     recipe = (tmp_path / "run/config.toml").read_text()
     assert 'token = "<watercolor>"' in recipe
-    assert len(list((tmp_path / "predictions").glob("*.png"))) == 3
+    assert len(list((tmp_path / "predictions").glob("*_overlay.png"))) == 3
 
 
 def test_bad_input_is_one_line(world, tmp_path):

@@ -79,4 +79,4 @@ def test_real_driving_frames_pass(shared_data, tmp_path):
     assert "segmentation: 190 images" in said
     assert "problem" not in said
     with Image.open(tmp_path / "segmentation.png") as sheet:
-        assert sheet.size == (1024, 768)
+        assert sheet.size == (1024, 3 * (256 + 18) + 26), "three rows of pictures with their ids, and the legend"
