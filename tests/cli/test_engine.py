@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.engine import fit
-from tadp_cli.workflows.engine.drawing import draw
+from tadp_cli.workflows.engine.drawing import pick
 from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.reading import ImageReader, LatentReader
 from tadp_cli.workflows.scoring import score_run
@@ -261,7 +261,7 @@ def test_the_loss_is_the_recipes(recipe, run, tmp_path):
 def _targets(recipe: Recipe) -> Tensor:
     """The masks of the first step, mirrored as they are drawn."""
     dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train)
-    picks = draw(recipe.train, 0, len(dataset))
+    picks = [pick(recipe.train, place, len(dataset)) for place in range(recipe.train.effective_batch)]
     masks = [dataset[index].target.as_subclass(Tensor) for index, _ in picks]
     return torch.stack([mask.flip(-1) if mirrored else mask for mask, (_, mirrored) in zip(masks, picks, strict=True)])
 

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
-from tadp_cli.workflows.engine.drawing import draw
+from tadp_cli.workflows.engine.drawing import pick
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
@@ -19,11 +19,11 @@ from tadp_heads.data.scenes_disk import write_scenes
 
 def test_every_image_is_drawn_equally_often_and_half_are_mirrored():
     config = TrainConfig(batch_size=6, steps=100)
-    picks = [pick for step in range(100) for pick in draw(config, step, count=20)]
+    picks = [pick(config, place, count=20) for place in range(600)]
     assert [index for index, _ in picks].count(7) == 30
     assert all({index for index, _ in picks[20 * e : 20 * (e + 1)]} == set(range(20)) for e in range(30))
     assert 0.4 < sum(mirrored for _, mirrored in picks) / len(picks) < 0.6
-    assert not any(mirrored for _, mirrored in draw(TrainConfig(flip=False), 0, count=20))
+    assert not any(mirrored for _, mirrored in (pick(TrainConfig(flip=False), place, count=20) for place in range(16)))
 
 
 def test_learning_rates_of_the_schedules():

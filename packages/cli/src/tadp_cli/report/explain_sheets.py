@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tadp_backbone.words import heat_maps
-from tadp_cli.report.pictures import heat_overlay
-from tadp_cli.report.word_maps import Panel, sheet_figure
+from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 
 if TYPE_CHECKING:
     from tadp_cli.workflows.explaining import Explained
@@ -25,7 +24,7 @@ def words_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) ->
     """The image, a prediction if there is one, and one map a word."""
     (one,) = found
     panels = [*_first_panels(image, one)]
-    panels += [_panel(image, word.text, heat) for word, heat in zip(one.words, one.maps, strict=True)]
+    panels += [heat_panel(image, word.text, heat) for word, heat in zip(one.words, one.maps, strict=True)]
     rows = [panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)]
     sheet_figure(path, titles=[one.prompt], rows=rows, foot=_foot(one, OWN_SCALE))
 
@@ -41,7 +40,7 @@ def compare_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) 
         maps = {"A": _numbered(a).get(word), "B": _numbered(b).get(word)}
         peak = max(float(heat.max()) for heat in maps.values() if heat is not None)
         pairs.append(
-            [heat if heat is None else _panel(image, f"{s}: {word[0]}", heat, peak) for s, heat in maps.items()]
+            [heat if heat is None else heat_panel(image, f"{s}: {word[0]}", heat, peak) for s, heat in maps.items()]
         )
     rows = [first, *(list(chain(*pairs[i : i + PAIRS])) for i in range(0, len(pairs), PAIRS))]
     scale = "A pair of maps has one scale, the larger maximum of the two; a word that one prompt lacks leaves a gap."
@@ -55,9 +54,9 @@ def layers_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -
     apart = [heat_maps(one.attention.features([layer]), one.words).cpu().numpy() for layer in order]
     rows: list[list[Panel | None]] = [_first_panels(image, one)]
     for index, word in enumerate(one.words):
-        row: list[Panel | None] = [_panel(image, word.text, one.maps[index])]
+        row: list[Panel | None] = [heat_panel(image, word.text, one.maps[index])]
         for layer, maps in zip(order, apart, strict=True):
-            row.append(_panel(image, f"{one.attention.strides[layer]}: {_short_name(layer)}", maps[index]))
+            row.append(heat_panel(image, f"{one.attention.strides[layer]}: {_short_name(layer)}", maps[index]))
         rows.append(row)
     note = "First column: pooled. Then each layer apart, as stride: side, block.layer, mean over heads."
     sheet_figure(path, titles=[one.prompt], rows=rows, foot=[*_foot(one, OWN_SCALE), note], side=1.6)
@@ -66,10 +65,6 @@ def layers_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -
 def _first_panels(image: Image.Image, one: "Explained") -> list[Panel | None]:
     prediction = [] if one.prediction is None else [Panel("prediction", one.prediction)]
     return [Panel("image", image), *prediction]
-
-
-def _panel(image: Image.Image, label: str, heat: np.ndarray, peak: float | None = None) -> Panel:
-    return Panel(f"{label}, max {heat.max():.2f}", heat_overlay(image, heat, peak))
 
 
 def _numbered(one: "Explained") -> dict[tuple[str, int], np.ndarray]:

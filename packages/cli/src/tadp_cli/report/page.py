@@ -10,7 +10,7 @@ from PIL import Image
 
 from tadp_cli.report import sections
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
-from tadp_cli.workflows.runs import write_text
+from tadp_personalize.files import write_text
 
 __all__ = ["CaptionRow", "HeatRow", "PredictionRow", "write_report"]
 

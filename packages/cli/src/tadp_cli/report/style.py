@@ -1,12 +1,13 @@
 """What all figures share: fonts, colours, resolution, and how a figure becomes a file. No pyplot, no global state."""
 
-import os
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from tadp_personalize.files import replacing
 
 INK, SOFT, GRID = "#22252a", "#5c636d", "#dcdad3"
 FONT = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # the font that comes with matplotlib
@@ -26,10 +27,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """A PNG; atomic: the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.canvas.print_png(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as partial:
+        figure.canvas.print_png(partial)
 
 
 def show_picture(axes: Axes, picture: Image.Image, label: str, size: float = 9) -> None:

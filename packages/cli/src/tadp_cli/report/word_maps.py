@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tadp_cli.report.pictures import colour_bar
+from tadp_cli.report.pictures import colour_bar, heat_overlay
 from tadp_cli.report.style import FONT, new_figure, save_figure, show_picture
 
 _GAP, _LABEL, _LINE = 0.15, 0.25, 0.22  # inches: between panels, above a panel, of a line of text
@@ -18,6 +19,11 @@ _LEAST = 1.4  # inches of a column, so that labels do not run into each other
 class Panel(NamedTuple):
     label: str
     picture: Image.Image
+
+
+def heat_panel(image: Image.Image, label: str, heat: np.ndarray, peak: float | None = None) -> Panel:
+    """A map (H, W) over the image, with its maximum; scaled to `peak`, None: its own maximum."""
+    return Panel(f"{label}, max {heat.max():.2f}", heat_overlay(image, heat, peak))
 
 
 def sheet_figure(

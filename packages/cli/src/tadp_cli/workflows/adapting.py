@@ -6,10 +6,10 @@ from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
-from tadp_cli.workflows.engine import Report
 from tadp_cli.workflows.experiment import run_experiment
 from tadp_cli.workflows.predicting import Predicted, PredictOptions, predict_images
 from tadp_cli.workflows.preparing import LEARNT, look_settings, with_captions, with_look
+from tadp_cli.workflows.reporting import Report
 from tadp_heads.data.registry import split_name
 
 RUN_FOLDER = "run"

@@ -13,10 +13,11 @@ from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, write_json
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import object_names, present_classes
-from tadp_cli.workflows.training import Report, train
+from tadp_cli.workflows.training import train
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
 

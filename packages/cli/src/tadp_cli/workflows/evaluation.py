@@ -9,8 +9,6 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.tasks import Metric
 
-Report = Callable[[int, int], None]
-
 
 def evaluate(
     model: PerceptionModel,
@@ -19,12 +17,12 @@ def evaluate(
     *,
     protocol: str = "",
     batch_size: int = 16,
-    progress: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
     """The protocol's metrics over all images, none left out; a detector may know more classes than the data has.
 
     Several processes take whole batches, the same as one process would, and join what each counted in the order of the
-    batches: the metrics are equal to the bit.
+    batches: the metrics are equal to the bit. `progress` is told how many images are scored, and of how many.
     """
     task = model.task
     protocol = protocol or model.config.protocol or next(iter(task.protocols))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.workflows.attending import attention_of, layers_at, recording
 from tadp_cli.workflows.pictures import to_pil
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import METRICS_FILE
 from tadp_cli.workflows.scoring import Scorable, open_scorable
 from tadp_heads.data import Sample
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.tasks import get_task
+
+_BATCH = 16
+"""Images predicted at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +45,15 @@ class Examined:
     def recipe(self) -> Recipe:
         return self.scorable.recipe
 
-    @property
-    def where(self) -> tuple[str, str, str]:
-        """Runs of the same task, data and split can be compared image by image."""
-        return self.recipe.task, self.recipe.data.folder, self.recipe.data.val
 
-
-def examine_run(run: Path, images: int, *, device: str, report: Callable[[str, int, int], None]) -> Examined:
+def examine_run(run: Path, images: int, *, device: str, report: Report) -> Examined:
     """Predict and score the first `images` of the validation split once more, one by one."""
     scorable = open_scorable(run, most=images, device=device, report=report)
     recipe, model, dataset, _ = scorable
     task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))
     whole, scores = task.metric(dataset.classes, protocol), {}
-    for start in range(0, len(dataset), 16):
-        ids = dataset.ids[start : start + 16]
+    for start in range(0, len(dataset), _BATCH):
+        ids = dataset.ids[start : start + _BATCH]
         for sample, raw in zip(*predicted(scorable, ids, protocol), strict=True):
             own = task.metric(dataset.classes, protocol)
             pair = (
@@ -66,7 +65,7 @@ def examine_run(run: Path, images: int, *, device: str, report: Callable[[str, i
             value = float(own.compute()[MAIN_METRICS[task.name].key])
             if not math.isnan(value):
                 scores[sample.id] = value
-        report(f"examine {run.name}", min(start + 16, len(dataset)), len(dataset))
+        report(f"examine {run.name}", min(start + _BATCH, len(dataset)), len(dataset))
     per_class = whole.per_class() if hasattr(whole, "per_class") else {}
     confusion = getattr(whole, "confusion", None)
     shares = [] if confusion is None else (confusion / confusion.sum(1, keepdim=True).clamp(min=1)).tolist()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.engine import Report
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train

@@ -2,7 +2,6 @@
 
 # H W image pixels, h w cells
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tadp_cli.workflows.text import as_trained
 from tadp_heads import PerceptionModel
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.model import CAPTION_SLOT
+from tadp_personalize.files import replacing
 
 BEGIN, END = "<begin>", "<end>"
 """What the tokens before and after a prompt are called in the pictures."""
@@ -194,9 +194,8 @@ def _write_arrays(path: Path, found: Sequence[Explained]) -> None:
             arrays[f"cells_{stride}{suffix}"] = _of_words(cells[0], one.words)
         for index, cells in enumerate(one.attention.layers.values()):
             arrays[f"layer_{index}{suffix}"] = _of_words(cells, one.words)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez_compressed(temporary, **arrays)
-    os.replace(temporary, path)
+    with replacing(path) as partial, partial.open("wb") as file:  # NumPy adds .npz to the name of a file not open yet
+        np.savez_compressed(file, **arrays)
 
 
 def _of_words(cells: torch.Tensor, words: Sequence[Word]) -> np.ndarray:

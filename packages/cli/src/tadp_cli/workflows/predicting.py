@@ -15,9 +15,9 @@ from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import find_pictures, open_picture
 from tadp_cli.workflows.prediction_files import is_written, write_prediction
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import read_run
 from tadp_cli.workflows.text import as_trained
-from tadp_cli.workflows.training import Report
 from tadp_heads import PerceptionModel
 from tadp_heads.overlay import draw_legend
 from tadp_heads.pretrained import WEIGHTS_NAME

@@ -1,17 +1,16 @@
 """A prediction as files in formats that other tools open; each is there whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tadp_cli.workflows.runs import write_text
 from tadp_heads import DepthResult, DetectionResult, SegmentationResult
 from tadp_heads.depth.files import write_depth_npy, write_depth_png
 from tadp_heads.results import Result
+from tadp_personalize.files import replacing, write_text
 
 LARGEST_PNG_METRES = 65.535
 """What 16 bits of millimetres hold; the .npy has no such limit."""
@@ -73,6 +72,5 @@ def coco_form(result: DetectionResult, file_name: str) -> dict[str, Any]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    image.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as partial:
+        image.save(partial, format="PNG")

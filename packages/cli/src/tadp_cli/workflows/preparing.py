@@ -5,8 +5,8 @@ from pathlib import Path
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
-from tadp_cli.workflows.engine import Report
 from tadp_cli.workflows.personalizing import learn, settings
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.registry import open_data, split_name
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.tables import SCALES, Row, Table
 from tadp_cli.workflows.demo import SEEDS, SOURCE
-from tadp_cli.workflows.engine import Report
 from tadp_cli.workflows.experiment import run_experiment, score_once
 from tadp_cli.workflows.personalizing import draw_look
 from tadp_cli.workflows.preparing import LEARNT, with_captions, with_look
-from tadp_cli.workflows.runs import RESULTS_FILE, write_json, write_text
+from tadp_cli.workflows.reporting import Report
+from tadp_cli.workflows.runs import RESULTS_FILE, flat_settings, write_json
 from tadp_heads.data.scenes_disk import write_scenes
+from tadp_personalize.files import write_text
 
 LOOK_IMAGES = 10
 """Scenes from which a look of the miniature is learnt."""
@@ -152,19 +153,14 @@ def _scored(table: Table, recipe: Recipe, run: Path, bench: Bench, report: Repor
 
 def _command(name: str, recipe: Recipe, ready: Recipe, run: Path) -> str:
     """What a user types for the same run."""
-    before, after = _flat(recipe), _flat(ready)
-    changed = {key: value for key, value in after.items() if value != before[key]}
+    before, after = flat_settings(recipe), flat_settings(ready)
+    filled_in = {key for key in after if key.partition(".")[0] in ("data", "test", "prompt", "backbone")}
+    changed = {key: after[key] for key in after if key in filled_in and after[key] != before[key]}
     changed |= {"train.steps": ready.train.steps, "train.seed": ready.train.seed}
     line = ["tadp", "train", name, "--out", str(run)]
     for key, value in changed.items():
         line += ["--set", f"{key}={value}"]
     return shlex.join(line)
-
-
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """The settings that preparing a run fills in, by their dotted names."""
-    sections = {"data": recipe.data, "test": recipe.test, "prompt": recipe.prompt, "backbone": recipe.backbone}
-    return {f"{name}.{key}": value for name, section in sections.items() for key, value in vars(section).items()}
 
 
 def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The page about finished runs: what they were, what they score, where they are right and wrong."""
 
-import dataclasses
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,16 @@ from tadp_cli.workflows.examining import (
     word_maps,
 )
 from tadp_cli.workflows.pictures import to_pil
-from tadp_cli.workflows.runs import write_text
+from tadp_cli.workflows.reporting import Report
+from tadp_cli.workflows.runs import flat_settings
+from tadp_personalize.files import write_text
 
 _WORDS = 4
 """Heat maps of an image."""
 _LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ReportOptions:
     """What a page shows beside scores and settings."""
 
@@ -58,7 +60,7 @@ def write_run_report(
     recipes: Mapping[Path, Recipe],
     rows: Sequence[dict[str, Any]],
     options: ReportOptions,
-    report: Callable[[str, int, int], None],
+    report: Report,
 ) -> None:
     """One page for all the runs; image by image, runs on the first run's task, data and split are compared."""
     names = dict(zip(recipes, run_names(list(recipes)), strict=True))
@@ -85,7 +87,7 @@ def write_run_report(
         sections.images(best, "best", "Best images", f"The best first, {chosen}.", colours),
         sections.captions([*worst, *best]),
         sections.samples(_samples(recipes)),
-        sections.configuration({name: _flat(recipes[run]) for run, name in names.items()}),
+        sections.configuration({name: flat_settings(recipes[run]) for run, name in names.items()}),
         sections.environment(_environment(options.device)),
     )
     title = next(iter(names.values())) if len(names) == 1 else f"{len(names)} runs side by side"
@@ -107,6 +109,7 @@ def _intro(recipes: Mapping[Path, Recipe]) -> str:
 
 
 def _where(recipe: Recipe) -> tuple[str, str, str]:
+    """Runs of the same task, data and split can be compared image by image."""
     return recipe.task, recipe.data.folder, recipe.data.val
 
 
@@ -162,14 +165,6 @@ def _samples(recipes: Mapping[Path, Recipe]) -> dict[str, Image.Image]:
                 with Image.open(drawn) as sheet:
                     sheets[recipe.prompt.token or recipe.prompt.domain] = sheet.convert("RGB")
     return sheets
-
-
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """{dotted name: value}."""
-    flat: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(recipe).items():
-        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _environment(device: str) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """A run's folder: its recipe, its lines of metrics, its results, its state."""
 
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_personalize.files import write_text
 
 RECIPE_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
@@ -14,6 +14,14 @@ RESULTS_FILE = "results.json"
 _FREE_SECTIONS = ("description", "seeds", "target", "test")
 _FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "workers")
 """Settings of [train] that may change when a run is gone on with: none of them changes what is learnt."""
+
+
+def flat_settings(recipe: Recipe) -> dict[str, Any]:
+    """{dotted name: value} of all settings."""
+    flat: dict[str, Any] = {}
+    for name, value in asdict(recipe).items():
+        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def check_run(folder: Path, recipe: Recipe, resume: bool) -> None:
@@ -36,7 +44,7 @@ def _changed(old: Recipe, new: Recipe) -> list[str]:
     """The settings that decide what a run learns, where they differ; a step's images may be split otherwise."""
     if old.train.effective_batch == new.train.effective_batch:
         new = replace(new, train=replace(new.train, batch_size=old.train.batch_size, accumulate=old.train.accumulate))
-    before, after = _flat(old), _flat(new)
+    before, after = _fixed(old), _fixed(new)
     return [
         f"{name} was {before.get(name)!r}, is now {after.get(name)!r}"
         for name in {**before, **after}
@@ -44,13 +52,11 @@ def _changed(old: Recipe, new: Recipe) -> list[str]:
     ]
 
 
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """{dotted name: value} of the settings that may not change."""
-    flat = {}
-    for section, value in asdict(recipe).items():
-        if section not in _FREE_SECTIONS:
-            flat |= {f"{section}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {section: value}
-    return {name: value for name, value in flat.items() if name not in {f"train.{free}" for free in _FREE}}
+def _fixed(recipe: Recipe) -> dict[str, Any]:
+    """Those that may not change when a run is gone on with."""
+    free = {f"train.{name}" for name in _FREE}
+    flat = flat_settings(recipe).items()
+    return {name: value for name, value in flat if name not in free and name.partition(".")[0] not in _FREE_SECTIONS}
 
 
 def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
@@ -88,11 +94,3 @@ def read_run(folder: Path) -> Recipe:
 
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Atomic: the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

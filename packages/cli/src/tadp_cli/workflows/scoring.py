@@ -8,8 +8,9 @@ from tadp_captioning import RuleCleaner, clean_store
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
-from tadp_cli.workflows.engine import Report, make_accelerator
+from tadp_cli.workflows.engine import make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts
 from tadp_heads import PerceptionModel

@@ -15,11 +15,12 @@ from tadp_captioning.mentions import class_words
 from tadp_cli.recipes.recipe import BackboneSection, Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
-from tadp_cli.workflows.engine import SEED_LIMIT, Report, fit, make_accelerator
+from tadp_cli.workflows.engine import SEED_LIMIT, fit, make_accelerator
 from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.engine.memory import out_of_memory_named
 from tadp_cli.workflows.engine.validation import Validation
 from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, results_of, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template
 from tadp_heads import PerceptionModel

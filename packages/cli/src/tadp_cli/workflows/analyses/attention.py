@@ -9,8 +9,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.conditioning import averaged_eos_context
 from tadp_backbone.words import Word
 from tadp_captioning import class_names_prompt
-from tadp_cli.report.pictures import heat_overlay
-from tadp_cli.report.word_maps import Panel, sheet_figure
+from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, mask_of, words_in
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil
@@ -123,8 +122,7 @@ def _draw(setting: Setting, sample: Sample, maps, present: list[str], names, cap
         for name in columns:
             heat = found.get(name)
             label = name if name in present else f"({name})"
-            overlay = None if heat is None else heat_overlay(image, heat.numpy())
-            row.append(None if overlay is None else Panel(f"{label}, max {heat.max():.2f}", overlay))
+            row.append(None if heat is None else heat_panel(image, label, heat.numpy()))
         rows.append(row)
     foot = (
         "Mean over heads, layers and strides; tokens of a word summed; each map scaled to its own maximum.",

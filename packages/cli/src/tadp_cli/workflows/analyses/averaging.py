@@ -8,8 +8,7 @@ from torch import Tensor
 from tadp_backbone.conditioning import averaged_eos_context
 from tadp_backbone.words import Word
 from tadp_captioning import class_names_prompt
-from tadp_cli.report.pictures import heat_overlay
-from tadp_cli.report.word_maps import Panel, sheet_figure
+from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, mask_of, words_in
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil
@@ -71,9 +70,6 @@ def _means(values: Sequence[Tensor]) -> dict[str, float]:
 
 def _row(kind: str, sample: Sample, maps: dict[str, Tensor], names: Sequence[str]) -> list[Panel | None]:
     image = to_pil(sample.image)
-    row: list[Panel | None] = [Panel(kind, image)]
-    for name in names[:_SHOWN]:
-        heat = maps.get(name)
-        overlay = None if heat is None else heat_overlay(image, heat.numpy())
-        row.append(None if overlay is None else Panel(f"{name}, max {heat.max():.2f}", overlay))
-    return row
+    heats = {name: maps.get(name) for name in names[:_SHOWN]}
+    panels = [None if heat is None else heat_panel(image, name, heat.numpy()) for name, heat in heats.items()]
+    return [Panel(kind, image), *panels]

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tadp_cli.report.pictures import heat_overlay
-from tadp_cli.report.word_maps import Panel, sheet_figure
+from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import Localised, localise, maps_of, words_in
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil
@@ -152,8 +151,7 @@ def _draw(setting: Setting, shown) -> None:
         row = []
         for label, sample, heat in zip(("before", "after"), (pasted.before, pasted.after), maps, strict=True):
             image = to_pil(sample.image)
-            row += [Panel(label, image)]
-            row += [Panel(f"“{pasted.name}”, max {heat.max():.2f}", heat_overlay(image, heat.numpy()))]
+            row += [Panel(label, image), heat_panel(image, f"“{pasted.name}”", heat.numpy())]
         rows.append(row)
     title = "Copy-paste: the map of a word before and after an object of its name is pasted in"
     foot = (

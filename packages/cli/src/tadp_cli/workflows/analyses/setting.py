@@ -11,9 +11,10 @@ from tadp_captioning import CaptionStore
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.demo import SEEDS, SOURCE
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE, read_run
 from tadp_cli.workflows.scoring import Scorable, open_scorable
-from tadp_cli.workflows.training import Report, train
+from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
@@ -87,12 +88,17 @@ class Setting:
             return "sd"
         return json.loads((self.run / "config.json").read_text(encoding="utf-8"))["model"]["image_range"]
 
+    @property
+    def captioner_name(self) -> str:
+        """Who writes captions where no run says so."""
+        return self.captioner or ("tiny" if self.backbone == "tiny" else "blip2")
+
     def captions(self, dataset: SampleDataset) -> CaptionStore:
         """Written by the captioner, kept in the folder of the analyses."""
         return captions_of(
             dataset,
             None,
-            captioner=self.captioner or ("tiny" if self.backbone == "tiny" else "blip2"),
+            captioner=self.captioner_name,
             written_to=self.out / "captions" / f"{dataset.task}_{self.split}_{Path(self.data or SOURCE).name}.jsonl",
             device=self.device,
             progress=lambda p: self.report("caption", p.done, p.total),

@@ -30,7 +30,7 @@ def analyze(setting: Setting) -> Findings:
     pipeline = img2img(backbone)
     names, present = object_names(dataset.classes), present_classes(dataset)
     captions = setting.captions(dataset)
-    captioner = load_captioner(setting.captioner or ("tiny" if setting.backbone == "tiny" else "blip2"))
+    captioner = load_captioner(setting.captioner_name, device=setting.device)
     images = {image_id: to_pil(dataset.read(image_id).image) for image_id in dataset.ids}
     prompts = {
         "class names": dict.fromkeys(dataset.ids, class_names_prompt(names)),

@@ -19,12 +19,6 @@ def pick(config: TrainConfig, position: int, count: int) -> Pick:
     return int(_order(config.seed, epoch, count)[place]), config.mirrors and bool(coin > 0.5)
 
 
-def draw(config: TrainConfig, step: int, count: int) -> list[Pick]:
-    """All images of a step."""
-    first = step * config.effective_batch
-    return [pick(config, position, count) for position in range(first, first + config.effective_batch)]
-
-
 def seed_random(*key: int) -> None:
     """Seed torch's generators, which the transforms draw from, by what they draw for."""
     mixed = 0

@@ -1,6 +1,6 @@
 """What a pass of training gets: features where a frozen backbone's fit into memory, else images or latents."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from tadp_backbone.cache import TextCache
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.drawing import Pick, pick
 from tadp_cli.workflows.engine.reading import ImageReader, Item, LatentReader, batches
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import Prompts
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.ranges import RANGES
@@ -20,7 +21,6 @@ from tadp_heads.data.sample import Target
 
 CACHE_LIMIT = 2 * 2**30
 """Bytes of features that are kept in memory."""
-Progress = Callable[[str, int, int], None]
 
 
 class Batch(NamedTuple):
@@ -48,7 +48,7 @@ class LiveFeatures:
         self.latents = LatentReader(self.images, backbone) if recipe.train.crops else None
         self.texts = TextCache(recipe.train.cache, backbone) if recipe.train.cache else None
 
-    def fill(self, rank: int, processes: int, progress: Progress) -> None:
+    def fill(self, rank: int, processes: int, progress: Report) -> None:
         """Encode what is to be read encoded; several processes share the work."""
         if self.latents is None:
             return
@@ -83,7 +83,7 @@ class LiveFeatures:
 class CachedFeatures:
     """The features of a frozen backbone, each image's and its mirror image's computed once, kept in float16."""
 
-    def __init__(self, live: LiveFeatures, progress: Progress, batch_size: int = 32):
+    def __init__(self, live: LiveFeatures, progress: Report, batch_size: int = 32):
         self.config, self.count = live.recipe.train, len(live.images.dataset)
         self.mirrors = (False, True) if self.config.mirrors else (False,)
         picks = [(index, mirrored) for index in range(self.count) for mirrored in self.mirrors]
@@ -110,7 +110,7 @@ class CachedFeatures:
         return Batch([self.targets[row] for row in rows], levels=[level[rows].float() for level in self.levels])
 
 
-def features_for(live: LiveFeatures, *, fixed: bool, progress: Progress) -> LiveFeatures | CachedFeatures:
+def features_for(live: LiveFeatures, *, fixed: bool, progress: Report) -> LiveFeatures | CachedFeatures:
     """Cached where they are `fixed` (a frozen backbone, the same pixels at each step) and fit into CACHE_LIMIT."""
     if not fixed:
         return live

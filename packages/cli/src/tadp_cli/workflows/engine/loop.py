@@ -25,6 +25,7 @@ from tadp_cli.workflows.engine.parameter_groups import choose_trained, describe_
 from tadp_cli.workflows.engine.running_statistics import joined_statistics
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
 from tadp_cli.workflows.engine.sharing import describe_share, share_of
+from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import METRICS_FILE, cut_metrics
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
@@ -32,8 +33,6 @@ from tadp_heads.data import SampleDataset
 from tadp_personalize.loop import accelerator_for
 from tadp_personalize.stop import StopRequest, stop_on_sigterm
 
-Report = Callable[[str, int, int], None]
-"""Told of progress: what is being done, how much of it is done, how much there is."""
 OnStep = Callable[[int, Callable[[], AbstractContextManager], bool], None]
 """Told of the number of steps done; the second argument opens a context in which the model has the weights that would
 be saved now, the third says whether this is the process that writes."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.runs import METRICS_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json, write_text
+from tadp_cli.workflows.runs import METRICS_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json
 from tadp_heads import PerceptionModel
-from tadp_personalize.files import replacing_folder
+from tadp_personalize.files import replacing_folder, write_text
 
 BEST_FOLDER = "best"
 _DECIDES = {"segmentation": ("mIoU", 1), "detection": ("AP", 1), "depth": ("rmse", -1)}
