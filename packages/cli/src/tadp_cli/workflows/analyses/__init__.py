@@ -1,4 +1,4 @@
-"""The paper's Figures 4 and S1-S6 as analyses: each prints numbers, draws a figure, takes a run and data of anyone's.
+"""The paper's Figures 4 and S1 to S6 as analyses: numbers and a figure each, on Scenes or a user's data.
 
 Each module has `analyze(setting) -> Findings` and writes its figure to `setting.figure(name)`.
 """

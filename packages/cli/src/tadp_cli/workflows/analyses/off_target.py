@@ -15,15 +15,41 @@ from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities
 
 # K classes, P pixels, H W image pixels
 _PAIRS = 5
+"""Rises that are named."""
+_TITLES = {"present": "told the classes present", "all": "told all classes"}
 
 
 def analyze(setting: Setting) -> Findings:
     """Mean softmax scores over the pixels of each class, told the classes present and told all."""
     scorable = setting.open_scorable("oracle")
+    sums, off_target, pixels = _summed(setting, scorable)
+    seen = pixels > 0
+    classes = [name for name, there in zip(scorable.dataset.classes, seen, strict=True) if there]
+    shown = {kind: (total / pixels[:, None])[seen][:, seen] for kind, total in sums.items()}
+    matrices_figure(
+        setting.figure("off-target"),
+        [Matrix(_TITLES[kind], matrix.tolist()) for kind, matrix in shown.items()],
+        classes,
+        note="Mean softmax score over the pixels of a class: rows are the truth, columns what is predicted.",
+    )
+    numbers = {
+        kind: {"right": float(matrix.diag().mean()), "off_target": off_target[kind] / float(pixels.sum())}
+        for kind, matrix in shown.items()
+    }
+    return Findings(
+        numbers={**numbers, "rises": _rises(shown, classes), "matrices": {k: m.tolist() for k, m in shown.items()}},
+        columns=("prompt", "score of the right class", "scores of absent classes"),
+        rows=[(_TITLES[k], *(f"{100 * value:.1f} %" for value in n.values())) for k, n in numbers.items()],
+        remark="Largest rises: " + "; ".join(_told(*rise) for rise in _rises(shown, classes)),
+    )
+
+
+def _summed(setting: Setting, scorable: Scorable) -> tuple[dict[str, Tensor], dict[str, float], Tensor]:
+    """By kind of prompt, sums of scores (K, K) and of those of absent classes; pixels of each class (K,)."""
     dataset = scorable.dataset
     count = len(dataset.classes)
     everything = class_names_prompt(object_names(dataset.classes))
-    sums = {kind: torch.zeros(count, count, dtype=torch.double) for kind in ("present", "all")}
+    sums = {kind: torch.zeros(count, count, dtype=torch.double) for kind in _TITLES}
     off_target = dict.fromkeys(sums, 0.0)
     pixels = torch.zeros(count, dtype=torch.double)
     for number, image_id in enumerate(dataset.ids, start=1):
@@ -39,27 +65,7 @@ def analyze(setting: Setting) -> Findings:
             sums[kind].index_add_(0, ids, scores)
             off_target[kind] += float(scores[:, absent].sum())
         setting.report("off-target", number, len(dataset))
-    matrices = {kind: total / pixels.clamp(min=1)[:, None] for kind, total in sums.items()}
-    seen = pixels > 0
-    classes = [name for name, there in zip(dataset.classes, seen, strict=True) if there]
-    shown = {kind: matrix[seen][:, seen] for kind, matrix in matrices.items()}
-    titles = {"present": "told the classes present", "all": "told all classes"}
-    matrices_figure(
-        setting.figure("off-target"),
-        [Matrix(titles[kind], matrix.tolist()) for kind, matrix in shown.items()],
-        classes,
-        note="Mean softmax score over the pixels of a class: rows are the truth, columns what is predicted.",
-    )
-    numbers = {
-        kind: {"right": float(matrix.diag().mean()), "off_target": off_target[kind] / float(pixels.sum())}
-        for kind, matrix in shown.items()
-    }
-    return Findings(
-        numbers={**numbers, "rises": _rises(shown, classes), "matrices": {k: m.tolist() for k, m in shown.items()}},
-        columns=("prompt", "score of the right class", "scores of absent classes"),
-        rows=[(titles[k], *(f"{100 * value:.1f} %" for value in n.values())) for k, n in numbers.items()],
-        remark="Largest rises: " + "; ".join(_told(*rise) for rise in _rises(shown, classes)),
-    )
+    return sums, off_target, pixels
 
 
 def _rises(shown: dict[str, Tensor], classes: list[str]) -> list[tuple[str, str, float, float]]:
