@@ -1,0 +1,36 @@
+"""No image is left unscored, whatever the size of a batch: the score is that of the images one by one."""
+
+import pytest
+import torch
+
+from tadp_backbone import DiffusionBackbone
+from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.text import Prompts
+from tadp_heads import PerceptionConfig, PerceptionModel
+from tadp_heads.data.registry import open_data
+from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.tasks import TASK_NAMES, get_task
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_scores_do_not_depend_on_the_batch(tmp_path, name):
+    write_scenes(tmp_path, task=name, look="photo", split="val", count=5, seed=0, size=32)
+    dataset = open_data(tmp_path, name, "val")
+    torch.manual_seed(0)
+    task, backbone = get_task(name), DiffusionBackbone.from_pretrained("tiny").freeze()
+    model = PerceptionModel(
+        backbone,
+        task.build_head(backbone.levels, dataset.classes),
+        PerceptionConfig(task=name, classes=dataset.classes),
+    )
+    prompts = Prompts({}, backbone.encode_text([""]))
+    seen: list[str] = []
+    read = dataset.read
+    dataset.read = lambda image_id: seen.append(image_id) or read(image_id)
+    scores = {}
+    for size in (1, 2, 3, 16):
+        scores[size] = evaluate(model, dataset, prompts, batch_size=size)
+        assert seen == list(dataset.ids)
+        seen.clear()
+    for size in (2, 3, 16):
+        assert scores[size] == pytest.approx(scores[1], abs=1e-3, nan_ok=True), size
