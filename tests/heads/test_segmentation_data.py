@@ -66,7 +66,7 @@ def test_check_of_a_good_folder(folder):
     assert report.sizes == {(24, 16): 3}
     assert report.histogram == dict.fromkeys(("sky", "road", "traffic light"), 3 * 6 * 16)
     assert "ignored: 9 (25.0% of the pixels)" in report.warnings[0]
-    assert sample_sheet(SegmentationFolder(folder)).size == (1024, 256)
+    assert sample_sheet(SegmentationFolder(folder)).size == (1024, 256 + 18 + 26)  # a row, its titles, the legend
 
 
 def rewrite(name, text):
