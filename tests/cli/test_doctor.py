@@ -125,23 +125,32 @@ def test_a_hub_id_is_fetched_as_what_it_holds(hub_cache):
 
 
 AUDITED = """
-import sys
+import os, sys
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
-        raise SystemExit(f"{event} {arguments}")
+        os.write(2, f"{event} {arguments}".encode())
+        os._exit(3)  # an exception would be caught, and taken for the command's own failure
 sys.addaudithook(refuse)
 from typer.testing import CliRunner
 from tadp_cli.main import app
-for arguments in (["fetch", "tiny"], ["fetch", "sd15"], ["doctor"], ["doctor", "--backbone", "tiny"]):
+for arguments in (command.split() for command in sys.argv[1:]):
     print(arguments, CliRunner().invoke(app, arguments).exit_code)
 """
 
 
-def test_offline_by_the_environment_no_library_asks_for_a_connection(tmp_path):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", AUDITED], capture_output=True, text=True, env=environment)
+@pytest.mark.parametrize(
+    ("offline", "commands"),
+    [
+        ("1", {"fetch tiny": 0, "fetch sd15": 1, "doctor": 0, "doctor --backbone tiny": 0}),
+        ("0", {"fetch --offline tiny": 0, "fetch --offline sd15": 1, "fetch --offline blip2": 1}),
+    ],
+)
+def test_offline_by_the_environment_or_the_option_no_library_asks_for_a_connection(tmp_path, offline, commands):
+    environment = {**os.environ, "HF_HUB_OFFLINE": offline, "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", AUDITED, *commands]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     codes = [int(line.split()[-1]) for line in result.stdout.splitlines()]
-    assert (codes, result.returncode) == ([0, 1, 0, 0], 0), result.stdout + result.stderr
+    assert (codes, result.returncode) == (list(commands.values()), 0), result.stdout + result.stderr
 
 
 def test_versions_are_held_against_what_is_asked_for_and_tested(repository):
