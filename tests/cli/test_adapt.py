@@ -46,6 +46,11 @@ def test_a_target_without_labels_is_learnt_from_and_predicted(world, tmp_path):
     assert len(list((tmp_path / "predictions").glob("*_overlay.png"))) == 3
 
 
+def test_several_processes_are_refused(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "tadp adapt runs in one process, not in 2" in adapt(world, tmp_path, code=2)
+
+
 def test_bad_input_is_one_line(world, tmp_path):
     assert "unknown domain 'cubism'" in adapt(world, tmp_path, "--domain", "cubism", code=2)
     assert "unknown prompt.modifier 'style'" in adapt(world, tmp_path, "--modifier", "style", code=2)

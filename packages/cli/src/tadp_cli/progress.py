@@ -45,6 +45,15 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def require_one_process(command: str) -> None:
+    """For commands whose stages do not share their work: several processes would do all of it, in one folder."""
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if int(processes) > 1:
+        raise ValueError(
+            f"{command} runs in one process, not in {processes}: share single runs with `tadp train` and `eval`"
+        )
+
+
 @contextmanager
 def notes() -> Iterator[None]:
     """Inside, what the workflows note goes to the console, by the first process alone."""

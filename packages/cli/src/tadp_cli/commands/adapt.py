@@ -6,7 +6,7 @@ import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption, OutFolder, SeedOption
-from tadp_cli.progress import bars, console
+from tadp_cli.progress import bars, console, require_one_process
 
 
 def adapt(
@@ -33,6 +33,7 @@ def adapt(
         from tadp_cli.recipes.recipe import load_recipe
         from tadp_cli.workflows.adapting import adapt as run
 
+        require_one_process("tadp adapt")
         changes = {
             "data.folder": source,
             "prompt.domain": domain,

@@ -8,7 +8,7 @@ import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption
-from tadp_cli.progress import bars, console
+from tadp_cli.progress import bars, console, require_one_process
 from tadp_cli.recipes.tables import load_table, table_names
 
 reproduce_app = typer.Typer(help="A table, a figure or a question of the paper.", no_args_is_help=True)
@@ -104,6 +104,7 @@ def _table_command(name: str) -> Callable[..., None]:
             from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, reproduce
             from tadp_cli.workflows.tables import show_reproduction
 
+            require_one_process("tadp reproduce")
             table = load_table(name)
             bench = Bench(
                 out=out or Path("runs") / f"{name}-{scale}",
