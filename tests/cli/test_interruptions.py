@@ -111,6 +111,17 @@ def test_an_image_that_cannot_be_read_is_named_whoever_reads_it(recipe, data, tm
     with pytest.raises(ValueError, match=r"train_00002\.png") as caught:
         train(recipe(*settings, f"data.folder={broken}"), tmp_path / "run")
     assert "Traceback" not in str(caught.value)
+    assert not multiprocessing.active_children(), "a reader that is left keeps the program from ending"
+
+
+def test_readers_end_with_a_run_that_fails(recipe, tmp_path):
+    def fail():
+        assert multiprocessing.active_children()
+        raise RuntimeError("of the step")
+
+    with pytest.raises(RuntimeError, match="of the step"):
+        train(recipe("train.transform=user", "train.size=32", "train.workers=1"), tmp_path, report=_at(2, fail))
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e38])

@@ -1,15 +1,20 @@
 """The nouns of a caption, as the paper's nouns-only prompts have them (TADP(NO))."""
 
+import gzip
 import io
+import json
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 Tagger = Callable[[Sequence[str]], list[tuple[str, str]]]
 """Words -> (word, Penn Treebank tag) each."""
 
+TAGGER_FILE = "tagger.json.gz"
 _DATA = "averaged_perceptron_tagger_eng"
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*|'s\b|\d+")
 
@@ -21,14 +26,14 @@ def nouns_prompt(caption: str, tagger: Tagger) -> str:
 
 
 def load_tagger() -> Tagger:
-    """NLTK's tagger, its data fetched once where there is a network; else `rule_tagger`, which a warning says."""
+    """NLTK's tagger, its data fetched once where there is a network; else `shipped_tagger`, which a warning says."""
     try:
         return nltk_tagger()
     except ValueError as error:
         if _fetch_data():
             return nltk_tagger()
-        logger.warning("%s; going on with simple rules, which find most nouns of short captions", error)
-        return rule_tagger
+        logger.warning("%s; going on with the small tagger that comes with tadp_captioning", error)
+        return shipped_tagger()
 
 
 def _fetch_data() -> bool:
@@ -50,44 +55,17 @@ def nltk_tagger() -> Tagger:
         ) from None
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+@cache
+def shipped_tagger() -> Tagger:
+    """A small perceptron that comes with the package; `tadp_cli.pretrain.tagger` made it, with NLTK's as its teacher.
 
+    In the four published files of captions it finds 97 to 99 % of the nouns that NLTK's finds, and 98 to 100 % of what
+    it finds are such.
+    """
+    from nltk.tag import PerceptronTagger
 
-_CLOSED = _words(
-    "a an the this that these those his her its their my your our some many several various different multiple other "
-    "another each every all both no one two three four five six seven eight nine ten of in on at by with without from "
-    "to into onto over under above below behind beside between through near next around along across against among "
-    "inside outside off out up down about as like for and or but while when where which who whom whose there here it "
-    "they them he she him i you we is are was were be been being has have had do does did can will would may not very "
-    "together away forward back s too also just still only lot"
-)
-_ADJECTIVES = _words(
-    "red blue green yellow black white brown gray grey orange purple pink golden blonde colorful dark bright light "
-    "big small large little long short tall tiny huge old young new empty full open closed wooden beautiful cute nude "
-    "naked curly bald happy sad angry busy sunny rainy snowy foggy wet dry high low double single modern ancient "
-    "traditional furry fluffy stuffed dirty clean wide narrow round square more few same own bearded"
-)
-_VERBS = _words(
-    "sit sits stand stands lie lies ride rides walk walks run runs play plays hold holds wear wears look looks eat "
-    "eats fly flies drive drives show shows lay lays lit made seen left taken shown covered parked filled docked "
-    "perched set laid held eating"
-)
-_ING_NOUNS = _words("building painting drawing ring king wing string clothing ceiling evening morning thing")
-
-
-def rule_tagger(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Nouns by exclusion: what is no little word, no common adjective and has no verb's ending."""
-    return [(word, _tag(word.lower())) for word in words]
-
-
-def _tag(word: str) -> str:
-    if word in _CLOSED or word == "'s" or word.isdigit():
-        return "DT"
-    if word in _ADJECTIVES or word.endswith(("ful", "ous", "ish")):
-        return "JJ"
-    if word in _VERBS or (word.endswith("ing") and word not in _ING_NOUNS):
-        return "VBG"
-    if word.endswith(("ed", "ly")) and len(word) > 4 and not word.endswith(("eed", "fly")):
-        return "VBN"
-    return "NNS" if word.endswith("s") and not word.endswith(("ss", "us")) else "NN"
+    tagger = PerceptronTagger(load=False)
+    content = gzip.decompress((Path(__file__).parent / "weights" / TAGGER_FILE).read_bytes())
+    tagger.model.weights, tagger.tagdict, classes = json.loads(content)
+    tagger.classes = tagger.model.classes = set(classes)
+    return tagger.tag

@@ -52,7 +52,8 @@ def modify_captions(
 def nouns(file: FileArgument, out: OutFile) -> None:
     """Keep the nouns of each caption, each once, in order (paper 4.2, TADP(NO)).
 
-    By NLTK's tagger, whose data is fetched once where there is a network; without it by simple rules, which is said.
+    By NLTK's tagger, whose data is fetched once where there is a network; without it by a small tagger that
+    comes with the package, which is said.
 
     Example: `tadp captions nouns captions.jsonl --out nouns.jsonl`
     """

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 
+from tadp_captioning.nouns import TAGGER_FILE
 from tadp_cli.pretrain.captioner import train_captioner
 from tadp_cli.pretrain.corpus import Corpus, make_corpus
 from tadp_cli.pretrain.export import export_captioner, export_pipeline
 from tadp_cli.pretrain.loop import LoopConfig
+from tadp_cli.pretrain.tagger import export_tagger, train_tagger
 from tadp_cli.pretrain.tokenizers import build_clip_tokenizer
 from tadp_cli.pretrain.unet import train_unet
 from tadp_cli.pretrain.vae import encode_all, train_vae
@@ -29,8 +31,9 @@ def main() -> None:
     arguments = _parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(arguments.seed)
-    corpus = make_corpus(arguments.out / "corpus", CORPUS_SIZE, seed=arguments.seed + 1)
-    log.info("corpus: %d images", len(corpus.images))
+    if set(arguments.stages) & {"backbone", "captioner"}:
+        corpus = make_corpus(arguments.out / "corpus", CORPUS_SIZE, seed=arguments.seed + 1)
+        log.info("corpus: %d images", len(corpus.images))
     if "backbone" in arguments.stages:
         _backbone(corpus, arguments)
     if "captioner" in arguments.stages:
@@ -38,12 +41,17 @@ def main() -> None:
         configs = (replace(config, seed=arguments.seed) for config in (TOWER, CAPTIONER))
         export_captioner(*train_captioner(corpus, *configs, folder), folder / "captioner")
         log.info("captioner written to %s", folder / "captioner")
+    if "tagger" in arguments.stages:
+        export_tagger(train_tagger(arguments.seed), arguments.out / TAGGER_FILE)
+        log.info("tagger written to %s", arguments.out / TAGGER_FILE)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tadp_cli.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"), help="where states and logs go")
-    parser.add_argument("--stages", nargs="+", default=["backbone", "captioner"], choices=["backbone", "captioner"])
+    parser.add_argument(
+        "--stages", nargs="+", default=["backbone", "captioner"], choices=["backbone", "captioner", "tagger"]
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grounding", type=float, default=0.5, help="weight of the grounding loss; 0 for the ablation")
     parser.add_argument("--stop", type=int, help=f"end the UNet after so many of its {UNET.steps} steps")

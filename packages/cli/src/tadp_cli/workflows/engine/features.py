@@ -1,6 +1,6 @@
 """What a pass of training gets: features where a frozen backbone's fit into memory, else images or latents."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -56,7 +56,7 @@ class LiveFeatures:
         picks = [(index, mirrored) for index in range(len(self.images.dataset)) for mirrored in mirrors]
         self.latents.fill(picks[rank::processes], lambda done, total: progress("latents", done, total))
 
-    def batches(self, positions: Iterable[Sequence[int]]) -> Iterator[Batch]:
+    def batches(self, positions: Iterable[Sequence[int]]) -> Generator[Batch, None, None]:
         """A batch for each list of places in the drawn sequence."""
         reader = self.images if self.latents is None else self.latents
         return (self.batch(items) for items in batches(reader, positions, self.recipe.train.workers))
@@ -100,7 +100,7 @@ class CachedFeatures:
             self.targets += batch.targets
             progress("features", min(start + batch_size, len(picks)), len(picks))
 
-    def batches(self, positions: Iterable[Sequence[int]]) -> Iterator[Batch]:
+    def batches(self, positions: Iterable[Sequence[int]]) -> Generator[Batch, None, None]:
         """A batch for each list of places in the drawn sequence."""
         return (self.batch([pick(self.config, place, self.count) for place in places]) for places in positions)
 

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,7 @@ class Training:
         if not steps:
             return
         positions = (places for step in steps for places in self.share.positions(step))
-        batches = self.features.batches(positions)
-        with stop_on_sigterm() as request, out_of_memory_named():
+        with stop_on_sigterm() as request, out_of_memory_named(), closing(self.features.batches(positions)) as batches:
             for step in steps:
                 line = self._step(step, batches)
                 if self.accelerator.is_main_process:

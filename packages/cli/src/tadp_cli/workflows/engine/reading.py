@@ -1,7 +1,7 @@
 """Training images from disk, varied and framed, in the order in which they are drawn."""
 
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,10 +96,16 @@ class LatentReader(Dataset[Item]):
         return {"image": padded[0], "size": torch.tensor(item.size), **_packed(item.target)}
 
 
-def batches(reader: Dataset[Item], positions: Iterable[Sequence[int]], workers: int) -> Iterator[list[Item]]:
-    """The images of each list of places; they don't depend on the number of workers."""
+def batches(
+    reader: Dataset[Item], positions: Iterable[Sequence[int]], workers: int
+) -> Generator[list[Item], None, None]:
+    """The images of each list of places; they don't depend on the number of workers, who end when it is closed."""
     places, begin = list(positions), _leave_stopping_to_the_run
-    return iter(DataLoader(reader, batch_sampler=places, num_workers=workers, collate_fn=list, worker_init_fn=begin))
+    try:
+        yield from DataLoader(reader, batch_sampler=places, num_workers=workers, collate_fn=list, worker_init_fn=begin)
+    except Exception as error:
+        # The frames of an error hold the workers, who would outlive the run and, deaf to SIGTERM, keep it from ending.
+        raise error.with_traceback(None) from None
 
 
 def _leave_stopping_to_the_run(worker: int) -> None:
