@@ -11,9 +11,12 @@ from safetensors.torch import load_file
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
 from tadp_cli.workflows.engine.drawing import pick
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
+from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.scoring import score_run
+from tadp_cli.workflows.text import Prompts
 from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
+from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
 
 
@@ -155,3 +158,13 @@ def test_maps_by_class_go_with_the_run_and_do_not_shift_with_a_modifier(tmp_path
 def test_maps_by_class_say_what_they_do_not_go_with(scenes, settings, message):
     with pytest.raises(ValueError, match=message):
         _recipe(scenes, "backbone.map_index=class", *settings)
+
+
+def test_a_sampled_posterior_gives_a_score_the_same_features_each_time(tmp_path, scenes):
+    train(_recipe(scenes, "train.steps=1", "prompt.kind=empty", "backbone.posterior=sample"), tmp_path / "run")
+    model, dataset = PerceptionModel.from_pretrained(tmp_path / "run"), open_folder(scenes, "segmentation", "val")
+    seen = []
+    model.backbone.register_forward_hook(lambda module, args, features: seen.append(features.levels[0]))
+    for _ in range(2):
+        evaluate(model, dataset, Prompts(dict.fromkeys(dataset.ids, "")))
+    assert torch.equal(*seen)
