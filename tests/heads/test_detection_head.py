@@ -66,6 +66,7 @@ def torchvision_model(head, maps):
         rpn_anchor_generator=AnchorGenerator(((16,), (32,), (64,)), ((0.5, 1.0, 2.0),) * 3),
         box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], output_size=7, sampling_ratio=2),
         box_head=nn.Sequential(),
+        box_batch_size_per_image=head.config.regions_per_image,
     )
     model.transform = Identity((64, 64))
     model.rpn.head = head.rpn.head
@@ -84,8 +85,10 @@ def head():
     return head
 
 
-def test_losses_are_torchvisions(head):
+@pytest.mark.parametrize("regions", [512, 4])
+def test_losses_are_torchvisions(head, regions):
     maps = features()
+    head = FasterRCNNHead(LEVELS, 3, **TOY, regions_per_image=regions)
     model = torchvision_model(head, maps).train()
     theirs_targets = [{"boxes": t["boxes"].as_subclass(torch.Tensor), "labels": t["labels"] + 1} for t in TARGETS]
     torch.manual_seed(1)

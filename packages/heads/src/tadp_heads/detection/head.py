@@ -36,6 +36,8 @@ class FasterRCNNHeadConfig:
     """Side of a level's square anchor in cells of the level: 32, 64, 128, 256 pixels for strides 8 to 64."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Height to width of the anchors."""
+    regions_per_image: int = 512
+    """Proposals of an image that a training step samples to judge; pooling them is most of a step's time."""
     score_threshold: float = 0.05
     """Detections of a lower score are dropped."""
     nms_iou: float = 0.5
@@ -50,8 +52,9 @@ class FasterRCNNHeadConfig:
         # torchvision assigns regions to levels by powers of two, without gaps.
         if strides[0].bit_count() != 1 or any(b != 2 * a for a, b in pairwise(strides)):
             raise ValueError(f"strides {strides}: the detector needs powers of two, each twice the one before")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes {self.num_classes}: expected at least 1")
+        for name in ("num_classes", "regions_per_image"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
 
 
 class FasterRCNNHead(PretrainedHead):
@@ -189,7 +192,7 @@ def _regions(config: FasterRCNNHeadConfig) -> RoIHeads:
         box_predictor=FastRCNNPredictor(width, config.num_classes + 1),
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
-        batch_size_per_image=512,
+        batch_size_per_image=config.regions_per_image,
         positive_fraction=0.25,
         bbox_reg_weights=None,
         score_thresh=config.score_threshold,
