@@ -1,0 +1,56 @@
+"""benchmarks/driving.py from a user's folder to its table, small."""
+
+import json
+
+import driving
+import pytest
+import torch
+from driving_unet import UNet
+from PIL import Image
+
+from tadp_heads.data.scenes_disk import write_scenes
+
+SETTINGS = ("train.steps=2", "train.size=32", "train.batch_size=2", "train.warmup=0", "head.width=16")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, (split, count) in enumerate({"by_day": 4, "val": 2, "by_night": 2}.items()):
+        look = "night" if split == "by_night" else "photo"
+        write_scenes(tmp_path / "data", task="segmentation", look=look, split=split, count=count, seed=seed)
+    return tmp_path / "data"
+
+
+def test_both_models_get_the_same_time_and_a_score_a_split(folder, tmp_path, capsys):
+    out = tmp_path / "driving.json"
+    chosen = [part for setting in SETTINGS for part in ("--set", setting)]
+    driving.main([str(folder), "--train", "by_day", "--test", "val", "by_night", "--out", str(out), *chosen])
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["model"], row["scored on"], row["images"]) for row in rows] == [
+        ("tiny", "val", 2),
+        ("tiny", "by_night", 2),
+        ("U-Net from scratch", "val", 2),
+        ("U-Net from scratch", "by_night", 2),
+    ]
+    assert all(0 <= row["mIoU %"] <= row["mAcc %"] <= 100 for row in rows), "IoU is at most recall, class by class"
+    seconds = rows[0]["CPU s"]
+    assert seconds <= rows[2]["CPU s"] < 2 * seconds, "until the time is up, and a step"
+    assert rows[2]["steps"] > rows[0]["steps"] == 2
+    assert "| tiny | by_day | 2 |" in capsys.readouterr().out
+
+
+def test_frames_in_another_size_keep_their_classes(folder, tmp_path):
+    small = driving.resized(folder, tmp_path / "small", ("val",), 0.5)
+    with Image.open(folder / "masks" / "val_00000.png") as mask, Image.open(small / "masks" / "val_00000.png") as half:
+        assert half.size == (32, 32)
+        assert set(half.get_flattened_data()) <= set(mask.get_flattened_data())
+    assert sorted(path.name for path in small.iterdir()) == ["classes.txt", "images", "masks", "val.txt"]
+
+
+def test_the_network_sees_as_far_as_its_multiple():
+    net = UNet(5, widths=(4, 8, 16)).eval()
+    images = torch.zeros(2, 3, 12, 20)
+    images[1, :, 0, 0] = 1
+    logits = net(images)
+    assert logits.shape == (2, 5, 12, 20)
+    assert (logits[0] != logits[1]).any(0)[:4, :4].all()
