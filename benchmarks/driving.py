@@ -2,10 +2,11 @@
 
     python benchmarks/driving.py FOLDER [--train day_train] [--test day_val dusk_test] [--scale 0.5] [--set key=value]
 
-FOLDER is data in the user's segmentation layout; all its frames have one size. The head (and with
-`--set train.unet_lr_scale=0.1` the UNet too) is trained as `tadp train scenes-segmentation` does with SETTINGS on top.
-The U-Net then gets the CPU time which that took, features included, and reads the same images with the same crops in
-the same order, with the same loss. Both are scored on whole frames at the size that `--scale` gives.
+FOLDER is data in the user's segmentation layout. The head is trained as `tadp train scenes-segmentation` does with
+SETTINGS on top: frames of one size, mirrored at random, on a frozen backbone. `--set train.transform=user --set
+train.size=160` takes random crops, `--set train.unet_lr_scale=0.1` trains the backbone's UNet too. The plain U-Net then
+gets the CPU time which that took, features included; it reads the same versions of the same images in the same order,
+with the same loss. Both are scored on whole frames at the size that `--scale` gives.
 """
 
 import argparse
@@ -35,9 +36,6 @@ from tadp_heads.tasks import train_transform
 SETTINGS = (
     "prompt.kind=class-names",  # the tiny captioner knows no photographs
     "protocol=whole",
-    "train.transform=user",
-    "train.size=160",
-    "train.steps=150",
     "train.batch_size=8",
 )
 UNET_LR = 2e-3

@@ -12,7 +12,7 @@ def _convolutions(before: int, after: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """(B, 3, H, W) in [-1, 1], sides multiples of `multiple` -> logits (B, K, H, W)."""
+    """(B, 3, H, W) in [-1, 1] -> logits (B, K, H, W); other sides than multiples of `multiple` are padded."""
 
     def __init__(self, num_classes: int, widths: tuple[int, ...] = (16, 32, 64, 128)):
         super().__init__()
@@ -24,6 +24,8 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(widths[0], num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        x = nn.functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
         skipped = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else nn.functional.max_pool2d(x, 2))
@@ -31,4 +33,4 @@ class UNet(nn.Module):
         skipped.pop()
         for widen, block in zip(self.widen, self.up, strict=True):
             x = block(torch.cat([widen(x), skipped.pop()], 1))
-        return self.last(x)
+        return self.last(x)[..., :height, :width]
