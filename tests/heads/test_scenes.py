@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes import FAR_M, LOOKS, NEAR_M, caption, class_names, describe, sample_scene
+from tadp_heads.data.scenes import ALL_LOOKS, FAR_M, NEAR_M, UNSEEN_LOOKS, caption, class_names, describe, sample_scene
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.scenes_render import BACKGROUND, render
 from tadp_heads.data.scenes_shapes import CLASSES, outline
@@ -19,7 +20,7 @@ def test_a_scene_is_a_function_of_seed_and_index():
     assert sample_scene(3, 5) != sample_scene(4, 5)
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", ALL_LOOKS)
 def test_annotations_do_not_depend_on_the_look(look):
     scene = sample_scene(0, 1)
     photo, other = render(scene, "photo"), render(scene, look)
@@ -69,6 +70,33 @@ def test_outlines_lie_in_the_unit_disc():
         assert np.hypot(*outline(name).T).max() < 1.2
 
 
+@pytest.mark.parametrize("look", UNSEEN_LOOKS)
+def test_an_unseen_look_is_like_none_that_models_were_trained_on(look):
+    """Colours or edges differ from those of every other look by twice what they vary within a look; a caption says it."""
+    pictures = {name: np.stack([_statistics(sample_scene(0, i), name) for i in range(12)]) for name in ALL_LOOKS}
+    spread = np.stack([pictures[name].std(axis=0) for name in ALL_LOOKS]).mean(axis=0)
+    for other in set(ALL_LOOKS) - {look}:
+        apart = np.abs(pictures[look].mean(axis=0) - pictures[other].mean(axis=0)) / spread
+        assert apart.max() > 2, other
+    assert look in caption(sample_scene(0, 0), look, np.random.default_rng(0))
+
+
+def _statistics(scene, look: str) -> np.ndarray:
+    """Mean brightness, contrast, colourfulness and strength of edges, in grey levels."""
+    image = render(scene, look).image.astype(float)
+    grey = image.mean(axis=2)
+    return np.array([grey.mean(), grey.std(), np.ptp(image, axis=2).mean(), np.abs(np.diff(grey)).mean()])
+
+
+def test_several_looks_are_taken_in_turn(tmp_path):
+    write_scenes(tmp_path, task="segmentation", look="photo+neon", split="val", count=4, seed=3, first=1)
+    rows = [json.loads(line) for line in (tmp_path / "captions_true_val.jsonl").read_text().splitlines()]
+    assert [row["source"] for row in rows] == ["neon", "photo", "neon", "photo"]
+    for index, look in ((1, "neon"), (2, "photo")):
+        written = np.asarray(Image.open(tmp_path / "images" / f"val_{index:05d}.png"))
+        assert np.array_equal(written, render(sample_scene(3, index), look).image)
+
+
 @pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
 def test_written_scenes_come_back_through_the_readers(tmp_path, task):
     write_scenes(tmp_path, task=task, look="comic", split="test", count=3, seed=8, first=4)
@@ -102,6 +130,8 @@ def test_a_split_that_is_there_is_left_alone_and_a_larger_one_replaces_it(tmp_pa
 def test_unknown_names_are_one_clear_error(tmp_path):
     with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
         write_scenes(tmp_path, task="segmentation", look="oil", split="val", count=1, seed=0)
+    with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
+        write_scenes(tmp_path, task="segmentation", look="photo+oil", split="val", count=1, seed=0)
     with pytest.raises(ValueError, match="unknown task 'pose'"):
         write_scenes(tmp_path, task="pose", look="photo", split="val", count=1, seed=0)
     assert not any(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
-from tadp_captioning.lexicon import ART, DASHCAM, FOG, NIGHT, Lexicon
+from tadp_captioning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon
 
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 
@@ -145,6 +145,50 @@ _TABLE = (
         token="<dashcam>",
         initial=("dashcam",),
         removes=DASHCAM,
+    ),
+    Domain(
+        name="sketch",
+        phrase="sketch style",
+        simple="a sketch style drawing of {caption}",
+        learnt="a {token} style drawing of {caption}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token="<sketch>",
+        initial=("sketch",),
+        removes=ART.with_looks("sketch"),
+    ),
+    Domain(
+        name="neon",
+        phrase="neon style",
+        simple="a neon style drawing of {caption}",
+        learnt="a {token} style drawing of {caption}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token="<neon>",
+        initial=("neon",),
+        removes=NEON,
+    ),
+    Domain(
+        name="mosaic",
+        phrase="mosaic style",
+        simple="a mosaic style picture of {caption}",
+        learnt="a {token} style picture of {caption}",
+        nearby=_CONSTRUCTIVISM,
+        unrelated=_DASHCAM,
+        token="<mosaic>",
+        initial=("mosaic",),
+        removes=MOSAIC,
+    ),
+    Domain(
+        name="sepia",
+        phrase="in sepia",
+        simple="a sepia photo of {caption}",
+        learnt="a {token} photo of {caption}",
+        nearby=_NIGHT,
+        unrelated=_PAINTING,
+        token="<sepia>",
+        initial=("sepia",),
+        removes=SEPIA,
     ),
 )
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TABLE}

@@ -88,10 +88,16 @@ DASHCAM = Lexicon(
     ),
 )
 
+NEON = ART.with_looks("neon")
+
+MOSAIC = replace(ART, media=(*ART.media, "mosaics?"), looks=(*ART.looks, "mosaic"))
+
+SEPIA = Lexicon(looks=("old sepia", "sepia(?: toned?)?"))
+
 ALL = Lexicon(
-    media=ART.media,
+    media=MOSAIC.media,
     frames=ART.frames,
-    looks=ART.looks + NIGHT.looks + FOG.looks + DASHCAM.looks,
+    looks=(*MOSAIC.looks, "neon", *NIGHT.looks, *FOG.looks, *DASHCAM.looks, *SEPIA.looks),
     settings=NIGHT.settings + FOG.settings + DASHCAM.settings,
 )
 """Every domain's words; for captions of unknown look."""

@@ -76,7 +76,7 @@ def listing() -> None:
 def scenes(
     out: Annotated[Path, typer.Option("--out", help="folder to write to")],
     task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
-    look: Annotated[str, typer.Option(help="photo, watercolor, comic or night")] = "photo",
+    look: Annotated[str, typer.Option(help="such as photo or sketch; photo+night takes both in turn")] = "photo",
     train: Annotated[int, typer.Option(help="images to train on", min=0)] = 200,
     val: Annotated[int, typer.Option(help="images to score on", min=0)] = 50,
     size: Annotated[int, typer.Option(help="side of the images in pixels", min=32)] = 64,

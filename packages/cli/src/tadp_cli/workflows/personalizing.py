@@ -20,7 +20,7 @@ from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, write_json
-from tadp_heads.data.scenes import LOOKS
+from tadp_heads.data.scenes import ALL_LOOKS
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion
 from tadp_personalize.prompts import CAPTION_TEMPLATES
@@ -93,9 +93,9 @@ def learn(
     if images is None and held_out is not None:
         raise ValueError("--held-out goes with --images; Scenes bring their own")
     checked_device(device)
-    if images is None and look.name not in LOOKS:
+    if images is None and look.name not in ALL_LOOKS:
         raise ValueError(
-            f"domain {domain!r} has no shipped pictures ({', '.join(LOOKS)} have): name a folder with --images"
+            f"domain {domain!r} has no shipped pictures ({', '.join(ALL_LOOKS)} have): name a folder with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")

@@ -1,4 +1,4 @@
-"""Scenes: a procedural data set with masks, boxes, depth and captions in four looks.
+"""Scenes: a procedural data set with masks, boxes, depth and captions in several looks.
 
 A scene is one to four flat objects standing on a textured ground, described by numbers alone; `scenes_render` turns it
 into pixels of one look, so the same scene can be had in every look. It is a miniature to try methods on, not a
@@ -12,6 +12,10 @@ import numpy as np
 from tadp_heads.data.scenes_shapes import CLASSES
 
 LOOKS = ("photo", "watercolor", "comic", "night")
+"""Those that the tiny models were trained on."""
+UNSEEN_LOOKS = ("sketch", "neon", "mosaic", "sepia")
+"""Those that nothing shipped was trained on."""
+ALL_LOOKS = (*LOOKS, *UNSEEN_LOOKS)
 COLOURS = {
     "red": (205, 50, 45),
     "orange": (230, 130, 40),
@@ -37,6 +41,10 @@ STYLE_TEMPLATES = {
     "watercolor": ("a watercolor painting of {caption}", "a watercolor style painting of {caption}"),
     "comic": ("a comic drawing of {caption}", "a comic style drawing of {caption}"),
     "night": ("a dark night photo of {caption}", "a photo of {caption} at night"),
+    "sketch": ("a pencil sketch of {caption}", "a sketch of {caption}"),
+    "neon": ("a neon sign of {caption}", "a neon drawing of {caption}"),
+    "mosaic": ("a mosaic of {caption}", "a mosaic picture of {caption}"),
+    "sepia": ("a sepia photo of {caption}", "an old sepia photo of {caption}"),
 }
 
 

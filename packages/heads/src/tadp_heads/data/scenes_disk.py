@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from tadp_heads.data.scenes import LOOKS, caption, describe, sample_scene
+from tadp_heads.data.scenes import ALL_LOOKS, caption, describe, sample_scene
 from tadp_heads.data.scenes_render import BACKGROUND, Rendering, render
 from tadp_heads.data.scenes_shapes import CLASSES
 
@@ -21,6 +21,8 @@ def write_scenes(
 ) -> None:
     """Scenes `first` to `first + count - 1` of `seed` in one look, as `split` of the data set in `root`.
 
+    Several looks, such as "photo+night", are taken in turn: scene i is in look i modulo their number.
+
     Beside the layout stands captions_true_SPLIT.jsonl with a true caption an image ("caption" as one would say it, look
     included, and "plain" without the look), which no command reads unless it is named. Several splits may share a
     root. A split that is there completely is left alone; the split file and scenes_SPLIT.json, which says what the
@@ -28,8 +30,10 @@ def write_scenes(
     """
     if task not in LAYOUTS:
         raise ValueError(f"unknown task {task!r}; choose from {', '.join(LAYOUTS)}")
-    if look not in LOOKS:
-        raise ValueError(f"unknown look {look!r}; choose from {', '.join(LOOKS)}")
+    looks = look.split("+")
+    for name in looks:
+        if name not in ALL_LOOKS:
+            raise ValueError(f"unknown look {name!r}; choose from {', '.join(ALL_LOOKS)}")
     names = [f"{split}_{index:05d}" for index in range(first, first + count)]
     split_file = root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
     identity = {"task": task, "look": look, "count": count, "seed": seed, "first": first, "size": size}
@@ -41,13 +45,13 @@ def write_scenes(
         folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for name, index in zip(names, range(first, first + count), strict=True):
-        scene = sample_scene(seed, index)
-        picture = render(scene, look, size)
+        scene, own_look = sample_scene(seed, index), looks[index % len(looks)]
+        picture = render(scene, own_look, size)
         Image.fromarray(picture.image).save(root / LAYOUTS[task] / f"{name}.png")
         _WRITERS[task](root, name, picture)
         words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]
-        row = {"id": name, "caption": caption(scene, look, words[0]), "captioner": "scenes"}
-        lines.append(json.dumps({**row, "params": "true", "source": look, "plain": describe(scene, words[1])}))
+        row = {"id": name, "caption": caption(scene, own_look, words[0]), "captioner": "scenes"}
+        lines.append(json.dumps({**row, "params": "true", "source": own_look, "plain": describe(scene, words[1])}))
     (root / f"captions_true_{split}.jsonl").write_text("\n".join(lines) + "\n")
     if task != "depth":
         (root / "classes.txt").write_text("\n".join(SEGMENTATION_CLASSES if task == "segmentation" else CLASSES) + "\n")

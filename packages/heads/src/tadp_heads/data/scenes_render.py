@@ -1,4 +1,4 @@
-"""From a scene's numbers to pixels, mask, boxes and depth, in one of four looks.
+"""From a scene's numbers to pixels, mask, boxes and depth, in one look.
 
 Drawn at three times the size and averaged down. A look changes colours, edges and grain, never where or what an
 object is, so the annotations of a scene are the same in every look.
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tadp_heads.data.scenes import COLOURS, FAR_M, GROUNDS, LOOKS, NEAR_M, Scene, SceneObject
+from tadp_heads.data.scenes import ALL_LOOKS, COLOURS, FAR_M, GROUNDS, NEAR_M, Scene, SceneObject
 from tadp_heads.data.scenes_shapes import CLASSES, outline
 
 SUPERSAMPLING = 3
@@ -27,10 +27,10 @@ class Rendering(NamedTuple):
 
 def render(scene: Scene, look: str, size: int = 64) -> Rendering:
     """`size`: side of the square image in pixels."""
-    if look not in LOOKS:
-        raise ValueError(f"unknown look {look!r}; choose from {', '.join(LOOKS)}")
+    if look not in ALL_LOOKS:
+        raise ValueError(f"unknown look {look!r}; choose from {', '.join(ALL_LOOKS)}")
     side = size * SUPERSAMPLING
-    rng = np.random.default_rng([*scene.seed, LOOKS.index(look)])
+    rng = np.random.default_rng([*scene.seed, ALL_LOOKS.index(look)])
     alphas = [_silhouette(o, side) for o in scene.objects]
     owner = np.full((side, side), -1, dtype=np.int16)  # which object is seen, -1 for the ground
     for index, alpha in enumerate(alphas):
@@ -105,7 +105,7 @@ def _paint(canvas: np.ndarray, thing: SceneObject, alpha: np.ndarray, look: str,
     ys, xs = np.nonzero(alpha)
     x, y = xs / side, ys / side
     shade = 1 + 0.16 * _texture(thing.texture, x, y, rng)
-    if look in ("photo", "night"):
+    if look in ("photo", "night", "sepia"):
         # Lit from the upper left: a ramp from -1 to 1 over the object.
         shade = shade + 0.22 * ((thing.x - x + thing.y - y) / (2 * thing.radius)).clip(-1, 1)
     canvas[ys, xs] = colour * np.broadcast_to(shade, x.shape)[:, None]
@@ -159,4 +159,57 @@ def _night(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> n
     return canvas * tint * (0.2 + 0.42 * lamp) + grain
 
 
-_FINISH = {"photo": _photo, "watercolor": _watercolor, "comic": _comic, "night": _night}
+def _sketch(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pencil on white paper: outlines, and hatching where the picture is dark."""
+    side = len(canvas)
+    y, x = np.mgrid[:side, :side] * 192 // side
+    light = canvas @ _LUMA
+    paper = 238 + 6 * _cloud(side, 30, rng)
+    for along, limit in ((x + y, 140), (x - y, 95)):
+        paper[(along % 9 < 3) & (light < limit) & (owner >= 0)] -= 70
+    paper[((x + y) % 15 < 2) & (light < 130) & (owner < 0)] -= 40
+    paper[_edges(owner, max(side // 64, 1))] = 60
+    return paper[..., None].repeat(3, axis=2)
+
+
+def _neon(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Outlines as glowing tubes of the colours that they part, all else nearly black."""
+    side = len(canvas)
+    dark = canvas * np.array([0.12, 0.08, 0.2]) + (8, 4, 18)
+    pure = 255 * (canvas / canvas.max(axis=2, keepdims=True).clip(1)) ** 2.2
+    tubes = np.where(_edges(owner, max(side // 64, 1))[..., None], pure, 0)
+    return dark + tubes + 2.2 * _blur(tubes, side / 40)
+
+
+def _mosaic(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Square tiles of one colour each, no two alike, in pale joints."""
+    side = len(canvas)
+    tile = max(side // 21, 2)
+    count = -(-side // tile)
+    centres = (np.arange(side) // tile * tile + tile // 2).clip(max=side - 1)
+    glaze = 1 + 0.16 * rng.uniform(-1, 1, (count, count, 1)).repeat(tile, axis=0).repeat(tile, axis=1)
+    tiles = canvas[centres][:, centres] * glaze[:side, :side]
+    joints = np.arange(side) % tile == 0
+    tiles[joints], tiles[:, joints] = 205, 205
+    return tiles
+
+
+def _sepia(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An old print: soft, brown, of little contrast, darker towards the corners, grainy."""
+    side = len(canvas)
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    light = (60 + 0.72 * (_blur(canvas, side / 160) @ _LUMA)) * (1 - 0.9 * (x**2 + y**2))
+    return light[..., None] * np.array([1.08, 0.92, 0.68]) + rng.normal(0, 7, (side, side, 1))
+
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_FINISH = {
+    "photo": _photo,
+    "watercolor": _watercolor,
+    "comic": _comic,
+    "night": _night,
+    "sketch": _sketch,
+    "neon": _neon,
+    "mosaic": _mosaic,
+    "sepia": _sepia,
+}
