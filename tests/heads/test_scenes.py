@@ -72,7 +72,7 @@ def test_outlines_lie_in_the_unit_disc():
 
 @pytest.mark.parametrize("look", UNSEEN_LOOKS)
 def test_an_unseen_look_is_like_none_that_models_were_trained_on(look):
-    """Colours or edges differ from those of every other look by twice what they vary within a look; a caption says it."""
+    """Colours or edges differ from every other look's by twice what they vary within a look; a caption names it."""
     pictures = {name: np.stack([_statistics(sample_scene(0, i), name) for i in range(12)]) for name in ALL_LOOKS}
     spread = np.stack([pictures[name].std(axis=0) for name in ALL_LOOKS]).mean(axis=0)
     for other in set(ALL_LOOKS) - {look}:
