@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.depth import DepthHead, DepthTask
+from tadp_heads.depth.protocol import PROTOCOLS
 
 TOY = {"fusion_channels": 32, "deconv_channels": (8, 8, 8), "head_channels": 16}
 SD_LEVELS = ((320, 8), (640, 16), (1280, 32), (1280, 64))
@@ -212,7 +213,7 @@ def test_wrong_use_is_named():
         DepthHead(((8, 3), (8, 6), (8, 12)))
 
 
-@pytest.mark.parametrize("protocol", ["full", "full-flip", "nyu-eigen"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("size", [(333, 517), (4000, 300), (64, 64)])
 def test_every_protocol_predicts_every_size(protocol, size):
     levels = ((2, 8), (2, 16), (2, 32))

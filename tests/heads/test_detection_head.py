@@ -12,6 +12,7 @@ from torchvision.tv_tensors import BoundingBoxes
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.detection import DetectionTask, FasterRCNNHead, detection_loss, training_targets
+from tadp_heads.detection.protocol import PROTOCOLS
 
 LEVELS = ((8, 4), (12, 8), (16, 16))
 TOY = {"fpn_channels": 16, "representation_size": 24}
@@ -227,7 +228,7 @@ def extract(images):
     return [F.avg_pool2d(images, stride).repeat(1, c // 3 + 1, 1, 1)[:, :c] for c, stride in LEVELS]
 
 
-@pytest.mark.parametrize("protocol", ["coco", "voc2007-512"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("size", [(333, 517), (4000, 300), (40, 50)])
 def test_every_protocol_predicts_every_size(head, protocol, size):
     images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
@@ -235,7 +236,7 @@ def test_every_protocol_predicts_every_size(head, protocol, size):
     assert len(detections["boxes"])
     assert detections["boxes"][:, 2].max() <= size[1] + 1e-3
     assert detections["boxes"][:, 3].max() <= size[0] + 1e-3
-    if protocol.endswith("512"):  # found in a square, so some reach beyond the smaller sides
+    if PROTOCOLS[protocol].squash:  # found in a square, so some reach beyond the smaller sides
         assert detections["boxes"][:, 3].max() > size[0] / 2
 
 

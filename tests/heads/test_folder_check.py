@@ -1,6 +1,8 @@
 """The check of depth and detection folders tells all that is wrong at once, one line each."""
 
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import torch
 from PIL import Image
 
 from tadp_heads.data.folder_check import check_folder
+from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.depth import write_depth_npy, write_depth_png
+from tadp_heads.tasks import TASK_NAMES
 
 
 def picture(path):
@@ -136,3 +140,16 @@ def test_malformed_depth(depth, kind):
     (report,) = check_folder(depth)
     assert any(message in line for line in report.problems), report.problems
     assert all("\n" not in line for line in report.problems)
+
+
+@pytest.mark.parametrize("task", TASK_NAMES)
+def test_a_thousand_images_take_seconds(tmp_path, task):
+    """Every file is opened and decoded: 120x120 pixels an image, and as much of masks or depth."""
+    write_scenes(tmp_path, task=task, look="photo", split="train", count=1, seed=0, size=120)
+    for original in [path for path in tmp_path.rglob("*train_00000.*") if path.is_file()]:
+        for number in range(1, 1000):
+            os.link(original, original.with_stem(f"train_{number:05d}"))
+    began = time.process_time()  # what else the machine does is no matter
+    (report,) = check_folder(tmp_path)
+    assert time.process_time() - began < 15
+    assert (report.ok, report.images, report.sizes) == (True, 1000, {(120, 120): 1000})

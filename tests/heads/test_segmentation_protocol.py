@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tadp_heads.segmentation import PROTOCOLS, SegmentationProtocol, SegmentationTask, predict_probabilities
 from tadp_heads.segmentation.protocol import scoring_mask, windows
 
-SIZES = [(333, 517), (300, 4000), (64, 64), (30, 17)]
+SIZES = [(333, 517), (300, 4000), (4000, 300), (64, 64), (30, 17)]
 
 
 class Painter:
