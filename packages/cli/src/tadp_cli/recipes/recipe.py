@@ -60,6 +60,9 @@ class PromptConfig:
     """The learnt token as prompts write it; empty: the domain's own."""
     token_file: str = ""
     """learned_embeds.safetensors of Textual Inversion."""
+    styles: tuple[str, ...] = ()
+    """Domains for prompts drawn at random: at every pass each training image's prompt is, with equal chances, left as
+    it is or put under the simple modifier of one of these; `modifier` is then for testing alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +137,23 @@ class Recipe:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
             raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+        if self.prompt.styles or self.train.consistency:
+            self._check_styles()
+
+    def _check_styles(self) -> None:
+        from tadp_captioning.domains import DOMAINS
+
+        styles = self.prompt.styles
+        for name in styles:
+            one_of("style in prompt.styles", name, tuple(DOMAINS))
+        if len(set(styles)) < len(styles):
+            raise ValueError(f"prompt.styles is {list(styles)}: name each style once")
+        if self.train.consistency and self.task != "segmentation":
+            raise ValueError(f"train.consistency compares segmentations, and the task is {self.task}: leave it out")
+        if self.train.consistency and not styles:
+            raise ValueError('train.consistency compares two styles: name some, e.g. prompt.styles=["comic","night"]')
+        if self.prompt.kind in ("class-embs", "averaged-eos"):
+            raise ValueError(f"prompt.styles needs a prompt of words, and {self.prompt.kind!r} is an embedding")
 
     def _check_class_maps(self) -> None:
         given = "backbone.map_index 'class'"
@@ -148,6 +168,16 @@ class Recipe:
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions."""
         return self.prompt.kind in ("caption", "nouns")
+
+    @property
+    def of_training_prompts(self) -> "Recipe":
+        """That by which training prompts are made: where styles are drawn, they alone are put into them."""
+        return self.replace(**{"prompt.modifier": "null"}) if self.prompt.styles else self
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Further arguments of the task's loss, wherever they stand in the recipe."""
+        return self.loss | ({"consistency": self.train.consistency} if self.train.consistency else {})
 
     @property
     def captioner(self) -> str:

@@ -64,6 +64,9 @@ class TrainConfig:
     """Side in pixels of the squares that the transform makes."""
     cache: str = ""
     """Folder in which embeddings of texts, and with `crops` latents of images, are kept over steps and runs."""
+    consistency: float = 0.0
+    """Weight of the divergence between the segmentations of an image under two of the prompts that prompt.styles
+    gives; each image is then seen twice a pass. 0: one prompt is drawn."""
     crops: int = 0
     """Varied and framed versions of an image that are made and encoded by the VAE, once and for all; each step takes
     one of them. 0: a new version is made and encoded at every step."""
@@ -84,7 +87,8 @@ class TrainConfig:
         one_of("train.precision", self.precision, PRECISIONS)
         for name in ("steps", "batch_size", "accumulate", "save_every", "keep"):
             at_least(f"train.{name}", getattr(self, name), 1)
-        for name in ("warmup", "workers", "eval_every", "crops", "lora_rank", "clip", "unet_lr_scale", "weight_decay"):
+        counts, numbers = ("warmup", "workers", "eval_every", "crops", "lora_rank"), ("clip", "weight_decay")
+        for name in (*counts, *numbers, "unet_lr_scale", "consistency"):
             at_least(f"train.{name}", getattr(self, name), 0)
         for name in ("ema", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
@@ -104,6 +108,11 @@ class TrainConfig:
     def mirrors(self) -> bool:
         """Whether it is training itself that mirrors images; a transform does so by its own rules."""
         return self.flip and not self.transform
+
+    @property
+    def views(self) -> int:
+        """How often a pass sees each of its images."""
+        return 2 if self.consistency else 1
 
     @property
     def effective_batch(self) -> int:

@@ -1,7 +1,7 @@
 """From a recipe's prompt settings to the text of each image (paper 4.1-4.3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,12 +28,29 @@ class Prompts:
     """{image id: prompt}, modifier applied."""
     shared: Tensor | None = None
     """(1, T, D), in place of texts, for embeddings that no string gives."""
+    styled: tuple[Mapping[str, str], ...] = ()
+    """Further versions of the texts, in each of which another look is named."""
 
-    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], cache: TextCache | None = None) -> Tensor:
-        """(B, T, D) for these images; what is in the cache isn't encoded again."""
+    @property
+    def versions(self) -> int:
+        """How many texts there are for an image."""
+        return 1 + len(self.styled)
+
+    def context(
+        self,
+        backbone: DiffusionBackbone,
+        ids: Sequence[str],
+        cache: TextCache | None = None,
+        versions: Sequence[int] | None = None,
+    ) -> Tensor:
+        """(B, T, D) for these images; what is in the cache isn't encoded again.
+
+        `versions`: of each image's text, 0 for `texts` and from 1 on for `styled`; None: 0 for all.
+        """
         if self.shared is not None:
             return self.shared.expand(len(ids), -1, -1)
-        texts = [self.texts[image_id] for image_id in ids]
+        there = (self.texts, *self.styled)
+        texts = [there[v][image_id] for image_id, v in zip(ids, versions or [0] * len(ids), strict=True)]
         if cache is not None:
             return cache.build("caption", captions=texts)
         with torch.no_grad():
@@ -75,6 +92,12 @@ def build_prompts(
         return Prompts(plain)
     token = config.token or None
     return Prompts({key: modify(text, config.domain, config.modifier, token=token) for key, text in plain.items()})
+
+
+def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
+    """The prompts, and beside them a version for each of the domains `styles`, under its hand-written modifier."""
+    texts = prompts.texts.items()
+    return replace(prompts, styled=tuple({key: modify(text, name, "simple") for key, text in texts} for name in styles))
 
 
 def prompt_template(config: PromptConfig, classes: Sequence[str]) -> str:

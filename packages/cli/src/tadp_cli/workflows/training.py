@@ -22,7 +22,7 @@ from tadp_cli.workflows.engine.validation import Validation
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, results_of, write_json
-from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template
+from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template, with_styles
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
@@ -63,7 +63,9 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     backbone = load_backbone(recipe, device)
     # What is not captioned yet is captioned by the first process; the others find it done.
     with accelerator.main_process_first():
-        prompts, scored = (_prompts(recipe, d, backbone, out, device, report) for d in (dataset, validation))
+        plain = _prompts(recipe.of_training_prompts, dataset, backbone, out, device, report)
+        scored = _prompts(recipe, validation, backbone, out, device, report)
+    prompts = with_styles(plain, recipe.prompt.styles)
     model = build_model(recipe, backbone, dataset, prompts)
 
     def score() -> dict[str, float]:
@@ -94,16 +96,20 @@ def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
     backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **_changes(recipe.backbone))
     if recipe.prompt.token_file:
-        if not Path(recipe.prompt.token_file).is_file():
-            file = recipe.prompt.token_file
-            raise ValueError(f"prompt.token_file is {file}: no such file; `tadp personalize` makes it")
-        # Learnt on another model, a token means something else here; files of other tools don't say on which.
-        if base_of(recipe.prompt.token_file) is not None:
-            check_base(recipe.prompt.token_file, unet=backbone.unet, text_encoder=backbone.text_encoder)
-        backbone.load_tokens(recipe.prompt.token_file)
+        load_token(backbone, recipe.prompt.token_file)
     if recipe.backbone.unet:
         backbone.load_unet(recipe.backbone.unet)
     return backbone.freeze() if recipe.train.unet_lr_scale == 0 else backbone
+
+
+def load_token(backbone: DiffusionBackbone, file: str) -> None:
+    """A learnt token for the prompts, of prompt.token_file."""
+    if not Path(file).is_file():
+        raise ValueError(f"prompt.token_file is {file}: no such file; `tadp personalize` makes it")
+    # Learnt on another model, a token means something else here; files of other tools don't say on which.
+    if base_of(file) is not None:
+        check_base(file, unet=backbone.unet, text_encoder=backbone.text_encoder)
+    backbone.load_tokens(file)
 
 
 def _changes(section: BackboneSection) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tadp_heads.data.sample import Color
 from tadp_heads.results import SegmentationResult
+from tadp_heads.segmentation.consistency import symmetric_kl
 from tadp_heads.segmentation.head import FPNHead
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.metrics import MeanIoU
@@ -42,13 +43,20 @@ class SegmentationTask:
         targets: Sequence[Tensor],
         *,
         kind: str = "cross-entropy",
+        consistency: float = 0.0,
         **options: Any,
     ) -> Tensor:
-        """`kind` names one of LOSSES, `options` are its further arguments."""
+        """`kind` names one of LOSSES, `options` are its further arguments.
+
+        `consistency` weighs the divergence between two views of an image, such as its features under two prompts: the
+        second half of `features` and `targets` are then the images of the first half, in the same order.
+        """
         if kind not in LOSSES:
             raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
         target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
-        return LOSSES[kind](head(features), target, **options)
+        logits = head(features)
+        loss = LOSSES[kind](logits, target, **options)
+        return loss + consistency * symmetric_kl(*logits.chunk(2)) if consistency else loss
 
     @torch.no_grad()
     def predict(

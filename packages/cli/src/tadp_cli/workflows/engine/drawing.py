@@ -7,6 +7,9 @@ from torch import Tensor
 
 from tadp_cli.recipes.recipe import TrainConfig
 
+_VERSION = 3
+"""What is drawn for, beside the reader's purposes."""
+
 Pick = tuple[int, bool]
 """Index of an image in the data set; whether it is mirrored."""
 
@@ -19,12 +22,24 @@ def pick(config: TrainConfig, position: int, count: int) -> Pick:
     return int(_order(config.seed, epoch, count)[place]), config.mirrors and bool(coin > 0.5)
 
 
+def draw_versions(config: TrainConfig, position: int, count: int) -> list[int]:
+    """Under which of the `count` versions of its prompt the image at a place is seen: two different ones where their
+    predictions are compared, else one."""
+    generator = torch.Generator().manual_seed(_mixed(config.seed, _VERSION, position))
+    return torch.randperm(count, generator=generator)[: config.views].tolist()
+
+
 def seed_random(*key: int) -> None:
     """Seed torch's generators, which the transforms draw from, by what they draw for."""
+    torch.manual_seed(_mixed(*key))
+
+
+def _mixed(*key: int) -> int:
+    """A seed for these numbers in this order."""
     mixed = 0
     for part in key:
         mixed = (mixed * 1_000_003 + part + 1) % 2**63
-    torch.manual_seed(mixed)
+    return mixed
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """What a pass of training gets: features where a frozen backbone's fit into memory, else images or latents."""
 
 from collections.abc import Generator, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.cache import TextCache
-from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.engine.drawing import Pick, pick
+from tadp_cli.recipes.recipe import Recipe, TrainConfig
+from tadp_cli.workflows.engine.drawing import Pick, draw_versions, pick
 from tadp_cli.workflows.engine.reading import ImageReader, Item, LatentReader, batches
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import Prompts
@@ -24,7 +25,10 @@ CACHE_LIMIT = 2 * 2**30
 
 
 class Batch(NamedTuple):
-    """The images of one pass; of the first three, one is there."""
+    """The images of one pass; of levels, images and latents, one is there.
+
+    With train.consistency each image is there twice, under two prompts: all of them, then all of them again.
+    """
 
     targets: list[Target]
     levels: list[Tensor] | None = None
@@ -58,11 +62,16 @@ class LiveFeatures:
 
     def batches(self, positions: Iterable[Sequence[int]]) -> Generator[Batch, None, None]:
         """A batch for each list of places in the drawn sequence."""
-        reader = self.images if self.latents is None else self.latents
-        return (self.batch(items) for items in batches(reader, positions, self.recipe.train.workers))
+        config, reader = self.recipe.train, self.images if self.latents is None else self.latents
+        places = [list(part) for part in positions]
+        views = (views_of(config, part, self.prompts.versions) for part in places)
+        read = batches(reader, places, config.workers)
+        return (self.batch(items, seen) for items, seen in zip(read, views, strict=True))
 
-    def batch(self, items: Sequence[Item]) -> Batch:
-        """On the backbone's device."""
+    def batch(self, items: Sequence[Item], views: Sequence[Sequence[int]] | None = None) -> Batch:
+        """On the backbone's device; `views`: for each time that the images are seen, the versions of their prompts;
+        None: once, under version 0."""
+        views = [[0] * len(items)] if views is None else views
         sizes = {item.size for item in items}
         if len(sizes) > 1:
             raise ValueError(
@@ -70,55 +79,83 @@ class LiveFeatures:
                 "set train.transform (such as user) and train.size"
             )
         device = self.backbone.unet.device
-        pixels = torch.stack([item.pixels for item in items]).to(device)
+        pixels = torch.stack([item.pixels for item in items]).to(device).repeat(len(views), 1, 1, 1)
         if self.latents is None:
             there = {"images": RANGES[self.recipe.backbone.image_range](pixels)}
         else:
             there = {"latents": pixels}
-        context = self.prompts.context(self.backbone, [item.id for item in items], self.texts)
-        targets = [_to(item.target, device) for item in items]
+        ids = [item.id for item in items] * len(views)
+        context = self.prompts.context(self.backbone, ids, self.texts, list(chain(*views)))
+        targets = [_to(item.target, device) for item in items] * len(views)
         return Batch(targets, size=items[0].size, context=context, **there)
 
 
 class CachedFeatures:
-    """The features of a frozen backbone, each image's and its mirror image's computed once, kept in float16."""
+    """The features of a frozen backbone, each image's and its mirror image's computed once for each version of its
+    prompt, kept in float16."""
 
-    def __init__(self, live: LiveFeatures, progress: Report, batch_size: int = 32):
+    def __init__(self, live: LiveFeatures, progress: Report):
         self.config, self.count = live.recipe.train, len(live.images.dataset)
+        batch_size = self.config.batch_size
         self.mirrors = (False, True) if self.config.mirrors else (False,)
+        self.versions = live.prompts.versions
         picks = [(index, mirrored) for index in range(self.count) for mirrored in self.mirrors]
         self.levels: list[Tensor] = []
         self.targets: list[Target] = []
         for start in range(0, len(picks), batch_size):
-            batch = live.batch([live.images.read(picked) for picked in picks[start : start + batch_size]])
-            with torch.no_grad():
-                levels = features_of(live.backbone, batch)
-            if not self.levels:
-                self.levels = [level.new_empty((len(picks), *level.shape[1:]), dtype=torch.half) for level in levels]
-            for kept, level in zip(self.levels, levels, strict=True):
-                kept[start : start + len(level)] = level
+            items = [live.images.read(picked) for picked in picks[start : start + batch_size]]
+            for version in range(self.versions):
+                batch = live.batch(items, [[version] * len(items)])
+                with torch.no_grad():
+                    levels = features_of(live.backbone, batch)
+                self._keep(levels, slice(start, start + len(items)), version, len(picks))
             self.targets += batch.targets
             progress("features", min(start + batch_size, len(picks)), len(picks))
 
+    def _keep(self, levels: Sequence[Tensor], rows: slice, version: int, count: int) -> None:
+        if not self.levels:
+            shapes = [(count, self.versions, *level.shape[1:]) for level in levels]
+            self.levels = [
+                level.new_empty(shape, dtype=torch.half) for level, shape in zip(levels, shapes, strict=True)
+            ]
+        for kept, level in zip(self.levels, levels, strict=True):
+            kept[rows, version] = level
+
     def batches(self, positions: Iterable[Sequence[int]]) -> Generator[Batch, None, None]:
         """A batch for each list of places in the drawn sequence."""
-        return (self.batch([pick(self.config, place, self.count) for place in places]) for places in positions)
+        for places in positions:
+            picks = [pick(self.config, place, self.count) for place in places]
+            yield self.batch(picks, views_of(self.config, places, self.versions))
 
-    def batch(self, picks: Sequence[Pick]) -> Batch:
+    def batch(self, picks: Sequence[Pick], views: Sequence[Sequence[int]]) -> Batch:
         """From memory."""
-        rows = [index * len(self.mirrors) + self.mirrors.index(mirrored) for index, mirrored in picks]
-        return Batch([self.targets[row] for row in rows], levels=[level[rows].float() for level in self.levels])
+        rows = [index * len(self.mirrors) + self.mirrors.index(mirrored) for index, mirrored in picks] * len(views)
+        levels = [level[rows, list(chain(*views))].float() for level in self.levels]
+        return Batch([self.targets[row] for row in rows], levels=levels)
+
+
+def views_of(config: TrainConfig, places: Sequence[int], versions: int) -> list[list[int]]:
+    """For each time that a pass sees the images at these places, the versions of their prompts, one an image."""
+    return [list(view) for view in zip(*(draw_versions(config, place, versions) for place in places), strict=True)]
+
+
+def is_fixed(trained: Iterable[str], config: TrainConfig) -> bool:
+    """Whether an image's features stay as they are: nothing of the backbone trains, and the pixels don't vary."""
+    return not config.transform and not any(name.startswith(("unet.", "text_adapter.")) for name in trained)
 
 
 def features_for(live: LiveFeatures, *, fixed: bool, progress: Report) -> LiveFeatures | CachedFeatures:
-    """Cached where they are `fixed` (a frozen backbone, the same pixels at each step) and fit into CACHE_LIMIT."""
-    if not fixed:
-        return live
+    """Cached where they are `fixed` and fit into CACHE_LIMIT."""
+    return CachedFeatures(live, progress) if fixed and cached_bytes(live) else live
+
+
+def cached_bytes(live: LiveFeatures) -> int:
+    """Of the features of all images; 0 where they are more than CACHE_LIMIT and aren't kept."""
     backbone, dataset = live.backbone, live.images.dataset
     height, width = dataset[0].image.shape[-2:]
     cells = sum(channels * (height // stride) * (width // stride) for channels, stride in backbone.levels)
-    bytes_needed = 2 * cells * len(dataset) * (2 if live.recipe.train.mirrors else 1)
-    return CachedFeatures(live, progress) if bytes_needed <= CACHE_LIMIT else live
+    needed = 2 * cells * len(dataset) * (2 if live.recipe.train.mirrors else 1) * live.prompts.versions
+    return needed if needed <= CACHE_LIMIT else 0
 
 
 def features_of(backbone: DiffusionBackbone, batch: Batch) -> list[Tensor]:

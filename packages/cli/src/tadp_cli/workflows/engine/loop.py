@@ -17,7 +17,7 @@ from diffusers.training_utils import EMAModel
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, remove_leftovers, save_state
 from tadp_cli.workflows.engine.drop_path import drop_path
-from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for
+from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for, is_fixed
 from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
 from tadp_cli.workflows.engine.memory import out_of_memory_named
 from tadp_cli.workflows.engine.objective import Objective
@@ -103,7 +103,7 @@ class Training:
             log.info("%s", line)
         self.rates = [group["lr"] for group in groups]
         optimizer = torch.optim.AdamW(groups, betas=self.config.betas)
-        self.objective, self.optimizer = accelerator.prepare(Objective(model, recipe.loss), optimizer)
+        self.objective, self.optimizer = accelerator.prepare(Objective(model, recipe.loss_options), optimizer)
         parameters = self.trained.values()
         self.average = EMAModel(parameters, decay=self.config.ema) if self.config.ema else None
         self.state = Stateful(
@@ -131,8 +131,7 @@ class Training:
         live = LiveFeatures(self.recipe, self.model.backbone, dataset, prompts)
         live.fill(self.rank, self.processes, report)
         self.accelerator.wait_for_everyone()
-        fixed = not any(name.startswith(("unet.", "text_adapter.")) for name in self.trained)
-        self.features = features_for(live, fixed=fixed and not self.config.transform, progress=report)
+        self.features = features_for(live, fixed=is_fixed(self.trained, self.config), progress=report)
 
     def run(self, report: Report, on_step: OnStep) -> None:
         """All steps that are left."""
