@@ -17,6 +17,10 @@ def evaluate(
     captions: CaptionsOption = None,
     protocol: Annotated[str, typer.Option(help="how images are predicted; empty: the recipe's")] = "",
     domain: Annotated[str, typer.Option(help="the data's domain: its style words are removed from captions")] = "",
+    modifier: Annotated[
+        str, typer.Option(help="how prompts name the domain, such as null or simple; empty: as in training")
+    ] = "",
+    token_file: Annotated[str, typer.Option(help="learned_embeds.safetensors, for textual-inversion")] = "",
     device: DeviceOption = "auto",
 ) -> None:
     """Score a run on its own validation split or on any data set with the same classes.
@@ -34,6 +38,8 @@ def evaluate(
                 captions=captions,
                 protocol=protocol,
                 domain=domain,
+                modifier=modifier,
+                token_file=token_file,
                 device=device,
                 report=report,
             )

@@ -123,7 +123,8 @@ def _table_command(name: str) -> Callable[..., None]:
             console.print(f"runs: {bench.out}; the same by hand: {bench.out / COMMANDS_FILE}", soft_wrap=True)
 
     table = load_table(name)
-    command.__doc__ = f"""{table.title} of the paper: rows trained and scored, beside the paper's numbers.
+    what = f"{table.title} of the paper" if table.of_the_paper else f"{table.title}, in miniature"
+    command.__doc__ = f"""{what}: rows trained and scored{", beside the paper's numbers" * table.of_the_paper}.
 
     Rows: {", ".join(row.name for row in table.rows)}
 

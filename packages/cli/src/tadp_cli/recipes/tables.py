@@ -1,4 +1,4 @@
-"""The tables of the paper as recipes: one TOML file a table, each of its rows a recipe at full scale and in miniature.
+"""Tables of experiments, the paper's and ours: one TOML file each, its rows recipes at full scale and in miniature.
 
 A row is its table's base recipe with the changes that the row names; `load_recipe("table-1/tadp-40")` is the experiment
 itself, `load_recipe("table-1-miniature/tadp-40")` the same question asked of Scenes and the tiny models.
@@ -11,34 +11,51 @@ from typing import Any
 
 SCALES = ("full", "miniature")
 _SUFFIX = "-miniature"
-_ROW_KEYS = ("label", "target", "scales", "missing", "full", "miniature")
+_ROW_KEYS = ("label", "target", "scales", "missing", "looks", "full", "miniature")
 """What a row says of itself; all else in it are settings of its recipe, at both scales."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a table of the paper."""
+    """One row of a table."""
 
     name: str
     label: str
-    """What the paper calls it."""
+    """What the paper calls it, where it is the paper's."""
     target: dict[str, float]
     """{metric: the paper's number}, shares as 0..1, depth errors in metres; empty for a control of ours."""
     scales: tuple[str, ...]
     """Those of SCALES at which it can be run."""
     missing: str = ""
     """Why it cannot be run at full scale; empty: it can."""
+    looks: str = ""
+    """The looks of Scenes that the miniature trains on, such as "photo+night"; empty: photo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookTest:
+    """A test of the miniature beside its own: Scenes in another look."""
+
+    look: str
+    modifier: str = "null"
+    """How prompts name the look."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of the paper."""
+    """One table."""
 
     name: str
     title: str
-    metrics: dict[str, str]
-    """{metric: the protocol that it is scored by}, "" for the recipe's own; "mIoU (ms)" is the metric mIoU."""
+    metrics: dict[str, str | LookTest]
+    """{metric: the protocol that it is scored by, or on which look}, "" for the recipe's own; "mIoU (ms)" is the metric
+    mIoU."""
     rows: tuple[Row, ...]
+
+    @property
+    def of_the_paper(self) -> bool:
+        """Whether it has numbers of the paper."""
+        return any(row.target for row in self.rows)
 
     def recipe_name(self, row: Row, scale: str) -> str:
         """What `load_recipe` takes."""
@@ -46,7 +63,7 @@ class Table:
 
 
 def table_names() -> tuple[str, ...]:
-    """The tables of the paper that are here."""
+    """The tables that are here."""
     return tuple(sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml")))
 
 
@@ -60,10 +77,12 @@ def load_table(name: str) -> Table:
             target=values.get("target", {}),
             scales=tuple(values.get("scales", SCALES)),
             missing=values.get("missing", ""),
+            looks=values.get("looks", ""),
         )
         for row, values in tree["rows"].items()
     )
-    return Table(name=name, title=tree["title"], metrics=tree["metrics"], rows=rows)
+    metrics = {key: LookTest(**how) if isinstance(how, dict) else how for key, how in tree["metrics"].items()}
+    return Table(name=name, title=tree["title"], metrics=metrics, rows=rows)
 
 
 def row_tree(name: str) -> dict[str, Any] | None:

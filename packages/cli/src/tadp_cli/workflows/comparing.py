@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.runs import RESULTS_FILE, read_run
+from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run
 from tadp_heads.data.registry import split_name
 
 
@@ -21,23 +21,19 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     names = _test_names({entry["data"] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():
-        scores = {_place(entry): entry for entry in entries[run]}
+        scores = {place_of(entry): entry for entry in entries[run]}
         rows += [
             {
                 "task": recipe.task,
                 "prompt": recipe.prompt.kind if _alone(recipe, recipes.values()) else f"{recipe.prompt.kind}: {run}",
                 "modifier": None if recipe.prompt.modifier == "null" else recipe.prompt.modifier,
-                "test": "/".join((names[data], split)) + (f" ({protocol})" if protocol else ""),
+                "test": "/".join((names[data], split)) + "".join(f" ({how})" for how in otherwise if how),
                 "seed": recipe.train.seed,
                 "metrics": entry["metrics"],
             }
-            for (data, split, protocol), entry in scores.items()
+            for (data, split, *otherwise), entry in scores.items()
         ]
     return rows
-
-
-def _place(entry: dict[str, Any]) -> tuple[str, str, str]:
-    return entry["data"], entry["split"], entry.get("protocol", "")
 
 
 def _test_names(data: set[str]) -> dict[str, str]:

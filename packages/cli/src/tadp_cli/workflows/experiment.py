@@ -6,7 +6,7 @@ from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE
+from tadp_cli.workflows.runs import RESULTS_FILE, place_of
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
 
@@ -31,7 +31,7 @@ def score_once(
     test = recipe.test
     where = (test.folder, test.split) if test.folder else (recipe.data.folder, recipe.data.val)
     for entry in json.loads((run / RESULTS_FILE).read_text())["evaluations"]:
-        if (entry["data"], entry["split"], entry.get("protocol", "")) == (*where, protocol):
+        if place_of(entry) == (*where, protocol, "", ""):
             return entry["metrics"]
     written = bool(test.folder and recipe.needs_captions and not test.captions)
     entry = score_run(

@@ -19,15 +19,15 @@ def with_captions(recipe: Recipe, out: Path, device: str, report: Report) -> Rec
     changes = {}
     if not recipe.data.captions:
         splits = (recipe.data.train, recipe.data.val)
-        changes["data.captions"] = str(_captions(recipe, recipe.data.folder, splits, out, device, report))
+        changes["data.captions"] = str(captions_file(recipe, recipe.data.folder, splits, out, device, report))
     if recipe.test.folder and not recipe.test.captions:
-        raw = _captions(recipe, recipe.test.folder, (recipe.test.split,), out, device, report)
+        raw = captions_file(recipe, recipe.test.folder, (recipe.test.split,), out, device, report)
         changes["test.captions"] = str(cleaned(raw, recipe.prompt.domain))
     return recipe.replace(**changes)
 
 
-def cleaned(raw: Path, domain: str) -> Path:
-    """The same captions without the words for the domain's look, in a file beside it (paper 4.3)."""
+def cleaned(raw: Path, domain: str | None) -> Path:
+    """The same captions without the words for the domain's look, or any's for None, in a file beside it (paper 4.3)."""
     file = raw.with_name(f"{raw.stem}_clean.jsonl")
     store, _ = clean_store(CaptionStore.read(raw), RuleCleaner(domain))
     store.write(file)
@@ -37,8 +37,23 @@ def cleaned(raw: Path, domain: str) -> Path:
 def with_look(
     recipe: Recipe, out: Path, images: Path | None, held_out: Path | None, device: str, report: Report
 ) -> Recipe:
-    """The target's look, learnt once for all runs in `out`: a token, and for DreamBooth a UNet too."""
-    domain, method, source = recipe.prompt.domain, recipe.prompt.modifier, recipe.backbone.source
+    """The recipe with its target's look, learnt once for all runs in `out`."""
+    domain, method = recipe.prompt.domain, recipe.prompt.modifier
+    learn_look(out, domain, method, recipe.backbone.source, images, held_out, device, report)
+    return recipe.replace(**look_settings(out, domain, method))
+
+
+def learn_look(
+    out: Path,
+    domain: str,
+    method: str,
+    source: str,
+    images: Path | None,
+    held_out: Path | None,
+    device: str,
+    report: Report,
+) -> None:
+    """A look where `look_settings` finds it, if it isn't there: a token, and for DreamBooth a UNet too."""
     folder = out / "looks" / domain / method
     if not (folder / RESULTS_FILE).is_file():
         if images is None:
@@ -59,7 +74,6 @@ def with_look(
         )
         if not learnt.finished:
             raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
-    return recipe.replace(**look_settings(out, domain, method))
 
 
 def look_settings(out: Path, domain: str, method: str) -> dict[str, str]:
@@ -70,7 +84,8 @@ def look_settings(out: Path, domain: str, method: str) -> dict[str, str]:
     return {"prompt.token": get_domain(domain).token, "prompt.token_file": str(folder / "learned_embeds.safetensors")}
 
 
-def _captions(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:
+def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:
+    """Captions of these splits by the recipe's captioner, one file for all runs in `out`."""
     name, path = split_name(folder)
     file = out / "captions" / f"{name or path.resolve().name}_{recipe.captioner}_min{recipe.data.min_tokens}.jsonl"
     for split in splits:

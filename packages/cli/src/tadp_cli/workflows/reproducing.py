@@ -1,4 +1,4 @@
-"""A table of the paper: what is missing of its rows is trained and scored, and stands beside the paper's numbers."""
+"""A table: what is missing of its rows is trained and scored, and stands beside the paper's numbers if it has any."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.recipes.tables import SCALES, Row, Table
+from tadp_cli.recipes.tables import SCALES, LookTest, Row, Table
 from tadp_cli.workflows.demo import SEEDS, SOURCE
 from tadp_cli.workflows.experiment import run_experiment, score_once
+from tadp_cli.workflows.looks import LOOK_IMAGES, LookData, look_data
 from tadp_cli.workflows.personalizing import draw_look
-from tadp_cli.workflows.preparing import LEARNT, with_captions, with_look
+from tadp_cli.workflows.preparing import LEARNT, cleaned, with_captions, with_look
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, flat_settings, write_json
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_personalize.files import write_text
 
-LOOK_IMAGES = 10
-"""Scenes from which a look of the miniature is learnt."""
 COMMANDS_FILE = "commands.txt"
 
 
@@ -70,10 +69,12 @@ def reproduce(
     commands: list[str] = []
     for index, (row, recipe) in enumerate(plan):
         report(table.name, index, len(plan))
-        ready = _prepared(recipe, bench, report)
+        ready = _prepared(recipe, bench, row.looks or SOURCE, report)
+        looks = _looks(table, ready, bench, report)
         run = bench.out / "runs" / row.name / f"seed{recipe.train.seed}"
-        scores.append(Score(row.name, recipe.train.seed, _scored(table, ready, run, bench, report)))
+        scores.append(Score(row.name, recipe.train.seed, _scored(table, ready, looks, run, bench, report)))
         commands.append(_command(table.recipe_name(row, bench.scale), recipe, ready, run))
+        commands += [look.command(run) for look in looks.values()]
         write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
         write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in commands))
     report(table.name, len(plan), len(plan))
@@ -89,7 +90,10 @@ def chosen(table: Table, scale: str, names: Sequence[str]) -> list[Row]:
         if scale not in there[name].scales:
             reason = there[name].missing or f"it is a row at the scale {', '.join(there[name].scales)}"
             raise ValueError(f"{table.name}, row {name}: not at the scale {scale}: {reason}")
-    return [row for row in table.rows if scale in row.scales and (not names or row.name in names)]
+    rows = [row for row in table.rows if scale in row.scales and (not names or row.name in names)]
+    if not rows:
+        raise ValueError(f"{table.name} has no rows at the scale {scale}: name another with --scale")
+    return rows
 
 
 def _recipes(table: Table, row: Row, bench: Bench, seeds: int) -> list[Recipe]:
@@ -104,12 +108,15 @@ def _recipes(table: Table, row: Row, bench: Bench, seeds: int) -> list[Recipe]:
     return [recipe.replace(**changes, **{"train.seed": number}) for number in numbers]
 
 
-def _prepared(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
-    """The recipe with the data, captions and looks that it names made."""
+def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> Recipe:
+    """The recipe with the data, captions and looks that it names made; `trained_on`: looks of the miniature."""
     if bench.scale == "miniature":
-        recipe = _with_scenes(recipe, bench)
+        recipe = _with_scenes(recipe, bench, trained_on)
     if recipe.needs_captions:
         recipe = with_captions(recipe, bench.out, bench.device, report)
+        if trained_on != SOURCE:
+            # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
+            recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
     if recipe.prompt.modifier in LEARNT:
         images, held_out = bench.images, None
         if bench.scale == "miniature":
@@ -119,10 +126,10 @@ def _prepared(recipe: Recipe, bench: Bench, report: Report) -> Recipe:
     return recipe
 
 
-def _with_scenes(recipe: Recipe, bench: Bench) -> Recipe:
-    source = bench.out / "data" / recipe.task / SOURCE
+def _with_scenes(recipe: Recipe, bench: Bench, looks: str) -> Recipe:
+    source = bench.out / "data" / recipe.task / looks
     for split, count in (("train", bench.train_images), ("val", bench.scored_images)):
-        write_scenes(source, task=recipe.task, look=SOURCE, split=split, count=count, seed=SEEDS[split])
+        write_scenes(source, task=recipe.task, look=looks, split=split, count=count, seed=SEEDS[split])
     recipe = recipe.replace(**{"data.folder": str(source)})
     if not recipe.prompt.domain:
         return recipe
@@ -138,15 +145,29 @@ def _with_scenes(recipe: Recipe, bench: Bench) -> Recipe:
     return recipe.replace(**{"test.folder": str(target)})
 
 
-def _scored(table: Table, recipe: Recipe, run: Path, bench: Bench, report: Report) -> dict[str, float]:
+def _looks(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[str, LookData]:
+    """{metric: what it is scored on}, of those that are scored on looks."""
+    return {
+        metric: look_data(recipe, how, bench.out, bench.scored_images, bench.device, report)
+        for metric, how in table.metrics.items()
+        if isinstance(how, LookTest)
+    }
+
+
+def _scored(
+    table: Table, recipe: Recipe, looks: dict[str, LookData], run: Path, bench: Bench, report: Report
+) -> dict[str, float]:
     """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
     begun = (run / "config.toml").is_file()
     run_experiment(recipe, run, device=bench.device, resume=begun, report=report)
     found = {}
-    for metric, protocol in table.metrics.items():
-        if bench.scale == "miniature" and protocol:
-            continue  # made for images of full size
-        metrics = score_once(run, recipe, protocol, device=bench.device, report=report)
+    for metric, how in table.metrics.items():
+        if isinstance(how, LookTest):
+            metrics = looks[metric].score(run, bench.device, report)
+        elif bench.scale == "miniature" and how:
+            continue  # a protocol made for images of full size
+        else:
+            metrics = score_once(run, recipe, how, device=bench.device, report=report)
         found[metric] = metrics[metric.partition(" (")[0]]
     return found
 

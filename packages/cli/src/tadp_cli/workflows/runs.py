@@ -70,6 +70,14 @@ def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
     }
 
 
+def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What was scored of a run, and how: of two evaluations of the same place the later one counts.
+
+    Data, split, protocol, and where the prompts were made otherwise than in training their modifier and domain.
+    """
+    return (entry["data"], entry["split"], *(entry.get(key, "") for key in ("protocol", "modifier", "domain")))
+
+
 def begin_run(folder: Path, recipe: Recipe) -> None:
     """Claim the folder; called when everything that the recipe names has been found."""
     write_text(folder / RECIPE_FILE, recipe.to_toml())

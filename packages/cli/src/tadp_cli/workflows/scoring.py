@@ -11,8 +11,9 @@ from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine import make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, read_run, write_json
+from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts
+from tadp_cli.workflows.training import load_token
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
@@ -34,6 +35,8 @@ def open_scorable(
     split: str = "",
     captions: Path | None = None,
     domain: str = "",
+    modifier: str = "",
+    token_file: str = "",
     most: int | None = None,
     device: str = "cpu",
     report: Report = lambda *_: None,
@@ -41,9 +44,10 @@ def open_scorable(
     """A finished run on a split of its own data or of any other, or on the split's first `most` images.
 
     Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
-    look (paper 4.3), so that they read like those the run was trained with.
+    look (paper 4.3), so that they read like those the run was trained with. `modifier` puts that look into the prompts
+    in place of what the recipe puts there; "" leaves it as it is. `token_file`: for the modifier textual-inversion.
     """
-    recipe = read_run(run)
+    recipe = _asked(read_run(run), modifier, domain, token_file)
     cleaner = RuleCleaner(domain) if domain else None  # an unknown domain is said before hours of captioning
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
@@ -52,8 +56,10 @@ def open_scorable(
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
     model = PerceptionModel.from_pretrained(run).to(device)
+    if token_file:
+        load_token(model.backbone, token_file)
     store = None
-    if not recipe.needs_captions and (captions or domain):
+    if not recipe.needs_captions and (captions or (domain and not modifier)):
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
     if recipe.needs_captions:
         same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
@@ -77,6 +83,23 @@ def open_scorable(
     return Scorable(recipe, model, dataset, prompts)
 
 
+def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recipe:
+    """The recipe with the modifier that is asked for."""
+    if not modifier:
+        if token_file:
+            raise ValueError(f"{token_file}: a token to test with goes with the modifier textual-inversion")
+        return recipe
+    domain, known = domain or recipe.prompt.domain, recipe.prompt
+    if modifier != "null" and not domain:
+        raise ValueError(f"the modifier {modifier!r} needs a domain, e.g. watercolor")
+    if known.kind in ("class-embs", "averaged-eos"):
+        raise ValueError(f"prompt {known.kind!r} is an embedding: a modifier cannot be put into it")
+    if modifier == "dreambooth" and modifier != known.modifier:
+        raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")
+    changes = {"prompt.modifier": modifier, "prompt.domain": domain}
+    return recipe.replace(**changes, **({"prompt.token_file": token_file, "prompt.token": ""} if token_file else {}))
+
+
 def score_run(
     run: Path,
     *,
@@ -85,6 +108,8 @@ def score_run(
     captions: Path | None = None,
     protocol: str = "",
     domain: str = "",
+    modifier: str = "",
+    token_file: str = "",
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
@@ -93,7 +118,15 @@ def score_run(
     The arguments are those of `open_scorable`.
     """
     recipe, model, dataset, prompts = open_scorable(
-        run, folder=folder, split=split, captions=captions, domain=domain, device=device, report=report
+        run,
+        folder=folder,
+        split=split,
+        captions=captions,
+        domain=domain,
+        modifier=modifier,
+        token_file=token_file,
+        device=device,
+        report=report,
     )
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     metrics = evaluate(
@@ -107,11 +140,12 @@ def score_run(
     entry = {"data": folder, "split": split, "metrics": metrics}
     if protocol:
         entry["protocol"] = protocol
+    if modifier:
+        entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
     accelerator = make_accelerator(recipe, device)
     if accelerator.is_main_process:
         results = json.loads((run / RESULTS_FILE).read_text())
-        same = ("data", "split", "protocol")
-        others = [e for e in results["evaluations"] if any(e.get(key) != entry.get(key) for key in same)]
+        others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
         results["evaluations"] = [*others, entry]
         write_json(run / RESULTS_FILE, results)
     accelerator.wait_for_everyone()

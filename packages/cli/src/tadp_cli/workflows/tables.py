@@ -40,11 +40,12 @@ def _drawn(table: TaskTable, group: Group) -> Table:
 
 
 def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
-    """A table of the paper, its numbers beside those got: the mean and half of the range over seeds."""
+    """A table, the paper's numbers beside those got: the mean and half of the range over seeds."""
     drawn = Table("row", title=f"{table.title} ({scale})")
     metrics = [metric for metric in table.metrics if any(metric in score.metrics for score in scores)]
     for metric in metrics:
-        drawn.add_column(Text(f"paper {metric}"), justify="right")
+        if table.of_the_paper:
+            drawn.add_column(Text(f"paper {metric}"), justify="right")
         drawn.add_column(Text(metric), justify="right")
     for row in table.rows:
         own = [score.metrics for score in scores if score.row == row.name]
@@ -52,7 +53,8 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
             continue
         cells = [Text(row.label + (f" ({row.missing})" if row.missing else ""))]
         for metric in metrics:
-            cells.append(Text(_number(metric, [row.target[metric]]) if metric in row.target else ""))
+            if table.of_the_paper:
+                cells.append(Text(_number(metric, [row.target[metric]]) if metric in row.target else ""))
             cells.append(Text(_number(metric, [found[metric] for found in own]) if own else ""))
         drawn.add_row(*cells)
     console.print(drawn)
