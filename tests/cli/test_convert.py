@@ -2,12 +2,17 @@
 
 import json
 import re
+import sys
+from argparse import Namespace
 from dataclasses import replace
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from invoking import tadp
+from published import LAYOUTS, published, unet_names, vae_names
 from safetensors.torch import save_file
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
@@ -17,17 +22,6 @@ from tadp_heads.data.scenes_disk import SEGMENTATION_CLASSES, write_scenes
 from tadp_heads.depth import DepthHead
 from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.segmentation import FPNHead
-
-TOKENS = 77
-RESNET = (
-    ("norm1", "in_layers.0"),
-    ("conv1", "in_layers.2"),
-    ("time_emb_proj", "emb_layers.1"),
-    ("norm2", "out_layers.0"),
-    ("conv2", "out_layers.3"),
-    ("conv_shortcut", "skip_connection"),
-)
-ATTENTION = (("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out"))
 
 
 @pytest.fixture(scope="module")
@@ -55,72 +49,6 @@ def source():
     return DiffusionBackbone(
         unet=unet, vae=vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, config=config
     ).eval()
-
-
-def unet_names(unet, prefix):
-    """CompVis' names for a diffusers UNet with transformers at every level, without its last layer, as published."""
-    step = unet.config.layers_per_block + 1
-
-    def block(match):
-        side, level, kind, j, rest = match.groups()
-        number, place = int(level) * step + int(j) + (side == "down"), {"resnets": 0, "attentions": 1}.get(kind)
-        if kind == "downsamplers":
-            return f"input_blocks.{(int(level) + 1) * step}.0.op.{rest.removeprefix('conv.')}"
-        if kind == "upsamplers":
-            return f"output_blocks.{int(level) * step + step - 1}.2.{rest}"
-        return f"{'input' if side == 'down' else 'output'}_blocks.{number}.{place}.{rest}"
-
-    state = {}
-    for key, value in unet.state_dict().items():
-        if key.startswith(("conv_norm_out", "conv_out")):
-            continue
-        if ".resnets." in key:
-            for ours, theirs in RESNET:
-                key = key.replace(f".{ours}.", f".{theirs}.")
-        key = re.sub(r"^(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)$", block, key)
-        key = re.sub(r"^mid_block\.resnets\.(\d)", lambda m: f"middle_block.{2 * int(m[1])}", key)
-        key = key.replace("mid_block.attentions.0", "middle_block.1").replace("conv_in.", "input_blocks.0.0.")
-        key = re.sub(r"^time_embedding\.linear_(\d)", lambda m: f"time_embed.{2 * int(m[1]) - 2}", key)
-        state[f"{prefix}diffusion_model.{key}"] = value
-    return state
-
-
-def vae_names(vae, prefix):
-    """CompVis' names for the encoder of a diffusers VAE."""
-    state = {}
-    for key, value in vae.state_dict().items():
-        if ".attentions." in key:
-            for ours, theirs in ATTENTION:
-                key = key.replace(f".{ours}.", f".{theirs}.")
-            value = value[..., None, None] if value.ndim == 2 else value
-        key = re.sub(r"down_blocks\.(\d)\.resnets", r"down.\1.block", key)
-        key = re.sub(r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample", key)
-        key = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", key)
-        key = key.replace("mid_block.attentions.0", "mid.attn_1").replace("conv_norm_out", "norm_out")
-        state[prefix + key.replace("conv_shortcut", "nin_shortcut")] = value
-    return state
-
-
-def published(head, variant):
-    """A head's tensors under the public code's names."""
-    state = head.state_dict()
-    if variant == "depth":
-        parts = {"reduce.0.": "encoder.layer1.", "reduce.1.": "encoder.layer2.", "fuse.": "encoder.out_layer."}
-        parts |= {
-            "deconv.": "decoder.deconv_layers.",
-            "refine.": "decoder.conv_layers.",
-            "predict.": "last_layer_depth.",
-        }
-        return {
-            new + key.removeprefix(old): v
-            for old, new in parts.items()
-            for key, v in state.items()
-            if key.startswith(old)
-        }
-    if variant == "detection":
-        return {key if key.startswith("fpn.") else f"model.{key}": value for key, value in state.items()}
-    outer = "decode_head." if variant == "pascal" else ""
-    return {outer + key.removeprefix("fpn."): value for key, value in state.items()}
 
 
 def write_checkpoint(path, source, head, variant, *, extra=(), vae=True):
@@ -230,6 +158,66 @@ def test_a_detector(source, tmp_path):
     assert model.backbone.config.image_limit == 2.7
     for name, tensor in head.state_dict().items():
         assert torch.equal(model.head.state_dict()[name], tensor)
+
+
+def detector(levels):
+    torch.manual_seed(0)
+    return FasterRCNNHead(levels, 20, fpn_channels=16, representation_size=32)
+
+
+@pytest.mark.parametrize(
+    ("layout", "variant"),
+    [("within", "ade"), ("within", "detection"), ("beside", "depth"), ("several GPUs", "pascal")],
+)
+def test_parts_are_found_wherever_the_file_has_them(source, tmp_path, layout, variant):
+    plain = DiffusionBackbone(unet=source.unet, vae=source.vae, config=BackboneConfig(map_strides=()))
+    levels = plain.levels if variant == "depth" else source.levels
+    head = detector(levels) if variant == "detection" else new_head(levels, variant)
+    outer = "module." if layout == "several GPUs" else ""
+    state = LAYOUTS[layout](source) | {outer + key: value for key, value in published(head, variant).items()}
+    torch.save({"state_dict": state}, tmp_path / "a.ckpt")
+    assert "VAE of the file" in convert(tmp_path / "a.ckpt", tmp_path / "run", source)
+    model = PerceptionModel.from_pretrained(tmp_path / "run")
+    assert_same(model.head, head)
+    assert_same(model.backbone.unet, source.unet, but=("conv_norm_out.", "conv_out."))
+    assert_same(model.backbone.vae.encoder, source.vae.encoder)
+    assert_same(model.backbone.vae.quant_conv, source.vae.quant_conv)
+
+
+def assert_same(found, wanted, but=("-",)):
+    wanted = {key: value for key, value in wanted.state_dict().items() if not key.startswith(but)}
+    found = {key: value for key, value in found.state_dict().items() if not key.startswith(but)}
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())
+
+
+@pytest.mark.parametrize(("variant", "rows"), [("ade", 13), ("depth", 27)])
+def test_embeddings_that_a_captioned_model_keeps_are_left_out(source, tmp_path, variant, rows):
+    """77 maps tell that the text was a caption; a depth model's embeddings are of room types, one an image."""
+    plain = DiffusionBackbone(unet=source.unet, vae=source.vae, config=BackboneConfig(map_strides=()))
+    head = new_head(plain.levels if variant == "depth" else source.levels, variant)
+    extra = {"class_embeddings": torch.zeros(rows, source.unet.config.cross_attention_dim)}
+    path = write_checkpoint(tmp_path / "a.ckpt", source, head, variant, extra=extra)
+    said = convert(path, tmp_path / "run", source)
+    assert f"a caption an image; the file's {rows} embeddings are left out" in said
+    model = PerceptionModel.from_pretrained(tmp_path / "run")
+    assert model.context is None
+    assert model.config.needs_caption
+    assert model.predict_tensors([IMAGE], source.encode_text(["a room"]))[0].shape == IMAGE.shape[1:]
+
+
+def test_what_training_code_keeps_beside_the_tensors_is_passed_over(source, tmp_path, monkeypatch):
+    """mmcv's best files have the score as a scalar of NumPy, Lightning's their settings, others the command's."""
+    parsing = ModuleType("pytorch_lightning.utilities.parsing")
+    parsing.AttributeDict = type("AttributeDict", (dict,), {"__module__": parsing.__name__})
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities", parsing.__name__):
+        monkeypatch.setitem(sys.modules, name, parsing)
+    path = write_checkpoint(tmp_path / "best.pth", source, new_head(source.levels, "ade"), "ade")
+    content = torch.load(path, weights_only=True)
+    content["meta"]["hook_msgs"] = {"best_score": np.float64(0.547), "best_ckpt": "best.pth"}
+    content |= {"args": Namespace(lr=8e-5), "hyper_parameters": parsing.AttributeDict(lr=8e-5, losses=["ce"])}
+    torch.save(content, path)
+    assert "FPNHead (ade)" in convert(path, tmp_path / "run", source)
 
 
 def without(part):

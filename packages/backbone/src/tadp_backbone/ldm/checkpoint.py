@@ -1,6 +1,7 @@
 """Reads one-file checkpoints safely, and says what a file is when it is not the one wanted."""
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -23,16 +24,30 @@ _LOOKS = (
 
 
 class _Inert:
-    """Stands for classes of training frameworks that old checkpoints name without needing them."""
+    """Stands for what training frameworks keep beside the tensors and nobody needs; ignores what it is given."""
+
+    def __init__(self, *args: object):
+        pass
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
-# sd-v1-x .ckpt files carry PyTorch Lightning's callback states: the class is a dictionary key there
+# Lightning: the states of callbacks under their classes (sd-v1-x .ckpt), hyper-parameters. mmcv: the best score so far,
+# a scalar of NumPy, in the file's meta data. Depth code after GLPDepth: the command's arguments.
 _HARMLESS = [
-    (_Inert, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"),
-    (_Inert, "pytorch_lightning.utilities.argparse._gpus_arg_default"),
+    (OrderedDict, "pytorch_lightning.utilities.parsing.AttributeDict"),
+    *(
+        (_Inert, name)
+        for name in (
+            "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+            "pytorch_lightning.utilities.argparse._gpus_arg_default",
+            "argparse.Namespace",
+            "numpy.dtype",
+            "numpy.core.multiarray.scalar",
+            "numpy._core.multiarray.scalar",
+        )
+    ),
 ]
 
 

@@ -76,7 +76,8 @@ def convert(
         image_limit=_IMAGENET_LIMIT if known.image_range == "imagenet" else BackboneConfig().image_limit,
     )
     backbone = _backbone(unet, vae, frozen, config, state, file)
-    embeddings = next((value for key, value in state.items() if key.split(".")[-1] == CLASS_EMBEDDINGS), None)
+    there = next((value for key, value in state.items() if key.split(".")[-1] == CLASS_EMBEDDINGS), None)
+    embeddings = there if there is not None and _is_context(there, head, config) else None
     recipe = Recipe(
         task="segmentation" if variant in VARIANTS else variant,
         description=f"converted from {file.name}",
@@ -97,7 +98,7 @@ def convert(
         "backbone": f"UNet {unet.config.block_out_channels} of the file, text encoder of {base}, "
         f"VAE of {'the file' if vae is not frozen.vae else base}{', text adapter' if config.text_adapter else ''}",
         "classes": ", ".join(known.names) or "none",
-        "text": "a caption an image" if embeddings is None else f"{len(embeddings)} class embeddings of the file",
+        "text": _text_told(there, embeddings),
         "protocol": recipe.protocol or "the task's first",
     }
 
@@ -204,6 +205,23 @@ def _backbone(
         gamma = state[_prefix(state, "gamma", file) + "gamma"]
         backbone.text_adapter.load_state_dict({"gamma": gamma, **{f"mlp.{key}": v for key, v in layers.items()}})
     return backbone
+
+
+def _is_context(embeddings: Tensor, head: PretrainedHead, config: BackboneConfig) -> bool:
+    """Whether the file's embeddings were the text of every image, and not just kept beside captions.
+
+    There are as many maps as tokens, which tells the two apart. VPD's depth model has an embedding a room type, and an
+    image gets that of its own, never all.
+    """
+    if isinstance(head, DepthHead):
+        return False
+    return not config.map_strides or config.num_tokens == len(embeddings)
+
+
+def _text_told(there: Tensor | None, used: Tensor | None) -> str:
+    if used is not None:
+        return f"{len(used)} class embeddings of the file"
+    return "a caption an image" + ("" if there is None else f"; the file's {len(there)} embeddings are left out")
 
 
 def _classes_of(head: PretrainedHead, file: Path | None) -> _Classes:
