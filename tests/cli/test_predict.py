@@ -231,6 +231,47 @@ def test_a_protocol_by_name(runs, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
+def test_large_photos_are_shrunk_and_the_results_brought_back(runs, tmp_path, task):
+    """As if the user had shrunk the photo and enlarged the result."""
+    large, small = scene(300, 200), scene(300, 200).resize((96, 64), Image.Resampling.LANCZOS)
+    large.save(tmp_path / "large.png")
+    small.save(tmp_path / "small.png")
+    files, out = (tmp_path / "large.png", tmp_path / "small.png"), tmp_path / "out"
+    tadp("predict", runs / task, *files, "--caption", "a ring", "--size", "96", "--out", out)
+    with Image.open(out / "large_overlay.png") as overlay:
+        assert overlay.size == (300, 200)
+    SCALED[task](out)
+    said = tadp("predict", runs / task, *files, "--caption", "a ring", "--size", "80", "--out", out, code=2)
+    assert "size was 96, is now 80" in said
+    assert "--size is 0, expected pixels" in tadp("predict", runs / task, *files, "--size", "0", "--out", out, code=2)
+
+
+def _enlarged_mask(out):
+    with Image.open(out / "large_mask.png") as large, Image.open(out / "small_mask.png") as small:
+        rows = ((np.arange(200) + 0.5) * 64 / 200).astype(int)
+        columns = ((np.arange(300) + 0.5) * 96 / 300).astype(int)
+        np.testing.assert_array_equal(np.asarray(large), np.asarray(small)[np.ix_(rows, columns)])
+        assert (large.mode, large.size) == ("P", (300, 200))
+
+
+def _enlarged_depth(out):
+    large, small = (np.load(out / f"{name}_depth.npy") for name in ("large", "small"))
+    wanted = Image.fromarray(small).resize((300, 200), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(large, np.asarray(wanted), rtol=1e-4)
+
+
+def _enlarged_boxes(out):
+    large, small = (json.loads((out / f"{name}_boxes.json").read_text()) for name in ("large", "small"))
+    assert (large["images"][0]["width"], large["images"][0]["height"]) == (300, 200)
+    boxes = [np.array([a["bbox"] for a in found["annotations"]]) for found in (large, small)]
+    assert len(boxes[0])
+    np.testing.assert_allclose(boxes[0], boxes[1] * 3.125, rtol=1e-4, atol=1e-2)
+
+
+SCALED = {"segmentation": _enlarged_mask, "depth": _enlarged_depth, "detection": _enlarged_boxes}
+
+
 @pytest.mark.slow
 def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
     picture = tmp_path / "panorama.jpg"

@@ -1,9 +1,10 @@
 """What `PerceptionModel.predict` returns: small frozen classes that know their units and can draw themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from tadp_heads.data.sample import Color
 from tadp_heads.overlay import draw_boxes, draw_depth, draw_mask
@@ -28,6 +29,11 @@ class SegmentationResult:
         counts = self.ids.flatten().bincount(minlength=len(self.names))
         return {name: int(n) / self.ids.numel() for name, n in zip(self.names, counts, strict=True) if n}
 
+    def on(self, image: Image.Image) -> "SegmentationResult":
+        """The same for this picture in another size."""
+        ids = F.interpolate(self.ids[None, None].double(), size=(image.height, image.width), mode="nearest-exact")
+        return replace(self, image=image, ids=ids[0, 0].long())
+
     def overlay(self) -> Image.Image:
         """The image under the colours of the classes found."""
         return draw_mask(self.image, self.ids, self.palette)
@@ -41,6 +47,12 @@ class DepthResult:
     """The picture that was predicted, RGB."""
     metres: Tensor
     """(H, W) float32, metres."""
+
+    def on(self, image: Image.Image) -> "DepthResult":
+        """The same for this picture in another size."""
+        size = (image.height, image.width)
+        metres = F.interpolate(self.metres[None, None], size=size, mode="bilinear", align_corners=False)
+        return replace(self, image=image, metres=metres[0, 0])
 
     def overlay(self) -> Image.Image:
         """Near is yellow, far is dark blue; the range is that of this image."""
@@ -63,6 +75,12 @@ class DetectionResult:
     """All classes of the model."""
     palette: tuple[Color, ...]
     """One RGB colour a class."""
+
+    def on(self, image: Image.Image) -> "DetectionResult":
+        """The same for this picture in another size."""
+        horizontal, vertical = image.width / self.image.width, image.height / self.image.height
+        factors = self.boxes.new_tensor([horizontal, vertical, horizontal, vertical])
+        return replace(self, image=image, boxes=self.boxes * factors)
 
     def overlay(self, min_score: float = 0.5) -> Image.Image:
         """The image with the boxes whose score is at least `min_score`."""

@@ -17,19 +17,25 @@ def predict(
     caption: Annotated[str | None, typer.Option(help="text for all the images; none: the model captions them")] = None,
     captioner: Annotated[str, typer.Option(help="who captions, in place of the run's captioner")] = "",
     protocol: Annotated[str, typer.Option(help="how to predict, e.g. slide for long images; empty: the run's")] = "",
+    size: Annotated[
+        int | None, typer.Option(help="longest side in pixels at which to predict, e.g. 1024; empty: the image's own")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="most images at once")] = 8,
     device: DeviceOption = "auto",
 ) -> None:
     """Predict images of any size: an overlay, the raw result and the caption of each; goes on where it stopped.
 
-    Masks are PNG with a palette, depth is 16-bit PNG in millimetres and .npy in metres, boxes are COCO's JSON.
+    Masks are PNG with a palette, depth is 16-bit PNG in millimetres and .npy in metres, boxes are COCO's JSON; all are
+    in the image's own frame, with --size too.
 
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
     with one_line_errors():
         from tadp_cli.workflows.predicting import PredictOptions, predict_images
 
-        options = PredictOptions(caption=caption, captioner=captioner, protocol=protocol, batch_size=batch_size)
+        options = PredictOptions(
+            caption=caption, captioner=captioner, protocol=protocol, size=size, batch_size=batch_size
+        )
         with bars() as report:
             done = predict_images(run, images, out, options, device=device, report=report)
         counts = f"{len(done.written)} predicted, {len(done.failed)} failed"

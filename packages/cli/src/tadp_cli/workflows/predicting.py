@@ -39,10 +39,14 @@ class PredictOptions:
     """Who captions images that have no text."""
     protocol: str = ""
     """How images are predicted."""
+    size: int | None = None
+    """Longest side in pixels at which images are predicted, larger ones being shrunk; None: their own size."""
     batch_size: int = 8
     """Most images at once."""
 
     def __post_init__(self):
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
         if self.batch_size < 1:
             raise ValueError(f"--batch-size is {self.batch_size}, expected at least 1")
         if self.caption is not None and self.captioner:
@@ -66,6 +70,8 @@ class _Picture(NamedTuple):
     id: str
     file: Path
     image: Image.Image
+    shrunk: Image.Image
+    """As the model gets it."""
 
 
 def predict_images(
@@ -79,6 +85,8 @@ def predict_images(
     files = find_pictures(images, leave_out=out)
     model = _model(run, recipe, options).to(checked_device(device))
     chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
+    if options.size is not None:
+        chosen["size"] = options.size
     claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
     if model.config.classes:
         draw_legend(model.config.classes, model.config.palette).save(out / LEGEND_FILE)
@@ -88,14 +96,15 @@ def predict_images(
     done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in store])
     left = {image_id: file for image_id, file in files.items() if image_id not in set(done.there)}
     start = time.perf_counter()
-    for batch in _batches(left, options.batch_size, done.failed):
+    for batch in _batches(left, options, done.failed):
         pictures = [picture.image for picture in batch]
         texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
         texts = as_trained(recipe.prompt, texts)
-        results = model.predict_batch(pictures, texts, len(batch))
+        results = model.predict_batch([picture.shrunk for picture in batch], texts, len(batch))
         store.add(*(_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)))
         for picture, result in zip(batch, results, strict=True):
-            write_prediction(result, out, picture.id, picture.file.name)
+            whole = result if picture.shrunk is picture.image else result.on(picture.image)
+            write_prediction(whole, out, picture.id, picture.file.name)
             done.written.append(picture.id)
         report("predict", len(done.written) + len(done.failed), len(left))
     done.seconds = time.perf_counter() - start
@@ -125,7 +134,7 @@ def _digest(run: Path) -> str:
         return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 
 
-def _batches(files: Mapping[str, Path], most: int, failed: dict[str, str]) -> Iterator[list[_Picture]]:
+def _batches(files: Mapping[str, Path], options: PredictOptions, failed: dict[str, str]) -> Iterator[list[_Picture]]:
     """Readable images in order; the reason why one is not readable goes into `failed`."""
     batch: list[_Picture] = []
     pixels = 0
@@ -135,14 +144,23 @@ def _batches(files: Mapping[str, Path], most: int, failed: dict[str, str]) -> It
         except ValueError as error:
             failed[image_id] = str(error)
             continue
-        size = image.width * image.height
-        if batch and (len(batch) == most or pixels + size > _BATCH_PIXELS):
+        shrunk = image if options.size is None else _shrunk(image, options.size)
+        size = shrunk.width * shrunk.height
+        if batch and (len(batch) == options.batch_size or pixels + size > _BATCH_PIXELS):
             yield batch
             batch, pixels = [], 0
-        batch.append(_Picture(image_id, file, image))
+        batch.append(_Picture(image_id, file, image, shrunk))
         pixels += size
     if batch:
         yield batch
+
+
+def _shrunk(image: Image.Image, longest: int) -> Image.Image:
+    """With its longer side of at most so many pixels, in its own proportions; a smaller image as it is."""
+    factor = longest / max(image.size)
+    if factor >= 1:
+        return image
+    return image.resize(tuple(max(1, round(side * factor)) for side in image.size), Image.Resampling.LANCZOS)
 
 
 def _record(picture: _Picture, text: str, captioner) -> CaptionRecord:
