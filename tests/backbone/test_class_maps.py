@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tadp_backbone import DiffusionBackbone
+from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.class_maps import class_tokens
 from tadp_backbone.words import words_of
 
@@ -65,3 +65,25 @@ def test_words_are_kept_with_the_weights_and_wrong_contexts_are_refused(backbone
         backbone(torch.zeros(1, 3, 64, 64), torch.zeros(1, 77, 96))
     with pytest.raises(ValueError, match="long='chunk' with class_words"):
         backbone.encode_text(["a tree"], long="chunk")
+
+
+def test_presence_input_says_what_is_named_but_not_where():
+    told = DiffusionBackbone.from_pretrained("tiny", class_words=WORDS, class_input="presence").freeze()
+    context = told.encode_text(["two trees and a star", ""])
+    context[1, 0, -2] = 0.25  # a probability, put where no word stands
+    with torch.no_grad():
+        features = told(torch.rand(2, 3, 64, 64) * 2 - 1, context)
+    shown = [f for f, level in zip(features.levels, told.levels, strict=True) if level.stride in features.attention]
+    assert shown
+    for level in shown:
+        channels = level[:, -len(WORDS) :].flatten(2)
+        expected = torch.tensor([[0, 1, 0, 1], [0, 0, 0.25, 0]])[..., None]
+        assert torch.equal(channels, expected.expand_as(channels))
+    assert [level.shape[1] for level in features.levels] == [level.channels for level in told.levels]
+
+
+def test_presence_input_needs_class_words():
+    with pytest.raises(ValueError, match="class_input 'presence' needs class_words"):
+        BackboneConfig(class_input="presence")
+    with pytest.raises(ValueError, match="class_input is 'vector', expected 'maps' or 'presence'"):
+        BackboneConfig(class_input="vector")

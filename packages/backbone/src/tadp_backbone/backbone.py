@@ -16,7 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .adapters import LearntContext, TextAdapter
 from .attention import record_cross_attention
 from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
-from .class_maps import class_maps, class_tokens
+from .class_maps import class_maps, class_tokens, presence_maps
 from .config import BackboneConfig
 from .features import Features, Level
 from .sizes import cut_to, pad_to_multiple
@@ -333,11 +333,18 @@ class DiffusionBackbone(nn.Module):
             stride = tap.factor * self.vae_factor
             level = cut_to(outputs[tap.path], image_size, stride)
             if stride in attention:
-                shown = class_maps(attention[stride], named) if self.config.class_words else attention[stride]
-                level = torch.cat((level, shown), 1)
+                level = torch.cat((level, self._shown(attention[stride], named)), 1)
             levels.append(level)
         padding = (padded[0] - image_size[0], padded[1] - image_size[1])
         return Features(tuple(levels), attention, image_size, padding)
+
+    def _shown(self, maps: Tensor, named: Tensor) -> Tensor:
+        """Maps by token (B, T, h, w) and which class a token names (B, T, K) -> what stands beside a level."""
+        if not self.config.class_words:
+            return maps
+        if self.config.class_input == "presence":
+            return presence_maps(named, (maps.shape[-2], maps.shape[-1]))
+        return class_maps(maps, named)
 
     def _context(self, context: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
         """The UNet's context (B, T, D), and which class its tokens name (B, T, K), K 0 without class words."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 import torch
-from einops import einsum
+from einops import einsum, repeat
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -44,6 +44,11 @@ def class_tokens(
 def class_maps(maps: Tensor, named: Tensor) -> Tensor:
     """Maps by token (B, T, h, w) and `class_tokens` (B, T, K) -> maps by class (B, K, h, w)."""
     return einsum(maps, named.to(maps), "b t h w, b t k -> b k h w")
+
+
+def presence_maps(named: Tensor, size: tuple[int, int]) -> Tensor:
+    """`class_tokens` (B, T, K) -> (B, K, h, w): a class's largest value over the tokens, in every cell of `size`."""
+    return repeat(named.amax(1), "b k -> b k h w", h=size[0], w=size[1])
 
 
 def _plain_words(text: str) -> tuple[str, ...]:

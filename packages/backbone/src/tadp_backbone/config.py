@@ -31,6 +31,10 @@ class BackboneConfig:
     over the tokens that name it, wherever they stand in the prompt, and 0 for a class that is not named. (): one a
     token, by its place in the prompt, as in the paper."""
 
+    class_input: Literal["maps", "presence"] = "maps"
+    """With class words, what stands beside the features for each class: its map; or the largest value that its column
+    of the context has, the same in every cell, which says what is named but not where."""
+
     num_tokens: int = 77
     """Tokens of the contexts to come; only `backbone.levels` counts with it, any number runs."""
 
@@ -56,6 +60,10 @@ class BackboneConfig:
             raise ValueError(f"timestep is {self.timestep}, expected 0 to 999")
         if self.posterior not in ("mode", "sample"):
             raise ValueError(f"posterior is {self.posterior!r}, expected 'mode' or 'sample'")
+        if self.class_input not in ("maps", "presence"):
+            raise ValueError(f"class_input is {self.class_input!r}, expected 'maps' or 'presence'")
+        if self.class_input == "presence" and not self.class_words:
+            raise ValueError("class_input 'presence' needs class_words: the words that name each class")
         if self.latent_scale is not None and self.latent_scale <= 0:
             raise ValueError(f"latent_scale is {self.latent_scale}, expected a factor above 0 (1.0: unscaled)")
         if self.num_tokens < 1 or self.learnt_context < 0 or self.image_limit <= 0:

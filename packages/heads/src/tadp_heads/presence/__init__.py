@@ -1,0 +1,14 @@
+"""Which classes are in an image: small heads that say so for each class, and the threshold above which to believe them."""
+
+from tadp_heads.presence.calibration import Calibration, calibrate
+from tadp_heads.presence.head import PresenceHead, PresenceHeadConfig
+from tadp_heads.presence.latents import LatentPresence, LatentPresenceConfig
+
+__all__ = [
+    "Calibration",
+    "LatentPresence",
+    "LatentPresenceConfig",
+    "PresenceHead",
+    "PresenceHeadConfig",
+    "calibrate",
+]
