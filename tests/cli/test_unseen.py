@@ -5,6 +5,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tadp_captioning import get_domain
@@ -14,6 +15,7 @@ from tadp_cli.recipes.tables import LookTest, load_table
 from tadp_cli.workflows.comparing import rows_of_runs
 from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, chosen, reproduce
 from tadp_cli.workflows.scoring import open_scorable, score_run
+from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.scenes import LOOKS, UNSEEN_LOOKS
 
 ROW = "looks-consistency"
@@ -97,3 +99,13 @@ def test_a_modifier_to_test_with_changes_the_prompts_alone(scores, bench):
     ):
         with pytest.raises(ValueError, match=message):
             score_run(run, **{**how, **wrong})
+
+
+def test_looks_stand_side_by_side_a_table_for_each_way_to_name_them(scores, table, capsys):
+    show_reproduction(Console(width=80), table, "miniature", scores)
+    unnamed, named = (part.splitlines() for part in capsys.readouterr().out.split("Unseen looks (miniature), ")[1:])
+    assert "prompts: null" in unnamed[0]
+    assert unnamed[2].replace("┃", " ").split() == ["row", "photo", "neon"]
+    assert "prompts: simple" in named[0]
+    assert named[2].replace("┃", " ").split() == ["row", "neon"]
+    assert f"{100 * scores[0].metrics['mIoU (neon, named)']:.1f}" in "".join(named)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tadp_cli.recipes.tables import LookTest
 from tadp_cli.recipes.tables import Table as PaperTable
 from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
 
@@ -41,25 +42,36 @@ def _drawn(table: TaskTable, group: Group) -> Table:
 
 def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
     """A table, the paper's numbers beside those got: the mean and half of the range over seeds."""
-    drawn = Table("row", title=f"{table.title} ({scale})")
-    metrics = [metric for metric in table.metrics if any(metric in score.metrics for score in scores)]
-    for metric in metrics:
+    parts: dict[str, dict[str, str]] = {}
+    for metric, how in table.metrics.items():
+        on_look = isinstance(how, LookTest)
+        title = f"({scale}), prompts: {how.modifier}" if on_look else f"({scale})"
+        if any(metric in score.metrics for score in scores):
+            parts.setdefault(title, {})[metric] = how.look if on_look else metric
+    for title, headings in parts.items():
+        console.print(_with_numbers(table, f"{table.title} {title}", headings, scores))
+    runs = len({score.seed for score in scores})
+    console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
+
+
+def _with_numbers(table: PaperTable, title: str, headings: dict[str, str], scores: "Sequence[Score]") -> Table:
+    """A line a row of the table that was run; `headings`: {metric: what stands over its column}."""
+    drawn = Table("row", title=title)
+    for heading in headings.values():
         if table.of_the_paper:
-            drawn.add_column(Text(f"paper {metric}"), justify="right")
-        drawn.add_column(Text(metric), justify="right")
+            drawn.add_column(Text(f"paper {heading}"), justify="right")
+        drawn.add_column(Text(heading), justify="right")
     for row in table.rows:
         own = [score.metrics for score in scores if score.row == row.name]
         if not own and not row.missing:
             continue
         cells = [Text(row.label + (f" ({row.missing})" if row.missing else ""))]
-        for metric in metrics:
+        for metric in headings:
             if table.of_the_paper:
                 cells.append(Text(_number(metric, [row.target[metric]]) if metric in row.target else ""))
             cells.append(Text(_number(metric, [found[metric] for found in own]) if own else ""))
         drawn.add_row(*cells)
-    console.print(drawn)
-    runs = len({score.seed for score in scores})
-    console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
+    return drawn
 
 
 def _number(metric: str, values: list[float]) -> str:
