@@ -50,22 +50,22 @@ def main(arguments: list[str] | None = None) -> int:
             folder = resized(options.folder, Path(work) / "frames", (options.train, *options.test), options.scale)
         places = (f"data.folder={folder}", f"data.train={options.train}", f"data.val={options.test[0]}")
         recipe = load_recipe("scenes-segmentation", (*SETTINGS, *places, *options.set))
-        rows = measure(recipe, options.test, Path(work) / "run")
+        rows = measure(recipe, options.test, Path(work) / "run", options.width)
     print("\n".join([table_head(rows[0]), *map(table_row, rows)]))
     if options.out:
-        settings = {"scale": options.scale, "set": [*SETTINGS, *options.set]}
+        settings = {"scale": options.scale, "width": options.width, "set": [*SETTINGS, *options.set]}
         write_json(options.out, {"machine": machine(torch.device("cpu")), **settings, "rows": rows})
     return 0
 
 
-def measure(recipe: Recipe, splits: list[str], run: Path) -> list[dict[str, object]]:
+def measure(recipe: Recipe, splits: list[str], run: Path, width: int) -> list[dict[str, object]]:
     """A row for each of the two models and each split."""
     seconds, metrics = train_tiny(recipe, run)
     rows = [_row("tiny", recipe, splits[0], recipe.train.steps, seconds, metrics)]
     for split in splits[1:]:
         metrics = score_run(run, split=split)["metrics"]
         rows.append(_row("tiny", recipe, split, recipe.train.steps, seconds, metrics))
-    net, steps, spent = train_unet(recipe, seconds)
+    net, steps, spent = train_unet(recipe, seconds, width)
     for split in splits:
         rows.append(_row("U-Net from scratch", recipe, split, steps, spent, score_unet(net, recipe, split)))
     return rows
@@ -85,7 +85,7 @@ def train_tiny(recipe: Recipe, run: Path) -> tuple[float, dict[str, float]]:
     return ended - began, results["evaluations"][0]["metrics"]
 
 
-def train_unet(recipe: Recipe, seconds: float) -> tuple[UNet, int, float]:
+def train_unet(recipe: Recipe, seconds: float, width: int) -> tuple[UNet, int, float]:
     """The network after `seconds` on the CPU, the steps it made and the seconds it took."""
     began, config = time.process_time(), recipe.train
     changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
@@ -93,7 +93,7 @@ def train_unet(recipe: Recipe, seconds: float) -> tuple[UNet, int, float]:
     reader, normalise = ImageReader(dataset, recipe), RANGES[recipe.backbone.image_range]
     loss_of = LOSSES[recipe.loss.get("kind", "cross-entropy")]
     torch.manual_seed(config.seed)
-    net = UNet(len(dataset.classes)).train()
+    net = UNet(len(dataset.classes), width).train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=UNET_LR, weight_decay=config.weight_decay)
     steps = 0
     while (spent := time.process_time() - began) < seconds:
@@ -167,6 +167,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--test", nargs="+", default=["day_val", "dusk_test"], help="splits to score")
     parser.add_argument("--scale", type=float, default=0.5, help="size of the frames in terms of their own")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
+    parser.add_argument("--width", type=int, default=16, help="channels of the plain U-Net at the frames' own size")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write the rows as JSON here")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The baseline of `driving.py`: a U-Net of 0.5 million parameters, nothing learnt before."""
+"""The baseline of `driving.py`: a U-Net of 0.5 million parameters at width 16, nothing learnt before."""
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ def _convolutions(before: int, after: int) -> nn.Sequential:
 class UNet(nn.Module):
     """(B, 3, H, W) in [-1, 1] -> logits (B, K, H, W); other sides than multiples of `multiple` are padded."""
 
-    def __init__(self, num_classes: int, widths: tuple[int, ...] = (16, 32, 64, 128)):
+    def __init__(self, num_classes: int, width: int = 16):
         super().__init__()
+        widths = (width, 2 * width, 4 * width, 8 * width)
         self.multiple = 2 ** (len(widths) - 1)
         self.down = nn.ModuleList(_convolutions(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True))
         pairs = list(zip(widths[::-1], widths[-2::-1], strict=False))  # from the coarsest to the finest
