@@ -15,6 +15,10 @@ def train(
     data: DataOption = None,
     captions: CaptionsOption = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. train.steps=100")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="memory, e.g. 12GB: picks batch size, accumulation, checkpointing and precision to fit"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
@@ -38,6 +42,10 @@ def train(
         if not resolved.data.folder:
             raise ValueError("no data set: name its folder with --data")
         with bars() as report, notes():
+            if fit is not None:
+                from tadp_cli.workflows.fitting import fitted
+
+                resolved = fitted(resolved, fit, out, device=device, resume=resume)
             results = run_experiment(resolved, out, device=device, resume=resume, report=report)
         if not first_process():
             return

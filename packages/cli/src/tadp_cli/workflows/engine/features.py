@@ -72,12 +72,7 @@ class LiveFeatures:
         """On the backbone's device; `views`: for each time that the images are seen, the versions of their prompts;
         None: once, under version 0."""
         views = [[0] * len(items)] if views is None else views
-        sizes = {item.size for item in items}
-        if len(sizes) > 1:
-            raise ValueError(
-                f"training images of different sizes in one batch, such as {sorted(sizes)[:2]} (height, width): "
-                "set train.transform (such as user) and train.size"
-            )
+        _check_one_size({item.size for item in items})
         device = self.backbone.unet.device
         pixels = torch.stack([item.pixels for item in items]).to(device).repeat(len(views), 1, 1, 1)
         if self.latents is None:
@@ -100,10 +95,13 @@ class CachedFeatures:
         self.mirrors = (False, True) if self.config.mirrors else (False,)
         self.versions = live.prompts.versions
         picks = [(index, mirrored) for index in range(self.count) for mirrored in self.mirrors]
+        sizes = set()
         self.levels: list[Tensor] = []
         self.targets: list[Target] = []
         for start in range(0, len(picks), batch_size):
             items = [live.images.read(picked) for picked in picks[start : start + batch_size]]
+            sizes |= {item.size for item in items}
+            _check_one_size(sizes)
             for version in range(self.versions):
                 batch = live.batch(items, [[version] * len(items)])
                 with torch.no_grad():
@@ -141,7 +139,9 @@ def views_of(config: TrainConfig, places: Sequence[int], versions: int) -> list[
 
 def is_fixed(trained: Iterable[str], config: TrainConfig) -> bool:
     """Whether an image's features stay as they are: nothing of the backbone trains, and the pixels don't vary."""
-    return not config.transform and not any(name.startswith(("unet.", "text_adapter.")) for name in trained)
+    return not config.transform and not any(
+        name.startswith(("unet.", "text_adapter.", "learnt_context.")) for name in trained
+    )
 
 
 def features_for(live: LiveFeatures, *, fixed: bool, progress: Report) -> LiveFeatures | CachedFeatures:
@@ -165,6 +165,14 @@ def features_of(backbone: DiffusionBackbone, batch: Batch) -> list[Tensor]:
     if batch.latents is not None:
         return list(backbone.extract(batch.latents, batch.context, image_size=batch.size).levels)
     return list(backbone(batch.images, batch.context).levels)
+
+
+def _check_one_size(sizes: set[tuple[int, int]]) -> None:
+    if len(sizes) > 1:
+        raise ValueError(
+            f"training images of different sizes in one batch, such as {sorted(sizes)[:2]} (height, width): "
+            "set train.transform (such as user) and train.size"
+        )
 
 
 def _to(target: Target, device: torch.device) -> Target:
