@@ -14,6 +14,7 @@ from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.engine.drawing import pick
 from tadp_cli.workflows.engine.drop_path import drop_path
+from tadp_cli.workflows.engine.objective import check_options
 from tadp_cli.workflows.engine.reading import ImageReader, LatentReader
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import build_prompts
@@ -22,7 +23,7 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, focal_loss
-from tadp_heads.tasks import train_transform
+from tadp_heads.tasks import get_task, train_transform
 
 SMALL = {
     "segmentation": ("head.variant=pascal", "head.width=64"),
@@ -254,8 +255,28 @@ def test_the_loss_is_the_recipes(recipe, run, tmp_path):
         line = _lines(tmp_path / kind)[0]["loss"]
         (_, logits), targets = found[0], _targets(recipe("train.steps=1"))
         assert function(logits, targets).item() == pytest.approx(line, rel=1e-5)
-    with pytest.raises(ValueError, match=r"settings of loss: .*gama"):
-        run(recipe("loss.gama=2", "loss.kind=focal"), "wrong")
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "message"),
+    [
+        ("segmentation", ("loss.gama=2", "loss.kind=focal"), r"unknown 'gama'; choose from .*gamma"),
+        ("segmentation", ("loss.gamma=2",), r"unknown 'gamma'; choose from .*average"),
+        ("depth", ("loss.gamma=2",), r"unknown 'gamma'; the loss of depth has none"),
+        ("detection", ("loss.gamma=2",), r"unknown 'gamma'; choose from use_difficult"),
+    ],
+)
+def test_settings_that_the_loss_does_not_have_are_refused(task, settings, message):
+    with pytest.raises(ValueError, match=f"settings of loss: {message}"):
+        check_options(get_task(task), load_recipe(f"scenes-{task}", settings).loss_options)
+
+
+def test_an_error_inside_a_loss_is_not_taken_for_a_wrong_setting(recipe, run):
+    def fail(module, args):
+        raise TypeError("of the head")
+
+    with pytest.raises(TypeError, match="of the head"):
+        run(recipe("loss.kind=focal"), change=lambda m: m.head.register_forward_pre_hook(fail))
 
 
 def _targets(recipe: Recipe) -> Tensor:
