@@ -142,10 +142,10 @@ def full(data):
 
 
 def test_stable_diffusion_at_full_size_takes_another_split_in_another_memory(full):
-    recipe, measure = full("train.batch_size=2")
-    picked = [fit_into(recipe.train, m * GB, measure, half=False, normed=False).config for m in (16, 24)]
+    recipe, measure = full("train.batch_size=4")
+    picked = [fit_into(recipe.train, m * GB, measure, half=False, normed=False).config for m in (17, 24)]
     assert picked[0] != picked[1]
-    assert {config.effective_batch for config in picked} == {2}
+    assert {config.effective_batch for config in picked} == {4}
     assert picked[0].gradient_checkpointing
     weights = 859_520_964 * 16  # with gradient and two moments, in float32
     for checkpointing in (False, True):

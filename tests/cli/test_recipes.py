@@ -41,6 +41,7 @@ def test_quotes_and_backslashes_survive(tmp_path):
         ("train.groups=mm", "unknown train.groups 'mm'; choose from plain, norms-apart"),
         ("train.precision=half", "unknown train.precision 'half'; choose from fp32"),
         ("train.ema=1", "train.ema is 1.0, expected at least 0 and below 1"),
+        ("train.layer_decay=0", "train.layer_decay is 0.0, expected above 0 and at most 1"),
         ("train.min_lr=1", r"train.min_lr is 1.0, expected 0 to train.lr"),
         ("train.accumulate=0", "train.accumulate is 0, expected at least 1"),
         ("train.crops=2", "train.crops needs train.cache"),

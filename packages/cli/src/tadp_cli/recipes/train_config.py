@@ -29,6 +29,9 @@ class TrainConfig:
     weight_decay: float = 0.005
     groups: str = "plain"
     """Which parameters have a learning rate or a weight decay of their own, beside the UNet's scale: one of GROUPS."""
+    layer_decay: float = 1.0
+    """Each block of the UNet has this times the learning rate of the block behind it, the last one this times
+    unet_lr_scale (BEiT); 1: one rate for all. The reference accepts such a setting for NYUv2 and never uses it."""
     betas: tuple[float, ...] = (0.9, 0.999)
     """Of AdamW."""
     warmup: int = 25
@@ -93,6 +96,8 @@ class TrainConfig:
         for name in ("ema", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"train.{name} is {getattr(self, name)}, expected at least 0 and below 1")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"train.layer_decay is {self.layer_decay}, expected above 0 and at most 1, e.g. 0.9")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"train.betas is {list(self.betas)}, expected two numbers of [0, 1), e.g. [0.9, 0.999]")
         if not 0 <= self.min_lr <= self.lr:
