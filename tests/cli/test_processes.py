@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
+from tadp_cli.workflows.engine import make_accelerator
+from tadp_cli.workflows.engine.running_statistics import with_whole_passes
 from tadp_cli.workflows.engine.sharing import share_of
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
@@ -37,6 +40,27 @@ def test_every_image_of_a_step_goes_to_one_process(batch_size, accumulate, proce
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match=r"3 processes cannot share train\.batch_size 4 x train\.accumulate 2"):
         share_of(TrainConfig(batch_size=4, accumulate=2), 3, 0)
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_launchers_that_take_a_model_apart_are_refused_in_one_line(name, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(ValueError, match=rf"launched with {name}.*--multi_gpu \(DDP\).*train\.lora_rank") as caught:
+        make_accelerator(load_recipe("scenes-depth"), "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_batches_are_normalised_whole_where_a_pass_is_split_over_gpus():
+    """The conversion itself is torch's; here, that it keeps weights and names, and where it is done."""
+    head = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    split, dealt = share_of(TrainConfig(batch_size=4), 2, 0), share_of(TrainConfig(batch_size=4, accumulate=2), 2, 0)
+    gpu, before = torch.device("cuda:0"), dict(head.named_parameters())
+    assert with_whole_passes(head, split, torch.device("cpu")) is head
+    assert with_whole_passes(head, dealt, gpu) is head
+    whole = with_whole_passes(head, split, gpu)
+    assert isinstance(whole[1], nn.SyncBatchNorm)
+    assert whole.state_dict().keys() == head.state_dict().keys()
+    assert all(parameter is before[name] for name, parameter in whole.named_parameters())
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from copy import deepcopy
@@ -22,7 +23,7 @@ from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
 from tadp_cli.workflows.engine.memory import out_of_memory_named
 from tadp_cli.workflows.engine.objective import Objective
 from tadp_cli.workflows.engine.parameter_groups import choose_trained, describe_groups, parameter_groups
-from tadp_cli.workflows.engine.running_statistics import joined_statistics
+from tadp_cli.workflows.engine.running_statistics import joined_statistics, with_whole_passes
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
 from tadp_cli.workflows.engine.sharing import describe_share, share_of
 from tadp_cli.workflows.reporting import Report
@@ -51,6 +52,13 @@ def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
     """Of the recipe's precision; in one process the models are where `device` says, in several each has its own."""
     if recipe.train.precision == "fp16" and device == "cpu":
         raise ValueError("train.precision 'fp16' needs a GPU, where its loss can be scaled; choose bf16 or fp32")
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise ValueError(
+                f"accelerate was launched with {name}, and processes here hold the whole model each: launch with "
+                "--multi_gpu (DDP); where memory does not suffice, --fit 12GB, train.gradient_checkpointing or "
+                "train.lora_rank"
+            )
     # Buffers are not broadcast: `joined_statistics` brings those of all processes together.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     precision = _PRECISIONS[recipe.train.precision]
@@ -97,6 +105,7 @@ class Training:
         self.recipe, self.config, self.model, self.accelerator, self.out = recipe, recipe.train, model, accelerator, out
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         self.share = share_of(self.config, self.processes, self.rank)
+        model.head = with_whole_passes(model.head, self.share, accelerator.device)
         self.trained = choose_trained(model.head, model.backbone, self.config)
         groups = parameter_groups(self.trained, self.config)
         for line in (*describe_groups(groups), describe_share(self.share, self.processes)):

@@ -1,12 +1,23 @@
-"""BatchNorm's running statistics over several processes."""
+"""BatchNorm over several processes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.distributed as dist
 from torch import nn
 
 from tadp_cli.workflows.engine.sharing import Share
+
+
+def with_whole_passes(head: nn.Module, share: Share, device: torch.device) -> nn.Module:
+    """The head, its BatchNorms normalising by all images of a pass that is split over processes, not by those of one.
+
+    On GPUs alone, as torch has it; on the CPU each process normalises by its own images.
+    """
+    if not share.split or device.type != "cuda":
+        return head
+    return nn.SyncBatchNorm.convert_sync_batchnorm(head)
 
 
 @contextmanager
