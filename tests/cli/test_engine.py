@@ -210,7 +210,7 @@ def test_drop_path_trains_reproducibly(recipe, run):
     assert not _same(first, without)
 
 
-@pytest.mark.parametrize("task", ["segmentation", "depth"])
+@pytest.mark.parametrize("task", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])
 def test_cached_texts_and_latents_give_the_same_run_without_encoders(recipe, run, tmp_path, task):
     """Where pixels don't vary, what is read from the cache is what is computed at every step."""
     settings = (f"train.cache={tmp_path / 'cache'}", "train.crops=2")

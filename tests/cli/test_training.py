@@ -58,7 +58,12 @@ def _recipe(scenes, *settings):
 
 
 @pytest.mark.parametrize(
-    ("unet_lr_scale", "transform"), [(0.0, ()), (0.1, ()), (0.0, ("train.transform=user", "train.size=48"))]
+    ("unet_lr_scale", "transform"),
+    [
+        (0.0, ()),
+        pytest.param(0.1, (), marks=pytest.mark.slow),  # of all tasks in test_interruptions.py
+        (0.0, ("train.transform=user", "train.size=48")),
+    ],
 )
 def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_lr_scale, transform):
     """Stopped by a crash after step 2 of 4: weights, metrics and scores end the same."""
