@@ -64,7 +64,7 @@ def test_presence_head_learns_from_features_alone():
 def test_pool_gives_means_and_maxima_of_each_level():
     levels = features(2)
     pooled = pool([level.half() for level in levels])
-    assert pooled.shape == (2, 22) and pooled.dtype == torch.float32
+    assert (pooled.shape, pooled.dtype) == ((2, 22), torch.float32)
     torch.testing.assert_close(pooled[:, :6], levels[0].half().float().mean((2, 3)))
     torch.testing.assert_close(pooled[:, 17:], levels[1].half().float().flatten(2).max(2).values)
 

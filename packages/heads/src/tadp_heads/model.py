@@ -101,9 +101,11 @@ class PerceptionModel(nn.Module):
         return next(self.head.parameters()).device
 
     def encode_captions(self, captions: Sequence[str]) -> Tensor:
-        """Captions -> (B, T, D), through the prompt template; the fixed context where the model has one."""
+        """Captions -> (B, T, D), through the prompt template; the fixed or learnt context where there is one."""
         if self.context is not None:
             return self.context.expand(len(captions), -1, -1)
+        if getattr(self.backbone, "learnt_context", None) is not None:
+            return self.backbone.learnt_context(len(captions))
         return self.backbone.encode_text([self.config.prompt.replace(CAPTION_SLOT, text) for text in captions])
 
     @torch.no_grad()
@@ -131,15 +133,20 @@ class PerceptionModel(nn.Module):
         return self.predict_batch([image], [caption])[0]
 
     def predict_batch(
-        self, images: Sequence[Image.Image], captions: Sequence[str | None] | None = None, batch_size: int = 8
+        self,
+        images: Sequence[Image.Image],
+        captions: Sequence[str | None] | None = None,
+        batch_size: int = 8,
+        context: Tensor | None = None,
     ) -> list[Result]:
-        """One result an image, in order."""
+        """One result an image, in order; `context` (B, T, D) stands in place of captions."""
         captions = [None] * len(images) if captions is None else list(captions)
         if len(captions) != len(images):
             raise ValueError(f"{len(captions)} captions for {len(images)} images: expected one each, or None for all")
         images = [image.convert("RGB") for image in images]
-        with torch.no_grad():
-            context = self.encode_captions(self._complete(images, captions))
+        if context is None:
+            with torch.no_grad():
+                context = self.encode_captions(self._complete(images, captions))
         predictions = self.predict_tensors([_to_tensor(image) for image in images], context, batch_size=batch_size)
         return [
             self.task.result(image, prediction, self.config.classes, self.config.palette)

@@ -7,16 +7,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.recipes.prompt_config import (
+    EMBEDDING_PROMPTS,
+    MODIFIERS,
+    PRESENCE_PROMPTS,
+    PROMPTS,
+    PresenceConfig,
+    PromptConfig,
+)
 from tadp_cli.recipes.tables import row_tree, table_names
 from tadp_cli.recipes.train_config import TrainConfig
 from tadp_cli.recipes.typed import at_least, build, checked, one_of, parse, put, toml, toml_key
 
-PROMPTS = ("empty", "class-names", "class-embs", "averaged-eos", "caption", "nouns", "oracle")
-MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 TASKS = ("segmentation", "depth", "detection")
 POSTERIORS = ("", "mode", "sample")
 IMAGE_RANGES = ("sd", "imagenet")
-MAP_INDICES = ("token", "class")
+MAP_INDICES = ("token", "class", "presence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +52,6 @@ class TestConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptConfig:
-    kind: str = "caption"
-    """One of PROMPTS (paper 4.1-4.2); nouns are the caption's."""
-    precision: float = 1.0
-    recall: float = 1.0
-    """Of the names in an oracle's prompts, over the data set (paper, Table S2)."""
-    modifier: str = "null"
-    """One of MODIFIERS (paper 4.3), applied in training and in testing."""
-    domain: str = ""
-    """The target domain, for every modifier but null."""
-    token: str = ""
-    """The learnt token as prompts write it; empty: the domain's own."""
-    token_file: str = ""
-    """learned_embeds.safetensors of Textual Inversion."""
-    styles: tuple[str, ...] = ()
-    """Domains for prompts drawn at random: at every pass each training image's prompt is, with equal chances, left as
-    it is or put under the simple modifier of one of these; `modifier` is then for testing alone."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class BackboneSection:
     source: str = "tiny"
     """Whatever `DiffusionBackbone.from_pretrained` takes."""
@@ -82,7 +68,8 @@ class BackboneSection:
     """Whether cross-attention maps go to the head beside the features; the paper's code leaves them out for depth."""
     map_index: str = "token"
     """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
-    wherever its words stand in the prompt."""
+    wherever its words stand in the prompt. presence: no maps, but for each class whether the prompt names it, the same
+    in every cell."""
     text_adapter: bool = False
     """A small residual network on the context, trained with the head (VPD; the paper's ADE20K and NYUv2 baselines)."""
     image_range: str = "sd"
@@ -104,6 +91,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     test: TestConfig = field(default_factory=TestConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    presence: PresenceConfig = field(default_factory=PresenceConfig)
     backbone: BackboneSection = field(default_factory=BackboneSection)
     head: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the task's head."""
@@ -123,8 +111,10 @@ class Recipe:
         one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
         one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
         one_of("backbone.map_index", self.backbone.map_index, MAP_INDICES)
-        if self.backbone.map_index == "class":
+        if self.backbone.map_index != "token":
             self._check_class_maps()
+        if self.needs_presence:
+            self._check_presence()
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
         at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
         at_least("data.min_tokens", self.data.min_tokens, 0)
@@ -152,22 +142,41 @@ class Recipe:
             raise ValueError(f"train.consistency compares segmentations, and the task is {self.task}: leave it out")
         if self.train.consistency and not styles:
             raise ValueError('train.consistency compares two styles: name some, e.g. prompt.styles=["comic","night"]')
-        if self.prompt.kind in ("class-embs", "averaged-eos"):
+        if self.prompt.kind in EMBEDDING_PROMPTS:
             raise ValueError(f"prompt.styles needs a prompt of words, and {self.prompt.kind!r} is an embedding")
 
     def _check_class_maps(self) -> None:
-        given = "backbone.map_index 'class'"
-        if self.prompt.kind in ("class-embs", "averaged-eos"):
+        given = f"backbone.map_index {self.backbone.map_index!r}"
+        if self.prompt.kind in EMBEDDING_PROMPTS:
             raise ValueError(f"{given} needs a prompt of words, and {self.prompt.kind!r} is an embedding")
         if not self.backbone.attention_maps:
             raise ValueError(f"{given} needs backbone.attention_maps")
         if self.train.cache:
             raise ValueError(f"{given}: train.cache keeps embeddings without their words; leave it empty")
 
+    def _check_presence(self) -> None:
+        given = f"prompt {self.prompt.kind!r}"
+        if self.task == "depth":
+            raise ValueError(f"{given} needs classes, and depth has none: use caption")
+        moving = self.train.unet_lr_scale > 0 or self.backbone.text_adapter
+        if moving and not (self.presence.single_pass or self.presence.clip):
+            raise ValueError(
+                f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0, or "
+                "presence.single_pass=true, which reads latents"
+            )
+        if self.prompt.kind == "presence-only" and self.backbone.map_index != "presence":
+            raise ValueError(f"{given} gives the head probabilities: set backbone.map_index=presence")
+
+    @property
+    def needs_presence(self) -> bool:
+        """Whether prompts are made by the presence judge."""
+        return self.prompt.kind in PRESENCE_PROMPTS
+
     @property
     def needs_captions(self) -> bool:
-        """Whether prompts are made of captions."""
-        return self.prompt.kind in ("caption", "nouns")
+        """Whether prompts are made of captions, or the presence judge reads them."""
+        reads = self.needs_presence and self.presence.first_pass == "caption" and not self.presence.clip
+        return self.prompt.kind in ("caption", "nouns", "caption+class-names", "caption+presence") or reads
 
     @property
     def of_training_prompts(self) -> "Recipe":

@@ -114,9 +114,9 @@ def truth_overlay(examined: Examined, image_id: str) -> Image.Image:
 def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, Any]]:
     """(word, (H, W)) of the words with the highest maxima in the image's prompt; none where embeddings replace text."""
     _, model, dataset, prompts = examined.scorable
-    if prompts.shared is not None:
+    text = prompts.texts.get(image_id)
+    if text is None:
         return []
-    text = prompts.texts[image_id]
     words = [word for word in words_of(model.backbone.tokenizer, text) if any(c.isalnum() for c in word.text)]
     if not words:
         return []
@@ -134,7 +134,7 @@ def caption_history(examined: Examined, image_id: str) -> tuple[str, str] | None
     """(caption as it is stored, prompt as the model is given it), where the run is prompted with captions."""
     _, _, _, prompts = examined.scorable
     store = stored_captions(examined)
-    if store is None or prompts.shared is not None or image_id not in store:
+    if store is None or image_id not in prompts.texts or image_id not in store:
         return None
     return store[image_id], prompts.texts[image_id]
 

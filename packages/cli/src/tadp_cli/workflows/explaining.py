@@ -13,12 +13,14 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.words import Word, heat_maps, words_of
 from tadp_captioning import load_captioner
+from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
 from tadp_cli.workflows.attending import Attention, attention_of, layers_at, recording
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import open_picture
+from tadp_cli.workflows.presence.prompting import prompted
+from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.runs import read_run
-from tadp_cli.workflows.text import as_trained
 from tadp_heads import PerceptionModel
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.model import CAPTION_SLOT
@@ -124,9 +126,13 @@ def _of_run(options: ExplainOptions, device: str):
     recipe = read_run(run)
     model = PerceptionModel.from_pretrained(run).to(device)
     layers = layers_at(model.backbone, options.strides)
+    if recipe.prompt.kind in WORDLESS_PROMPTS:
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")
+    judge = presence_of(run, recipe, model, device)
 
     def explain(image: Image.Image, text: str | None) -> Explained:
-        (caption,) = as_trained(recipe.prompt, [_caption_for(model, image, text, run, device=device)])
+        given = _caption_for(model, image, text, run, device=device)
+        (caption,) = prompted(recipe, model, judge, [image], [given]).texts
         prompt = model.config.prompt.replace(CAPTION_SLOT, caption)
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:

@@ -15,9 +15,10 @@ from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import find_pictures, open_picture
 from tadp_cli.workflows.prediction_files import is_written, write_prediction
+from tadp_cli.workflows.presence.prompting import prompted
+from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import read_run
-from tadp_cli.workflows.text import as_trained
 from tadp_heads import PerceptionModel
 from tadp_heads.overlay import draw_legend
 from tadp_heads.pretrained import WEIGHTS_NAME
@@ -90,7 +91,8 @@ def predict_images(
     claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
     if model.config.classes:
         draw_legend(model.config.classes, model.config.palette).save(out / LEGEND_FILE)
-    captioned = model.config.needs_caption and model.context is None and options.caption is None
+    judge = presence_of(run, recipe, model, device)
+    captioned = _takes_captions(model, recipe) and options.caption is None
     captioner = load_captioner(model.config.captioner, device=device) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
     done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in store])
@@ -99,8 +101,9 @@ def predict_images(
     for batch in _batches(left, options, done.failed):
         pictures = [picture.image for picture in batch]
         texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
-        texts = as_trained(recipe.prompt, texts)
-        results = model.predict_batch([picture.shrunk for picture in batch], texts, len(batch))
+        shrunk = [picture.shrunk for picture in batch]
+        texts, context = prompted(recipe, model, judge, shrunk, texts)
+        results = model.predict_batch(shrunk, texts, len(batch), context)
         store.add(*(_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)))
         for picture, result in zip(batch, results, strict=True):
             whole = result if picture.shrunk is picture.image else result.on(picture.image)
@@ -117,7 +120,7 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionMode
     changes = {"protocol": options.protocol or model.config.protocol}
     changes["captioner"] = options.captioner or model.config.captioner
     model.config = replace(model.config, **changes)
-    if model.config.needs_caption and model.context is None:
+    if _takes_captions(model, recipe):
         if options.caption is None and model.config.captioner is None:
             raise ValueError(
                 f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption, or name a "
@@ -126,6 +129,13 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionMode
     elif options.caption is not None or options.captioner:
         raise ValueError(f"{run} was trained with one text for all images: leave --caption and --captioner out")
     return model
+
+
+def _takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
+    """Whether each image needs a text, for its prompt or for the presence judge that makes it."""
+    if recipe.needs_presence:
+        return recipe.needs_captions
+    return model.config.needs_caption and model.context is None
 
 
 def _digest(run: Path) -> str:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tadp_captioning import RuleCleaner, clean_store
+from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine import make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts
@@ -79,7 +81,9 @@ def open_scorable(
     if model.context is not None:
         prompts = Prompts({}, model.context)
     else:
-        prompts = build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes)
+        presence = presence_of(run, recipe, model, device)
+        found = None if presence is None else presence.find(dataset, store, report)
+        prompts = build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes, found)
     return Scorable(recipe, model, dataset, prompts)
 
 
@@ -92,7 +96,7 @@ def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recip
     domain, known = domain or recipe.prompt.domain, recipe.prompt
     if modifier != "null" and not domain:
         raise ValueError(f"the modifier {modifier!r} needs a domain, e.g. watercolor")
-    if known.kind in ("class-embs", "averaged-eos"):
+    if modifier != "null" and known.kind in EMBEDDING_PROMPTS:
         raise ValueError(f"prompt {known.kind!r} is an embedding: a modifier cannot be put into it")
     if modifier == "dreambooth" and modifier != known.modifier:
         raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")

@@ -1,7 +1,7 @@
 """From a recipe's prompt settings to the text of each image (paper 4.1-4.3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,10 +11,13 @@ from tadp_backbone.cache import TextCache
 from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
 from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
 from tadp_captioning.domains import content_of
+from tadp_captioning.mentions import ClassMentions
 from tadp_captioning.nouns import load_tagger, nouns_prompt
 from tadp_captioning.oracle import sample_oracle
-from tadp_cli.recipes.recipe import PromptConfig
+from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS, PRESENCE_PROMPTS, PromptConfig
+from tadp_cli.workflows.presence.found import Presence
 from tadp_heads.data import IGNORE_INDEX, SampleDataset
+from tadp_heads.data.nyu import room_type
 
 BACKGROUND = "background"
 _SHARED = {"class-embs": class_embs_context, "averaged-eos": averaged_eos_context}
@@ -30,6 +33,11 @@ class Prompts:
     """(1, T, D), in place of texts, for embeddings that no string gives."""
     styled: tuple[Mapping[str, str], ...] = ()
     """Further versions of the texts, in each of which another look is named."""
+
+    @property
+    def num_tokens(self) -> int | None:
+        """Length of the embeddings; None: a text's."""
+        return None if self.shared is None else self.shared.shape[1]
 
     @property
     def versions(self) -> int:
@@ -57,41 +65,153 @@ class Prompts:
             return backbone.encode_text(texts)
 
 
+@dataclass(frozen=True)
+class SoftPrompts(Prompts):
+    """The embeddings of all classes, each weighted by how likely the class is in the image."""
+
+    embeddings: Tensor | None = None
+    """(1, T, D), the tokens of all names."""
+    owners: tuple[int, ...] = ()
+    """The class of each token."""
+    found: Presence | None = None
+
+    @property
+    def num_tokens(self) -> int | None:
+        return self.embeddings.shape[1]
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        weights = self.found.of(ids)[:, list(self.owners), None]  # (B, T, 1)
+        return self.embeddings * weights.to(self.embeddings)
+
+
+@dataclass(frozen=True)
+class PresencePrompts(Prompts):
+    """A text, and beside it for the head how likely each class is in the image."""
+
+    found: Presence | None = None
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *others: object, **named: object) -> Tensor:
+        context = super().context(backbone, ids, *others, **named).clone()
+        # The begin token's columns, as no word stands for a class in these prompts.
+        weights = self.found.of(ids).to(context)
+        context[:, 0, -weights.shape[1] :] = weights
+        return context
+
+
+@dataclass(frozen=True)
+class LearntPrompts(Prompts):
+    """Vectors that train with the head, the same for every image (MetaPrompts)."""
+
+    count: int = 0
+
+    @property
+    def num_tokens(self) -> int | None:
+        return self.count
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        return backbone.learnt_context(len(ids))
+
+
+@dataclass(frozen=True)
+class RoomPrompts(Prompts):
+    """One embedding an image, that of its kind of room."""
+
+    rooms: Mapping[str, Tensor] = field(default_factory=dict)
+    """{image id: (1, D)}, averaged over templates as for classes."""
+
+    @property
+    def num_tokens(self) -> int | None:
+        return 1
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        return torch.stack([self.rooms[image_id] for image_id in ids])
+
+
 def build_prompts(
     config: PromptConfig,
     dataset: SampleDataset,
     backbone: DiffusionBackbone,
     captions: Mapping[str, str] | None,
     classes: Sequence[str] | None = None,
+    found: Presence | None = None,
 ) -> Prompts:
-    """`captions` {id: caption} for the kinds "caption" and "nouns"; an image without one is an error that names it.
+    """`captions` {id: caption} for kinds made of captions; an image without one is an error that names it.
 
-    `classes`: the model's, where all classes are named and the data set may have fewer; None: the data set's.
+    `classes`: the model's, where all classes are named and the data set may have fewer; None: the data set's. `found`:
+    what the presence judge says, for the kinds that need it.
     """
     names = object_names(dataset.classes if classes is None else classes)
-    if config.kind in ("class-names", "oracle", *_SHARED) and not names:
+    if config.kind in ("class-names", "oracle", "caption+class-names", *PRESENCE_PROMPTS, *_SHARED) and not names:
         raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
-    if config.kind in _SHARED:
-        if config.modifier != "null":
-            raise ValueError(f"prompt {config.kind!r} is an embedding: a modifier cannot be put into it")
-        with torch.no_grad():
-            return Prompts({}, _SHARED[config.kind](backbone, names))
+    if config.kind != "oracle":
+        return prompts_of(config, dataset.ids, names, backbone, captions, found)
+    known, present = object_names(dataset.classes), present_classes(dataset)
+    named = sample_oracle(present, known, precision=config.precision, recall=config.recall)
+    return Prompts(_modified(config, {image_id: oracle_prompt(there, known) for image_id, there in named.items()}))
+
+
+def prompts_of(
+    config: PromptConfig,
+    ids: Sequence[str],
+    names: Sequence[str],
+    backbone: DiffusionBackbone,
+    captions: Mapping[str, str] | None,
+    found: Presence | None,
+) -> Prompts:
+    """`build_prompts` for images of which nothing is known but `captions` and `found`: every kind but the oracle."""
+    if config.kind == "room-type":
+        return _rooms(ids, backbone)
+    if config.kind in EMBEDDING_PROMPTS:
+        return _embedded(config, backbone, names, found)
     if config.kind == "caption":
-        plain = {image_id: captions[image_id] for image_id in dataset.ids}
+        plain = {image_id: captions[image_id] for image_id in ids}
     elif config.kind == "nouns":
         tagger = load_tagger()
-        plain = {image_id: nouns_prompt(captions[image_id], tagger) for image_id in dataset.ids}
-    elif config.kind == "oracle":
-        known, present = object_names(dataset.classes), present_classes(dataset)
-        named = sample_oracle(present, known, precision=config.precision, recall=config.recall)
-        plain = {image_id: oracle_prompt(found, known) for image_id, found in named.items()}
+        plain = {image_id: nouns_prompt(captions[image_id], tagger) for image_id in ids}
+    elif config.kind == "caption+class-names":
+        plain = {image_id: _joined(captions[image_id], names) for image_id in ids}
+    elif config.kind == "presence":
+        plain = {image_id: oracle_prompt(found.named(image_id), names) for image_id in ids}
+    elif config.kind == "caption+presence":
+        mentions = ClassMentions(names)
+        plain = {image_id: _completed(captions[image_id], found.named(image_id), mentions) for image_id in ids}
     else:
-        text = class_names_prompt(names) if config.kind == "class-names" else ""
-        plain = dict.fromkeys(dataset.ids, text)
+        plain = dict.fromkeys(ids, class_names_prompt(names) if config.kind == "class-names" else "")
+    texts = _modified(config, plain)
+    return PresencePrompts(texts, found=found) if config.kind == "presence-only" else Prompts(texts)
+
+
+def _modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str]:
     if config.modifier == "null":
-        return Prompts(plain)
+        return texts
     token = config.token or None
-    return Prompts({key: modify(text, config.domain, config.modifier, token=token) for key, text in plain.items()})
+    return {key: modify(text, config.domain, config.modifier, token=token) for key, text in texts.items()}
+
+
+def _embedded(
+    config: PromptConfig, backbone: DiffusionBackbone, names: Sequence[str], found: Presence | None
+) -> Prompts:
+    """Prompts that no string gives."""
+    if config.modifier != "null":
+        raise ValueError(f"prompt {config.kind!r} is an embedding: a modifier cannot be put into it")
+    if config.kind == "learnt":
+        return LearntPrompts({}, count=backbone.config.learnt_context)
+    with torch.no_grad():
+        if config.kind != "soft-presence":
+            return Prompts({}, _SHARED[config.kind](backbone, names))
+        each = [class_embs_context(backbone, [name]) for name in names]
+    owners = tuple(label for label, tokens in enumerate(each) for _ in range(tokens.shape[1]))
+    return SoftPrompts({}, embeddings=torch.cat(each, 1), owners=owners, found=found)
+
+
+def _joined(caption: str, names: Sequence[str]) -> str:
+    return ", ".join((caption, " ".join(names))) if names else caption
+
+
+def _completed(caption: str, found: Sequence[str], mentions: ClassMentions) -> str:
+    """The caption, and behind it the classes found that it does not name."""
+    known = set(mentions(caption))
+    return _joined(caption, [name for name in found if name not in known])
 
 
 def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
@@ -100,12 +220,29 @@ def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
     return replace(prompts, styled=tuple({key: modify(text, name, "simple") for key, text in texts} for name in styles))
 
 
+def _rooms(ids: Sequence[str], backbone: DiffusionBackbone) -> RoomPrompts:
+    """VPD's text for NYUv2: the room in whose folder an image lies. TADP's code gives each image the rooms of the whole
+    batch (tadp_depth.py:131-136), which is not followed."""
+    strange = [image_id for image_id in ids if image_id.strip("/").count("/") == 0]
+    if strange:
+        raise ValueError(
+            "prompt 'room-type' reads the room from names such as /bathroom/rgb_00045.jpg, NYUv2's; "
+            f"{strange[0]!r} has none: use caption"
+        )
+    of = {image_id: room_type(image_id) for image_id in ids}
+    with torch.no_grad():
+        each = {room: averaged_eos_context(backbone, [room])[0] for room in sorted(set(of.values()))}
+    return RoomPrompts({}, rooms={image_id: each[room] for image_id, room in of.items()})
+
+
 def prompt_template(config: PromptConfig, classes: Sequence[str]) -> str:
     """The sentence into which a predictor puts an image's caption; without a slot, the text of every image."""
-    if config.kind == "empty":
+    if config.kind in ("empty", "presence-only", "soft-presence", "learnt"):
         text = ""
     elif config.kind == "class-names":
         text = class_names_prompt(object_names(classes))
+    elif config.kind == "caption+class-names":
+        text = _joined("{caption}", object_names(classes))
     else:
         text = "{caption}"
     if config.modifier == "null":

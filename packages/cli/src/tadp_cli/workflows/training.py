@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning.mentions import class_words
-from tadp_cli.recipes.recipe import BackboneSection, Recipe
+from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine import SEED_LIMIT, fit, make_accelerator
@@ -20,6 +20,7 @@ from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.engine.memory import out_of_memory_named
 from tadp_cli.workflows.engine.validation import Validation
 from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.presence.learning import learn_presence
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, results_of, write_json
 from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template, with_styles
@@ -63,9 +64,7 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     backbone = load_backbone(recipe, device)
     # What is not captioned yet is captioned by the first process; the others find it done.
     with accelerator.main_process_first():
-        plain = _prompts(recipe.of_training_prompts, dataset, backbone, out, device, report)
-        scored = _prompts(recipe, validation, backbone, out, device, report)
-    prompts = with_styles(plain, recipe.prompt.styles)
+        prompts, scored = _prompts(recipe, dataset, validation, backbone, out, device, report)
     model = build_model(recipe, backbone, dataset, prompts)
 
     def score() -> dict[str, float]:
@@ -94,7 +93,7 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
 def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     """The recipe's backbone with its personalized parts, UNet trainable unless its learning rate is 0."""
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
-    backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **_changes(recipe.backbone))
+    backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **_changes(recipe))
     if recipe.prompt.token_file:
         load_token(backbone, recipe.prompt.token_file)
     if recipe.backbone.unet:
@@ -112,8 +111,9 @@ def load_token(backbone: DiffusionBackbone, file: str) -> None:
     backbone.load_tokens(file)
 
 
-def _changes(section: BackboneSection) -> dict[str, Any]:
+def _changes(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says otherwise than the source's own config."""
+    section = recipe.backbone
     changes: dict[str, Any] = {"timestep": section.timestep}
     if section.latent_scale:
         changes["latent_scale"] = section.latent_scale
@@ -123,6 +123,8 @@ def _changes(section: BackboneSection) -> dict[str, Any]:
         changes["map_strides"] = ()
     if section.text_adapter:
         changes["text_adapter"] = True
+    if recipe.prompt.kind == "learnt":
+        changes["learnt_context"] = recipe.prompt.vectors
     if section.image_range == "imagenet":
         changes["image_limit"] = _IMAGENET_LIMIT
     return changes
@@ -131,7 +133,7 @@ def _changes(section: BackboneSection) -> dict[str, Any]:
 def _class_words(dataset: SampleDataset) -> tuple[tuple[str, ...], ...]:
     names = object_names(dataset.classes)
     if not names:
-        raise ValueError(f"backbone.map_index 'class' needs class names, and {dataset.task} data has none: use 'token'")
+        raise ValueError(f"backbone.map_index needs class names but for 'token', and {dataset.task} data has none")
     return tuple(tuple(class_words(name)) for name in names)
 
 
@@ -140,11 +142,12 @@ def build_model(
 ) -> PerceptionModel:
     """A predictor with a fresh head."""
     set_seed(recipe.train.seed % SEED_LIMIT)
-    if prompts.shared is not None:
+    if prompts.num_tokens is not None:
         # One attention map a token: embeddings of another length than a text's change the levels' widths.
-        backbone.config = replace(backbone.config, num_tokens=prompts.shared.shape[1])
-    if recipe.backbone.map_index == "class":
-        backbone.config = replace(backbone.config, class_words=_class_words(dataset))
+        backbone.config = replace(backbone.config, num_tokens=prompts.num_tokens)
+    if recipe.backbone.map_index != "token":
+        shown = "presence" if recipe.backbone.map_index == "presence" else "maps"
+        backbone.config = replace(backbone.config, class_words=_class_words(dataset), class_input=shown)
     try:
         head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
     except TypeError as error:
@@ -162,17 +165,36 @@ def build_model(
 
 
 def _prompts(
-    recipe: Recipe, dataset: SampleDataset, backbone: DiffusionBackbone, out: Path, device: str, report: Report
-) -> Prompts:
-    captions: Mapping[str, str] | None = None
-    if recipe.needs_captions:
-        captions = captions_of(
-            dataset,
-            Path(recipe.data.captions) if recipe.data.captions else None,
-            captioner=recipe.captioner,
-            min_tokens=recipe.data.min_tokens,
-            written_to=out / "captions.jsonl",
-            device=device,
-            progress=lambda p: report("caption", p.done, p.total),
-        )
-    return build_prompts(recipe.prompt, dataset, backbone, captions)
+    recipe: Recipe,
+    dataset: SampleDataset,
+    validation: SampleDataset,
+    backbone: DiffusionBackbone,
+    out: Path,
+    device: str,
+    report: Report,
+) -> tuple[Prompts, Prompts]:
+    """Of the training images, and of those that are scored."""
+    captions, unseen = (_captions(recipe, split, out, device, report) for split in (dataset, validation))
+    known = found = None
+    if recipe.needs_presence:
+        learnt = learn_presence(recipe, dataset, backbone, captions, out, device, report)
+        known, found = learnt.out_of_fold, learnt.find(validation, unseen, report)
+    plain = build_prompts(recipe.of_training_prompts.prompt, dataset, backbone, captions, found=known)
+    scored = build_prompts(recipe.prompt, validation, backbone, unseen, found=found)
+    return with_styles(plain, recipe.prompt.styles), scored
+
+
+def _captions(
+    recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report
+) -> Mapping[str, str] | None:
+    if not recipe.needs_captions:
+        return None
+    return captions_of(
+        dataset,
+        Path(recipe.data.captions) if recipe.data.captions else None,
+        captioner=recipe.captioner,
+        min_tokens=recipe.data.min_tokens,
+        written_to=out / "captions.jsonl",
+        device=device,
+        progress=lambda p: report("caption", p.done, p.total),
+    )

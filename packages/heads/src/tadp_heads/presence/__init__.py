@@ -1,4 +1,4 @@
-"""Which classes are in an image: small heads that say so for each class, and the threshold above which to believe them."""
+"""Which classes are in an image: heads that say so for each, and the threshold above which they are believed."""
 
 from tadp_heads.presence.calibration import Calibration, calibrate
 from tadp_heads.presence.head import PresenceHead, PresenceHeadConfig

@@ -1,0 +1,129 @@
+"""Who says which classes are in an image: a pass of the backbone, its latents alone, or CLIP."""
+
+# B images, K classes, P pooled features, H W image pixels
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby, islice
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning.clip_tagging import ClipTagger
+from tadp_captioning.mentions import ClassMentions, class_words
+from tadp_cli.workflows.presence.found import Presence
+from tadp_cli.workflows.reporting import Report
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.ranges import RANGES
+from tadp_heads.presence import LatentPresence, PresenceHead
+from tadp_heads.presence.head import pool
+
+_BATCH = 16
+
+
+class Judge(Protocol):
+    """Images in, probabilities out."""
+
+    names: tuple[str, ...]
+
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """uint8 images (B, 3, H, W), a caption each -> (B, K) in [0, 1]."""
+        ...
+
+
+class FirstPass:
+    """Reads the features of a pass under the caption, with a map a class, or under no words at all."""
+
+    def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str, *, captioned: bool):
+        self.backbone, self.names, self.captioned = backbone, tuple(names), captioned
+        self.normalise = RANGES[image_range]
+        self.mentions = ClassMentions(self.names)
+        self.words = tuple(tuple(class_words(name)) for name in self.names)
+        self.head: PresenceHead | None = None
+
+    @property
+    def levels(self) -> Any:
+        """What its head reads."""
+        with self._maps_by_class():
+            return self.backbone.levels
+
+    def mentioned(self, captions: Sequence[str]) -> Tensor:
+        """(B, K): 1 where the caption names the class; all 0 where the pass has no caption."""
+        found = [set(self.mentions(text)) if self.captioned else set() for text in captions]
+        return torch.tensor([[float(name in named) for name in self.names] for named in found])
+
+    @torch.no_grad()
+    def pooled(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """uint8 images (B, 3, H, W) -> (B, P)."""
+        texts = list(captions) if self.captioned else [""] * len(images)
+        with self._maps_by_class():
+            context = self.backbone.encode_text(texts)
+            return pool(self.backbone(self.normalise(images.to(self.backbone.unet.device)), context).levels)
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        pooled = self.pooled(images, captions)
+        return self.head.from_pooled(pooled, self.mentioned(captions).to(pooled)).sigmoid().cpu()
+
+    @contextmanager
+    def _maps_by_class(self) -> Iterator[None]:
+        """Inside, maps stand for classes, whatever the second pass does with them."""
+        known = self.backbone.config
+        self.backbone.config = replace(known, class_words=self.words, class_input="maps")
+        try:
+            yield
+        finally:
+            self.backbone.config = known
+
+
+class Latents:
+    """Reads the VAE's latents, which the second pass needs anyway: no pass of its own."""
+
+    def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str):
+        self.backbone, self.names, self.normalise = backbone, tuple(names), RANGES[image_range]
+        self.net: LatentPresence | None = None
+
+    @torch.no_grad()
+    def latents(self, images: Tensor) -> Tensor:
+        """uint8 images (B, 3, H, W) -> (B, 4, h, w)."""
+        return self.backbone.encode_image(self.normalise(images.to(self.backbone.unet.device)))
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        return self.net(self.latents(images)).sigmoid().cpu()
+
+
+class Clip:
+    """Asks CLIP, which has seen no label of this data."""
+
+    def __init__(self, tagger: ClipTagger):
+        self.tagger, self.names = tagger, tagger.names
+
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        return self.tagger.probabilities(images)
+
+
+def images_in_batches(
+    dataset: SampleDataset, captions: Mapping[str, str] | None
+) -> Iterator[tuple[list[str], Tensor, list[str]]]:
+    """(ids, uint8 images (B, 3, H, W), captions) over the whole data set in order, neighbours of one size together."""
+    read = (dataset.read(image_id) for image_id in dataset.ids)
+    for _, group in groupby(read, key=lambda sample: sample.image.shape):
+        while batch := list(islice(group, _BATCH)):
+            ids = [sample.id for sample in batch]
+            texts = ["" if captions is None else captions[image_id] for image_id in ids]
+            yield ids, torch.stack([sample.image.as_subclass(Tensor) for sample in batch]), texts
+
+
+def judged(
+    judge: Judge, threshold: float, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report
+) -> Presence:
+    """What the judge finds in every image; the targets are not looked at."""
+    found: dict[str, Tensor] = {}
+    for ids, images, texts in images_in_batches(dataset, captions):
+        found |= zip(ids, judge.probabilities(images, texts), strict=True)
+        report("presence", len(found), len(dataset))
+    return Presence(judge.names, found, threshold)

@@ -1,0 +1,47 @@
+"""Prompts for loose images, of a run whose prompts need a presence judge."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.presence.store import LearntPresence
+from tadp_cli.workflows.text import as_trained, prompts_of
+from tadp_heads import PerceptionModel
+
+# B images, T tokens, D width of the context
+
+
+class Prompted(NamedTuple):
+    """What a model is told of each image."""
+
+    texts: list[str]
+    """For the model's template; where embeddings stand in place of words, the captions."""
+    context: Tensor | None
+    """(B, T, D), in place of the texts; None: theirs."""
+
+
+@torch.no_grad()
+def prompted(
+    recipe: Recipe,
+    model: PerceptionModel,
+    learnt: LearntPresence | None,
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+) -> Prompted:
+    """The prompts as in training; `learnt`: the run's judge, None where it needs none."""
+    if learnt is None:
+        return Prompted(as_trained(recipe.prompt, captions), None)
+    ids = [str(place) for place in range(len(images))]
+    found, by_id = learnt.find_in(ids, images, captions), dict(zip(ids, captions, strict=True))
+    if recipe.prompt.kind in WORDLESS_PROMPTS:
+        prompts = prompts_of(recipe.prompt, ids, found.names, model.backbone, by_id, found)
+        return Prompted(list(captions), prompts.context(model.backbone, ids))
+    plain = replace(recipe.prompt, modifier="null")  # the model's own template has the modifier
+    texts = prompts_of(plain, ids, found.names, model.backbone, by_id, found).texts
+    return Prompted(as_trained(recipe.prompt, [texts[image_id] for image_id in ids]), None)

@@ -1,0 +1,118 @@
+"""What a run keeps of its presence captioner."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning.clip_tagging import ClipTagger
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.presence.found import Presence
+from tadp_cli.workflows.presence.judges import Clip, FirstPass, Judge, Latents, judged
+from tadp_cli.workflows.reporting import Report
+from tadp_cli.workflows.runs import write_json
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_heads.presence import Calibration, LatentPresence, PresenceHead
+from tadp_personalize.files import replacing
+
+FOLDER = "presence"
+_FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
+
+
+@dataclass(frozen=True)
+class LearntPresence:
+    """A judge and its threshold, and what it says of the images it was learnt from, each asked of a judge that was
+    not trained on it."""
+
+    judge: Judge
+    calibration: Calibration
+    out_of_fold: Presence
+
+    def find(self, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report) -> Presence:
+        """Of a data set whose labels it does not see."""
+        return judged(self.judge, self.calibration.threshold, dataset, captions, report)
+
+    def find_in(self, ids: Sequence[str], images: Sequence[Image.Image], captions: Sequence[str]) -> Presence:
+        """Of loose images of any sizes."""
+        judged_one = [
+            self.judge.probabilities(pil_to_tensor(image.convert("RGB"))[None], [text])[0]
+            for image, text in zip(images, captions, strict=True)
+        ]
+        return Presence(self.judge.names, dict(zip(ids, judged_one, strict=True)), self.calibration.threshold)
+
+    def save(self, run: Path, recipe: Recipe) -> None:
+        """Write RUN/presence: the judge's weights, the threshold, the findings on the training images."""
+        folder = run / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = _weights(self.judge)
+        if weights is not None:
+            weights.save_pretrained(folder)
+        ids = list(self.out_of_fold.probabilities)
+        with replacing(folder / _TRAINED) as partial:
+            save_file({"probabilities": self.out_of_fold.of(ids)}, partial)
+        told = {"settings": settings(recipe), "names": self.judge.names, **self.calibration._asdict(), "images": ids}
+        write_json(folder / _FILE, told)
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """All that decides what a judge learns, as JSON has it."""
+    decisive = {"data": asdict(recipe.data), "presence": asdict(recipe.presence), "backbone": asdict(recipe.backbone)}
+    return json.loads(json.dumps(decisive))
+
+
+def learnt_with(run: Path) -> dict[str, Any] | None:
+    """The settings of the judge that a run keeps; None: it keeps none."""
+    path = run / FOLDER / _FILE
+    return json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else None
+
+
+def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> LearntPresence | None:
+    """What `save` wrote; None: nothing was learnt yet."""
+    path = run / FOLDER / _FILE
+    if not path.is_file():
+        return None
+    known = json.loads(path.read_text(encoding="utf-8"))
+    judge = make_judge(recipe, backbone, known["names"], device)
+    if isinstance(judge, FirstPass):
+        judge.head = PresenceHead.from_pretrained(path.parent).to(device)
+    elif isinstance(judge, Latents):
+        judge.net = LatentPresence.from_pretrained(path.parent).to(device)
+    calibration = Calibration(*(known[field] for field in Calibration._fields))
+    rows = load_file(path.parent / _TRAINED)["probabilities"]
+    found = dict(zip(known["images"], rows, strict=True))
+    return LearntPresence(judge, calibration, Presence(judge.names, found, calibration.threshold))
+
+
+def presence_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) -> LearntPresence | None:
+    """The run's judge, where its prompts need one."""
+    if not recipe.needs_presence:
+        return None
+    learnt = read_presence(run, recipe, model.backbone, device)
+    if learnt is None:
+        raise ValueError(
+            f"{run} has lost its folder presence, which makes its prompts: train it again"
+        )
+    return learnt
+
+
+def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str) -> Judge:
+    """The recipe's, without weights where it is trained."""
+    section, image_range = recipe.presence, recipe.backbone.image_range
+    if section.clip:
+        return Clip(ClipTagger.from_pretrained(section.clip, names, device))
+    if section.single_pass:
+        return Latents(backbone, names, image_range)
+    return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")
+
+
+def _weights(judge: Judge) -> PresenceHead | LatentPresence | None:
+    if isinstance(judge, FirstPass):
+        return judge.head
+    return judge.net if isinstance(judge, Latents) else None

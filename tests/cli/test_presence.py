@@ -1,0 +1,224 @@
+"""A captioner that knows the classes: learnt out of fold, saved with the run, blind to the labels of what it judges."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning.mentions import ClassMentions
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows.predicting import PredictOptions, predict_images
+from tadp_cli.workflows.presence.found import Presence
+from tadp_cli.workflows.presence.judges import FirstPass, images_in_batches
+from tadp_cli.workflows.presence.learning import learn_presence
+from tadp_cli.workflows.presence.store import read_presence
+from tadp_cli.workflows.scoring import open_scorable, score_run
+from tadp_cli.workflows.text import object_names, present_classes, prompts_of
+from tadp_cli.workflows.training import train
+from tadp_heads.data.folders import open_folder
+from tadp_heads.data.scenes_disk import write_scenes
+
+NAMES = ("circle", "tree", "star")
+
+
+def quiet(*_):
+    """No report."""
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes")
+    for split, count in (("train", 10), ("val", 4)):
+        write_scenes(root, task="segmentation", look="photo", split=split, count=count, seed=0)
+    return root
+
+
+def recipe_of(scenes, *settings):
+    fixed = (
+        f"data.folder={scenes}",
+        "prompt.kind=presence",
+        "backbone.map_index=class",
+        "presence.first_pass=empty",
+        "presence.precision=0.1",
+        "presence.folds=2",
+        "presence.steps=10",
+        "train.steps=2",
+        "train.batch_size=2",
+        "train.warmup=1",
+    )
+    return load_recipe("scenes-segmentation", (*fixed, *settings))
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return DiffusionBackbone.from_pretrained("tiny").freeze()
+
+
+@pytest.fixture(scope="module")
+def run(scenes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    train(recipe_of(scenes), out)
+    return out
+
+
+def found(**probabilities):
+    return Presence(NAMES, {key: torch.tensor(row) for key, row in probabilities.items()}, 0.5)
+
+
+def prompts(kind, backbone, **settings):
+    recipe = load_recipe("scenes-segmentation", (f"prompt.kind={kind}", *settings.pop("also", ())))
+    what = found(a=[0.9, 0.1, 0.5], b=[0.0, 0.2, 0.4])
+    captions = {"a": "a photo of a circle on sand", "b": "two stars"}
+    return prompts_of(recipe.prompt, ["a", "b"], NAMES, backbone, captions, what)
+
+
+def test_words_of_each_kind(backbone):
+    assert prompts("presence", backbone).texts == {"a": "circle star", "b": ""}
+    assert prompts("caption+presence", backbone).texts == {"a": "a photo of a circle on sand, star", "b": "two stars"}
+    assert prompts("caption+class-names", backbone).texts["b"] == "two stars, circle tree star"
+
+
+def test_soft_presence_weights_each_class_by_its_probability(backbone):
+    context = prompts("soft-presence", backbone).context(backbone, ["b", "a"])
+    alone = torch.cat([backbone.encode_text([name])[0, 1:2] for name in NAMES])  # a token a name in the miniature
+    assert context.shape == (2, 3, alone.shape[1])
+    torch.testing.assert_close(context[1], alone * torch.tensor([0.9, 0.1, 0.5])[:, None])
+    assert context[0, 0].abs().max() == 0
+
+
+def test_presence_only_tells_the_head_and_not_the_unet():
+    words = tuple((name,) for name in NAMES)
+    backbone = DiffusionBackbone.from_pretrained("tiny", class_words=words, class_input="presence").freeze()
+    context = prompts("presence-only", backbone, also=["backbone.map_index=presence"]).context(backbone, ["a", "b"])
+    width = backbone.unet.config.cross_attention_dim
+    assert torch.equal(context[..., :width], backbone.encode_text(["", ""])[..., :width])
+    torch.testing.assert_close(context[..., width:].amax(1), torch.tensor([[0.9, 0.1, 0.5], [0.0, 0.2, 0.4]]))
+
+
+def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backbone, tmp_path, monkeypatch):
+    """One image's label is turned round: what is said of it out of fold stays, and of the others changes."""
+    recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
+    names, truth = object_names(dataset.classes), present_classes(dataset)
+    victim = dataset.ids[3]
+    turned = truth | {victim: set(names) - truth[victim]}
+    rows = []
+    for labels, name in ((truth, "true"), (turned, "turned")):
+        monkeypatch.setattr("tadp_cli.workflows.presence.learning.present_classes", lambda _, there=labels: there)
+        learnt = learn_presence(recipe, dataset, backbone, None, tmp_path / name, "cpu", quiet)
+        rows.append(learnt.out_of_fold.probabilities)
+    assert torch.equal(rows[0][victim], rows[1][victim])
+    assert not torch.equal(torch.stack(list(rows[0].values())), torch.stack(list(rows[1].values())))
+
+
+@pytest.mark.parametrize("kind", ["presence", "caption+presence", "soft-presence", "presence-only"])
+def test_labels_of_the_scored_images_are_not_used(run, scenes, tmp_path, kind):
+    """The same images with other masks get the same prompts."""
+    other = tmp_path / "other"
+    for split, count in (("train", 10), ("val", 4)):
+        write_scenes(other, task="segmentation", look="photo", split=split, count=count, seed=0)
+    for file in (other / "masks").glob("val*.png"):
+        Image.fromarray(np.zeros_like(np.array(Image.open(file)))).save(file)
+    assert present_classes(open_folder(other, "segmentation", "val")) != present_classes(
+        open_folder(scenes, "segmentation", "val")
+    )
+    captions = tmp_path / "captions.jsonl"
+    ids = open_folder(scenes, "segmentation", "val").ids
+    captions.write_text("".join(json.dumps({"id": i, "caption": "a tree"}) + "\n" for i in ids))
+    config = run / "config.toml"
+    kept = config.read_text()
+    shown = {"presence-only": "presence", "soft-presence": "token"}.get(kind, "class")
+    config.write_text(
+        kept.replace('kind = "presence"', f'kind = "{kind}"').replace('map_index = "class"', f'map_index = "{shown}"')
+    )
+    try:
+        contexts = []
+        for folder in (scenes, other):
+            given = captions if kind == "caption+presence" else None
+            _, model, _, texts = open_scorable(run, folder=str(folder), captions=given)
+            contexts.append(texts.context(model.backbone, ids))
+        assert torch.equal(*contexts)
+    finally:
+        config.write_text(kept)
+
+
+def test_a_run_keeps_its_judge_and_scores_the_same_again(run, scenes):
+    first = json.loads((run / "results.json").read_text())["evaluations"][0]["metrics"]
+    assert score_run(run)["metrics"] == first
+    told = json.loads((run / "presence" / "presence.json").read_text())
+    assert told["precision"] >= 0.1
+    assert told["images"] == list(open_folder(scenes, "segmentation", "train").ids)
+
+
+def test_loose_images_are_prompted_by_the_judge(run, scenes, tmp_path):
+    file = next((scenes / "images").glob("val*.png"))
+    predict_images(run, [str(file)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
+    kept = json.loads((tmp_path / "out" / "captions.jsonl").read_text().splitlines()[0])
+    assert kept["caption"] == open_scorable(run).prompts.texts[file.stem]
+
+
+def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, backbone):
+    dataset = open_folder(scenes, "segmentation", "val")
+    names, before = object_names(dataset.classes), backbone.config
+    judge = FirstPass(backbone, names, "sd", captioned=True)
+    ids, images, _ = next(images_in_batches(dataset, None))
+    captions = ["a tree and two circles"] + ["nothing"] * (len(ids) - 1)
+    assert judge.mentioned(captions)[0].nonzero().flatten().tolist() == sorted(
+        names.index(name) for name in ClassMentions(names)("tree circles")
+    )
+    pooled = judge.pooled(images, captions)
+    assert pooled.shape == (len(ids), 2 * sum(level.channels for level in judge.levels))
+    assert not torch.equal(pooled[0], judge.pooled(images, ["nothing"] * len(ids))[0])
+    assert backbone.config is before
+
+
+def test_single_pass_is_distilled_and_reads_latents(scenes, tmp_path, monkeypatch):
+    recipe = recipe_of(scenes, "presence.single_pass=true")
+    train(recipe, tmp_path / "run")
+    backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
+    learnt = read_presence(tmp_path / "run", recipe, backbone, "cpu")
+    monkeypatch.setattr(backbone, "run_unet", lambda *_: pytest.fail("a pass of the UNet"))
+    dataset = open_folder(scenes, "segmentation", "val")
+    assert set(learnt.find(dataset, None, quiet).probabilities) == set(dataset.ids)
+
+
+def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
+    recipe = load_recipe(
+        "scenes-segmentation",
+        (f"data.folder={scenes}", "prompt.kind=learnt", "prompt.vectors=5", "train.steps=2", "train.batch_size=2"),
+    )
+    first = train(recipe, tmp_path / "run")["evaluations"][0]["metrics"]
+    begun = DiffusionBackbone.from_pretrained("tiny", learnt_context=5).learnt_context.vectors
+    scorable = open_scorable(tmp_path / "run")
+    vectors = scorable.model.backbone.learnt_context.vectors
+    assert vectors.shape == begun.shape
+    assert not torch.equal(vectors, begun)
+    assert score_run(tmp_path / "run")["metrics"] == first
+    image = Image.open(next((scenes / "images").glob("val*.png")))
+    assert scorable.model.predict(image).overlay().size == image.size
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("train.unet_lr_scale=0.1",), "a backbone that would change in training: set train.unet_lr_scale=0"),
+        (("task=depth",), "prompt 'presence' needs classes, and depth has none"),
+        (("prompt.kind=presence-only",), "set backbone.map_index=presence"),
+        (("prompt.kind=soft-presence",), "map_index 'class' needs a prompt of words, and 'soft-presence' is an embed"),
+        (("presence.first_pass=twice",), "presence.first_pass"),
+        (("presence.precision=1.5",), "presence.precision is 1.5, expected a share above 0"),
+        (("presence.clip=x", "presence.single_pass=true"), "leave presence.single_pass out"),
+        (("prompt.vectors=0",), "prompt.vectors"),
+    ],
+)
+def test_wrong_settings_are_one_line(scenes, settings, message):
+    with pytest.raises(ValueError, match=message):
+        recipe_of(scenes, *settings)
+
+
+def test_precision_out_of_reach_names_the_setting(scenes, tmp_path):
+    with pytest.raises(ValueError, match=r"not reached at any threshold; .* ask for less with presence\.precision"):
+        train(recipe_of(scenes, "presence.precision=1.0", "presence.folds=10"), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.toml").exists()
