@@ -17,7 +17,8 @@ from tadp_cli.workflows.engine.dry_step import OVERHEAD, DryStep
 from tadp_cli.workflows.engine.features import LiveFeatures
 from tadp_cli.workflows.engine.fitting import GB, fit_into, parse_memory
 from tadp_cli.workflows.engine.objective import Objective
-from tadp_cli.workflows.fitting import dry_step
+from tadp_cli.workflows.fitting import dry_step, fitted
+from tadp_cli.workflows.runs import begin_run
 from tadp_cli.workflows.text import Prompts
 from tadp_cli.workflows.training import build_model, load_backbone
 from tadp_heads.data.registry import open_data
@@ -156,6 +157,7 @@ def test_stable_diffusion_at_full_size_takes_another_split_in_another_memory(ful
         fit_into(recipe.train, 12 * GB, measure, half=False, normed=False)
 
 
+@pytest.mark.slow
 def test_low_rank_updates_of_stable_diffusion_fit_where_all_of_it_does_not(full):
     recipe, measure = full("train.batch_size=2", "train.lora_rank=8")
     assert fit_into(recipe.train, 12 * GB, measure, half=False, normed=False).needed < 12 * GB
@@ -168,24 +170,25 @@ def test_a_frozen_unet_keeps_nothing_for_a_backward_pass(data):
     assert least < dry_step(recipe).bytes_needed(recipe.train) - 3 * 4 * 4_000_000
 
 
-def test_the_command_records_what_it_picked_and_goes_on_with_it(data, tmp_path):
-    run = tmp_path / "run"
-    command = ("train", "scenes-segmentation", "--data", data / "segmentation", "--out", run, "--device", "cpu")
-    train = ("train.steps=2", "train.unet_lr_scale=0.1", "train.batch_size=2", "train.accumulate=2")
-    settings = ("prompt.kind=empty", *train, *SMALL["segmentation"])
-    options = [option for setting in settings for option in ("--set", setting)]
+def test_what_was_picked_is_told_and_a_run_goes_on_with_it(data, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tadp_cli")
     recipe = _recipe(data, "segmentation", "train.accumulate=2", "train.gradient_checkpointing=true")
     step = dry_step(recipe)
     one = replace(recipe.train, batch_size=1, accumulate=4)
-    between = (step.bytes_needed(one) + step.bytes_needed(recipe.train)) / 2
-    said = tadp(*command, *options, "--fit", f"{between / 1e6:.3f}MB")
-    assert "train.batch_size=1 train.accumulate=4 train.gradient_checkpointing=true" in said
-    picked = load_recipe(run / "config.toml").train
-    assert (picked.batch_size, picked.accumulate) == (1, 4)
-    (run / "results.json").unlink()
-    tadp(*command, *options, "--fit", "64GB", "--resume")
-    assert load_recipe(run / "config.toml").train == picked
-    assert "expected a number with MB" in tadp(*command[:-4], "--out", tmp_path / "no", "--fit", "12", code=2)
+    memory = f"{(step.bytes_needed(one) + step.bytes_needed(recipe.train)) / 2e6:.3f}MB"
+    picked = fitted(recipe, memory, tmp_path / "run")
+    assert picked.train == one
+    assert f"--fit {memory}: train.batch_size=1 train.accumulate=4 train.gradient_checkpointing=true" in caplog.text
+    assert not (tmp_path / "run").exists(), "nothing is written"
+    begin_run(tmp_path / "run", picked)
+    assert fitted(recipe, "64GB", tmp_path / "run", resume=True) == picked
+    other = recipe.replace(**{"train.batch_size": 3})
+    assert fitted(other, "64GB", tmp_path / "run", resume=True) == other, "left to the check of what may change"
+
+
+def test_the_command_says_what_a_memory_is(data, tmp_path):
+    command = ("train", "scenes-segmentation", "--data", data / "segmentation", "--device", "cpu")
+    assert "expected a number with MB" in tadp(*command, "--out", tmp_path / "no", "--fit", "12", code=2)
     assert not (tmp_path / "no").exists()
 
 
