@@ -46,6 +46,7 @@ def test_every_row_at_full_scale_names_what_exists(name):
 def test_the_paper_s_tables_are_whole():
     counts = {name: sum(bool(row.target) for row in load_table(name).rows) for name in table_names()}
     assert counts == {
+        "presence": 0,
         "table-1": 9,
         "table-2": 4,
         "table-3": 6,
@@ -83,8 +84,8 @@ def test_schedules_are_those_of_the_reference(name, rate, decay, unet, steps, im
 
 def test_rows_that_cannot_be_run_say_why():
     table = load_table("table-3")
-    with pytest.raises(ValueError, match=r"row vpd: not at the scale full: needs one embedding an image"):
-        chosen(table, "full", ["vpd"])
+    with pytest.raises(ValueError, match=r"row vpd: not at the scale miniature"):
+        chosen(table, "miniature", ["vpd"])
     with pytest.raises(ValueError, match=r"row fast-tadp-0: not at the scale miniature: it is a row at the scale full"):
         chosen(table, "miniature", ["fast-tadp-0"])
     with pytest.raises(ValueError, match=r"table-3 has no row 'tadp'; choose from vpd, "):
