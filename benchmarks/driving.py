@@ -167,7 +167,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--test", nargs="+", default=["day_val", "dusk_test"], help="splits to score")
     parser.add_argument("--scale", type=float, default=0.5, help="size of the frames in terms of their own")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
-    parser.add_argument("--width", type=int, default=16, help="channels of the plain U-Net at the frames' own size")
+    parser.add_argument("--width", type=int, default=8, help="channels of the plain U-Net at the frames' own size")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write the rows as JSON here")
     return parser.parse_args(arguments)
