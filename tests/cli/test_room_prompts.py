@@ -6,7 +6,6 @@ from PIL import Image
 
 from tadp_backbone.conditioning import averaged_eos_context
 from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.recipes.tables import load_table
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import load_backbone, train
@@ -69,4 +68,3 @@ def test_all_of_vpds_rows_of_table_3_are_recipes():
         recipe = load_recipe(f"table-3/{name}")
         assert (recipe.prompt.kind, recipe.backbone.latent_scale, recipe.train.steps) == ("room-type", scale, steps)
         assert recipe.backbone.text_adapter
-    assert not any(row.missing for row in load_table("table-3").rows)

@@ -11,7 +11,7 @@ from typing import Any
 
 SCALES = ("full", "miniature")
 _SUFFIX = "-miniature"
-_ROW_KEYS = ("label", "target", "scales", "missing", "looks", "full", "miniature")
+_ROW_KEYS = ("label", "target", "scales", "looks", "full", "miniature")
 """What a row says of itself; all else in it are settings of its recipe, at both scales."""
 
 
@@ -26,8 +26,6 @@ class Row:
     """{metric: the paper's number}, shares as 0..1, depth errors in metres; empty for a control of ours."""
     scales: tuple[str, ...]
     """Those of SCALES at which it can be run."""
-    missing: str = ""
-    """Why it cannot be run at full scale; empty: it can."""
     looks: str = ""
     """The looks of Scenes that the miniature trains on, such as "photo+night"; empty: photo."""
 
@@ -76,7 +74,6 @@ def load_table(name: str) -> Table:
             label=values["label"],
             target=values.get("target", {}),
             scales=tuple(values.get("scales", SCALES)),
-            missing=values.get("missing", ""),
             looks=values.get("looks", ""),
         )
         for row, values in tree["rows"].items()

@@ -88,8 +88,8 @@ def chosen(table: Table, scale: str, names: Sequence[str]) -> list[Row]:
         if name not in there:
             raise ValueError(f"{table.name} has no row {name!r}; choose from {', '.join(there)}")
         if scale not in there[name].scales:
-            reason = there[name].missing or f"it is a row at the scale {', '.join(there[name].scales)}"
-            raise ValueError(f"{table.name}, row {name}: not at the scale {scale}: {reason}")
+            known = ", ".join(there[name].scales)
+            raise ValueError(f"{table.name}, row {name}: not at the scale {scale}: it is a row at the scale {known}")
     rows = [row for row in table.rows if scale in row.scales and (not names or row.name in names)]
     if not rows:
         raise ValueError(f"{table.name} has no rows at the scale {scale}: name another with --scale")

@@ -63,9 +63,9 @@ def _with_numbers(table: PaperTable, title: str, headings: dict[str, str], score
         drawn.add_column(Text(heading), justify="right")
     for row in table.rows:
         own = [score.metrics for score in scores if score.row == row.name]
-        if not own and not row.missing:
+        if not own:
             continue
-        cells = [Text(row.label + (f" ({row.missing})" if row.missing else ""))]
+        cells = [Text(row.label)]
         for metric in headings:
             if table.of_the_paper:
                 cells.append(Text(_number(metric, [row.target[metric]]) if metric in row.target else ""))
