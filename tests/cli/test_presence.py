@@ -184,6 +184,17 @@ def test_single_pass_is_distilled_and_reads_latents(scenes, tmp_path, monkeypatc
     assert set(learnt.find(dataset, None, quiet).probabilities) == set(dataset.ids)
 
 
+def test_captioners_chances_need_no_training(scenes, tmp_path):
+    recipe = recipe_of(scenes, "presence.source=captioner", "train.unet_lr_scale=0.1")
+    train(recipe, tmp_path / "run")
+    backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
+    learnt = read_presence(tmp_path / "run", recipe, backbone, "cpu")
+    dataset = open_folder(scenes, "segmentation", "train")
+    again = learnt.find(dataset, None, quiet)
+    torch.testing.assert_close(again.of(dataset.ids), learnt.out_of_fold.of(dataset.ids))
+    assert again.of(dataset.ids).max() > 0.5
+
+
 def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
     recipe = load_recipe(
         "scenes-segmentation",
@@ -209,7 +220,8 @@ def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
         (("prompt.kind=soft-presence",), "map_index 'class' needs a prompt of words, and 'soft-presence' is an embed"),
         (("presence.first_pass=twice",), "presence.first_pass"),
         (("presence.precision=1.5",), "presence.precision is 1.5, expected a share above 0"),
-        (("presence.clip=x", "presence.single_pass=true"), "leave presence.single_pass out"),
+        (("presence.source=clip", "presence.single_pass=true"), "distils the head, not 'clip'"),
+        (("presence.source=labels",), "presence.source"),
         (("prompt.vectors=0",), "prompt.vectors"),
     ],
 )

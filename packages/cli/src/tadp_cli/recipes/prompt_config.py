@@ -20,10 +20,11 @@ PROMPTS = (
     "presence-only",
     "learnt",
 )
-"""The paper's (4.1-4.2; room-type is VPD's for NYUv2), and from caption+class-names on those of docs/presence.md. caption+presence: the caption, and
-the classes that the presence judge finds and the caption does not name. presence: those that it finds, without a
-caption. soft-presence: every class's embedding, weighted by its probability. presence-only: no words; the head is given
-the probabilities. learnt: free vectors in place of text, trained with the head (MetaPrompts)."""
+"""The paper's (4.1-4.2; room-type is VPD's for NYUv2), and from caption+class-names on those of docs/presence.md.
+caption+presence: the caption, and the classes that the presence judge finds and the caption does not name. presence:
+those that it finds, without a caption. soft-presence: every class's embedding, weighted by its probability.
+presence-only: no words; the head is given the probabilities. learnt: free vectors in place of text, trained with the
+head (MetaPrompts)."""
 PRESENCE_PROMPTS = ("caption+presence", "presence", "soft-presence", "presence-only")
 EMBEDDING_PROMPTS = ("class-embs", "averaged-eos", "room-type", "soft-presence", "learnt")
 """Those that are not made of words: no modifier can be put into them, and no map of theirs stands for a word."""
@@ -60,6 +61,9 @@ class PromptConfig:
 class PresenceConfig:
     """The judge behind prompts of PRESENCE_PROMPTS, which says how likely each class is in an image."""
 
+    source: str = "head"
+    """Who judges. head: a small head, trained on the source's labels, which reads a first pass of the backbone.
+    captioner: the captioner's own chances of words, untrained. clip: CLIP's zero-shot tagging, untrained."""
     first_pass: str = "caption"
     """Prompt of the pass whose features it reads: caption, or empty."""
     precision: float = 0.75
@@ -72,14 +76,15 @@ class PresenceConfig:
     seed: int = 0
     single_pass: bool = False
     """Distil it into a small network on the VAE's latents, so that no first pass is needed."""
-    clip: str = ""
-    """A CLIP model (folder or hub id) that is asked in its place, by zero-shot tagging; empty: the head."""
+    clip: str = "openai/clip-vit-large-patch14"
+    """The CLIP model, a folder or a hub id."""
 
     def __post_init__(self):
+        one_of("presence.source", self.source, ("head", "captioner", "clip"))
         one_of("presence.first_pass", self.first_pass, ("caption", "empty"))
         at_least("presence.folds", self.folds, 2)
         at_least("presence.steps", self.steps, 10)
         if not 0 < self.precision <= 1:
             raise ValueError(f"presence.precision is {self.precision}, expected a share above 0, at most 1")
-        if self.clip and self.single_pass:
-            raise ValueError("presence.clip needs no first pass that could be saved: leave presence.single_pass out")
+        if self.single_pass and self.source != "head":
+            raise ValueError(f"presence.single_pass distils the head, not {self.source!r}: leave it out")

@@ -159,7 +159,7 @@ class Recipe:
         if self.task == "depth":
             raise ValueError(f"{given} needs classes, and depth has none: use caption")
         moving = self.train.unet_lr_scale > 0 or self.backbone.text_adapter
-        if moving and not (self.presence.single_pass or self.presence.clip):
+        if moving and self.presence.source == "head" and not self.presence.single_pass:
             raise ValueError(
                 f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0, or "
                 "presence.single_pass=true, which reads latents"
@@ -175,7 +175,8 @@ class Recipe:
     @property
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions, or the presence judge reads them."""
-        reads = self.needs_presence and self.presence.first_pass == "caption" and not self.presence.clip
+        section = self.presence
+        reads = self.needs_presence and section.source == "head" and section.first_pass == "caption"
         return self.prompt.kind in ("caption", "nouns", "caption+class-names", "caption+presence") or reads
 
     @property

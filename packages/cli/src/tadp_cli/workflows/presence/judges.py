@@ -1,4 +1,4 @@
-"""Who says which classes are in an image: a pass of the backbone, its latents alone, or CLIP."""
+"""Who says which classes are in an image: a pass of the backbone, its latents alone, the captioner, or CLIP."""
 
 # B images, K classes, P pooled features, H W image pixels
 
@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import to_pil_image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning.clip_tagging import ClipTagger
 from tadp_captioning.mentions import ClassMentions, class_words
+from tadp_captioning.word_chances import WordChances
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.reporting import Report
 from tadp_heads.data import SampleDataset
@@ -96,14 +98,14 @@ class Latents:
         return self.net(self.latents(images)).sigmoid().cpu()
 
 
-class Clip:
-    """Asks CLIP, which has seen no label of this data."""
+class Untrained:
+    """Asks a model that has seen no label of this data: CLIP, or the captioner."""
 
-    def __init__(self, tagger: ClipTagger):
-        self.tagger, self.names = tagger, tagger.names
+    def __init__(self, model: ClipTagger | WordChances):
+        self.model, self.names = model, model.names
 
     def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        return self.tagger.probabilities(images)
+        return self.model.probabilities([to_pil_image(image) for image in images.cpu()])
 
 
 def images_in_batches(

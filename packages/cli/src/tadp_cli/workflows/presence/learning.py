@@ -18,7 +18,7 @@ from torch.nn import functional
 from tadp_backbone import DiffusionBackbone
 from tadp_cli.recipes.recipe import PresenceConfig, Recipe
 from tadp_cli.workflows.presence.found import Presence
-from tadp_cli.workflows.presence.judges import Clip, FirstPass, Latents, images_in_batches, judged
+from tadp_cli.workflows.presence.judges import FirstPass, Latents, Untrained, images_in_batches, judged
 from tadp_cli.workflows.presence.store import LearntPresence, learnt_with, make_judge, read_presence, settings
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import object_names, present_classes
@@ -46,7 +46,7 @@ def learn_presence(
     section, names = recipe.presence, object_names(dataset.classes)
     present = _labels(dataset, names)
     judge = make_judge(recipe, backbone, names, device)
-    if isinstance(judge, Clip):
+    if isinstance(judge, Untrained):
         found = judged(judge, 0.0, dataset, captions, report).of(dataset.ids)
     elif isinstance(judge, Latents):
         teacher = make_judge(recipe.replace(**{"presence.single_pass": False}), backbone, names, device)

@@ -11,10 +11,12 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
+from tadp_captioning import load_captioner
 from tadp_captioning.clip_tagging import ClipTagger
+from tadp_captioning.word_chances import WordChances
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.found import Presence
-from tadp_cli.workflows.presence.judges import Clip, FirstPass, Judge, Latents, judged
+from tadp_cli.workflows.presence.judges import FirstPass, Judge, Latents, Untrained, judged
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import write_json
 from tadp_heads import PerceptionModel
@@ -96,17 +98,17 @@ def presence_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) 
         return None
     learnt = read_presence(run, recipe, model.backbone, device)
     if learnt is None:
-        raise ValueError(
-            f"{run} has lost its folder presence, which makes its prompts: train it again"
-        )
+        raise ValueError(f"{run} has lost its folder presence, which makes its prompts: train it again")
     return learnt
 
 
 def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str) -> Judge:
     """The recipe's, without weights where it is trained."""
     section, image_range = recipe.presence, recipe.backbone.image_range
-    if section.clip:
-        return Clip(ClipTagger.from_pretrained(section.clip, names, device))
+    if section.source == "clip":
+        return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
+    if section.source == "captioner":
+        return Untrained(WordChances(load_captioner(recipe.captioner, device=device), names))
     if section.single_pass:
         return Latents(backbone, names, image_range)
     return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")
