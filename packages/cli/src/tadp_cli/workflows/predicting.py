@@ -92,7 +92,7 @@ def predict_images(
     if model.config.classes:
         draw_legend(model.config.classes, model.config.palette).save(out / LEGEND_FILE)
     judge = presence_of(run, recipe, model, device)
-    captioned = _takes_captions(model, recipe) and options.caption is None
+    captioned = takes_captions(model, recipe) and options.caption is None
     captioner = load_captioner(model.config.captioner, device=device) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
     done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in store])
@@ -120,7 +120,7 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionMode
     changes = {"protocol": options.protocol or model.config.protocol}
     changes["captioner"] = options.captioner or model.config.captioner
     model.config = replace(model.config, **changes)
-    if _takes_captions(model, recipe):
+    if takes_captions(model, recipe):
         if options.caption is None and model.config.captioner is None:
             raise ValueError(
                 f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption, or name a "
@@ -131,7 +131,7 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionMode
     return model
 
 
-def _takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
+def takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
     """Whether each image needs a text, for its prompt or for the presence judge that makes it."""
     if recipe.needs_presence:
         return recipe.needs_captions
