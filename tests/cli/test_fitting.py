@@ -142,6 +142,7 @@ def full(data):
     return measure
 
 
+@pytest.mark.slow
 def test_stable_diffusion_at_full_size_takes_another_split_in_another_memory(full):
     recipe, measure = full("train.batch_size=4")
     picked = [fit_into(recipe.train, m * GB, measure, half=False, normed=False).config for m in (17, 24)]
