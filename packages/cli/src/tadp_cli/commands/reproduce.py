@@ -10,6 +10,7 @@ from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption
 from tadp_cli.progress import bars, console, require_one_process
 from tadp_cli.recipes.tables import load_table, table_names
+from tadp_cli.report.spread import with_spread
 
 reproduce_app = typer.Typer(help="A table, a figure or a question of the paper.", no_args_is_help=True)
 
@@ -80,7 +81,7 @@ def controls(
         table = Table("the head gets", *PROMPT_KINDS, title="segmentation mIoU in percent, photos of Scenes")
         for title in (head_input.title for head_input in HEAD_INPUTS):
             cells = [[r["mIoU"] for r in rows if (r["prompt"], r["head_input"]) == (p, title)] for p in PROMPT_KINDS]
-            table.add_row(title, *(_mean_and_spread(cell) for cell in cells))
+            table.add_row(title, *(with_spread(cell) for cell in cells))
         console.print(table)
 
 
@@ -135,8 +136,3 @@ def _table_command(name: str) -> Callable[..., None]:
 
 for _name in table_names():
     reproduce_app.command(_name)(_table_command(_name))
-
-
-def _mean_and_spread(values: list[float]) -> str:
-    mean, half_range = sum(values) / len(values), (max(values) - min(values)) / 2
-    return f"{100 * mean:.1f}" + (f" ± {100 * half_range:.1f}" if len(values) > 1 else "")

@@ -10,6 +10,7 @@ from rich.text import Text
 from tadp_cli.recipes.tables import LookTest
 from tadp_cli.recipes.tables import Table as PaperTable
 from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
+from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:
     from tadp_cli.workflows.reproducing import Score
@@ -77,6 +78,4 @@ def _with_numbers(table: PaperTable, title: str, headings: dict[str, str], score
 def _number(metric: str, values: list[float]) -> str:
     """As the paper prints it: mIoU and AP in percent, depth's errors and shares as they are."""
     scale, decimals = (100, 1) if metric.startswith(("mIoU", "AP")) else (1, 3)
-    mean, half_range = sum(values) / len(values), (max(values) - min(values)) / 2
-    spread = f" ± {scale * half_range:.{decimals}f}" if len(values) > 1 else ""
-    return f"{scale * mean:.{decimals}f}{spread}"
+    return with_spread(values, scale=scale, decimals=decimals)
