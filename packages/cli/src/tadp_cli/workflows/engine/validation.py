@@ -1,12 +1,14 @@
 """Scores during a run, and its best model so far."""
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.presence.store import FOLDER as PRESENCE_FOLDER
 from tadp_cli.workflows.runs import METRICS_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json
 from tadp_heads import PerceptionModel
 from tadp_personalize.files import replacing_folder, write_text
@@ -45,6 +47,8 @@ class Validation:
                 return
         with replacing_folder(folder) as partial:
             self.model.save_pretrained(partial)
+            if self.recipe.needs_presence:
+                shutil.copytree(self.out / PRESENCE_FOLDER, partial / PRESENCE_FOLDER)
             write_text(partial / RECIPE_FILE, self.recipe.to_toml())
             write_json(partial / RESULTS_FILE, {**results_of(self.recipe, metrics), "step": step})
 
