@@ -128,7 +128,7 @@ def test_a_runs_prompt_is_explained_and_its_prediction_shown(picture, tmp_path):
     first = features.attention[4][0, 1, : -(-45 // 4)]
     np.testing.assert_allclose(arrays["cells_4"][0], first, atol=1e-5)
     refused = tadp("explain", picture, "--run", tmp_path / "run", "--caption", "x", "--out", tmp_path / "w.png", code=2)
-    assert "one text for all images" in " ".join(refused.split())
+    assert "was trained without captions: leave --caption" in " ".join(refused.split())
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.words import Word, heat_maps, words_of
 from tadp_captioning import load_captioner
 from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS
+from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
 from tadp_cli.workflows.attending import Attention, attention_of, layers_at, recording
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.pictures import open_picture
+from tadp_cli.workflows.predicting import takes_captions
 from tadp_cli.workflows.presence.prompting import prompted
 from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.runs import read_run
@@ -131,7 +133,7 @@ def _of_run(options: ExplainOptions, device: str):
     judge = presence_of(run, recipe, model, device)
 
     def explain(image: Image.Image, text: str | None) -> Explained:
-        given = _caption_for(model, image, text, run, device=device)
+        given = _caption_for(model, recipe, image, text, run, device=device)
         (caption,) = prompted(recipe, model, judge, [image], [given]).texts
         prompt = model.config.prompt.replace(CAPTION_SLOT, caption)
         words = _words(model.backbone, prompt, options.ends)
@@ -174,12 +176,14 @@ def _words(backbone: DiffusionBackbone, prompt: str, ends: bool) -> list[Word]:
     return [Word(BEGIN, (0,)), *words, Word(END, (1 + max(index for word in everything for index in word.indices),))]
 
 
-def _caption_for(model: PerceptionModel, image: Image.Image, caption: str | None, run: Path, *, device: str) -> str:
+def _caption_for(
+    model: PerceptionModel, recipe: Recipe, image: Image.Image, caption: str | None, run: Path, *, device: str
+) -> str:
     if model.context is not None:
         raise ValueError(f"{run} was trained with embeddings in place of a text: it has no words to explain")
-    if not model.config.needs_caption:
+    if not takes_captions(model, recipe):
         if caption is not None:
-            raise ValueError(f"{run} was trained with one text for all images: leave --caption and --compare out")
+            raise ValueError(f"{run} was trained without captions: leave --caption and --compare out")
         return ""
     if caption is None and model.config.captioner is None:
         raise ValueError(f"{run} writes no captions itself: give the text with --caption")

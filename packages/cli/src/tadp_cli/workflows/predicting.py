@@ -127,7 +127,7 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionMode
                 "--captioner"
             )
     elif options.caption is not None or options.captioner:
-        raise ValueError(f"{run} was trained with one text for all images: leave --caption and --captioner out")
+        raise ValueError(f"{run} was trained without captions: leave --caption and --captioner out")
     return model
 
 
