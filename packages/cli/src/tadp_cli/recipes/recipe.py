@@ -175,9 +175,18 @@ class Recipe:
     @property
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions, or the presence judge reads them."""
-        section = self.presence
-        reads = self.needs_presence and section.source == "head" and section.first_pass == "caption"
-        return self.prompt.kind in ("caption", "nouns", "caption+class-names", "caption+presence") or reads
+        if self.prompt.kind in ("caption", "nouns", "caption+class-names", "caption+presence"):
+            return True
+        return self._first_pass_reads_captions and not self.presence.single_pass
+
+    @property
+    def learns_from_captions(self) -> bool:
+        """Whether the training images need captions: also where the teacher of the presence judge alone reads them."""
+        return self.needs_captions or self._first_pass_reads_captions
+
+    @property
+    def _first_pass_reads_captions(self) -> bool:
+        return self.needs_presence and self.presence.source == "head" and self.presence.first_pass == "caption"
 
     @property
     def of_training_prompts(self) -> "Recipe":

@@ -20,7 +20,7 @@ def with_captions(recipe: Recipe, out: Path, device: str, report: Report) -> Rec
     if not recipe.data.captions:
         splits = (recipe.data.train, recipe.data.val)
         changes["data.captions"] = str(captions_file(recipe, recipe.data.folder, splits, out, device, report))
-    if recipe.test.folder and not recipe.test.captions:
+    if recipe.needs_captions and recipe.test.folder and not recipe.test.captions:
         raw = captions_file(recipe, recipe.test.folder, (recipe.test.split,), out, device, report)
         changes["test.captions"] = str(cleaned(raw, recipe.prompt.domain))
     return recipe.replace(**changes)

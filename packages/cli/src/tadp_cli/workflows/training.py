@@ -174,7 +174,8 @@ def _prompts(
     report: Report,
 ) -> tuple[Prompts, Prompts]:
     """Of the training images, and of those that are scored."""
-    captions, unseen = (_captions(recipe, split, out, device, report) for split in (dataset, validation))
+    captions = _captions(recipe, dataset, out, device, report) if recipe.learns_from_captions else None
+    unseen = _captions(recipe, validation, out, device, report) if recipe.needs_captions else None
     known = found = None
     if recipe.needs_presence:
         learnt = learn_presence(recipe, dataset, backbone, captions, out, device, report)
@@ -184,11 +185,7 @@ def _prompts(
     return with_styles(plain, recipe.prompt.styles), scored
 
 
-def _captions(
-    recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report
-) -> Mapping[str, str] | None:
-    if not recipe.needs_captions:
-        return None
+def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report) -> Mapping[str, str]:
     return captions_of(
         dataset,
         Path(recipe.data.captions) if recipe.data.captions else None,
