@@ -10,9 +10,10 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning.mentions import ClassMentions
 from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows.explaining import ExplainOptions, explain_image
 from tadp_cli.workflows.predicting import PredictOptions, predict_images
 from tadp_cli.workflows.presence.found import Presence
-from tadp_cli.workflows.presence.judges import FirstPass, images_in_batches
+from tadp_cli.workflows.presence.judges import FirstPass, Latents, images_in_batches
 from tadp_cli.workflows.presence.learning import learn_presence
 from tadp_cli.workflows.presence.store import read_presence
 from tadp_cli.workflows.scoring import open_scorable, score_run
@@ -60,7 +61,7 @@ def backbone():
 @pytest.fixture(scope="module")
 def run(scenes, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    train(recipe_of(scenes), out)
+    train(recipe_of(scenes, "train.eval_every=1"), out)
     return out
 
 
@@ -152,11 +153,64 @@ def test_a_run_keeps_its_judge_and_scores_the_same_again(run, scenes):
     assert told["images"] == list(open_folder(scenes, "segmentation", "train").ids)
 
 
+def test_the_best_model_so_far_has_its_judge_beside_it(run):
+    """It was saved without: it could be scored nowhere."""
+    first = json.loads((run / "best" / "results.json").read_text())["evaluations"][0]["metrics"]
+    assert score_run(run / "best")["metrics"] == first
+
+
+def test_a_judge_is_learnt_anew_where_the_images_are_others(scenes, backbone, tmp_path):
+    """An image that was added after a run had failed was missing in what was kept of its judge."""
+    recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
+    for count in (8, 10, 10):
+        dataset.ids = open_folder(scenes, "segmentation", "train").ids[:count]
+        learnt = learn_presence(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+        assert list(learnt.out_of_fold.probabilities) == list(dataset.ids)
+    written = (tmp_path / "presence" / "presence.json").stat().st_mtime_ns
+    learn_presence(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+    assert (tmp_path / "presence" / "presence.json").stat().st_mtime_ns == written
+    dataset.ids = dataset.ids[:1]
+    with pytest.raises(ValueError, match="1 training image: a presence judge learns from some"):
+        learn_presence(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+
+
 def test_loose_images_are_prompted_by_the_judge(run, scenes, tmp_path):
     file = next((scenes / "images").glob("val*.png"))
     predict_images(run, [str(file)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     kept = json.loads((tmp_path / "out" / "captions.jsonl").read_text().splitlines()[0])
     assert kept["caption"] == open_scorable(run).prompts.texts[file.stem]
+
+
+def test_a_run_without_captions_is_explained_without_one(run, scenes, tmp_path):
+    """It was asked for a caption, which then no one read."""
+    file = next((scenes / "images").glob("val*.png"))
+    (explained,) = explain_image(file, tmp_path / "words.png", ExplainOptions(run=run), device="cpu")
+    assert explained.prompt == open_scorable(run).prompts.texts[file.stem]
+    with pytest.raises(ValueError, match="was trained without captions: leave --caption"):
+        explain_image(file, tmp_path / "words.png", ExplainOptions(run=run, caption="a tree"), device="cpu")
+
+
+def test_a_judge_says_the_same_at_each_call_where_the_posterior_is_sampled(scenes):
+    """Prompts were others in each scoring, and in each of several processes."""
+    backbone = DiffusionBackbone.from_pretrained("tiny", posterior="sample").freeze()
+    names = ("circle", "tree")
+    _, images, captions = next(images_in_batches(open_folder(scenes, "segmentation", "val"), None))
+    first_pass, latents = FirstPass(backbone, names, "sd", captioned=True), Latents(backbone, names, "sd")
+    assert torch.equal(first_pass.pooled(images, captions), first_pass.pooled(images, captions))
+    assert torch.equal(latents.latents(images), latents.latents(images))
+    drawn = [backbone.encode_image(latents.normalise(images)) for _ in range(2)]
+    assert not torch.equal(*drawn)
+
+
+def test_batches_are_smaller_where_images_are_large(scenes, monkeypatch):
+    dataset = open_folder(scenes, "segmentation", "train")
+    height, width = dataset[0].image.shape[1:]
+    monkeypatch.setattr("tadp_cli.workflows.presence.judges._BATCH_PIXELS", 4 * height * width + 1)
+    batches = list(images_in_batches(dataset, None))
+    assert [len(images) for _, images, _ in batches] == [4, 4, 2]
+    assert [image_id for ids, _, _ in batches for image_id in ids] == list(dataset.ids)
+    monkeypatch.setattr("tadp_cli.workflows.presence.judges._BATCH_PIXELS", 1)
+    assert len(list(images_in_batches(dataset, None))) == len(dataset)
 
 
 def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, backbone):
@@ -175,8 +229,10 @@ def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, bac
 
 
 def test_single_pass_is_distilled_and_reads_latents(scenes, tmp_path, monkeypatch):
-    recipe = recipe_of(scenes, "presence.single_pass=true")
+    recipe = recipe_of(scenes, "presence.single_pass=true", "presence.first_pass=caption")
     train(recipe, tmp_path / "run")
+    captioned = [json.loads(line)["id"] for line in (tmp_path / "run" / "captions.jsonl").read_text().splitlines()]
+    assert captioned == list(open_folder(scenes, "segmentation", "train").ids), "scored images need no captions"
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
     learnt = read_presence(tmp_path / "run", recipe, backbone, "cpu")
     monkeypatch.setattr(backbone, "run_unet", lambda *_: pytest.fail("a pass of the UNet"))

@@ -3,7 +3,7 @@
 # B images, K classes, P pooled features, H W image pixels
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ from tadp_heads.presence import LatentPresence, PresenceHead
 from tadp_heads.presence.head import pool
 
 _BATCH = 16
+_BATCH_PIXELS = 8 * 512 * 512
+"""A batch is at most as many images as have these pixels together, or one larger image."""
 
 
 class Judge(Protocol):
@@ -70,15 +72,9 @@ class FirstPass:
         pooled = self.pooled(images, captions)
         return self.head.from_pooled(pooled, self.mentioned(captions).to(pooled)).sigmoid().cpu()
 
-    @contextmanager
-    def _maps_by_class(self) -> Iterator[None]:
+    def _maps_by_class(self) -> AbstractContextManager[None]:
         """Inside, maps stand for classes, whatever the second pass does with them."""
-        known = self.backbone.config
-        self.backbone.config = replace(known, class_words=self.words, class_input="maps")
-        try:
-            yield
-        finally:
-            self.backbone.config = known
+        return _reading(self.backbone, class_words=self.words, class_input="maps")
 
 
 class Latents:
@@ -91,7 +87,8 @@ class Latents:
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) -> (B, 4, h, w)."""
-        return self.backbone.encode_image(self.normalise(images.to(self.backbone.unet.device)))
+        with _reading(self.backbone):
+            return self.backbone.encode_image(self.normalise(images.to(self.backbone.unet.device)))
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
@@ -108,13 +105,25 @@ class Untrained:
         return self.model.probabilities([to_pil_image(image) for image in images.cpu()])
 
 
+@contextmanager
+def _reading(backbone: DiffusionBackbone, **changes: Any) -> Iterator[None]:
+    """Inside, the backbone's config is changed, and nothing is drawn at random: a judge says the same at each call."""
+    known = backbone.config
+    backbone.config = replace(known, posterior="mode", noise=False, **changes)
+    try:
+        yield
+    finally:
+        backbone.config = known
+
+
 def images_in_batches(
     dataset: SampleDataset, captions: Mapping[str, str] | None
 ) -> Iterator[tuple[list[str], Tensor, list[str]]]:
     """(ids, uint8 images (B, 3, H, W), captions) over the whole data set in order, neighbours of one size together."""
     read = (dataset.read(image_id) for image_id in dataset.ids)
-    for _, group in groupby(read, key=lambda sample: sample.image.shape):
-        while batch := list(islice(group, _BATCH)):
+    for (_, height, width), group in groupby(read, key=lambda sample: sample.image.shape):
+        most = max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+        while batch := list(islice(group, most)):
             ids = [sample.id for sample in batch]
             texts = ["" if captions is None else captions[image_id] for image_id in ids]
             yield ids, torch.stack([sample.image.as_subclass(Tensor) for sample in batch]), texts

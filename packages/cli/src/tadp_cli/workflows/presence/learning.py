@@ -19,7 +19,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_cli.recipes.recipe import PresenceConfig, Recipe
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.presence.judges import FirstPass, Latents, Untrained, images_in_batches, judged
-from tadp_cli.workflows.presence.store import LearntPresence, learnt_with, make_judge, read_presence, settings
+from tadp_cli.workflows.presence.store import LearntPresence, is_kept, make_judge, read_presence
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data import SampleDataset
@@ -41,9 +41,9 @@ def learn_presence(
     report: Report,
 ) -> LearntPresence:
     """From the training images and their labels; kept in `out`, and read from there where it was learnt before."""
-    if learnt_with(out) == settings(recipe):
-        return read_presence(out, recipe, backbone, device)
     section, names = recipe.presence, object_names(dataset.classes)
+    if is_kept(out, recipe, names, dataset.ids):
+        return read_presence(out, recipe, backbone, device)
     present = _labels(dataset, names)
     judge = make_judge(recipe, backbone, names, device)
     if isinstance(judge, Untrained):
@@ -77,14 +77,19 @@ def _read_off(
 
     `truth` (N, K) is what it learns: labels, or a teacher's probabilities.
     """
+    count = len(dataset)
+    if count < 2:
+        raise ValueError(f"{count} training image: a presence judge learns from some and judges others; label more")
     inputs = _inputs(judge, dataset, captions, report)
-    make = _maker(judge, len(present[0]))
+    make, device = _maker(judge, len(present[0])), judge.backbone.unet.device
 
     def fit(rows: Tensor, number: int) -> nn.Module:
         seed = section.seed * 1_000 + number
-        return _fit(make, _rows(inputs, rows), truth[rows], section.steps, section.lr, seed)
+        # Of the device in use alone: left to itself it warns where there are several.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            return _fit(make(), _rows(inputs, rows), truth[rows], section.steps, section.lr)
 
-    count = len(dataset)
     folds = min(section.folds, count)
     fold_of = torch.randperm(count, generator=torch.Generator().manual_seed(section.seed)) % folds
     found = torch.empty_like(present)
@@ -127,23 +132,19 @@ def _maker(judge: FirstPass | Latents, classes: int) -> Callable[[], nn.Module]:
     return lambda: LatentPresence(classes, channels=channels).to(device)
 
 
-def _fit(
-    make: Callable[[], nn.Module], inputs: _Inputs, truth: Tensor, steps: int, rate: float, seed: int
-) -> nn.Module:
-    """A network trained on these rows; its draws are its own."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = make().train()
-        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.05)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
-        for _ in range(steps):
-            rows = torch.randint(len(truth), (_BATCH,))
-            logits = _logits(net, _rows(inputs, rows), mirror=bool(torch.rand(()) < 0.5))
-            loss = functional.binary_cross_entropy_with_logits(logits, truth[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+def _fit(net: nn.Module, inputs: _Inputs, truth: Tensor, steps: int, rate: float) -> nn.Module:
+    """The network, trained on these rows."""
+    net.train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    for _ in range(steps):
+        rows = torch.randint(len(truth), (_BATCH,))
+        logits = _logits(net, _rows(inputs, rows), mirror=bool(torch.rand(()) < 0.5))
+        loss = functional.binary_cross_entropy_with_logits(logits, truth[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
     return net.eval()
 
 

@@ -53,6 +53,7 @@ class LearntPresence:
         """Write RUN/presence: the judge's weights, the threshold, the findings on the training images."""
         folder = run / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).unlink(missing_ok=True)  # written last: where it is, the rest is there and of its settings
         weights = _weights(self.judge)
         if weights is not None:
             weights.save_pretrained(folder)
@@ -69,10 +70,13 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(decisive))
 
 
-def learnt_with(run: Path) -> dict[str, Any] | None:
-    """The settings of the judge that a run keeps; None: it keeps none."""
+def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str]) -> bool:
+    """Whether a run keeps a judge of these classes, learnt from these images as the recipe says."""
     path = run / FOLDER / _FILE
-    return json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else None
+    if not path.is_file():
+        return False
+    known = json.loads(path.read_text(encoding="utf-8"))
+    return (known["settings"], known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
 
 
 def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> LearntPresence | None:
@@ -108,7 +112,8 @@ def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ..
     if section.source == "clip":
         return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
     if section.source == "captioner":
-        return Untrained(WordChances(load_captioner(recipe.captioner, device=device), names))
+        captioner = load_captioner(recipe.captioner, device=device, min_new_tokens=recipe.data.min_tokens)
+        return Untrained(WordChances(captioner, names))
     if section.single_pass:
         return Latents(backbone, names, image_range)
     return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")
