@@ -1,4 +1,4 @@
-"""Prompts for loose images, of a run whose prompts need a presence judge."""
+"""Prompts for loose images, as the run was trained."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tadp_backbone.conditioning import averaged_eos_context
 from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.store import LearntPresence
@@ -35,6 +36,8 @@ def prompted(
     captions: Sequence[str],
 ) -> Prompted:
     """The prompts as in training; `learnt`: the run's judge, None where it needs none."""
+    if recipe.prompt.kind == "room-type":  # loose images lie in no room's folder: their text names it
+        return Prompted(list(captions), torch.cat([averaged_eos_context(model.backbone, [room]) for room in captions]))
     if learnt is None:
         return Prompted(as_trained(recipe.prompt, captions), None)
     ids = [str(place) for place in range(len(images))]
