@@ -2,11 +2,11 @@
 
 # B images, K classes, P pooled features, H W image pixels
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +26,16 @@ from tadp_heads.presence.head import pool
 _BATCH = 16
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
+
+
+class Batch(NamedTuple):
+    """Images of one size."""
+
+    ids: tuple[str, ...]
+    images: Tensor
+    """(B, 3, H, W) uint8."""
+    captions: tuple[str, ...]
+    """Empty strings where there are none."""
 
 
 class Judge(Protocol):
@@ -116,25 +126,28 @@ def _reading(backbone: DiffusionBackbone, **changes: Any) -> Iterator[None]:
         backbone.config = known
 
 
-def images_in_batches(
-    dataset: SampleDataset, captions: Mapping[str, str] | None
-) -> Iterator[tuple[list[str], Tensor, list[str]]]:
-    """(ids, uint8 images (B, 3, H, W), captions) over the whole data set in order, neighbours of one size together."""
-    read = (dataset.read(image_id) for image_id in dataset.ids)
-    for (_, height, width), group in groupby(read, key=lambda sample: sample.image.shape):
+def images_in_batches(dataset: SampleDataset, captions: Mapping[str, str] | None) -> Iterator[Batch]:
+    """The whole data set in order, its targets left out."""
+    samples = (dataset.read(image_id) for image_id in dataset.ids)
+    return in_batches(
+        (sample.id, sample.image.as_subclass(Tensor), "" if captions is None else captions[sample.id])
+        for sample in samples
+    )
+
+
+def in_batches(images: Iterable[tuple[str, Tensor, str]]) -> Iterator[Batch]:
+    """(id, uint8 image (3, H, W), caption) each -> neighbours of one size together."""
+    for (_, height, width), group in groupby(images, key=lambda item: item[1].shape):
         most = max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
         while batch := list(islice(group, most)):
-            ids = [sample.id for sample in batch]
-            texts = ["" if captions is None else captions[image_id] for image_id in ids]
-            yield ids, torch.stack([sample.image.as_subclass(Tensor) for sample in batch]), texts
+            ids, pixels, texts = zip(*batch, strict=True)
+            yield Batch(ids, torch.stack(pixels), texts)
 
 
-def judged(
-    judge: Judge, threshold: float, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report
-) -> Presence:
-    """What the judge finds in every image; the targets are not looked at."""
+def judged(judge: Judge, threshold: float, batches: Iterable[Batch], report: Report, total: int) -> Presence:
+    """What the judge finds in `total` images."""
     found: dict[str, Tensor] = {}
-    for ids, images, texts in images_in_batches(dataset, captions):
+    for ids, images, texts in batches:
         found |= zip(ids, judge.probabilities(images, texts), strict=True)
-        report("presence", len(found), len(dataset))
+        report("presence", len(found), total)
     return Presence(judge.names, found, threshold)

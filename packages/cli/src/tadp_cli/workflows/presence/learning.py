@@ -47,7 +47,7 @@ def learn_presence(
     present = _labels(dataset, names)
     judge = make_judge(recipe, backbone, names, device)
     if isinstance(judge, Untrained):
-        found = judged(judge, 0.0, dataset, captions, report).of(dataset.ids)
+        found = judged(judge, 0.0, images_in_batches(dataset, captions), report, len(dataset)).of(dataset.ids)
     elif isinstance(judge, Latents):
         teacher = make_judge(recipe.replace(**{"presence.single_pass": False}), backbone, names, device)
         _, taught = _read_off(teacher, section, dataset, captions, present, present, report)

@@ -16,7 +16,15 @@ from tadp_captioning.clip_tagging import ClipTagger
 from tadp_captioning.word_chances import WordChances
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.found import Presence
-from tadp_cli.workflows.presence.judges import FirstPass, Judge, Latents, Untrained, judged
+from tadp_cli.workflows.presence.judges import (
+    FirstPass,
+    Judge,
+    Latents,
+    Untrained,
+    images_in_batches,
+    in_batches,
+    judged,
+)
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import write_json
 from tadp_heads import PerceptionModel
@@ -39,15 +47,14 @@ class LearntPresence:
 
     def find(self, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report) -> Presence:
         """Of a data set whose labels it does not see."""
-        return judged(self.judge, self.calibration.threshold, dataset, captions, report)
+        batches = images_in_batches(dataset, captions)
+        return judged(self.judge, self.calibration.threshold, batches, report, len(dataset))
 
     def find_in(self, ids: Sequence[str], images: Sequence[Image.Image], captions: Sequence[str]) -> Presence:
         """Of loose images of any sizes."""
-        judged_one = [
-            self.judge.probabilities(pil_to_tensor(image.convert("RGB"))[None], [text])[0]
-            for image, text in zip(images, captions, strict=True)
-        ]
-        return Presence(self.judge.names, dict(zip(ids, judged_one, strict=True)), self.calibration.threshold)
+        pixels = (pil_to_tensor(image.convert("RGB")) for image in images)
+        batches = in_batches(zip(ids, pixels, captions, strict=True))
+        return judged(self.judge, self.calibration.threshold, batches, lambda *_: None, len(ids))
 
     def save(self, run: Path, recipe: Recipe) -> None:
         """Write RUN/presence: the judge's weights, the threshold, the findings on the training images."""
