@@ -25,6 +25,7 @@ def ids_of(file: Path) -> list[str]:
     return sorted(json.loads(line)["id"] for line in file.read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path):
     images, out = make_images(tmp_path / "data", 60), tmp_path / "c.jsonl"
     arguments = ["caption", str(images), "--captioner", "tiny", "--batch-size", "2", "--out", str(out)]
@@ -42,6 +43,7 @@ def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path):
     assert ids_of(out) == [f"{i:03}" for i in range(60)], "each image once"
 
 
+@pytest.mark.slow
 def test_accelerate_launch_shares_the_work_and_waits_for_all(tmp_path):
     """A bad image among the first process's ends it first; the other one must finish its share all the same."""
     images, out = make_images(tmp_path / "data", 12), tmp_path / "c.jsonl"

@@ -21,6 +21,7 @@ def world(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_caption_clean_personalize_train_eval(world, tmp_path):
     """The workflow of paper 4.3 with the commands a user types."""
     photos, watercolors = tmp_path / "photo.jsonl", tmp_path / "watercolor.jsonl"

@@ -14,6 +14,7 @@ def run(folder, *options):
     return json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_gpu_script(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "WAYS", (gpu.WAYS[0], gpu.WAYS[4]))  # half precision takes a CPU seconds
     results = run(tmp_path)
