@@ -1,6 +1,7 @@
 """A captioner that knows the classes: learnt out of fold, saved with the run, blind to the labels of what it judges."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
+from tadp_captioning import modify
 from tadp_captioning.mentions import ClassMentions
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.explaining import ExplainOptions, explain_image
@@ -15,10 +17,12 @@ from tadp_cli.workflows.predicting import PredictOptions, predict_images
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.presence.judges import FirstPass, Latents, images_in_batches
 from tadp_cli.workflows.presence.learning import learn_presence
+from tadp_cli.workflows.presence.prompting import prompted
 from tadp_cli.workflows.presence.store import read_presence
 from tadp_cli.workflows.scoring import open_scorable, score_run
 from tadp_cli.workflows.text import object_names, present_classes, prompts_of
 from tadp_cli.workflows.training import train
+from tadp_heads import PerceptionModel
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -290,3 +294,11 @@ def test_precision_out_of_reach_names_the_setting(scenes, tmp_path):
     with pytest.raises(ValueError, match=r"not reached at any threshold; .* ask for less with presence\.precision"):
         train(recipe_of(scenes, "presence.precision=1.0", "presence.folds=10"), tmp_path / "run")
     assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_where_nothing_is_found_a_modifier_stands_alone_as_in_training(run, scenes):
+    recipe = recipe_of(scenes, "prompt.modifier=simple", "prompt.domain=watercolor")
+    model = PerceptionModel.from_pretrained(run)
+    nothing = SimpleNamespace(find_in=lambda ids, *_: Presence(NAMES, {i: torch.zeros(3) for i in ids}, 0.5))
+    _, context = prompted(recipe, model, nothing, [None], [""])
+    assert torch.equal(context, model.backbone.encode_text([modify("", "watercolor", "simple")]))

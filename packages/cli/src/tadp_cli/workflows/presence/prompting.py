@@ -24,7 +24,7 @@ class Prompted(NamedTuple):
     texts: list[str]
     """For the model's template; where embeddings stand in place of words, the captions."""
     context: Tensor | None
-    """(B, T, D), in place of the texts; None: theirs."""
+    """(B, T, D), as in training; None: that of the texts in the model's template."""
 
 
 @torch.no_grad()
@@ -42,9 +42,9 @@ def prompted(
         return Prompted(as_trained(recipe.prompt, captions), None)
     ids = [str(place) for place in range(len(images))]
     found, by_id = learnt.find_in(ids, images, captions), dict(zip(ids, captions, strict=True))
+    context = prompts_of(recipe.prompt, ids, found.names, model.backbone, by_id, found).context(model.backbone, ids)
     if recipe.prompt.kind in WORDLESS_PROMPTS:
-        prompts = prompts_of(recipe.prompt, ids, found.names, model.backbone, by_id, found)
-        return Prompted(list(captions), prompts.context(model.backbone, ids))
+        return Prompted(list(captions), context)
     plain = replace(recipe.prompt, modifier="null")  # the model's own template has the modifier
     texts = prompts_of(plain, ids, found.names, model.backbone, by_id, found).texts
-    return Prompted(as_trained(recipe.prompt, [texts[image_id] for image_id in ids]), None)
+    return Prompted(as_trained(recipe.prompt, [texts[image_id] for image_id in ids]), context)
