@@ -141,7 +141,9 @@ for arguments in (command.split() for command in sys.argv[1:]):
 @pytest.mark.parametrize(
     ("offline", "commands"),
     [
-        ("1", {"fetch tiny": 0, "fetch sd15": 1, "doctor": 0, "doctor --backbone tiny": 0}),
+        pytest.param(
+            "1", {"fetch tiny": 0, "fetch sd15": 1, "doctor": 0, "doctor --backbone tiny": 0}, marks=pytest.mark.slow
+        ),
         ("0", {"fetch --offline tiny": 0, "fetch --offline sd15": 1, "fetch --offline blip2": 1}),
     ],
 )
