@@ -1,6 +1,7 @@
 """Several processes at one run, and processes that are killed; all of them real."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 @pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
 def test_launchers_that_take_a_model_apart_are_refused_in_one_line(name, monkeypatch):
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
-    with pytest.raises(ValueError, match=rf"launched with {name}.*--multi_gpu \(DDP\).*train\.lora_rank") as caught:
+    with pytest.raises(ValueError, match=rf"launched with {name}.*--multi_gpu; train\.shard=true") as caught:
         make_accelerator(load_recipe("scenes-depth"), "cpu")
     assert "\n" not in str(caught.value)
 
@@ -63,36 +64,74 @@ def test_batches_are_normalised_whole_where_a_pass_is_split_over_gpus():
     assert all(parameter is before[name] for name, parameter in whole.named_parameters())
 
 
-@pytest.mark.slow
-def test_two_processes_train_and_score_as_one(tmp_path):
-    """Depth has BatchNorm, a loss that is no mean over images, and a score that is a sum of floats."""
-    data = tmp_path / "data"
-    for split, count in (("train", 5), ("val", 37)):
+def _scenes_of_depth(data: Path, train: int, val: int) -> Path:
+    for split, count in (("train", train), ("val", val)):
         write_scenes(data, task="depth", look="photo", split=split, count=count, seed=0, size=32)
-    # Gradients cut to far below AdamW's epsilon make its steps proportional to them; else rounding errors would flip
-    # the sign of steps.
-    settings = ["prompt.kind=empty", "head.fusion_channels=16", "train.steps=3", "train.batch_size=2"]
-    settings += ["train.accumulate=2", "train.unet_lr_scale=1", "train.lr=1", "train.warmup=0", "train.clip=1e-9"]
-    settings += ["train.weight_decay=0", f"data.folder={data}"]
-    recipe = load_recipe("scenes-depth", tuple(settings))
-    train(recipe, tmp_path / "one")
+    return data
+
+
+SMALL = ("prompt.kind=empty", "head.fusion_channels=16", "train.steps=3", "train.batch_size=2", "train.accumulate=2")
+# Gradients cut to far below AdamW's epsilon make its steps proportional to them; else rounding errors would flip the
+# sign of steps.
+PROPORTIONAL = ("train.lr=1", "train.unet_lr_scale=1", "train.warmup=0", "train.clip=1e-9", "train.weight_decay=0")
+
+
+def _train_on_two(out: Path, settings: list[str], *options: str) -> str:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command = ["train", "scenes-depth", "--out", str(tmp_path / "two"), *(a for s in settings for a in ("--set", s))]
+    command = ["train", "scenes-depth", "--out", str(out), *(a for s in settings for a in ("--set", s)), *options]
     result = subprocess.run([*launch, "--no_python", *TADP, *command], capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("4 images a step: 2 processes x 1 passes x 2 images") == 1, result.stdout
-    losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert result.returncode == 0, result.stdout[-1000:] + result.stderr[:3000]
+    return result.stdout
+
+
+def _losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def _assert_close(one: Path, two: Path, **tolerance: float) -> None:
     for file in ("model.safetensors", "backbone/unet/diffusion_pytorch_model.safetensors"):
-        one, two = load_file(tmp_path / "one" / file), load_file(tmp_path / "two" / file)
-        for name, tensor in one.items():
-            torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+        expected, found = load_file(one / file), load_file(two / file)
+        for name, tensor in expected.items():
+            torch.testing.assert_close(found[name], tensor, **tolerance, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["false", "true"])
+def test_two_processes_train_and_score_as_one(tmp_path, shard):
+    """Depth has BatchNorm, a loss that is no mean over images, and a score that is a sum of floats."""
+    settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 37)}"]
+    train(load_recipe("scenes-depth", tuple(settings)), tmp_path / "one")
+    printed = _train_on_two(tmp_path / "two", [*settings, f"train.shard={shard}"])
+    assert printed.count("4 images a step: 2 processes x 1 passes x 2 images") == 1, printed
+    assert ("spread over 2 processes" in printed) == (shard == "true")
+    assert _losses(tmp_path / "two") == pytest.approx(_losses(tmp_path / "one"), rel=1e-4)
+    _assert_close(tmp_path / "one", tmp_path / "two", rtol=1e-4, atol=1e-6)
     two = json.loads((tmp_path / "two" / "results.json").read_text())["evaluations"][0]["metrics"]
     assert score_run(tmp_path / "two")["metrics"] == two, "the same weights score the same to the bit"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more", [("train.ema=0.5", "train.gradient_checkpointing=true", "train.eval_every=1"), ("train.lora_rank=2",)]
+)
+def test_a_run_spread_over_two_goes_on_on_two_or_alone(tmp_path, more):
+    """With a part frozen, a moving average or low-rank updates, scored on the way."""
+    settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 3)}", *more]
+    settings += ['train.freeze=["unet.mid_block.*"]', "train.shard=true", "train.save_every=1", "train.keep=3"]
+    _train_on_two(tmp_path / "whole", settings)
+    for name in ("two", "one"):
+        run = tmp_path / name
+        shutil.copytree(tmp_path / "whole", run)
+        (run / "results.json").unlink()
+        for step in (2, 3):
+            (run / "state" / f"step_{step:08d}.pt").unlink()
+    _train_on_two(tmp_path / "two", settings, "--resume")
+    _assert_close(tmp_path / "whole", tmp_path / "two", rtol=0, atol=0)
+    train(load_recipe("scenes-depth", tuple(settings)), tmp_path / "one", resume=True)
+    assert _losses(tmp_path / "one") == pytest.approx(_losses(tmp_path / "whole"), rel=1e-4)
+    _assert_close(tmp_path / "whole", tmp_path / "one", rtol=1e-4, atol=1e-6)
 
 
 KILLING = """

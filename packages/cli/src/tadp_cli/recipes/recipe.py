@@ -70,6 +70,8 @@ class BackboneSection:
     """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
     wherever its words stand in the prompt. presence: no maps, but for each class whether the prompt names it, the same
     in every cell."""
+    map_words: tuple[str, ...] = ()
+    """The names that map_index counts, in place of the data's classes: needed where the data has none, as for depth."""
     text_adapter: bool = False
     """A small residual network on the context, trained with the head (VPD; the paper's ADE20K and NYUv2 baselines)."""
     image_range: str = "sd"
@@ -113,6 +115,8 @@ class Recipe:
         one_of("backbone.map_index", self.backbone.map_index, MAP_INDICES)
         if self.backbone.map_index != "token":
             self._check_class_maps()
+        elif self.backbone.map_words:
+            raise ValueError("backbone.map_words are the channels of map_index class or presence: set one, or leave it")
         if self.needs_presence:
             self._check_presence()
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
@@ -151,6 +155,8 @@ class Recipe:
             raise ValueError(f"{given} needs a prompt of words, and {self.prompt.kind!r} is an embedding")
         if not self.backbone.attention_maps:
             raise ValueError(f"{given} needs backbone.attention_maps")
+        if len(set(self.backbone.map_words)) < len(self.backbone.map_words):
+            raise ValueError(f"backbone.map_words is {list(self.backbone.map_words)}: name each class once")
         if self.train.cache:
             raise ValueError(f"{given}: train.cache keeps embeddings without their words; leave it empty")
 

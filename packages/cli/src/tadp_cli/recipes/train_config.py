@@ -58,6 +58,9 @@ class TrainConfig:
     """One of PRECISIONS: of the passes; weights and optimizer stay float32."""
     gradient_checkpointing: bool = False
     """Compute the UNet's activations again in the backward pass: less memory, about a third slower."""
+    shard: bool = False
+    """Spread what trains, its gradients and the optimizer over the processes in place of a whole copy in each (FSDP):
+    less memory, more to send. One process has all of it."""
     flip: bool = True
     """Mirror half of the images, where no transform does."""
     transform: str = ""

@@ -12,7 +12,7 @@ RECIPE_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
 _FREE_SECTIONS = ("description", "seeds", "target", "test")
-_FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "workers")
+_FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "shard", "workers")
 """Settings of [train] that may change when a run is gone on with: none of them changes what is learnt."""
 
 

@@ -130,10 +130,13 @@ def _changes(recipe: Recipe) -> dict[str, Any]:
     return changes
 
 
-def _class_words(dataset: SampleDataset) -> tuple[tuple[str, ...], ...]:
-    names = object_names(dataset.classes)
+def _class_words(recipe: Recipe, dataset: SampleDataset) -> tuple[tuple[str, ...], ...]:
+    names = recipe.backbone.map_words or object_names(dataset.classes)
     if not names:
-        raise ValueError(f"backbone.map_index needs class names but for 'token', and {dataset.task} data has none")
+        given = f"backbone.map_index {recipe.backbone.map_index!r}"
+        raise ValueError(
+            f"{given} needs class names, and {dataset.task} data has none: list some in backbone.map_words"
+        )
     return tuple(tuple(class_words(name)) for name in names)
 
 
@@ -147,7 +150,7 @@ def build_model(
         backbone.config = replace(backbone.config, num_tokens=prompts.num_tokens)
     if recipe.backbone.map_index != "token":
         shown = "presence" if recipe.backbone.map_index == "presence" else "maps"
-        backbone.config = replace(backbone.config, class_words=_class_words(dataset), class_input=shown)
+        backbone.config = replace(backbone.config, class_words=_class_words(recipe, dataset), class_input=shown)
     try:
         head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
     except TypeError as error:

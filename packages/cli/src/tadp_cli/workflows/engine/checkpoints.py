@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tadp_cli.workflows.engine.shards import as_kept
 from tadp_personalize.files import replacing
 
 STATE_FOLDER = "state"
@@ -44,16 +45,27 @@ class Stateful:
     @torch.no_grad()
     def load(self, state: Mapping[str, Any]) -> None:
         """Put a saved state in."""
-        for name in ("trained", "buffers"):
-            mine = getattr(self, name)
-            for key, tensor in mine.items():
-                tensor.copy_(state[name][key])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for key, tensor in self.buffers.items():
+            tensor.copy_(state["buffers"][key])
+        for key, parameter in self.trained.items():
+            parameter.copy_(as_kept(state["trained"][key], parameter))
+        self.optimizer.load_state_dict(self._moments(state["optimizer"]))
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            parameters = self.trained.values()
+            weights = [as_kept(t, p) for t, p in zip(state["average"]["shadow_params"], parameters, strict=True)]
+            self.average.load_state_dict({**state["average"], "shadow_params": weights})
             self.average.to(device=next(iter(self.trained.values())).device)
+
+    def _moments(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """The optimizer's state, each parameter's as the parameter is kept."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        kept = {
+            index: {name: as_kept(tensor, parameters[index]) for name, tensor in moments.items()}
+            for index, moments in saved["state"].items()
+        }
+        return {**saved, "state": kept}
 
 
 def save_state(run: Path, step: int, state: Mapping[str, Any], keep: int) -> None:

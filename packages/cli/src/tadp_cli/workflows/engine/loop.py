@@ -25,6 +25,7 @@ from tadp_cli.workflows.engine.objective import Objective
 from tadp_cli.workflows.engine.parameter_groups import choose_trained, describe_groups, parameter_groups
 from tadp_cli.workflows.engine.running_statistics import joined_statistics, with_whole_passes
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
+from tadp_cli.workflows.engine.shards import Shards, whole
 from tadp_cli.workflows.engine.sharing import describe_share, share_of
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import METRICS_FILE, cut_metrics
@@ -55,9 +56,8 @@ def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
     for name in ("FSDP", "DEEPSPEED"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
             raise ValueError(
-                f"accelerate was launched with {name}, and processes here hold the whole model each: launch with "
-                "--multi_gpu (DDP); where memory does not suffice, --fit 12GB, train.gradient_checkpointing or "
-                "train.lora_rank"
+                f"accelerate was launched with {name}: launch with --multi_gpu; train.shard=true then spreads weights, "
+                "gradients and optimizer over the processes (FSDP), and else each holds all of them (DDP)"
             )
     # Buffers are not broadcast: `joined_statistics` brings those of all processes together.
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
@@ -106,18 +106,29 @@ class Training:
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         self.share = share_of(self.config, self.processes, self.rank)
         model.head = with_whole_passes(model.head, self.share, accelerator.device)
-        self.trained = choose_trained(model.head, model.backbone, self.config)
+        choose_trained(model.head, model.backbone, self.config)
+        spread = self.config.shard and self.processes > 1
+        self.shards = Shards(model, self.processes, accelerator.device) if spread else None
+        self.learner = model if self.shards is None else self.shards.learner
+        objective = Objective(self.learner, recipe.loss_options)
+        if self.shards is not None:
+            self.objective = accelerator.prepare_model(self.shards.spread(objective), evaluation_mode=True)  # no DDP
+        else:
+            self.objective = accelerator.prepare(objective)
+        # Named only now: weights in parts are other tensors than they were whole.
+        self.trained = choose_trained(self.learner.head, self.learner.backbone, self.config)
         groups = parameter_groups(self.trained, self.config)
         for line in (*describe_groups(groups), describe_share(self.share, self.processes)):
             log.info("%s", line)
+        if self.shards is not None:
+            log.info("what trains, its gradients and moments: spread over %d processes", self.processes)
         self.rates = [group["lr"] for group in groups]
-        optimizer = torch.optim.AdamW(groups, betas=self.config.betas)
-        self.objective, self.optimizer = accelerator.prepare(Objective(model, recipe.loss_options), optimizer)
+        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=self.config.betas))
         parameters = self.trained.values()
         self.average = EMAModel(parameters, decay=self.config.ema) if self.config.ema else None
         self.state = Stateful(
             trained=self.trained,
-            buffers=dict(model.head.named_buffers()),
+            buffers=dict(self.learner.head.named_buffers()),
             optimizer=self.optimizer,
             scaler=accelerator.scaler,
             average=self.average,
@@ -137,7 +148,7 @@ class Training:
             cut_metrics(self.out / METRICS_FILE, self.begun)
         if self.begun == self.config.steps:
             return
-        live = LiveFeatures(self.recipe, self.model.backbone, dataset, prompts)
+        live = LiveFeatures(self.recipe, self.learner.backbone, dataset, prompts)
         live.fill(self.rank, self.processes, report)
         self.accelerator.wait_for_everyone()
         self.features = features_for(live, fixed=is_fixed(self.trained, self.config), progress=report)
@@ -171,14 +182,18 @@ class Training:
         """Leave the model with the weights that are to be saved."""
         if self.average is not None:
             self.average.copy_to(self.trained.values())
+        if self.shards is not None:
+            self.shards.gather()
 
     @contextmanager
     def as_saved(self) -> Iterator[None]:
-        """Inside, the model has the weights that would be saved now."""
+        """Inside, the model has the weights that would be saved now; every process has to enter."""
         unet = self.model.backbone.unet
         if self.average is not None:
             self.average.store(self.trained.values())
             self.average.copy_to(self.trained.values())
+        if self.shards is not None:
+            self.shards.gather()
         if self.config.lora_rank:
             # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
             self.model.backbone.unet = deepcopy(unet)
@@ -187,6 +202,8 @@ class Training:
             yield
         finally:
             self.model.backbone.unet = unet
+            if self.shards is not None:
+                self.shards.release()
             if self.average is not None:
                 self.average.restore(self.trained.values())
 
@@ -195,12 +212,13 @@ class Training:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.objective.train()
-        with joined_statistics(self.model.head, self.share, self.processes, self.rank):
+        with joined_statistics(self.learner.head, self.share, self.processes, self.rank):
             loss = sum(self._pass(step, index, next(batches)) for index in range(self.share.passes))
         loss = self.accelerator.reduce(loss, "mean").item()
         if not math.isfinite(loss):
             raise RuntimeError(self._diverged(f"the loss is {loss} at step {step + 1}"))
-        norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip or math.inf).item()
+        norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip or math.inf)
+        norm = whole(norm, keep=True).item()
         if not math.isfinite(norm) and self.accelerator.scaler is None:
             # With a scaler of the loss an overflow is ordinary: it skips the step and lowers its scale.
             raise RuntimeError(self._diverged(f"the norm of the gradient is {norm} at step {step + 1}"))
@@ -223,8 +241,10 @@ class Training:
         return loss.detach()
 
     def _save(self, step: int) -> None:
-        if self.accelerator.is_main_process:
-            save_state(self.out, step, self.state.state(), self.config.keep)
+        main = self.accelerator.is_main_process
+        state = whole(self.state.state(), keep=main)
+        if main:
+            save_state(self.out, step, state, self.config.keep)
         self.accelerator.wait_for_everyone()
 
     def _anyone(self, request: StopRequest) -> bool:

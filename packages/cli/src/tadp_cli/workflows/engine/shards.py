@@ -1,0 +1,71 @@
+"""What trains, spread over processes: each holds a part of the weights, gradients and moments (FSDP, ZeRO stage 3).
+
+A copy of the model learns, whose weights are in parts; the model itself has none meanwhile, and gets them whole to be
+scored or saved, when no process waits for another's passes. Frozen weights and running statistics are one for both.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from tadp_heads import PerceptionModel
+
+
+class Shards:
+    """The copy that learns, and the way back to the model."""
+
+    def __init__(self, model: PerceptionModel, processes: int, device: torch.device):
+        self._empty = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._mesh = init_device_mesh(device.type, (processes,))
+        # The copy takes all tensors over, so that nothing is there twice.
+        shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        shared |= {id(p): nn.Parameter(p.data) for p in self._empty.values()}
+        self.learner: PerceptionModel = deepcopy(model, shared)
+        self.release()
+
+    def spread(self, objective: nn.Module) -> nn.Module:
+        """The objective of the learner, its weights in parts: those of a block are whole while it is computed."""
+        unet = self.learner.backbone.unet
+        frozen = {p for p in objective.parameters() if not p.requires_grad}
+        for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+            if any(p.requires_grad for p in block.parameters()):
+                fully_shard(block, mesh=self._mesh, ignored_params=frozen)
+        return fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Give the model the learner's weights, whole; every process has to take part."""
+        learnt = dict(self.learner.named_parameters())
+        for name, parameter in self._empty.items():
+            parameter.data = learnt[name].full_tensor()
+
+    def release(self) -> None:
+        """Take the model's whole weights away."""
+        for parameter in self._empty.values():
+            parameter.data = parameter.data.new_empty(0)
+
+
+def whole(state: Any, keep: bool) -> Any:
+    """A state with its tensors in one piece, on the CPU; every process has to take part, those that don't `keep` it
+    get None for each."""
+    if isinstance(state, DTensor):
+        full = state.full_tensor()
+        return full.cpu() if keep else None
+    if isinstance(state, Mapping):
+        return {key: whole(value, keep) for key, value in state.items()}
+    return [whole(value, keep) for value in state] if isinstance(state, list) else state
+
+
+def as_kept(saved: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor of a state in the way its parameter is kept: this process's part of it, or all of it."""
+    if not isinstance(parameter, DTensor) or saved.shape != parameter.shape:
+        return saved
+    there = saved.to(parameter.device)
+    # Each process has read the whole tensor: nothing needs to be sent.
+    return distribute_tensor(there, parameter.device_mesh, parameter.placements, src_data_rank=None)
