@@ -171,6 +171,21 @@ def test_a_frozen_unet_keeps_nothing_for_a_backward_pass(data):
     assert least < dry_step(recipe).bytes_needed(recipe.train) - 3 * 4 * 4_000_000
 
 
+def test_of_what_is_spread_over_processes_each_counts_its_part(data):
+    recipe = _recipe(data, "segmentation", "train.accumulate=16")
+    spread = recipe.replace(**{"train.shard": True})
+
+    def needed(of, processes):
+        return dry_step(of, processes=processes).bytes_needed(of.train)
+
+    whole, two, four = needed(recipe, 2), needed(spread, 2), needed(spread, 4)
+    assert needed(spread, 1) == needed(recipe, 1), "one process has all of it"
+    trained = sum(p.numel() * p.element_size() for p in dry_step(recipe).trained.values())
+    # Beside the parts, DDP's buckets are gone; a block's weights and gradients are whole at a time.
+    assert 2 * trained < whole - two < 3 * trained
+    assert two - four == pytest.approx((whole - trained - two) / 2, rel=1e-6)
+
+
 def test_what_was_picked_is_told_and_a_run_goes_on_with_it(data, tmp_path, caplog):
     caplog.set_level("INFO", logger="tadp_cli")
     recipe = _recipe(data, "segmentation", "train.accumulate=2", "train.gradient_checkpointing=true")

@@ -1,7 +1,7 @@
 """One step of a recipe's training of which nothing stays but the number of bytes that it took."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from tadp_cli.workflows.engine.features import Batch, LiveFeatures, cached_bytes
 from tadp_cli.workflows.engine.footprint import LiveBytes, fused_attention, weight_bytes
 from tadp_cli.workflows.engine.low_rank import add_low_rank
 from tadp_cli.workflows.engine.parameter_groups import choose_trained, parameter_groups
+from tadp_cli.workflows.engine.shards import blocks
 from tadp_cli.workflows.engine.sharing import share_of
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
@@ -54,26 +55,42 @@ class DryStep:
     def fixed_bytes(self) -> int:
         """What a step doesn't change: features kept in memory, and the buckets in which processes join gradients."""
         kept = cached_bytes(self.live) if is_fixed(self.trained, self.recipe.train) else 0
-        return OVERHEAD + kept + (sum(_size(p) for p in self.trained.values()) if self.processes > 1 else 0)
+        joined = self.processes > 1 and not self.recipe.train.shard
+        return OVERHEAD + kept + (_total(self.trained.values()) if joined else 0)
 
     def bytes_needed(self, config: TrainConfig) -> float:
         """Of one process on its device; infinite where the device has less."""
-        unet = self.model.backbone.unet
+        unet = self._unet
         unet.enable_gradient_checkpointing() if config.gradient_checkpointing else unet.disable_gradient_checkpointing()
         self.model.train()
         share = share_of(config, self.processes, 0)
         batch = self._batch(share.size)
         took = self._measured if self.device.type == "cuda" else self._counted
-        return self.fixed_bytes + took(config, batch, share.passes > 1)
+        return self.fixed_bytes + took(config, batch, share.passes > 1) - self._elsewhere(config)
+
+    def _elsewhere(self, config: TrainConfig) -> float:
+        """Bytes that other processes hold where what trains is spread. Weights and gradients of one block at a time are
+        whole, and of all that is in none."""
+        if not config.shard or self.processes == 1:
+            return 0
+        trained = _total(self.trained.values())
+        in_blocks = [_total(p for p in block.parameters() if p.requires_grad) for block in blocks(self._unet)]
+        always = 2 * (trained - sum(in_blocks) + max(in_blocks))
+        copies = 5 if config.ema else 4  # weights, gradients, AdamW's moments, and the average
+        return (1 - 1 / self.processes) * (copies * trained - always)
+
+    @property
+    def _unet(self) -> nn.Module:
+        return self.model.backbone.unet
 
     def _counted(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
         known = [*self.model.parameters(), *self.model.buffers(), *_tensors(batch)]
         with LiveBytes(known) as counted, fused_attention():
             self._pass(config, batch, accumulates)
         self._forget_gradients()
-        trained = sum(_size(parameter) for parameter in self.trained.values())
+        trained = _total(self.trained.values())
         copies = 3 if config.ema else 2  # AdamW's moments, and the average
-        half = 0 if config.precision == "fp32" else weight_bytes(self.model.backbone.unet) // 2
+        half = 0 if config.precision == "fp32" else weight_bytes(self._unet) // 2
         return weight_bytes(self.model) + copies * trained + half + WORKSPACES * counted.peak
 
     def _measured(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
@@ -146,5 +163,6 @@ def _tensors(batch: Batch) -> list[Tensor]:
     return [t for t in (batch.images, batch.latents, batch.context, *targets) if t is not None]
 
 
-def _size(parameter: nn.Parameter) -> int:
-    return parameter.numel() * parameter.element_size()
+def _total(parameters: Iterable[nn.Parameter]) -> int:
+    """Bytes."""
+    return sum(p.numel() * p.element_size() for p in parameters)

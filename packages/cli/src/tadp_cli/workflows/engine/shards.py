@@ -31,9 +31,8 @@ class Shards:
 
     def spread(self, objective: nn.Module) -> nn.Module:
         """The objective of the learner, its weights in parts: those of a block are whole while it is computed."""
-        unet = self.learner.backbone.unet
         frozen = {p for p in objective.parameters() if not p.requires_grad}
-        for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        for block in blocks(self.learner.backbone.unet):
             if any(p.requires_grad for p in block.parameters()):
                 fully_shard(block, mesh=self._mesh, ignored_params=frozen)
         return fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
@@ -49,6 +48,11 @@ class Shards:
         """Take the model's whole weights away."""
         for parameter in self._empty.values():
             parameter.data = parameter.data.new_empty(0)
+
+
+def blocks(unet: nn.Module) -> list[nn.Module]:
+    """The parts of the UNet that are whole one after the other; all else is whole during a pass."""
+    return [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
 
 
 def whole(state: Any, keep: bool) -> Any:
