@@ -45,6 +45,8 @@ def test_dreambooth_trains_the_unet(sd15):
     assert lighter.activations < got.activations / 4
     assert lighter.optimizer == got.optimizer / 4
     assert "859,520,964" in str(got)
+    # Of the five layers at 64 x 64 cells each would have one matrix of all queries and keys, in float32.
+    assert got.activations < 5 * (4 * 8 * 4096**2)
 
 
 @pytest.mark.parametrize("rank", [4, 8])

@@ -19,6 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from tadp_personalize.base import Base, frozen
 from tadp_personalize.config import DreamBoothConfig, TextualInversionConfig
 from tadp_personalize.inversion import token_learner
+from tadp_personalize.meta_attention import fused_attention
 from tadp_personalize.objective import Batch, DenoisingLoss
 from tadp_personalize.tuning import tuning_learner
 from tadp_personalize.workflow import DTYPES, Learner
@@ -68,7 +69,8 @@ def estimate(
         trained = sum(p.numel() for p in learner.trained.values())
         mine = set(map(id, learner.trained.values()))
         still = [p for module in parts.modules() for p in module.parameters() if id(p) not in mine]
-        kept = _kept_for_backward(learner.objective, _batch(parts, config))
+        with fused_attention():
+            kept = _kept_for_backward(learner.objective, _batch(parts, config))
     moments = 2 if getattr(config, "adam_8bit", False) else 8
     return Estimate(
         trained=trained,

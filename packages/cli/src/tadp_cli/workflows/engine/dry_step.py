@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tadp_cli.recipes.recipe import Recipe, TrainConfig
 from tadp_cli.workflows.engine.features import Batch, LiveFeatures, cached_bytes, features_of, is_fixed
-from tadp_cli.workflows.engine.footprint import LiveBytes, fused_attention, weight_bytes
+from tadp_cli.workflows.engine.footprint import LiveBytes, weight_bytes
 from tadp_cli.workflows.engine.low_rank import add_low_rank
 from tadp_cli.workflows.engine.parameter_groups import choose_trained, parameter_groups
 from tadp_cli.workflows.engine.shards import blocks
@@ -19,6 +19,7 @@ from tadp_cli.workflows.engine.sharing import share_of
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
+from tadp_personalize.meta_attention import fused_attention
 
 OVERHEAD = 2**29
 """Bytes of a process beside its tensors: a CUDA device's context and libraries, or the interpreter's own."""
