@@ -27,6 +27,9 @@ UPDATE_GB = 2
 QUIET_SECONDS = 20
 """Without a terminal: at most one line about pip's progress in this time."""
 
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+"""One test process a core, up to 3 GB each; a file's tests stay together, for what they share is made once a file."""
+
 # The first match in pip's output names the cause, so what brings others about stands first: without a network pip ends
 # with "No matching distribution" too.
 CAUSES = (
@@ -253,7 +256,7 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
     python = [str(executable(root, "python")), "-m"]
     if task == "test":
         selection = [] if "--slow" in arguments else ["-m", "not slow"]
-        return [[*python, "pytest", *selection, *(a for a in arguments if a != "--slow")]]
+        return [[*python, "pytest", *SIDE_BY_SIDE, *selection, *(a for a in arguments if a != "--slow")]]
     if task == "lint":
         return [[*python, "ruff", "check", *arguments], [*python, "ruff", "format", "--check", *arguments]]
     if task == "bench":

@@ -118,9 +118,9 @@ def test_arguments_are_passed_on(tasks, tmp_path):
     (pretrain,) = tasks.commands_of("pretrain", ["--seed", "3"], tmp_path)
     assert pretrain[1:] == ["-m", "tadp_cli.pretrain", "--seed", "3"]
     (test,) = tasks.commands_of("test", ["tests/backbone", "-k", "maps"], tmp_path)
-    assert test[1:] == ["-m", "pytest", "-m", "not slow", "tests/backbone", "-k", "maps"]
+    assert test[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "-m", "not slow", "tests/backbone", "-k", "maps"]
     (slow,) = tasks.commands_of("test", ["--slow", "tests"], tmp_path)
-    assert slow[1:] == ["-m", "pytest", "tests"]
+    assert slow[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "tests"]
     (bench,) = tasks.commands_of("bench", [], tmp_path)
     assert bench[1:] == ["-m", "pytest", "benchmarks"]
     assert [command[3] for command in tasks.commands_of("lint", [], tmp_path)] == ["check", "format"]
