@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -106,9 +106,9 @@ class Training:
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         self.share = share_of(self.config, self.processes, self.rank)
         model.head = with_whole_passes(model.head, self.share, accelerator.device)
-        choose_trained(model.head, model.backbone, self.config)
+        trained = choose_trained(model.head, model.backbone, self.config)
         spread = self.config.shard and self.processes > 1
-        self.shards = Shards(model, self.processes, accelerator.device) if spread else None
+        self.shards = Shards(model, trained.values(), self.processes, accelerator.device) if spread else None
         self.learner = model if self.shards is None else self.shards.learner
         objective = Objective(self.learner, recipe.loss_options)
         if self.shards is not None:
@@ -180,20 +180,20 @@ class Training:
 
     def finish(self) -> None:
         """Leave the model with the weights that are to be saved."""
-        if self.average is not None:
-            self.average.copy_to(self.trained.values())
         if self.shards is not None:
-            self.shards.gather()
+            self.shards.gather(self._saved_weights())
+        elif self.average is not None:
+            self.average.copy_to(self.trained.values())
 
     @contextmanager
     def as_saved(self) -> Iterator[None]:
         """Inside, the model has the weights that would be saved now; every process has to enter."""
         unet = self.model.backbone.unet
-        if self.average is not None:
+        if self.shards is not None:
+            self.shards.gather(self._saved_weights())
+        elif self.average is not None:
             self.average.store(self.trained.values())
             self.average.copy_to(self.trained.values())
-        if self.shards is not None:
-            self.shards.gather()
         if self.config.lora_rank:
             # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
             self.model.backbone.unet = deepcopy(unet)
@@ -204,8 +204,11 @@ class Training:
             self.model.backbone.unet = unet
             if self.shards is not None:
                 self.shards.release()
-            if self.average is not None:
+            elif self.average is not None:
                 self.average.restore(self.trained.values())
+
+    def _saved_weights(self) -> Iterable[torch.Tensor]:
+        return self.trained.values() if self.average is None else self.average.shadow_params
 
     def _step(self, step: int, batches: Iterator[Batch]) -> dict[str, Any]:
         factor = learning_rate_factor(step, self.config)

@@ -4,7 +4,7 @@ A copy of the model learns, whose weights are in parts; the model itself has non
 scored or saved, when no process waits for another's passes. Frozen weights and running statistics are one for both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -20,12 +20,12 @@ from tadp_heads import PerceptionModel
 class Shards:
     """The copy that learns, and the way back to the model."""
 
-    def __init__(self, model: PerceptionModel, processes: int, device: torch.device):
-        self._empty = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    def __init__(self, model: PerceptionModel, trained: Iterable[nn.Parameter], processes: int, device: torch.device):
+        self._empty = list(trained)
         self._mesh = init_device_mesh(device.type, (processes,))
         # The copy takes all tensors over, so that nothing is there twice.
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-        shared |= {id(p): nn.Parameter(p.data) for p in self._empty.values()}
+        shared |= {id(p): nn.Parameter(p.data) for p in self._empty}
         self.learner: PerceptionModel = deepcopy(model, shared)
         self.release()
 
@@ -38,15 +38,14 @@ class Shards:
         return fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
 
     @torch.no_grad()
-    def gather(self) -> None:
-        """Give the model the learner's weights, whole; every process has to take part."""
-        learnt = dict(self.learner.named_parameters())
-        for name, parameter in self._empty.items():
-            parameter.data = learnt[name].full_tensor()
+    def gather(self, weights: Iterable[DTensor]) -> None:
+        """Give the model these weights for what trains, whole; every process has to take part."""
+        for parameter, part in zip(self._empty, weights, strict=True):
+            parameter.data = part.full_tensor()
 
     def release(self) -> None:
         """Take the model's whole weights away."""
-        for parameter in self._empty.values():
+        for parameter in self._empty:
             parameter.data = parameter.data.new_empty(0)
 
 
