@@ -11,13 +11,15 @@ from tadp_backbone.kernels.cross_attention_op import cross_attention_op
 
 FORWARD = {torch.float32: 1e-5, torch.float16: 2e-3}
 BACKWARD = {torch.float32: 1e-4, torch.float16: 1e-2}
-SIZES = [  # B, heads, N, T, D
+SIZES = [  # B, heads, N, T, D; large heads take other tiles, float32 ones earlier than half precision
     (1, 5, 1, 1, 8),
     (2, 2, 63, 77, 40),
     (1, 2, 20, 21, 64),
     (1, 1, 17, 150, 80),
     (1, 1, 17, 77, 160),
+    (1, 2, 33, 50, 80),
     (1, 2, 5, 256, 24),
+    (1, 1, 17, 256, 160),
     (1, 8, 3, 21, 40),
     (1, 10, 2, 77, 16),
     (1, 20, 2, 5, 8),
@@ -63,9 +65,10 @@ def test_results_and_gradients_are_the_plain_formula(sizes, dtype):
             assert gradient.abs().max() == 0
 
 
+@pytest.mark.parametrize(("tokens", "width"), [(5, 16), (150, 72)])
 @pytest.mark.parametrize("used", ["output", "maps"])
-def test_gradient_through_one_result_alone(used):
-    tensors = inputs(1, 2, 18, 5, 16, torch.float32)
+def test_gradient_through_one_result_alone(used, tokens, width):
+    tensors = inputs(1, 2, 18, tokens, width, torch.float32)
     exact = [x.detach().double().requires_grad_() for x in tensors]
     which = ("output", "maps").index(used)
     result, wanted = cross_attention_op(*tensors, 0.3)[which], plain(*exact, 0.3)[which]
@@ -79,12 +82,13 @@ def test_gradient_through_one_result_alone(used):
             assert relative(gradient, expected) < 1e-4, name
 
 
-def test_many_rows_are_summed_over_all_parts(monkeypatch):
+@pytest.mark.parametrize("width", [16, 72])
+def test_many_rows_are_summed_over_all_parts(monkeypatch, width):
     """Keys' gradients come in parts of rows; here in three, the last one short."""
     from tadp_backbone.kernels import cross_attention_op as module
 
     monkeypatch.setattr(module, "ROWS_A_PART", 32)
-    tensors = inputs(1, 2, 70, 9, 16, torch.float32)
+    tensors = inputs(1, 2, 70, 9, width, torch.float32)
     exact = [x.detach().double().requires_grad_() for x in tensors]
     given = torch.autograd.grad(cross_attention_op(*tensors, 0.3)[0].square().sum(), tensors)
     right = torch.autograd.grad(plain(*exact, 0.3)[0].square().sum(), exact)

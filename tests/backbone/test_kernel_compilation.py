@@ -4,12 +4,15 @@ from itertools import product
 
 import pytest
 import torch
-from kernel_registers import DTYPES, SHARED_BYTES, WIDTHS, attention_launches, norm_launches, taken, usage
+from kernel_registers import DTYPES, SHARED_BYTES, WIDTHS, attention_launches, norm_launches, usage
 
 ATTENTION = [
-    *(case for case in product(DTYPES, [77], WIDTHS) if taken(*case)),
-    *product([torch.bfloat16], [21, 256], [40]),
-    (torch.bfloat16, 256, 80),
+    *product(DTYPES, [77], WIDTHS),
+    *product([torch.float32], [150, 256], WIDTHS),
+    *product([torch.bfloat16, torch.float16], [150, 256], [160]),
+    *product([torch.bfloat16], [21, 256], [40, 80]),
+    *product([torch.bfloat16, torch.float32], [9], [40, 160]),
+    *product([torch.bfloat16, torch.float32], [77, 256], [16]),
 ]
 QUICK = [(torch.bfloat16, 77, 40)]
 

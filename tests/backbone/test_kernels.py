@@ -35,7 +35,7 @@ def test_interpreted_kernels(name):
     ("dtype", "forward", "backward"),
     [(torch.float32, 1e-5, 1e-4), (torch.float16, 2e-3, 1e-2), (torch.bfloat16, 4e-3, 2e-2)],
 )
-@pytest.mark.parametrize(("heads", "width"), [(8, 40), (10, 64), (8, 80), (20, 64), (8, 160), (5, 64)])
+@pytest.mark.parametrize(("heads", "width"), [(8, 40), (10, 64), (8, 80), (20, 64), (8, 160), (5, 64), (4, 24)])
 @pytest.mark.parametrize(("cells", "tokens"), [(1, 1), (63, 77), (4096, 77), (4096, 21), (63, 150), (63, 256)])
 def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
     q = torch.randn(2, cells, heads, width).transpose(1, 2).to("cuda", dtype).requires_grad_()
@@ -61,10 +61,10 @@ def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
         (257, 40, torch.float16, False),
         (77, 44, torch.float16, False),
         (77, 40, torch.float64, False),
-        (256, 160, torch.float16, False),
-        (77, 64, torch.float32, True),
-        (77, 80, torch.float32, False),
-        (150, 32, torch.float32, False),
+        (77, 168, torch.float16, False),
+        (256, 160, torch.float16, True),
+        (256, 160, torch.float32, True),
+        (257, 64, torch.float32, False),
     ],
 )
 def test_what_the_kernel_takes(tokens, width, dtype, fits):

@@ -7,14 +7,9 @@ from torch import Tensor
 
 from .available import HAS_TRITON
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 WIDEST_HEAD = 160
-MOST_KEYS = {torch.float16: 256, torch.bfloat16: 256, torch.float32: 128}
-LARGEST_TILE = {torch.float16: 2**15, torch.bfloat16: 2**15, torch.float32: 2**13}
-"""Numbers in one head's keys, sides padded to powers of two: all keys lie in one tile, larger ones spill registers.
-
-float16 and bfloat16: 128 keys of heads up to 160 wide, 256 of heads up to 128; float32, whose products take three parts
-of each number: 128 keys of heads up to 64.
-"""
+MOST_KEYS = 256
 
 
 def cross_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -34,14 +29,8 @@ def cross_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> 
 def fits_kernel(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether the kernel takes these sizes and types."""
     tokens, width = k.shape[2:]
-    if not q.dtype == k.dtype == v.dtype or q.dtype not in LARGEST_TILE:
-        return False
-    tile = _next_power_of_2(tokens) * _next_power_of_2(width)
-    return tokens <= MOST_KEYS[q.dtype] and width <= WIDEST_HEAD and width % 8 == 0 and tile <= LARGEST_TILE[q.dtype]
-
-
-def _next_power_of_2(number: int) -> int:
-    return 1 << (number - 1).bit_length()
+    same = q.dtype == k.dtype == v.dtype and q.dtype in DTYPES
+    return same and tokens <= MOST_KEYS and width <= WIDEST_HEAD and width % 8 == 0
 
 
 def plain_attention_with_maps(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -71,16 +71,16 @@ cross_attention_op.register_autograd(_backward, setup_context=_keep)
 def attend_launch(q: Tensor, k: Tensor, v: Tensor, out: Tensor, maps: Tensor, scale: float) -> Launch:
     """Forward: fills `out` and `maps`."""
     batch, heads, cells, width = q.shape
-    rows, keys, warps = _row_tiles(q, k)
+    tiles = _row_tiles(q, k)
     return Launch(
         kernel=attend,
-        grid=(triton.cdiv(cells, rows), batch),
+        grid=(triton.cdiv(cells, tiles["ROWS"]), batch),
         arguments=(
             *(q, k, v, out, maps),
             *map(in_steps, (q, k, v, out, maps)),
             *(scale * math.log2(math.e), cells, k.shape[2], heads),
         ),
-        constants=dict(**_width(width), ROWS=rows, KEYS=keys, num_warps=warps, num_stages=2),
+        constants=dict(D=width, STEP=STEP, num_stages=2, **tiles),
     )
 
 
@@ -97,24 +97,17 @@ def row_launch(
 ) -> Launch:
     """First half of backward: fills `grad_q`, and (B, heads, N) of what the second half needs."""
     batch, heads, cells, width = q.shape
-    rows, keys, warps = _row_tiles(q, k)
+    tiles = _row_tiles(q, k)
     given = grad_out if grad_maps is None else grad_maps  # not read where HAS_MAPS is false
     return Launch(
         kernel=row_gradients,
-        grid=(triton.cdiv(cells, rows), batch * heads),
+        grid=(triton.cdiv(cells, tiles["ROWS"]), batch * heads),
         arguments=(
             *(q, k, v, grad_out, given, grad_q, normalisers, drifts),
             *map(in_steps, (q, k, v, grad_out, given, grad_q)),
             *(scale, scale * math.log2(math.e), cells, k.shape[2], heads),
         ),
-        constants=dict(
-            HAS_MAPS=grad_maps is not None,
-            ROWS=rows,
-            KEYS=keys,
-            num_warps=warps,
-            num_stages=1,
-            **_width(width),
-        ),
+        constants=dict(HAS_MAPS=grad_maps is not None, D=width, STEP=STEP, num_stages=1, **tiles),
     )
 
 
@@ -132,24 +125,17 @@ def key_launch(
 ) -> Launch:
     """Second half of backward: fills `grad_k` and `grad_v` (parts, B, heads, T, D)."""
     batch, heads, cells, width = q.shape
-    rows, keys, warps = _key_tiles(q)
+    tiles = _key_tiles(q)
     given = grad_out if grad_maps is None else grad_maps  # not read where HAS_MAPS is false
     return Launch(
         kernel=key_gradients,
-        grid=(triton.cdiv(k.shape[2], keys), batch * heads, len(grad_k)),
+        grid=(triton.cdiv(k.shape[2], tiles["KEYS"]), batch * heads, len(grad_k)),
         arguments=(
             *(q, k, v, grad_out, given, normalisers, drifts, grad_k, grad_v),
             *map(in_steps, (q, k, v, grad_out, given, grad_k)),
             *(scale, scale * math.log2(math.e), cells, k.shape[2], heads, ROWS_A_PART),
         ),
-        constants=dict(
-            HAS_MAPS=grad_maps is not None,
-            ROWS=rows,
-            KEYS=keys,
-            num_warps=warps,
-            num_stages=1,
-            **_width(width),
-        ),
+        constants=dict(HAS_MAPS=grad_maps is not None, D=width, STEP=STEP, num_stages=1, **tiles),
     )
 
 
@@ -166,18 +152,26 @@ def _empty_like_queries(q: Tensor) -> Tensor:
     return q.new_empty(batch, cells, heads, width).transpose(1, 2)
 
 
-def _width(width: int) -> dict[str, int]:
-    return {"D": width, "DP": max(16, triton.next_power_of_2(width)), "STEP": STEP}
+def _row_tiles(q: Tensor, k: Tensor) -> dict[str, int]:
+    """Tiles and warps of a program that has all keys: what fits into registers, as tests check."""
+    keys, width = _padded(k.shape[2], 32), _padded(k.shape[3], 64)
+    single = q.dtype == torch.float32  # its products take three parts of each number
+    if (keys > 128 or width > 64) if single else (keys > 128 and width > 128):
+        warps, side = max(4, keys // 16), 32 if keys <= 128 else 16
+        return {"ROWS": side, "KEYS": 16, "BLOCKS": warps, "CHUNK": side, "num_warps": warps}
+    narrow = width <= (128 if keys <= 128 else 64)
+    return {"ROWS": 32 if narrow and not single else 16, "KEYS": keys, "BLOCKS": 1, "CHUNK": width, "num_warps": 8}
 
 
-def _row_tiles(q: Tensor, k: Tensor) -> tuple[int, int, int]:
-    """Rows and keys of a program that has all keys, and its warps: what fits into registers, as tests check."""
-    keys = max(16, triton.next_power_of_2(k.shape[2]))
-    narrow = q.shape[-1] <= (128 if keys <= 128 else 64)
-    return (32 if narrow and q.dtype != torch.float32 else 16), keys, 8
+def _key_tiles(q: Tensor) -> dict[str, int]:
+    """Tiles and warps of a program that loops over rows and has all channels."""
+    width, single = _padded(q.shape[-1], 16), q.dtype == torch.float32
+    if single and width > 64:
+        return {"ROWS": 16, "KEYS": 16, "BLOCKS": 8, "CHUNK": width // 8, "num_warps": 8}
+    tile = 16 if single else 32
+    return {"ROWS": tile, "KEYS": tile, "BLOCKS": 1, "CHUNK": width, "num_warps": 4 if width <= 128 else 8}
 
 
-def _key_tiles(q: Tensor) -> tuple[int, int, int]:
-    """Rows a step, keys, and warps of a program that loops over rows."""
-    tile = 16 if q.dtype == torch.float32 else 32
-    return tile, tile, 4 if q.shape[-1] <= 128 else 8
+def _padded(size: int, least: int) -> int:
+    """The side of a tile: Triton's are powers of two."""
+    return max(least, triton.next_power_of_2(size))

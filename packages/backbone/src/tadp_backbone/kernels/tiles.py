@@ -1,6 +1,6 @@
 """Pieces that the kernels share: launches, and tiles of what lies in memory head by head."""
 
-# D channels a head, DP the next power of two (Triton's tiles are powers of two)
+# D channels a head
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,21 +43,28 @@ def aligned(x: Tensor) -> Tensor:
 
 
 @triton.jit
-def load_rows(x, strides, batch, head, rows, limit, D: tl.constexpr, DP: tl.constexpr, STEP: tl.constexpr):
-    """Rows of one head of x (B, heads, limit, D) as a tile (rows, DP); 0 outside of it."""
-    columns = tl.arange(0, DP)[None, :]
-    base = x + batch * (strides[0] * STEP) + head * (strides[1] * STEP)
-    places = base + rows[:, None] * (strides[2] * STEP) + columns
-    return tl.load(places, mask=(rows[:, None] < limit) & (columns < D), other=0.0)
+def arange(BLOCKS: tl.constexpr, SIZE: tl.constexpr):
+    """0 .. BLOCKS * SIZE - 1: (SIZE,) in one block, (BLOCKS, SIZE) in several."""
+    numbers = tl.arange(0, BLOCKS * SIZE)
+    return numbers if BLOCKS == 1 else tl.reshape(numbers, (BLOCKS, SIZE))
 
 
 @triton.jit
-def store_rows(x, strides, batch, head, tile, rows, limit, D: tl.constexpr, DP: tl.constexpr, STEP: tl.constexpr):
-    """The opposite of `load_rows`, cast to x's type."""
-    columns = tl.arange(0, DP)[None, :]
+def load_rows(x, strides, batch, head, rows, columns, limit, D: tl.constexpr, STEP: tl.constexpr):
+    """Rows of one head of x (B, heads, limit, D) as a tile (rows, columns); 0 outside of it."""
+    rows, columns = tl.expand_dims(rows, -1), tl.expand_dims(columns, -2)
     base = x + batch * (strides[0] * STEP) + head * (strides[1] * STEP)
-    places = base + rows[:, None] * (strides[2] * STEP) + columns
-    tl.store(places, tile.to(x.dtype.element_ty), mask=(rows[:, None] < limit) & (columns < D))
+    places = base + rows * (strides[2] * STEP) + columns
+    return tl.load(places, mask=(rows < limit) & (columns < D), other=0.0)
+
+
+@triton.jit
+def store_rows(x, strides, batch, head, tile, rows, columns, limit, D: tl.constexpr, STEP: tl.constexpr):
+    """The opposite of `load_rows`, cast to x's type."""
+    rows, columns = tl.expand_dims(rows, -1), tl.expand_dims(columns, -2)
+    base = x + batch * (strides[0] * STEP) + head * (strides[1] * STEP)
+    places = base + rows * (strides[2] * STEP) + columns
+    tl.store(places, tile.to(x.dtype.element_ty), mask=(rows < limit) & (columns < D))
 
 
 @triton.jit
@@ -68,7 +75,32 @@ def map_places(maps, strides, batch, rows, keys, STEP: tl.constexpr):
 
 
 @triton.jit
-def product(left, right):
-    """left right in float32. "tf32x3": float32 inputs go through the tensor cores in three parts, which keeps their
-    digits; "ieee" would keep them too, but spills hundreds of registers."""
-    return tl.dot(left, right, input_precision="tf32x3")
+def zeros(BLOCKS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """A tile of float32 zeros: (ROWS, COLUMNS) in one block, (BLOCKS, ROWS, COLUMNS) in several."""
+    return tl.zeros((ROWS, COLUMNS) if BLOCKS == 1 else (BLOCKS, ROWS, COLUMNS), tl.float32)
+
+
+@triton.jit
+def product(left, right, onto):
+    """onto + left right in float32, block by block; an input without blocks is the same in all of them.
+
+    "tf32x3": float32 inputs go through the tensor cores in three parts, which keeps their digits; "ieee" would keep
+    them too, but spills hundreds of registers.
+    """
+    left, right = repeat(left, onto), repeat(right, onto)
+    return tl.dot(left, right, onto, input_precision="tf32x3")
+
+
+@triton.jit
+def repeat(tile, like):
+    """A tile (rows, columns) once for each block of `like`; one that has as many axes as it is."""
+    if len(tile.shape) == len(like.shape):
+        return tile
+    else:
+        return tl.broadcast_to(tile[None, :, :], (like.shape[0], tile.shape[0], tile.shape[1]))
+
+
+@triton.jit
+def sum_blocks(tile):
+    """(BLOCKS, rows, columns) -> (rows, columns); a tile of one block as it is."""
+    return tl.sum(tile, 0) if len(tile.shape) == 3 else tile
