@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_captioning import RuleCleaner, clean_store
+from tadp_captioning import CaptionStore, RuleCleaner, clean_store
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
@@ -50,6 +50,8 @@ def open_scorable(
     in place of what the recipe puts there; "" leaves it as it is. `token_file`: for the modifier textual-inversion.
     """
     recipe = _asked(read_run(run), modifier, domain, token_file)
+    if not recipe.needs_captions and (captions or (domain and not modifier)):
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
     cleaner = RuleCleaner(domain) if domain else None  # an unknown domain is said before hours of captioning
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
@@ -61,30 +63,51 @@ def open_scorable(
     if token_file:
         load_token(model.backbone, token_file)
     store = None
-    if not recipe.needs_captions and (captions or (domain and not modifier)):
-        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
     if recipe.needs_captions:
-        same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
-        own = recipe.data.captions if same else ""
         with accelerator.main_process_first():
-            store = captions_of(
-                dataset,
-                captions or (Path(own) if own else None),
-                captioner=recipe.captioner,
-                min_tokens=recipe.data.min_tokens,
-                written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
-                device=device,
-                progress=lambda p: report("caption", p.done, p.total),
-            )
-        if cleaner:
-            store, _ = clean_store(store, cleaner)
+            store = _captions(run, recipe, dataset, folder, split, captions, device, report)
+        store = store if cleaner is None else clean_store(store, cleaner)[0]
+    return Scorable(recipe, model, dataset, _prompts(run, recipe, model, dataset, store, device, report))
+
+
+def _captions(
+    run: Path,
+    recipe: Recipe,
+    dataset: SampleDataset,
+    folder: str,
+    split: str,
+    given: Path | None,
+    device: str,
+    report: Report,
+) -> CaptionStore:
+    """Of the images to be scored: those given, those that the run was trained with, or new ones, kept in the run."""
+    same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
+    own = Path(recipe.data.captions) if same and recipe.data.captions else None
+    return captions_of(
+        dataset,
+        given or own,
+        captioner=recipe.captioner,
+        min_tokens=recipe.data.min_tokens,
+        written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
+        device=device,
+        progress=lambda p: report("caption", p.done, p.total),
+    )
+
+
+def _prompts(
+    run: Path,
+    recipe: Recipe,
+    model: PerceptionModel,
+    dataset: SampleDataset,
+    store: CaptionStore | None,
+    device: str,
+    report: Report,
+) -> Prompts:
     if model.context is not None:
-        prompts = Prompts({}, model.context)
-    else:
-        presence = presence_of(run, recipe, model, device)
-        found = None if presence is None else presence.find(dataset, store, report)
-        prompts = build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes, found)
-    return Scorable(recipe, model, dataset, prompts)
+        return Prompts({}, model.context)
+    presence = presence_of(run, recipe, model, device)
+    found = None if presence is None else presence.find(dataset, store, report)
+    return build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes, found)
 
 
 def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recipe:
