@@ -29,6 +29,7 @@ def check(launches, architecture, record_property):
 @pytest.mark.parametrize(
     ("dtype", "tokens", "width"),
     [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in ATTENTION],
+    ids=str,
 )
 def test_cross_attention(architecture, dtype, tokens, width, record_property):
     check(attention_launches(dtype, tokens, width), architecture, record_property)

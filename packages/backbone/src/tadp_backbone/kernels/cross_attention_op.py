@@ -153,18 +153,23 @@ def _empty_like_queries(q: Tensor) -> Tensor:
 
 
 def _row_tiles(q: Tensor, k: Tensor) -> dict[str, int]:
-    """Tiles and warps of a program that has all keys: what fits into registers, as tests check."""
-    keys, width = _padded(k.shape[2], 32), _padded(k.shape[3], 64)
+    """Tiles and warps of a program that has all keys: what fits into registers, as tests check.
+
+    That is one tile of all keys and channels; of large heads blocks of 16 keys, one a warp.
+    """
+    keys, width = _padded(k.shape[2], 32), _padded(k.shape[3], 64)  # of smaller tiles warps would hold copies
     single = q.dtype == torch.float32  # its products take three parts of each number
     if (keys > 128 or width > 64) if single else (keys > 128 and width > 128):
         warps, side = max(4, keys // 16), 32 if keys <= 128 else 16
         return {"ROWS": side, "KEYS": 16, "BLOCKS": warps, "CHUNK": side, "num_warps": warps}
     narrow = width <= (128 if keys <= 128 else 64)
-    return {"ROWS": 32 if narrow and not single else 16, "KEYS": keys, "BLOCKS": 1, "CHUNK": width, "num_warps": 8}
+    rows = 32 if narrow and not single else 16
+    limit = {"maxnreg": 255} if k.shape[3] == 8 else {}  # left alone, ptxas gives 64 or 128 and spills a few bytes
+    return {"ROWS": rows, "KEYS": keys, "BLOCKS": 1, "CHUNK": width, "num_warps": 8, **limit}
 
 
 def _key_tiles(q: Tensor) -> dict[str, int]:
-    """Tiles and warps of a program that loops over rows and has all channels."""
+    """Tiles and warps of a program that loops over rows and has all channels, in blocks where one tile would spill."""
     width, single = _padded(q.shape[-1], 16), q.dtype == torch.float32
     if single and width > 64:
         return {"ROWS": 16, "KEYS": 16, "BLOCKS": 8, "CHUNK": width // 8, "num_warps": 8}

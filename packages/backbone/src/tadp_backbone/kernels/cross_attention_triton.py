@@ -5,8 +5,9 @@ program owns all heads of its rows, so their mean is made in registers. Backward
 by rows (gradient of the queries, and two numbers a row), then by keys with those two numbers (gradients of keys and
 values).
 
-What the tensor cores multiply must fit into registers. Where a head is too large for that, BLOCKS warps divide its keys
-(by rows) or channels (by keys): tiles have a leading axis more, along which sums are made last.
+What the tensor cores multiply must fit into registers. Where a head is too large for that, warps divide it in BLOCKS:
+by rows its keys (its channels come CHUNK by CHUNK), by keys its channels. T is not specialised:
+code of its own for texts of 128 tokens would spill.
 """
 
 # B batch, N queries, T keys, D channels a head
@@ -17,7 +18,7 @@ import triton.language as tl
 from .tiles import arange, load_rows, map_places, product, store_rows, sum_blocks, zeros
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def attend(
     q, k, v, out, maps, q_strides, k_strides, v_strides, out_strides, maps_strides, log2_scale, N, T, HEADS,
     D: tl.constexpr, STEP: tl.constexpr,
@@ -39,7 +40,7 @@ def attend(
     tl.store(places, (total * (1.0 / HEADS)).to(maps.dtype.element_ty), mask=inside & (rows[:, None] < N))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def row_gradients(
     q, k, v, grad_out, grad_maps, grad_q, normalisers, drifts,
     q_strides, k_strides, v_strides, out_strides, maps_strides, grad_q_strides, scale, log2_scale, N, T, HEADS,
@@ -115,7 +116,7 @@ def sum_by_row(tile):
     return tl.sum(sum_blocks(tile), 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def key_gradients(
     q, k, v, grad_out, grad_maps, normalisers, drifts, grad_k, grad_v,
     q_strides, k_strides, v_strides, out_strides, maps_strides, grad_strides, scale, log2_scale, N, T, HEADS,

@@ -1,4 +1,8 @@
-"""Pieces that the kernels share: launches, and tiles of what lies in memory head by head."""
+"""Pieces that the kernels share: launches, and tiles of what lies in memory head by head.
+
+A tile is (rows, columns). In several blocks it is (BLOCKS, rows, columns), of which Triton gives each warp its own: a
+warp then holds its block's part of an operand instead of the whole.
+"""
 
 # D channels a head
 
@@ -51,7 +55,8 @@ def arange(BLOCKS: tl.constexpr, SIZE: tl.constexpr):
 
 @triton.jit
 def load_rows(x, strides, batch, head, rows, columns, limit, D: tl.constexpr, STEP: tl.constexpr):
-    """Rows of one head of x (B, heads, limit, D) as a tile (rows, columns); 0 outside of it."""
+    """Rows of one head of x (B, heads, limit, D) as a tile (rows, columns), in blocks where `rows` or `columns` are; 0
+    outside of x."""
     rows, columns = tl.expand_dims(rows, -1), tl.expand_dims(columns, -2)
     base = x + batch * (strides[0] * STEP) + head * (strides[1] * STEP)
     places = base + rows * (strides[2] * STEP) + columns
@@ -93,7 +98,7 @@ def product(left, right, onto):
 
 @triton.jit
 def repeat(tile, like):
-    """A tile (rows, columns) once for each block of `like`; one that has as many axes as it is."""
+    """A tile (rows, columns) once for each block of `like`, if that has blocks and the tile has none."""
     if len(tile.shape) == len(like.shape):
         return tile
     else:
