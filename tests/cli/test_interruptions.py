@@ -72,8 +72,9 @@ def _crash():
 
 @pytest.mark.parametrize("task", SMALL)
 def test_two_halves_are_the_whole_for_every_task_whatever_reads_the_images(task, recipe, tmp_path):
-    """A UNet that trains, an average, accumulation; the second half with other passes and a process that reads."""
+    """A UNet that trains, an average, steps of two passes; the second half has a process of its own that reads."""
     settings = ("train.unet_lr_scale=0.1", "train.ema=0.9", "train.transform=user", "train.size=32")
+    settings += ("train.accumulate=2",)
     whole = train(recipe(*settings, task=task), tmp_path / "whole")
     parts = tmp_path / "parts"
     with pytest.raises(CrashError):
