@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import Transformer2DModel, UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
 
 from tadp_backbone.table import BACKBONES
-from tadp_cli.recipes.recipe import TrainConfig
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.recipes.train_config import TrainConfig
 from tadp_cli.workflows.engine.low_rank import add_low_rank
 from tadp_cli.workflows.engine.parameter_groups import choose_trained, describe_groups, parameter_groups
-from tadp_heads.depth import DepthHead
 from tadp_heads.segmentation import FPNHead
+from tadp_heads.tasks import get_task
 
 
 class _Backbone(nn.Module):
@@ -37,46 +39,58 @@ def _groups(head, backbone, config):
     return {group["name"]: group for group in parameter_groups(choose_trained(head, backbone, config), config)}
 
 
-def test_ade20k_norms_of_the_transformers_train_at_the_heads_rate_without_decay(head, backbone):
-    assert len(list(backbone.unet.parameters())) == 128 + 558
-    config = TrainConfig(lr=8e-5, weight_decay=0.005, unet_lr_scale=0.1, groups="norms-apart")
-    groups = _groups(head, backbone, config)
-    assert set(groups) == {"head", "unet", "unet norms"}
-    norms, unet = groups["unet norms"], groups["unet"]
-    assert (len(norms["params"]), norms["lr"], norms["weight_decay"]) == (128, 8e-5, 0.0)
-    # The reference's 558, without the four tensors of the output layers, which no gradient reaches.
-    assert len(unet["params"]) == 558 - 4
-    assert (unet["lr"], unet["weight_decay"]) == (pytest.approx(8e-6), 0.005)
-    # Biases and BatchNorms of the head are decayed too.
-    assert len(groups["head"]["params"]) == len(list(head.parameters()))
-    assert (groups["head"]["lr"], groups["head"]["weight_decay"]) == (8e-5, 0.005)
-
-
-def test_nyu_vectors_and_biases_are_not_decayed(backbone):
+def _settings(name, backbone):
+    """The head that a recipe trains, and {id of a parameter: (learning rate, weight decay)}."""
+    recipe = load_recipe(name)
     with torch.device("meta"):
-        head = DepthHead(BACKBONES["sd15"].levels)
-    config = TrainConfig(lr=5e-4, weight_decay=0.1, unet_lr_scale=0.01, groups="vectors-undecayed")
-    groups = _groups(head, backbone, config)
-    assert {name: (group["lr"], group["weight_decay"]) for name, group in groups.items()} == {
-        "head": (5e-4, 0.1),
-        "head vectors": (5e-4, 0.0),
-        "unet": (pytest.approx(5e-6), 0.1),
-        "unet vectors": (pytest.approx(5e-6), 0.0),
-    }
-    assert all(p.ndim == 1 for name in ("head vectors", "unet vectors") for p in groups[name]["params"])
-    assert all(p.ndim > 1 for name in ("head", "unet") for p in groups[name]["params"])
-    assert sum(len(group["params"]) for group in groups.values()) == len(list(head.parameters())) + 682
+        head = get_task(recipe.task).build_head(BACKBONES["sd15"].levels, ["a", "b", "c"], **recipe.head)
+    groups = parameter_groups(choose_trained(head, backbone, recipe.train), recipe.train)
+    return head, {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
 
 
-def test_pascal_all_rates_are_one(head, backbone):
-    config = TrainConfig(lr=1e-5, weight_decay=0.01, unet_lr_scale=1.0, groups="norms-apart")
-    groups = _groups(head, backbone, config)
-    assert {group["lr"] for group in groups.values()} == {1e-5}
-    assert {name: group["weight_decay"] for name, group in groups.items()} == {
-        "head": 0.01,
-        "unet": 0.01,
-        "unet norms": 0.0,
-    }
+def _without_output_layers(unet):
+    """No gradient reaches them."""
+    behind = {id(p) for module in (unet.conv_norm_out, unet.conv_out) for p in module.parameters()}
+    return [p for p in unet.parameters() if id(p) not in behind]
+
+
+@pytest.mark.parametrize(
+    ("name", "head_rate", "unet_rate", "decay"),
+    [
+        ("ade20k", 8e-5, 8e-6, 0.005),
+        ("ade20k-8k", 1.6e-4, 1.6e-5, 0.005),
+        ("ade20k-4k", 1.6e-4, 1.6e-5, 0.005),
+        ("cityscapes-dark-zurich", 8e-5, 8e-6, 0.001),
+        ("cityscapes-nighttime-driving", 8e-5, 8e-6, 0.001),
+        ("voc2012", 1e-5, 1e-5, 0.01),
+        ("voc-watercolor2k", 1e-5, 1e-5, 0.01),
+        ("voc-comic2k", 1e-5, 1e-5, 0.01),
+    ],
+)
+def test_norms_of_the_transformers_train_at_the_heads_rate_without_decay(name, head_rate, unet_rate, decay, backbone):
+    head, settings = _settings(name, backbone)
+    owners = [m for m in backbone.unet.modules() if isinstance(m, (Transformer2DModel, BasicTransformerBlock))]
+    children = [child for owner in owners for child in owner.children()]
+    norms = {id(p) for c in children if isinstance(c, (nn.GroupNorm, nn.LayerNorm)) for p in c.parameters()}
+    assert len(norms) == 128
+    unet = _without_output_layers(backbone.unet)
+    # The reference's 686 without the output layers' four, which no gradient reaches.
+    assert len(unet) == 128 + 558 - 4
+    for parameter in unet:
+        rate, wanted = (head_rate, 0) if id(parameter) in norms else (unet_rate, decay)
+        assert settings.pop(id(parameter)) == (pytest.approx(rate, rel=1e-9), wanted)
+    # Biases and normalisation of the head are decayed too.
+    assert settings == {id(p): (head_rate, decay) for p in head.parameters()}
+
+
+@pytest.mark.parametrize("name", ["nyuv2", "nyuv2-1-epoch"])
+def test_nyu_vectors_and_biases_are_not_decayed(name, backbone):
+    head, settings = _settings(name, backbone)
+    for parameters, rate in ((head.parameters(), 5e-4), (_without_output_layers(backbone.unet), 5e-6)):
+        for parameter in parameters:
+            wanted = 0.1 if parameter.ndim > 1 else 0
+            assert settings.pop(id(parameter)) == (pytest.approx(rate, rel=1e-9), wanted)
+    assert not settings
 
 
 @pytest.mark.parametrize("rule", ["plain", "norms-apart"])

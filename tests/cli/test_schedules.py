@@ -1,8 +1,10 @@
-"""Learning-rate curves of REFERENCE.md section 4, against the formulas of the software that ran them."""
+"""Learning-rate curves of the recipes, against the numbers of REFERENCE.md section 4 in the formulas of the software
+that ran them."""
 
 import pytest
 
-from tadp_cli.recipes.recipe import TrainConfig
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.recipes.train_config import TrainConfig
 from tadp_cli.workflows.engine.schedules import learning_rate_factor
 
 
@@ -17,10 +19,17 @@ def _mmcv(step, *, lr, steps, warmup, ratio=1e-6):
 
 
 @pytest.mark.parametrize(
-    ("lr", "steps", "warmup"), [(8e-5, 80_000, 1500), (1.6e-4, 8000, 150), (1.6e-4, 4000, 75), (8e-5, 40_000, 1500)]
+    ("name", "lr", "steps", "warmup"),
+    [
+        ("ade20k", 8e-5, 80_000, 1500),
+        ("ade20k-8k", 1.6e-4, 8000, 150),
+        ("ade20k-4k", 1.6e-4, 4000, 75),
+        ("cityscapes-dark-zurich", 8e-5, 40_000, 1500),
+        ("cityscapes-nighttime-driving", 8e-5, 40_000, 1500),
+    ],
 )
-def test_ade20k_and_cityscapes(lr, steps, warmup):
-    config = TrainConfig(lr=lr, steps=steps, warmup=warmup, schedule="poly-mmcv")
+def test_ade20k_and_cityscapes(name, lr, steps, warmup):
+    config = load_recipe(name).train
     for step in (0, 1, warmup // 2, warmup - 1, warmup, steps // 2, steps - 1):
         assert _rate(step, config) == pytest.approx(_mmcv(step, lr=lr, steps=steps, warmup=warmup), rel=1e-9)
     assert _rate(0, config) == pytest.approx(lr * 1e-6)
@@ -28,8 +37,8 @@ def test_ade20k_and_cityscapes(lr, steps, warmup):
 
 
 def test_nyu_rises_to_its_peak_after_12_of_25_epochs_and_falls_to_where_it_began():
+    config = load_recipe("nyuv2").train
     epoch = 24_231 // 24
-    config = TrainConfig(lr=5e-4, min_lr=3e-5, power=0.9, steps=25 * epoch, warmup=12 * epoch, schedule="rise-fall")
     half = 12 * epoch
     for step in (0, epoch, half - 2, half - 1, half, 20 * epoch, 24 * epoch - 1, 25 * epoch - 1):
         count = step + 1  # the reference counts from 1
@@ -42,18 +51,25 @@ def test_nyu_rises_to_its_peak_after_12_of_25_epochs_and_falls_to_where_it_began
     assert _rate(25 * epoch - 1, config) == pytest.approx(3e-5)
 
 
+def test_one_epoch_of_nyu_has_one_rate():
+    config = load_recipe("nyuv2-1-epoch").train
+    assert {_rate(step, config) for step in (0, 500, 1008)} == {5e-4}
+
+
 def test_pascal_falls_with_power_nine_tenths_from_the_first_step():
-    config = TrainConfig(lr=1e-5, steps=19_841, warmup=0, power=0.9, schedule="poly")
+    config = load_recipe("voc2012").train
     micro = 5291 * 15
     for step in (0, 1000, 10_000, 19_000):
         assert _rate(step, config) == pytest.approx(1e-5 * (1 - 4 * step / micro) ** 0.9, rel=1e-3)
 
 
-def test_nothing_changes_for_detection():
-    """The reference's lambda counts epochs against images: over ten epochs it loses a ten-thousandth."""
-    config = TrainConfig(lr=1e-5, steps=82_755, warmup=0, schedule="constant")
-    assert {_rate(step, config) for step in (0, 40_000, 82_754)} == {1e-5}
-    assert pytest.approx(1, abs=1e-4) == (1 - 10 / (16_551 * 10)) ** 0.9
+@pytest.mark.parametrize("name", ["voc-art", "voc-watercolor2k", "voc-comic2k"])
+def test_nothing_changes_for_detection(name):
+    """The reference's lambda counts epochs against images times epochs: over a hundred it loses a ten-thousandth."""
+    config = load_recipe(name).train
+    for step in (0, 400_000, 827_549):
+        epoch = step * 2 // 16_551
+        assert _rate(step, config) == pytest.approx(1e-5 * (1 - epoch / (16_551 * 100)) ** 0.9, rel=1e-4)
 
 
 @pytest.mark.parametrize("schedule", ["poly", "cosine", "poly-mmcv"])
