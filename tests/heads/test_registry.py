@@ -11,7 +11,8 @@ from tadp_heads.data.coco import coco_split
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.joins import InClasses, Joined
 from tadp_heads.data.names import class_mapping
-from tadp_heads.data.registry import DATASETS, check_data, open_data, open_dataset
+from tadp_heads.data.registry import DATASETS, check_data, labelled_splits, open_data, open_dataset
+from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
 from tadp_heads.depth import write_depth_png
 from tadp_heads.tasks import get_task
@@ -138,6 +139,40 @@ def test_each_split_is_read_from_its_official_layout(tmp_path, name, split):
     assert len(dataset) in [report.images for report in reports]
     assert all(report.ok for report in reports)
     get_task(dataset.task).metric(dataset.classes, next(iter(get_task(dataset.task).protocols)))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"), [("segmentation", "masks"), ("depth", "depth"), ("detection", "Annotations")]
+)
+def test_splits_with_labels_are_found_in_a_folder(tmp_path, task, labels):
+    """A split whose images have no labels, and a list of something else, are none."""
+    other = "depth" if task == "segmentation" else "segmentation"
+    assert labelled_splits(tmp_path, task) == ()
+    for split in ("val", "bare", "train"):
+        write_scenes(tmp_path, task=task, look="photo", split=split, count=2, seed=0, size=32)
+    lists = tmp_path / "ImageSets" / "Main" if task == "detection" else tmp_path
+    for file in (tmp_path / labels).glob("bare_*"):
+        file.unlink()
+    text(lists / "notes.txt", "made in March\n")
+    assert labelled_splits(tmp_path, task) == ("train", "val")
+    assert labelled_splits(tmp_path, other) == ()
+    (tmp_path / labels).rename(tmp_path / "elsewhere")
+    assert labelled_splits(tmp_path, task) == ()
+
+
+def test_splits_with_labels_are_found_in_json_and_by_name(tmp_path):
+    for split in ("train2017", "val2017"):
+        coco(tmp_path, split)
+    assert labelled_splits(tmp_path, "detection") == labelled_splits(f"coco:{tmp_path}", "detection")
+    file = tmp_path / "annotations" / "instances_train2017.json"
+    text(file, json.dumps(json.loads(file.read_text()) | {"annotations": []}))
+    assert labelled_splits(tmp_path, "detection") == ("val2017",)
+    acdc(tmp_path / "acdc", "night/val")
+    assert labelled_splits(f"acdc:{tmp_path / 'acdc'}", "segmentation") == ("night/val",)
+    with pytest.raises(ValueError, match="acdc is a data set for segmentation, not for depth"):
+        labelled_splits(f"acdc:{tmp_path}", "depth")
+    with pytest.raises(DataError, match="found no folder"):
+        labelled_splits(f"acdc:{tmp_path / 'no'}", "segmentation")
 
 
 JOINED = {("voc0712-boxes", "trainval"), ("voc0712-boxes-xml", "trainval")}

@@ -11,14 +11,14 @@ from tadp_cli.progress import bars, console, require_one_process
 
 def adapt(
     source: Annotated[str, typer.Option(help="data set with labels: a folder, or NAME:FOLDER")],
-    target: Annotated[str, typer.Option(help="the other domain: a data set that is scored, or pictures to predict")],
+    target: Annotated[str, typer.Option(help="the other domain: a data set with labels, or pictures")],
     domain: Annotated[str, typer.Option(help="the target's look, e.g. watercolor")],
     out: OutFolder,
     task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
     modifier: Annotated[
         str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")
     ] = "textual-inversion",
-    split: Annotated[str, typer.Option(help="split of the target that is scored; empty: it has no labels")] = "",
+    split: Annotated[str, typer.Option(help="split of the target that is scored; empty: found out by its labels")] = "",
     recipe: Annotated[str, typer.Option(help="in place of the task's recipe for Scenes")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
     device: DeviceOption = "auto",
@@ -26,22 +26,24 @@ def adapt(
 ) -> None:
     """Caption both domains, learn the target's look, train on the source, score or predict the target.
 
+    A target with labels is scored on its split test, else val, else the only one that it has; one without is predicted.
     The same command goes on where it was stopped. Example:
     `tadp adapt --source photos --target paintings --domain watercolor --out runs/adapted`
     """
     with one_line_errors():
         from tadp_cli.recipes.recipe import load_recipe
         from tadp_cli.workflows.adapting import adapt as run
+        from tadp_cli.workflows.adapting import check_classes, scored_split
 
         require_one_process("tadp adapt")
-        changes = {
-            "data.folder": source,
-            "prompt.domain": domain,
-            "train.seed": seed,
-            "test.split": split,
-            "prompt.kind": "caption",
-        }
+        changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}
         chosen = load_recipe(recipe or f"scenes-{task}", tuple(settings or ())).replace(**changes)
+        split, why = scored_split(target, chosen.task, split)
+        told = f"the split {split} is scored" if split else "predicted, not scored"
+        console.print(f"{target}: {told} ({why})", markup=False, highlight=False, soft_wrap=True)
+        chosen = chosen.replace(**{"test.split": split})
+        if split:
+            check_classes(chosen, target, split)
         with bars() as report:
             adapted = run(chosen, modifier, target, labelled=bool(split), out=out, device=device, report=report)
         for evaluation in adapted.results["evaluations"]:

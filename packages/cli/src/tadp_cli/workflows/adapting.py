@@ -10,10 +10,14 @@ from tadp_cli.workflows.experiment import run_experiment
 from tadp_cli.workflows.predicting import Predicted, PredictOptions, predict_images
 from tadp_cli.workflows.preparing import LEARNT, look_settings, with_captions, with_look
 from tadp_cli.workflows.reporting import Report
-from tadp_heads.data.registry import split_name
+from tadp_heads.data.folders import annotated_tasks
+from tadp_heads.data.names import class_mapping
+from tadp_heads.data.registry import labelled_splits, open_data, split_name
 
 RUN_FOLDER = "run"
 PREDICTIONS_FOLDER = "predictions"
+_SCORED_FIRST = ("test", "val")
+"""Of several splits with labels, the first of these is scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,36 @@ class Adapted:
     results: dict[str, Any]
     predicted: Predicted | None
     """Predictions for a target that has no labels; None: it was scored."""
+
+
+def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
+    """(the target's split that is scored, "" where it can only be predicted; why), of `asked` or of what is there."""
+    if asked:
+        return asked, "named by --split"
+    splits = labelled_splits(target, task)
+    if len(splits) == 1:
+        return splits[0], "its only split with labels"
+    if splits:
+        chosen = next((name for name in _SCORED_FIRST if name in splits), None)
+        if chosen is None:
+            raise ValueError(f"{target} has labels in the splits {', '.join(splits)}: name one of them with --split")
+        return chosen, f"it has labels in {', '.join(splits)}; --split names another"
+    if task in annotated_tasks(Path(target)):
+        return "", "it has labels, but no split file with an image that has one; write test.txt to have it scored"
+    return "", f"it has no labels for {task}"
+
+
+def check_classes(recipe: Recipe, target: str, split: str) -> None:
+    """What would fail in scoring, after hours of training, fails now: labels that are missing, or of other classes."""
+    known = open_data(recipe.data.folder, recipe.task, recipe.data.train).classes
+    wanted = open_data(target, recipe.task, split).classes
+    if recipe.task == "detection":
+        class_mapping(known, wanted)
+    elif known != wanted:
+        raise ValueError(
+            f"{target} has the classes {', '.join(wanted)}, and the source {', '.join(known)}: bring them to the same, "
+            "or name the folder of its images alone as --target, to have them predicted"
+        )
 
 
 def adapt(

@@ -7,9 +7,9 @@ from pathlib import Path
 from tadp_heads.data.check import CheckReport, check_dataset, unopened
 from tadp_heads.data.depth_folder import DepthPairs, depth_files
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco
+from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco, split_files
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
-from tadp_heads.data.segmentation_folder import CLASSES_FILE, mask_files, read_classes
+from tadp_heads.data.segmentation_folder import mask_files, read_classes
 from tadp_heads.data.segmentation_pairs import SegmentationPairs
 from tadp_heads.data.voc import SPLITS, VOCDetection
 
@@ -109,10 +109,7 @@ def _unpaired(images: Mapping[str, Path], targets: Mapping[str, Path], expected:
 def _split_problems(folder: Path, known: Iterable[str]) -> list[str]:
     """Problems of the split files: malformed ones, unknown ids, ids shared by train and another."""
     known, problems, splits = set(known), [], {}
-    for path in sorted(folder.glob("*.txt")):
-        # VOC's lists of one class, such as dog_train.txt, repeat the ids of the others.
-        if path.name == CLASSES_FILE or (folder.parent.name == SPLITS.parent.name and "_" in path.stem):
-            continue
+    for path in split_files(folder):
         try:
             splits[path.stem] = ids = {line.split()[0] for line in read_lines(path, "image ids")}
         except DataError as error:

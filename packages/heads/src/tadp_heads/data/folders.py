@@ -5,12 +5,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tadp_heads.data.coco import CocoDetection
-from tadp_heads.data.depth_folder import DepthFolder
+from tadp_heads.data.depth_folder import DepthFolder, depth_files
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.reading import read_lines, require_folder
+from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.sample import SampleDataset, Transform
-from tadp_heads.data.segmentation_folder import CLASSES_FILE, SegmentationFolder
-from tadp_heads.data.voc import VOCDetection
+from tadp_heads.data.segmentation_folder import CLASSES_FILE, SegmentationFolder, mask_files
+from tadp_heads.data.voc import SPLITS, VOCDetection
 
 _LAYOUTS = (
     "segmentation: images/ masks/ classes.txt; depth: images/ depth/; detection: JPEGImages/ Annotations/ or COCO's "
@@ -21,12 +21,39 @@ _LAYOUTS = (
 def folder_tasks(root: str | Path) -> tuple[str, ...]:
     """The tasks that the folder's layout has annotations for; none is an error."""
     root = require_folder(Path(root), f"a data set ({_LAYOUTS})")
+    tasks = annotated_tasks(root)
+    if not tasks:
+        raise DataError(root, found="none of the layouts", expected=_LAYOUTS, fix="rename the folders")
+    return tasks
+
+
+def annotated_tasks(root: Path) -> tuple[str, ...]:
+    """`folder_tasks` of what may be no data set at all, such as a folder of pictures: it has none."""
     tasks = [task for task, name in (("segmentation", "masks"), ("depth", "depth")) if (root / name).is_dir()]
     if (root / "Annotations").is_dir() or coco_files(root):
         tasks.append("detection")
-    if not tasks:
-        raise DataError(root, found="none of the layouts", expected=_LAYOUTS, fix="rename the folders")
     return tuple(tasks)
+
+
+def annotated_splits(root: Path, task: str) -> tuple[str, ...]:
+    """The splits with an annotated image, sorted; also one in which others have none, which is an error when read."""
+    if task not in annotated_tasks(root):
+        return ()
+    if task != "detection":
+        _, targets = mask_files(root) if task == "segmentation" else depth_files(root)
+        return tuple(path.stem for path in split_files(root) if targets.keys() & set(read_lines(path, "image ids")))
+    if not (root / "Annotations").is_dir():
+        return tuple(split for split in coco_files(root) if any(open_coco(root, split, None).objects.values()))
+    known = files_by_id(root / "Annotations", (".xml",)).keys()
+    lists = {path.stem: read_lines(path, "image ids") for path in split_files(root / SPLITS)}
+    return tuple(split for split, lines in lists.items() if known & {line.split()[0] for line in lines})
+
+
+def split_files(folder: Path) -> list[Path]:
+    """The lists of image ids in a folder, sorted."""
+    files = [path for path in sorted(folder.glob("*.txt")) if path.name != CLASSES_FILE]
+    # VOC's lists of one class, such as dog_train.txt, repeat the ids of the others.
+    return [path for path in files if not (folder.parent.name == SPLITS.parent.name and "_" in path.stem)]
 
 
 def open_folder(

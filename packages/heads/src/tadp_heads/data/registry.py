@@ -15,7 +15,7 @@ from tadp_heads.data.coco import coco_split
 from tadp_heads.data.driving import LAYOUTS, DrivingSegmentation
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.folder_check import check_folder
-from tadp_heads.data.folders import open_folder
+from tadp_heads.data.folders import annotated_splits, open_folder
 from tadp_heads.data.joins import Joined
 from tadp_heads.data.nyu import SPLIT_FOLDERS, NYUv2
 from tadp_heads.data.reading import require_folder
@@ -127,15 +127,34 @@ def check_data(where: str | Path, task: str | None = None, split: str | None = N
         return check_folder(folder, task)
     if split is not None:
         return [check_dataset(folder, open_dataset(name, folder, split))]
-    found, errors = [], []
-    for part in DATASETS[name].splits:
-        try:
-            found.append(open_dataset(name, folder, part))
-        except DataError as error:
-            errors.append(error)
+    found, errors = _opened(name, folder)
     if not found:
         return [unopened(folder, DATASETS[name].task, errors[0])]
-    return [check_dataset(folder, dataset) for dataset in found]
+    return [check_dataset(folder, dataset) for dataset in found.values()]
+
+
+def labelled_splits(where: str | Path, task: str) -> tuple[str, ...]:
+    """The splits of NAME:FOLDER that are there, or those of a user's folder that have labels; of pictures alone: ()."""
+    name, folder = split_name(where)
+    if name is None:
+        return annotated_splits(folder, task)
+    if task != DATASETS[name].task:
+        raise ValueError(f"{name} is a data set for {DATASETS[name].task}, not for {task}")
+    found, errors = _opened(name, folder)
+    if not found:
+        raise errors[0]
+    return tuple(found)
+
+
+def _opened(name: str, folder: Path) -> tuple[dict[str, SampleDataset], list[DataError]]:
+    """The splits that are there, by name, and why others can't be opened."""
+    found, errors = {}, []
+    for part in DATASETS[name].splits:
+        try:
+            found[part] = open_dataset(name, folder, part)
+        except DataError as error:
+            errors.append(error)
+    return found, errors
 
 
 def split_name(where: str | Path) -> tuple[str | None, Path]:
