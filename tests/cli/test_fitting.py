@@ -17,6 +17,7 @@ from tadp_cli.workflows.engine.dry_step import OVERHEAD, DryStep
 from tadp_cli.workflows.engine.features import LiveFeatures
 from tadp_cli.workflows.engine.fitting import GB, fit_into, parse_memory
 from tadp_cli.workflows.engine.objective import Objective
+from tadp_cli.workflows.engine.shards import blocks
 from tadp_cli.workflows.fitting import dry_step, fitted
 from tadp_cli.workflows.runs import begin_run
 from tadp_cli.workflows.text import Prompts
@@ -180,10 +181,12 @@ def test_of_what_is_spread_over_processes_each_counts_its_part(data):
 
     whole, two, four = needed(recipe, 2), needed(spread, 2), needed(spread, 4)
     assert needed(spread, 1) == needed(recipe, 1), "one process has all of it"
-    trained = sum(p.numel() * p.element_size() for p in dry_step(recipe).trained.values())
-    # Beside the parts, DDP's buckets are gone; a block's weights and gradients are whole at a time.
-    assert 2 * trained < whole - two < 3 * trained
-    assert two - four == pytest.approx((whole - trained - two) / 2, rel=1e-6)
+    step = dry_step(recipe)
+    trained = 4 * sum(p.numel() for p in step.trained.values())
+    largest = 4 * max(sum(p.numel() for p in block.parameters()) for block in blocks(step.model.backbone.unet))
+    # DDP's buckets are gone, and parts of weights, gradients and moments; blocks are whole at a time.
+    assert whole - two < 3 * trained - 3 * largest
+    assert two - four == pytest.approx(4 * trained * (1 / 2 - 1 / 4), rel=1e-6)
 
 
 def test_what_was_picked_is_told_and_a_run_goes_on_with_it(data, tmp_path, caplog):

@@ -175,3 +175,17 @@ def test_a_sampled_posterior_gives_a_score_the_same_features_each_time(tmp_path,
     for _ in range(2):
         evaluate(model, dataset, Prompts(dict.fromkeys(dataset.ids, "")))
     assert torch.equal(*seen)
+
+
+def test_depth_gets_a_map_for_each_word_that_the_recipe_names(tmp_path):
+    for split in ("train", "val"):
+        write_scenes(tmp_path / "data", task="depth", look="photo", split=split, count=2, seed=0, size=32)
+    settings = [f"data.folder={tmp_path / 'data'}", "train.steps=1", "prompt.kind=empty", "head.fusion_channels=16"]
+    recipe = load_recipe("scenes-depth", (*settings, "backbone.map_index=class"))
+    with pytest.raises(ValueError, match=r"depth data has none: list some in backbone\.map_words"):
+        train(recipe, tmp_path / "refused")
+    results = train(recipe.replace(**{"backbone.map_words": ("tree", "star")}), tmp_path / "run")
+    model = PerceptionModel.from_pretrained(tmp_path / "run")
+    assert [words[-1] for words in model.backbone.config.class_words] == ["tree", "star"]
+    assert model.head.config.levels[0].channels == 48 + 2
+    assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]

@@ -41,7 +41,8 @@ def check_run(folder: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def _changed(old: Recipe, new: Recipe) -> list[str]:
-    """The settings that decide what a run learns, where they differ; a step's images may be split otherwise."""
+    """The settings that decide what a run learns, where they differ; a step's images may be split otherwise,
+    though BatchNorm and dropout then see other passes."""
     if old.train.effective_batch == new.train.effective_batch:
         new = replace(new, train=replace(new.train, batch_size=old.train.batch_size, accumulate=old.train.accumulate))
     before, after = _fixed(old), _fixed(new)

@@ -31,15 +31,17 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class DryStep:
     """Steps by a recipe with other splits into passes; uses the model up.
 
-    On a CUDA device steps are done and the allocator says what they took. On the CPU the backbone becomes one without
-    memory, as long as the operations of its pass are the same, and what they would allocate is counted.
+    On a CUDA device steps are done and the allocator says what they took. On the CPU, and where one device would have
+    to hold what several processes share, the backbone becomes one without memory, whose operations are the same, and
+    what they would allocate is counted.
     """
 
     def __init__(
         self, recipe: Recipe, model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, processes: int = 1
     ):
         self.recipe, self.model, self.processes = recipe, model, processes
-        self.device = model.backbone.unet.device
+        self.spread = processes if recipe.train.shard else 1
+        self.counts = self.spread > 1 or model.backbone.unet.device.type != "cuda"
         # All texts are of one length: one stands for them all.
         some = prompts if prompts.shared is not None else Prompts(dict.fromkeys(dataset.ids, ""))
         with torch.no_grad():
@@ -48,15 +50,16 @@ class DryStep:
         self.live = LiveFeatures(pixels, model.backbone, dataset, Prompts({}, shared))
         if recipe.train.lora_rank:
             add_low_rank(model.backbone.unet, recipe.train.lora_rank, recipe.train.seed)
-        if self.device.type != "cuda":
+        if self.counts:
+            model.head.to("cpu")
             model.backbone.to("meta")
-            self.trained = choose_trained(model.head, model.backbone, recipe.train)
+        self.trained = choose_trained(model.head, model.backbone, recipe.train)
 
     @cached_property
     def fixed_bytes(self) -> int:
         """What a step doesn't change: features kept in memory, and the buckets in which processes join gradients."""
         kept = cached_bytes(self.live) if is_fixed(self.trained, self.recipe.train) else 0
-        joined = self.processes > 1 and not self.recipe.train.shard
+        joined = self.processes > 1 and self.spread == 1
         return OVERHEAD + kept + (_total(self.trained.values()) if joined else 0)
 
     def bytes_needed(self, config: TrainConfig) -> float:
@@ -66,19 +69,19 @@ class DryStep:
         self.model.train()
         share = share_of(config, self.processes, 0)
         batch = self._batch(share.size)
-        took = self._measured if self.device.type == "cuda" else self._counted
+        took = self._counted if self.counts else self._measured
         return self.fixed_bytes + took(config, batch, share.passes > 1) - self._elsewhere(config)
 
     def _elsewhere(self, config: TrainConfig) -> float:
-        """Bytes that other processes hold where what trains is spread. Weights and gradients of one block at a time are
-        whole, and of all that is in none."""
-        if not config.shard or self.processes == 1:
+        """Bytes that other processes hold where what trains is spread, less what is whole beside the parts: weights and
+        gradients of what is in no block, and of one block at a time, while the next one's weights arrive."""
+        if self.spread == 1:
             return 0
         trained = _total(self.trained.values())
         in_blocks = [_total(p for p in block.parameters() if p.requires_grad) for block in blocks(self._unet)]
-        always = 2 * (trained - sum(in_blocks) + max(in_blocks))
+        whole = 2 * (trained - sum(in_blocks)) + 3 * max(in_blocks)
         copies = 5 if config.ema else 4  # weights, gradients, AdamW's moments, and the average
-        return (1 - 1 / self.processes) * (copies * trained - always)
+        return (1 - 1 / self.spread) * copies * trained - whole
 
     @property
     def _unet(self) -> nn.Module:
@@ -97,7 +100,7 @@ class DryStep:
     def _measured(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
         parameters = list(self.trained.values())
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self.device)
+        torch.cuda.reset_peak_memory_stats(self._unet.device)
         try:
             optimizer = torch.optim.AdamW(parameter_groups(self.trained, config), betas=config.betas)
             average = EMAModel(parameters, decay=config.ema) if config.ema else None
@@ -110,7 +113,7 @@ class DryStep:
             return math.inf
         finally:
             self._forget_gradients()
-        return torch.cuda.max_memory_reserved(self.device)
+        return torch.cuda.max_memory_reserved(self._unet.device)
 
     def _forget_gradients(self) -> None:
         for parameter in self.trained.values():
@@ -121,7 +124,7 @@ class DryStep:
             for parameter in self.trained.values():
                 parameter.grad = torch.zeros_like(parameter)
         half = config.precision != "fp32"
-        device = "cuda" if self.device.type == "cuda" else "cpu"
+        device = "cpu" if self.counts else "cuda"
         with torch.autocast(device, dtype=DTYPES[config.precision] if half else None, enabled=half):
             levels = [_real(level) for level in features_of(self.model.backbone, batch)]
             loss = self.model.task.loss(self.model.head, levels, batch.targets, **self.recipe.loss_options)
@@ -132,7 +135,7 @@ class DryStep:
         items = [reader[position] for position in range(count)]
         views = self.recipe.train.views
         batch = self.live.batch(items, [[0] * count] * views)
-        if self.device.type != "cuda":
+        if self.counts:
             batch = batch._replace(targets=[item.target for item in items] * views)
         if not latents:
             return batch

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     size: tuple[int, int] | None = None
     """H, W of the images in pixels."""
     context: Tensor | None = None
-    """(B, T, D)."""
+    """(B, T, D); None: the backbone's learnt vectors."""
 
 
 class LiveFeatures:
@@ -80,7 +80,9 @@ class LiveFeatures:
         else:
             there = {"latents": pixels}
         ids = [item.id for item in items] * len(views)
-        context = self.prompts.context(self.backbone, ids, self.texts, list(chain(*views)))
+        # Learnt vectors are read within the pass, where they are whole if they are spread over processes.
+        learnt = self.backbone.learnt_context is not None
+        context = None if learnt else self.prompts.context(self.backbone, ids, self.texts, list(chain(*views)))
         targets = [_to(item.target, device) for item in items] * len(views)
         return Batch(targets, size=items[0].size, context=context, **there)
 

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from diffusers.training_utils import EMAModel
+from torch.distributed.tensor import DTensor
 
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, remove_leftovers, save_state
@@ -123,7 +124,9 @@ class Training:
         if self.shards is not None:
             log.info("what trains, its gradients and moments: spread over %d processes", self.processes)
         self.rates = [group["lr"] for group in groups]
-        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=self.config.betas))
+        # torch steps through spread tensors one by one unless it is told not to.
+        together = True if spread else None
+        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=self.config.betas, foreach=together))
         parameters = self.trained.values()
         self.average = EMAModel(parameters, decay=self.config.ema) if self.config.ema else None
         self.state = Stateful(
@@ -142,6 +145,10 @@ class Training:
             state = read_state(path)
             self.state.load(state)
             self.begun = state["step"]
+        if self.processes > 1:
+            begun = self.accelerator.gather(torch.tensor([self.begun], device=self.accelerator.device)).tolist()
+            if len(set(begun)) > 1:
+                raise RuntimeError(f"{self.out}: processes find states of different steps {begun}; give all one disk")
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.out)
@@ -181,7 +188,7 @@ class Training:
     def finish(self) -> None:
         """Leave the model with the weights that are to be saved."""
         if self.shards is not None:
-            self.shards.gather(self._saved_weights())
+            self.shards.gather(self.trained.values() if self.average is None else self.average.shadow_params)
         elif self.average is not None:
             self.average.copy_to(self.trained.values())
 
@@ -189,11 +196,9 @@ class Training:
     def as_saved(self) -> Iterator[None]:
         """Inside, the model has the weights that would be saved now; every process has to enter."""
         unet = self.model.backbone.unet
-        if self.shards is not None:
-            self.shards.gather(self._saved_weights())
-        elif self.average is not None:
+        if self.average is not None and self.shards is None:
             self.average.store(self.trained.values())
-            self.average.copy_to(self.trained.values())
+        self.finish()
         if self.config.lora_rank:
             # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
             self.model.backbone.unet = deepcopy(unet)
@@ -207,9 +212,6 @@ class Training:
             elif self.average is not None:
                 self.average.restore(self.trained.values())
 
-    def _saved_weights(self) -> Iterable[torch.Tensor]:
-        return self.trained.values() if self.average is None else self.average.shadow_params
-
     def _step(self, step: int, batches: Iterator[Batch]) -> dict[str, Any]:
         factor = learning_rate_factor(step, self.config)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -221,7 +223,7 @@ class Training:
         if not math.isfinite(loss):
             raise RuntimeError(self._diverged(f"the loss is {loss} at step {step + 1}"))
         norm = self.accelerator.clip_grad_norm_(list(self.trained.values()), self.config.clip or math.inf)
-        norm = whole(norm, keep=True).item()
+        norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
         if not math.isfinite(norm) and self.accelerator.scaler is None:
             # With a scaler of the loss an overflow is ordinary: it skips the step and lowers its scale.
             raise RuntimeError(self._diverged(f"the norm of the gradient is {norm} at step {step + 1}"))
@@ -237,6 +239,7 @@ class Training:
         # Seeding each pass makes a run that is gone on with the same as one that was never stopped, dropout included.
         apart = self.rank * 7_919_011 if self.share.split else 0
         set_seed((self.config.seed * 1_000_003 + self.share.number(step, index) + apart) % SEED_LIMIT)
+        # DDP joins gradients after the last pass; spread ones are joined after each, as whole ones would find no room.
         last = index + 1 == self.share.passes
         with nullcontext() if last else self.accelerator.no_sync(self.objective):
             loss = self.objective(batch) / self.share.passes

@@ -18,7 +18,10 @@ from tadp_heads import PerceptionModel
 
 
 class Shards:
-    """The copy that learns, and the way back to the model."""
+    """The copy that learns, and the way back to the model.
+
+    No process is sent another's weights: all have to begin with the same ones, as they do from the same seed.
+    """
 
     def __init__(self, model: PerceptionModel, trained: Iterable[nn.Parameter], processes: int, device: torch.device):
         self._empty = list(trained)
@@ -55,8 +58,8 @@ def blocks(unet: nn.Module) -> list[nn.Module]:
 
 
 def whole(state: Any, keep: bool) -> Any:
-    """A state with its tensors in one piece, on the CPU; every process has to take part, those that don't `keep` it
-    get None for each."""
+    """A state whose spread tensors are put together on the CPU, all else as it is. Every process has to take part;
+    those that don't `keep` it get None for each."""
     if isinstance(state, DTensor):
         full = state.full_tensor()
         return full.cpu() if keep else None
