@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from tadp_cli.recipes.recipe import load_recipe, shipped_recipes
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import row_names
 
 COMMON = {

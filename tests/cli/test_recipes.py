@@ -2,7 +2,8 @@
 
 import pytest
 
-from tadp_cli.recipes.recipe import Recipe, load_recipe, shipped_recipes
+from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.recipes.sources import line_of, shipped_recipes
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -26,9 +27,10 @@ def test_quotes_and_backslashes_survive(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("train.stepz=3", "unknown setting 'stepz'; choose from steps"),
-        ("train.steps=many", "train: steps is 'many', expected int"),
+        ("train.stepz=3", "unknown setting 'train.stepz'; choose from steps"),
+        ("train.steps=many", "train.steps is 'many', expected int"),
         ("train.steps=0", "train.steps is 0, expected at least 1"),
+        ("train=3", "train is 3, expected a table"),
         ("train.flip=1", "flip is 1, expected bool"),
         ("train.steps", "expected key=value"),
         ("prompt.kind=poem", "unknown prompt.kind 'poem'; choose from empty"),
@@ -46,13 +48,15 @@ def test_quotes_and_backslashes_survive(tmp_path):
         ("train.accumulate=0", "train.accumulate is 0, expected at least 1"),
         ("train.crops=2", "train.crops needs train.cache"),
         ("train.lora_rank=4", "needs? a UNet that trains"),
-        ("target.metrics={mIoU='high'}", "metrics: mIoU is 'high', expected float"),
+        ("target.metrics={mIoU='high'}", "target.metrics.mIoU is 'high', expected float"),
         ("backbone.image_range=hdr", "unknown backbone.image_range 'hdr'"),
     ],
 )
 def test_a_wrong_setting_is_named(setting, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as raised:
         load_recipe("scenes-segmentation", (setting,))
+    assert str(raised.value).startswith("--set ")
+    assert setting in str(raised.value)
 
 
 def test_an_unknown_recipe_lists_the_known_ones():
@@ -64,6 +68,67 @@ def test_broken_toml_names_the_file_and_the_line(tmp_path):
     (tmp_path / "bad.toml").write_text("task = \n")
     with pytest.raises(ValueError, match=r"bad\.toml: .*line 1"):
         load_recipe(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('task = "depth"\n\n[train]\nlr = 1\nstepz = 3\n', 5, "unknown setting 'train.stepz'"),
+        ("seeds = [1]\ntrain.steps = 'many'\n", 2, "train.steps is 'many', expected int"),
+        ("# train.stepz\ntrain = { lr = 1e-3, stepz = 3 }\n", 2, "unknown setting 'train.stepz'"),
+        ("[data]\n[trian]\nsteps = 3\n", 2, "unknown setting 'trian'"),
+        ("description = '''\n[train]\nstepz'''\n[train]\nfreeze = [\n 'a',\n 1]\n", 5, "train.freeze is 1"),
+        (
+            '[target.metrics]\nd1 = 1\n["target".metrics."x.y"]\nd = 1',
+            3,
+            "target.metrics.x.y is {'d': 1}, expected float",
+        ),
+        ('[target.metrics]\nd1 = 1\n"mIoU (ms)" = "a"', 3, r"target.metrics.mIoU \(ms\) is 'a', expected float"),
+        ("[train]\nlr = 1\nsteps = 0\n", 3, "train.steps is 0, expected at least 1"),
+        ('seeds = [1]\ntask = "pose"\n', 2, "unknown task 'pose'"),
+        ('[prompt]\nkind = "caption"\nmodifier = "simple"\n', 3, "needs prompt.domain"),
+        ("base = 3\n", 1, "base is 3, expected the name of a recipe"),
+        ("\nbase = 'nothing'\n", 2, "unknown recipe 'nothing'"),
+    ],
+)
+def test_an_error_names_the_file_and_the_line(text, line, message, tmp_path):
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
+        load_recipe(tmp_path / "bad.toml")
+    assert str(raised.value).startswith(f"{tmp_path / 'bad.toml'}, line {line}: ")
+
+
+def _error(name, *settings):
+    with pytest.raises(ValueError, match=": ") as raised:
+        load_recipe(name, settings)
+    return str(raised.value)
+
+
+def test_an_error_names_the_file_in_which_the_setting_stands(tmp_path):
+    base, heir = tmp_path / "base.toml", tmp_path / "heir.toml"
+    base.write_text("[train]\nlr = 1e-3\nmin_lr = 1e-5\nstepz = 3\n")
+    heir.write_text('base = "base.toml"\n\n[train]\nlr = 1e-4\n')
+    assert _error(heir).startswith(f"{base}, line 4: unknown setting 'train.stepz'")
+    base.write_text(base.read_text().replace("stepz", "steps"))
+    heir.write_text(heir.read_text() + "min_lr = 1\n")
+    assert _error(heir).startswith(f"{heir}, line 5 and {heir}, line 4: train.min_lr is 1.0, expected 0 to train.lr")
+
+
+def test_an_error_names_every_place_that_it_is_about(tmp_path):
+    (tmp_path / "r.toml").write_text("[train]\nmin_lr = 1e-5\n")
+    told = _error(tmp_path / "r.toml", "train.lr=1e-3", "train.lr=1e-6")
+    assert told.startswith(f"{tmp_path / 'r.toml'}, line 2 and --set train.lr=1e-6: train.min_lr is 1e-05")
+    assert _error(tmp_path / "r.toml", "train.steps=0") == (
+        "--set train.steps=0: train.steps is 0, expected at least 1"
+    )
+    # A table's rows are not read from a text of their own.
+    told = _error("table-4/dark-zurich-simple", "prompt.domain=")
+    assert told.startswith("recipe table-4/dark-zurich-simple and --set prompt.domain=: prompt.modifier 'simple' needs")
+
+
+def test_what_is_not_there_has_no_line():
+    assert line_of("a = 1\n# b = 2\nc = 'b'\n", ("b",)) is None
+    assert line_of("", ("a", "b")) is None
 
 
 def test_a_recipe_is_its_base_with_changes(tmp_path):

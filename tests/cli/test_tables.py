@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.describe import untrained
 from tadp_cli.main import app
-from tadp_cli.recipes.recipe import load_recipe, shipped_recipes
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import load_table, row_names, table_names
 from tadp_cli.workflows.engine.objective import check_options
 from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, chosen, reproduce

@@ -18,7 +18,8 @@ def recipes(
     with one_line_errors():
         from rich.table import Column, Table
 
-        from tadp_cli.recipes.recipe import load_recipe, shipped_recipes
+        from tadp_cli.recipes.recipe import load_recipe
+        from tadp_cli.recipes.sources import shipped_recipes
         from tadp_cli.recipes.tables import load_table, row_names, table_names
 
         names = [name for name in shipped_recipes() if only in name]

@@ -1,9 +1,7 @@
 """A recipe: everything that decides a training run, typed, read from TOML."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ from tadp_cli.recipes.prompt_config import (
     PresenceConfig,
     PromptConfig,
 )
-from tadp_cli.recipes.tables import row_tree, table_names
+from tadp_cli.recipes.sources import Source, merged, place_of, read_sources
 from tadp_cli.recipes.train_config import TrainConfig
-from tadp_cli.recipes.typed import at_least, build, checked, one_of, parse, put, toml, toml_key
+from tadp_cli.recipes.typed import SettingError, at_least, build, one_of, parse, put, toml, toml_key
 
 TASKS = ("segmentation", "depth", "detection")
 POSTERIORS = ("", "mode", "sample")
@@ -214,7 +212,7 @@ class Recipe:
         tree = dataclasses.asdict(self)
         for name, value in changes.items():
             put(tree, name, value)
-        return build(Recipe, tree, "recipe")
+        return build(Recipe, tree)
 
     def to_toml(self) -> str:
         """TOML that `load_recipe` reads back."""
@@ -229,55 +227,19 @@ class Recipe:
 
 def load_recipe(name: str | Path, settings: tuple[str, ...] = ()) -> Recipe:
     """A shipped recipe by name or any TOML file; `settings` are "key=value" with dotted keys, values as in TOML."""
-    tree, where = _inherited(str(name))
-    for setting in settings:
-        key, found, value = setting.partition("=")
-        if not found:
-            raise ValueError(f"--set {setting!r}: expected key=value, e.g. train.steps=100")
-        put(tree, key.strip(), parse(value.strip()))
-    return build(Recipe, tree, where)
-
-
-def _inherited(name: str, beside: Path = Path(), heirs: tuple[str, ...] = ()) -> tuple[dict, str]:
-    """A recipe's tree, on top of that of its `base`, and how to call it; `beside`: folder of the recipe that asks."""
-    tree, where, folder = _read(name, beside)
-    if where in heirs:
-        raise ValueError(f"{' -> '.join((*heirs, where))}: a recipe cannot be its own base; correct `base`")
-    if "base" not in tree:
-        return tree, where
-    base, _ = _inherited(checked(tree.pop("base"), str, f"{where}: base"), folder, (*heirs, where))
-    base.pop("target", None)  # what the paper got with the base's settings says nothing about others
-    return _merged(base, tree), where
-
-
-def _read(name: str, beside: Path) -> tuple[dict, str, Path]:
-    """The tree as its file has it, how to call it, and the folder in which a base may lie."""
-    shipped, path = shipped_recipes(), beside / name
-    if (tree := row_tree(name)) is not None:
-        return tree, f"recipe {name}", beside
-    if name in shipped:
-        text, where = shipped[name].read_text(), f"recipe {name}"
-    elif path.is_file():
-        text, where = path.read_text(), str(path)
-    else:
-        known = ", ".join((*shipped, *(f"{table}/..." for table in table_names())))
-        raise ValueError(f"unknown recipe {name!r}: expected a TOML file or one of {known}; `tadp recipes` lists all")
+    written, given = read_sources(str(name)), [_key_and_value(setting) for setting in settings]
+    typed = (Source(name=f"--set {s}", tree=put({}, *pair)) for s, pair in zip(settings, given, strict=True))
+    sources, tree = (*written, *typed), merged(written)
     try:
-        return tomllib.loads(text), where, path.parent
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{where}: {error}; correct the TOML") from error
+        for key, value in given:
+            put(tree, key, value)
+        return build(Recipe, tree)
+    except SettingError as error:
+        raise ValueError(f"{place_of(sources, error.settings) or written[-1].name}: {error}") from error
 
 
-def _merged(base: dict, changes: dict) -> dict:
-    """The base's tree with the changes put in, section by section."""
-    tree = dict(base)
-    for key, value in changes.items():
-        inner = tree.get(key)
-        tree[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return tree
-
-
-def shipped_recipes() -> dict[str, Any]:
-    """{name: file} of the recipes inside the package."""
-    folder = files("tadp_cli.recipes")
-    return {f.name.removesuffix(".toml"): f for f in sorted(folder.iterdir(), key=str) if f.name.endswith(".toml")}
+def _key_and_value(setting: str) -> tuple[str, Any]:
+    key, found, value = setting.partition("=")
+    if not found:
+        raise ValueError(f"--set {setting!r}: expected key=value, e.g. train.steps=100")
+    return key.strip(), parse(value.strip())

@@ -8,14 +8,24 @@ import typing
 from typing import Any
 
 
-def put(tree: dict, name: str, value: Any) -> None:
-    """Set `section.key` in a tree."""
-    *sections, key = name.split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise ValueError(f"setting {name!r}: {section!r} is no section")
-    tree[key] = value
+class SettingError(ValueError):
+    """Says what is wrong, and with which settings, so that whoever read them can tell where they stand."""
+
+    def __init__(self, message: str, *settings: tuple[str, ...]):
+        super().__init__(message)
+        self.settings = settings
+        """The keys that lead to each."""
+
+
+def put(tree: dict, name: str, value: Any) -> dict:
+    """Set `section.key` in a tree; returns it."""
+    keys, inner = tuple(name.split(".")), tree
+    for section in keys[:-1]:
+        inner = inner.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise SettingError(f"setting {name!r}: {section!r} is no section", keys)
+    inner[keys[-1]] = value
+    return tree
 
 
 def parse(value: str) -> Any:
@@ -26,36 +36,44 @@ def parse(value: str) -> Any:
         return value
 
 
-def build(cls: type, tree: dict, where: str) -> Any:
-    """An object of the dataclass, its sections dataclasses too; errors begin with `where` and name the setting."""
+def build(cls: type, tree: dict, above: tuple[str, ...] = ()) -> Any:
+    """An object of the dataclass, its sections dataclasses too; `above`: keys that lead to the tree."""
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(tree) - set(hints))
     if unknown:
-        raise ValueError(f"{where}: unknown setting {unknown[0]!r}; choose from {', '.join(hints)}")
+        keys = (*above, unknown[0])
+        raise SettingError(f"unknown setting {'.'.join(keys)!r}; choose from {', '.join(hints)}", keys)
     values = {}
     for name, value in tree.items():
-        expected = hints[name]
+        keys, expected = (*above, name), hints[name]
         if dataclasses.is_dataclass(expected):
-            values[name] = build(expected, checked(value, dict, f"{where}: {name}"), f"{where}: {name}")
+            values[name] = build(expected, checked(value, dict, keys), keys)
         else:
-            values[name] = checked(value, expected, f"{where}: {name}")
+            values[name] = checked(value, expected, keys)
     try:
         return cls(**values)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise SettingError(str(error), *_named(str(error), tree)) from error
 
 
-def checked(value: Any, expected: Any, where: str) -> Any:
+def _named(message: str, tree: dict) -> list[tuple[str, ...]]:
+    """Keys of the settings that a check speaks of: it calls them by their dotted names, or those of no section."""
+    names = (tuple(name.split(".")) for name in re.findall(r"[a-z_]+(?:\.[a-z_]+)*", message))
+    return [keys for keys in names if len(keys) > 1 or not isinstance(tree.get(keys[0]), (dict, type(None)))]
+
+
+def checked(value: Any, expected: Any, keys: tuple[str, ...]) -> Any:
     """The value, of the type that a setting is declared with; arrays become tuples."""
     kind, items = typing.get_origin(expected) or expected, typing.get_args(expected)
     if kind is float and type(value) is int:
         return float(value)
     if kind is tuple and isinstance(value, (list, tuple)):
-        return tuple(checked(item, items[0], where) for item in value)
+        return tuple(checked(item, items[0], keys) for item in value)
     if kind is dict and items and isinstance(value, dict) and items[1] is not Any:
-        return {key: checked(item, items[1], f"{where}: {key}") for key, item in value.items()}
+        return {key: checked(item, items[1], (*keys, key)) for key, item in value.items()}
     if not isinstance(value, kind) or (kind in (int, float) and type(value) is bool):
-        raise ValueError(f"{where} is {value!r}, expected {'an array' if kind is tuple else kind.__name__}")
+        wanted = {tuple: "an array", dict: "a table"}.get(kind, kind.__name__)
+        raise SettingError(f"{'.'.join(keys)} is {value!r}, expected {wanted}", keys)
     return value
 
 
