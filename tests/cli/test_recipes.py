@@ -1,9 +1,13 @@
 """Recipes: typed, checked, settable, and written so that they read back the same."""
 
 import pytest
+from typer.testing import CliRunner
 
+from tadp_cli.main import app
+from tadp_cli.progress import console
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.sources import line_of, shipped_recipes
+from tadp_cli.recipes.tables import row_names, table_names
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -167,3 +171,36 @@ def test_arrays_and_tables_are_written_so_that_they_read_back(tmp_path):
     (tmp_path / "r.toml").write_text(recipe.to_toml())
     assert load_recipe(tmp_path / "r.toml") == recipe
     assert recipe.loss == {"average": "all"}
+
+
+def _listed(only, monkeypatch):
+    """Lines of `tadp recipes` on 120 columns."""
+    monkeypatch.setattr(console, "width", 120)
+    result = CliRunner().invoke(app, ["recipes", *only])
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+@pytest.mark.parametrize("only", [(), *((name,) for name in table_names())])
+def test_lists_of_recipes_have_the_same_columns_and_fit_120(only, monkeypatch):
+    lines = _listed(only, monkeypatch)
+    assert lines[0].split() == ["recipe", "task", "data", "prompt", "schedule", "paper"]
+    assert all(len(line.rstrip()) <= 120 and "\u2026" not in line for line in lines)
+    wanted = shipped_recipes() if not only else {name for name in row_names() if only[0] in name}
+    assert set(wanted) <= {line.split(" ")[0] for line in lines[1:]}, "names can be copied"
+
+
+@pytest.mark.parametrize(
+    ("only", "row"),
+    [
+        ((), "ade20k segm. ade20k caption poly 80k x 16 table-2"),
+        ((), "ade20k-4k segm. ade20k caption poly 4k x 16 table-s1, table-s2"),
+        ((), "nyuv2 depth nyuv2 caption rise-fall 25.2k x 24 table-3"),
+        ((), "voc-comic2k det. voc0712-boxes-xml -> caption constant 828k x 2 table-5"),
+        ((), "scenes-segmentation segm. --data caption poly 400 x 16"),
+        (("table-1",), "table-1/tadp-0 segm. voc2012 caption poly 19.8k x 8 mIoU 0.864"),
+        (("table-4",), "table-4-miniature/dark-zurich-simple segm. --data simple poly 400 x 16"),
+    ],
+)
+def test_a_recipe_is_listed_with_what_decides_it(only, row, monkeypatch):
+    assert row.split() in [line.split() for line in _listed(only, monkeypatch)]

@@ -1,17 +1,21 @@
 """`tadp recipes`: what can be trained by name."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.progress import console
 
+if TYPE_CHECKING:
+    from tadp_cli.recipes.recipe import Recipe
+
 
 def recipes(
     only: Annotated[str, typer.Argument(help="part of a name, such as scenes or table-5; none: all but tables")] = "",
 ) -> None:
-    """List the recipes: task, data, schedule, prompt, and what the paper got.
+    """List the recipes: task, data, prompt, schedule (steps x images of a step), and what the paper got, or in which
+    table of it a recipe has rows.
 
     Example: `tadp recipes table-1`
     """
@@ -20,25 +24,32 @@ def recipes(
 
         from tadp_cli.recipes.recipe import load_recipe
         from tadp_cli.recipes.sources import shipped_recipes
-        from tadp_cli.recipes.tables import load_table, row_names, table_names
+        from tadp_cli.recipes.tables import load_table, paper_tables, row_names, table_names
 
         names = [name for name in shipped_recipes() if only in name]
         names += [name for name in row_names() if only and only in name]
         if not names:
             raise ValueError(f"no recipe has {only!r} in its name; `tadp recipes` lists all")
-        headings = ("prompt", "paper") if only else ("task", "data", "steps x images")
-        table = Table(Column("recipe", no_wrap=True), Column(headings[0], no_wrap=True), *headings[1:])
+        whole = (Column(heading, no_wrap=True) for heading in ("recipe", "task", "data", "prompt"))
+        table = Table(*whole, "schedule", "paper", box=None, pad_edge=False)
+        tables = paper_tables()
         for name in names:
             recipe = load_recipe(name)
-            if only:
-                prompt = recipe.prompt.kind if recipe.prompt.modifier == "null" else recipe.prompt.modifier
-                paper = ", ".join(f"{metric} {value:.3f}" for metric, value in recipe.target.metrics.items())
-                table.add_row(name, prompt, paper)
-            else:
-                folders = (recipe.data.folder, recipe.test.folder)
-                data = " -> ".join(folder.partition(":")[0] for folder in folders if folder)
-                table.add_row(name, recipe.task, data, f"{recipe.train.steps} x {recipe.train.effective_batch}")
+            paper = ", ".join(f"{metric} {value:.3f}" for metric, value in recipe.target.metrics.items())
+            table.add_row(name, *_cells(recipe), paper or ", ".join(tables.get(name, ())))
         console.print(table)
         for name in () if only else table_names():
             rows = len(load_table(name).rows)
             console.print(f"{name}: {rows} rows; `tadp recipes {name}` lists them")
+
+
+def _cells(recipe: "Recipe") -> tuple[str, str, str, str]:
+    """Task, data, prompt and schedule, so short that the longest names of rows leave room for them on 120 columns."""
+    task = {"segmentation": "segm.", "detection": "det."}.get(recipe.task, recipe.task)
+    folders = (recipe.data.folder or "--data", recipe.test.folder)
+    data = " ->\n".join(folder.partition(":")[0] for folder in folders if folder)
+    prompt = recipe.prompt.kind if recipe.prompt.modifier == "null" else recipe.prompt.modifier
+    steps = recipe.train.steps
+    length = str(steps) if steps < 1000 else f"{steps / 1000:.3g}k"
+    schedule = recipe.train.schedule.removesuffix("-mmcv")
+    return task, data, prompt, f"{schedule} {length} x {recipe.train.effective_batch}"

@@ -108,6 +108,16 @@ def row_names() -> tuple[str, ...]:
     return tuple(t.recipe_name(row, scale) for t in tables for row in t.rows for scale in row.scales)
 
 
+def paper_tables() -> dict[str, tuple[str, ...]]:
+    """{recipe: the paper's tables with rows that change it}."""
+    found: dict[str, dict[str, None]] = {}
+    for name in row_names():
+        tree = row_tree(name)
+        if tree is not None and "target" in tree:
+            found.setdefault(tree["base"], {})[name.partition("/")[0]] = None
+    return {base: tuple(tables) for base, tables in found.items()}
+
+
 def _read(name: str) -> dict[str, Any]:
     if name not in table_names():
         raise ValueError(f"unknown table {name!r}; choose from {', '.join(table_names())}")
