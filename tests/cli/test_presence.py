@@ -1,6 +1,7 @@
 """A captioner that knows the classes: learnt out of fold, saved with the run, blind to the labels of what it judges."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,13 +13,14 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import modify
 from tadp_captioning.mentions import ClassMentions
 from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.explaining import ExplainOptions, explain_image
 from tadp_cli.workflows.predicting import PredictOptions, predict_images
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.presence.judges import FirstPass, Latents, images_in_batches
 from tadp_cli.workflows.presence.learning import learn_presence
 from tadp_cli.workflows.presence.prompting import prompted
-from tadp_cli.workflows.presence.store import read_presence
+from tadp_cli.workflows.presence.store import LearntPresence, read_presence
 from tadp_cli.workflows.scoring import open_scorable, score_run
 from tadp_cli.workflows.text import object_names, present_classes, prompts_of
 from tadp_cli.workflows.training import train
@@ -118,17 +120,65 @@ def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backb
     assert not torch.equal(torch.stack(list(rows[0].values())), torch.stack(list(rows[1].values())))
 
 
+def empty_the_scored_masks(folder):
+    """All ground; what is in the pictures stays."""
+    before = present_classes(open_folder(folder, "segmentation", "val"))
+    for file in (folder / "masks").glob("val*.png"):
+        Image.fromarray(np.zeros_like(np.array(Image.open(file)))).save(file)
+    assert all(before.values())
+    assert not any(present_classes(open_folder(folder, "segmentation", "val")).values())
+
+
+JUDGES = {
+    "head without words": ("presence.source=head", "presence.first_pass=empty"),
+    "head under the caption": ("presence.source=head", "presence.first_pass=caption"),
+    "captioner": ("presence.source=captioner",),
+}
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, tmp_path, monkeypatch):
+    """Trained and opened for scoring with the true masks of val, then with empty ones: all but the scores is equal."""
+    data, scored, judged, find = tmp_path / "data", [], [], LearntPresence.find
+    shutil.copytree(scenes, data)
+    ids = open_folder(data, "segmentation", "val").ids
+    captions = tmp_path / "captions.jsonl"
+    everyone = (*open_folder(data, "segmentation", "train").ids, *ids)
+    captions.write_text("".join(json.dumps({"id": i, "caption": f"a tree {i}"}) + "\n" for i in everyone))
+    recipe = recipe_of(data, f"data.captions={captions}", *JUDGES[judge])
+
+    def evaluated(model, dataset, prompts, **options):
+        scored.append(prompts.context(model.backbone, dataset.ids))
+        return evaluate(model, dataset, prompts, **options)
+
+    def listened_to(learnt, dataset, *others):
+        found = find(learnt, dataset, *others)
+        judged.append(found.of(dataset.ids))
+        return found
+
+    monkeypatch.setattr("tadp_cli.workflows.training.evaluate", evaluated)
+    monkeypatch.setattr(LearntPresence, "find", listened_to)
+    for name in ("true", "emptied"):
+        train(recipe, tmp_path / name)
+        opened = open_scorable(tmp_path / "true")
+        scored.append(opened.prompts.context(opened.model.backbone, ids))
+        if name == "true":
+            empty_the_scored_masks(data)
+    assert len(scored) == len(judged) == 4
+    assert all(torch.equal(scored[0], context) for context in scored)
+    assert all(torch.equal(judged[0], chances) for chances in judged)
+    files = [file.relative_to(tmp_path / "true") for file in (tmp_path / "true" / "presence").iterdir()]
+    assert len(files) >= 2
+    for file in (*files, "model.safetensors"):
+        assert (tmp_path / "true" / file).read_bytes() == (tmp_path / "emptied" / file).read_bytes(), file
+
+
 @pytest.mark.parametrize("kind", ["presence", "caption+presence", "soft-presence", "presence-only"])
 def test_labels_of_the_scored_images_are_not_used(run, scenes, tmp_path, kind):
     """The same images with other masks get the same prompts."""
     other = tmp_path / "other"
-    for split, count in (("train", 10), ("val", 4)):
-        write_scenes(other, task="segmentation", look="photo", split=split, count=count, seed=0)
-    for file in (other / "masks").glob("val*.png"):
-        Image.fromarray(np.zeros_like(np.array(Image.open(file)))).save(file)
-    assert present_classes(open_folder(other, "segmentation", "val")) != present_classes(
-        open_folder(scenes, "segmentation", "val")
-    )
+    shutil.copytree(scenes, other)
+    empty_the_scored_masks(other)
     captions = tmp_path / "captions.jsonl"
     ids = open_folder(scenes, "segmentation", "val").ids
     captions.write_text("".join(json.dumps({"id": i, "caption": "a tree"}) + "\n" for i in ids))
