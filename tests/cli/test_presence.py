@@ -43,7 +43,7 @@ def scenes(tmp_path_factory):
     return root
 
 
-def recipe_of(scenes, *settings):
+def recipe_of(scenes, *settings, task="segmentation"):
     fixed = (
         f"data.folder={scenes}",
         "prompt.kind=presence",
@@ -56,7 +56,7 @@ def recipe_of(scenes, *settings):
         "train.batch_size=2",
         "train.warmup=1",
     )
-    return load_recipe("scenes-segmentation", (*fixed, *settings))
+    return load_recipe(f"scenes-{task}", (*fixed, *settings))
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +280,26 @@ def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, bac
     assert pooled.shape == (len(ids), 2 * sum(level.channels for level in judge.levels))
     assert not torch.equal(pooled[0], judge.pooled(images, ["nothing"] * len(ids))[0])
     assert backbone.config is before
+
+
+@pytest.mark.parametrize("source", ["head", "captioner"])
+def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_path):
+    data, out, run = tmp_path / "data", tmp_path / "out", tmp_path / "run"
+    for split, count in (("train", 4), ("val", 2)):
+        write_scenes(data, task="detection", look="photo", split=split, count=count, seed=0)
+    small = ("head.fpn_channels=16", "head.representation_size=32", f"presence.source={source}")
+    metrics = train(recipe_of(data, *small, task="detection"), run)["evaluations"][0]["metrics"]
+    assert "AP" in metrics
+    assert score_run(run)["metrics"] == metrics
+    texts = open_scorable(run).prompts.texts
+    dataset = open_folder(data, "detection", "val")
+    known = [dataset.classes.index(name) for text in texts.values() for name in text.split()]
+    assert known, "nothing was found: no prompt is tested"
+    files = [str(dataset.image_files[image_id]) for image_id in dataset.ids]
+    predict_images(run, files, out, PredictOptions(), device="cpu", report=quiet)
+    kept = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["caption"] for row in kept} == texts
+    assert all((out / f"{image_id}_overlay.png").is_file() for image_id in texts)
 
 
 def test_single_pass_is_distilled_and_reads_latents(scenes, tmp_path, monkeypatch):
