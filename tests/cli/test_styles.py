@@ -125,7 +125,7 @@ def test_a_resumed_run_draws_what_one_that_was_never_stopped_draws(tmp_path, rec
     [
         (('prompt.styles=["oil"]',), "unknown style in prompt.styles 'oil'; choose from watercolor, comic"),
         (('prompt.styles=["comic", "comic"]',), "name each style once"),
-        (("prompt.styles=comic",), "prompt: styles is 'comic', expected an array"),
+        (("prompt.styles=comic",), "prompt.styles is 'comic', expected an array"),
         ((STYLES, "prompt.kind=class-embs"), "prompt.styles needs a prompt of words"),
         ((CONSISTENT,), "train.consistency compares two styles: name some"),
         ((STYLES, "train.consistency=-1"), "train.consistency is -1.0, expected at least 0"),
