@@ -38,7 +38,11 @@ def test_cross_attention(architecture, dtype, tokens, width, record_property):
 @pytest.mark.parametrize("architecture", SHARED_BYTES)
 @pytest.mark.parametrize(
     ("dtype", "side"),
-    [(torch.bfloat16, 64), (torch.bfloat16, 1), pytest.param(torch.float32, 64, marks=pytest.mark.slow)],
+    [
+        (torch.bfloat16, 64),
+        (torch.bfloat16, 1),
+        *(pytest.param(dtype, 64, marks=pytest.mark.slow) for dtype in (torch.float16, torch.float32)),
+    ],
 )
 def test_group_norm_silu(architecture, dtype, side, record_property):
     """Side 1: Triton compiles arguments of 1 in as numbers without a tensor's methods; `P.to` failed."""

@@ -13,8 +13,9 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch.testing import assert_close
 
-from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets
+from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets, group_norm_silu
 from tadp_backbone.kernels.cross_attention import fits_kernel
+from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu
 
 HERE = Path(__file__).parent
 
@@ -30,11 +31,12 @@ def test_interpreted_kernels(name):
     assert result.returncode == 0, result.stdout[-3000:]
 
 
+# Rounding an exact result to bfloat16's 8 bits moves it by up to 2e-3 on its own.
+TOLERANCES = [(torch.float32, 1e-5, 1e-4), (torch.float16, 2e-3, 1e-2), (torch.bfloat16, 4e-3, 2e-2)]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize(
-    ("dtype", "forward", "backward"),
-    [(torch.float32, 1e-5, 1e-4), (torch.float16, 2e-3, 1e-2), (torch.bfloat16, 4e-3, 2e-2)],
-)
+@pytest.mark.parametrize(("dtype", "forward", "backward"), TOLERANCES)
 @pytest.mark.parametrize(("heads", "width"), [(8, 40), (10, 64), (8, 80), (20, 64), (8, 160), (5, 64), (4, 24)])
 @pytest.mark.parametrize(("cells", "tokens"), [(1, 1), (63, 77), (4096, 77), (4096, 21), (63, 150), (63, 256)])
 def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
@@ -46,11 +48,29 @@ def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
     got = cross_attention_with_maps(q, k, v, width**-0.5)
     for result, wanted in zip(got, expected, strict=True):
         assert (result.double() - wanted).norm() <= forward * wanted.norm()
+    assert (got[1].double().sum(-1) - 1).abs().max() <= 2 * forward
     gradients = [torch.randn_like(x) for x in got]
     given = torch.autograd.grad(got, (q, k, v), gradients)
     right = torch.autograd.grad(expected, exact, [x.double() for x in gradients])
     for gradient, wanted in zip(given, right, strict=True):
         assert (gradient.double() - wanted).norm() <= backward * wanted.norm().clamp_min(1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("dtype", "forward", "backward"), TOLERANCES)
+@pytest.mark.parametrize(("channels", "side"), [(320, 64), (960, 33), (2560, 8), (1280, 1)])
+def test_group_norm_silu_on_a_gpu(dtype, forward, backward, channels, side):
+    x = (torch.randn(2, channels, side, side) + 3).to("cuda", dtype).to(memory_format=torch.channels_last)
+    weight, bias = (torch.randn(channels).to("cuda", dtype) for _ in range(2))
+    tensors = [tensor.requires_grad_() for tensor in (x, weight, bias)]
+    exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
+    got, expected = group_norm_silu(x, 32, weight, bias, 1e-5), plain_group_norm_silu(exact[0], 32, *exact[1:], 1e-5)
+    assert (got.double() - expected).norm() <= forward * expected.norm()
+    gradient = torch.randn_like(got)
+    given = torch.autograd.grad(got, tensors, gradient)
+    right = torch.autograd.grad(expected, exact, gradient.double())
+    for result, wanted in zip(given, right, strict=True):
+        assert (result.double() - wanted).norm() <= backward * wanted.norm().clamp_min(1e-3)
 
 
 @pytest.mark.parametrize(
