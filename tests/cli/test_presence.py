@@ -347,6 +347,10 @@ def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
         (("train.unet_lr_scale=0.1",), "a backbone that would change in training: set train.unet_lr_scale=0"),
         (("task=depth",), "prompt 'presence' needs classes, and depth has none"),
         (("prompt.kind=presence-only",), "set backbone.map_index=presence"),
+        (
+            ("prompt.kind=presence-only", "backbone.map_index=presence", 'backbone.map_words=["tree"]'),
+            "of the data's classes: leave backbone.map_words out",
+        ),
         (("prompt.kind=soft-presence",), "map_index 'class' needs a prompt of words, and 'soft-presence' is an embed"),
         (("presence.first_pass=twice",), "presence.first_pass"),
         (("presence.precision=1.5",), "presence.precision is 1.5, expected a share above 0"),

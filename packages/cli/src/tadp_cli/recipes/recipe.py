@@ -170,6 +170,8 @@ class Recipe:
             )
         if self.prompt.kind == "presence-only" and self.backbone.map_index != "presence":
             raise ValueError(f"{given} gives the head probabilities: set backbone.map_index=presence")
+        if self.prompt.kind == "presence-only" and self.backbone.map_words:
+            raise ValueError(f"{given} gives probabilities of the data's classes: leave backbone.map_words out")
 
     @property
     def needs_presence(self) -> bool:
