@@ -81,7 +81,7 @@ class LiveFeatures:
             there = {"latents": pixels}
         ids = [item.id for item in items] * len(views)
         # Learnt vectors are read within the pass, where they are whole if they are spread over processes.
-        learnt = self.backbone.learnt_context is not None
+        learnt = self.recipe.prompt.kind == "learnt"
         context = None if learnt else self.prompts.context(self.backbone, ids, self.texts, list(chain(*views)))
         targets = [_to(item.target, device) for item in items] * len(views)
         return Batch(targets, size=items[0].size, context=context, **there)
