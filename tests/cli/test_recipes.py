@@ -174,8 +174,8 @@ def test_arrays_and_tables_are_written_so_that_they_read_back(tmp_path):
 
 
 def _listed(only, monkeypatch):
-    """Lines of `tadp recipes` on 120 columns."""
-    monkeypatch.setattr(console, "width", 120)
+    """Lines of `tadp recipes`, which keeps to 120 columns where the terminal has fewer."""
+    monkeypatch.setattr(console, "width", 80)
     result = CliRunner().invoke(app, ["recipes", *only])
     assert result.exit_code == 0, result.output
     return result.output.splitlines()

@@ -10,6 +10,9 @@ from tadp_cli.progress import console
 if TYPE_CHECKING:
     from tadp_cli.recipes.recipe import Recipe
 
+_ROOM = 120
+"""Columns that the table needs."""
+
 
 def recipes(
     only: Annotated[str, typer.Argument(help="part of a name, such as scenes or table-5; none: all but tables")] = "",
@@ -37,6 +40,8 @@ def recipes(
             recipe = load_recipe(name)
             paper = ", ".join(f"{metric} {value:.3f}" for metric, value in recipe.target.metrics.items())
             table.add_row(name, *_cells(recipe), paper or ", ".join(tables.get(name, ())))
+        # In less room names would be cut off; a narrow terminal breaks the lines itself, a file keeps them.
+        console.width = max(console.width, _ROOM)
         console.print(table)
         for name in () if only else table_names():
             rows = len(load_table(name).rows)
@@ -44,7 +49,7 @@ def recipes(
 
 
 def _cells(recipe: "Recipe") -> tuple[str, str, str, str]:
-    """Task, data, prompt and schedule, so short that the longest names of rows leave room for them on 120 columns."""
+    """Task, data, prompt and schedule, so short that the longest names of rows leave room for them in _ROOM."""
     task = {"segmentation": "segm.", "detection": "det."}.get(recipe.task, recipe.task)
     folders = (recipe.data.folder or "--data", recipe.test.folder)
     data = " ->\n".join(folder.partition(":")[0] for folder in folders if folder)
