@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
@@ -16,7 +17,8 @@ from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import load_table, row_names, table_names
 from tadp_cli.workflows.engine.objective import check_options
-from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, chosen, reproduce
+from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, Score, chosen, reproduce
+from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.registry import DATASETS, split_name
 from tadp_heads.tasks import get_task
 
@@ -140,3 +142,18 @@ def test_rows_have_heads_of_shipped_recipes():
         return recipe.task, recipe.backbone.source, recipe.backbone.attention_maps, str(recipe.head), str(recipe.loss)
 
     assert {head(name) for name in row_names()} <= {head(name) for name in shipped_recipes()}
+
+
+def test_a_table_too_wide_for_the_terminal_goes_on_below(capsys):
+    table = load_table("table-3")
+    numbers = {name: 0.1 + index / 100 for index, name in enumerate(table.metrics)}
+    scores = [Score("tadp-40", 0, numbers), Score("empty", 0, numbers)]
+    shown = {}
+    for width in (80, 300):
+        show_reproduction(Console(width=width), table, "miniature", scores)
+        shown[width] = capsys.readouterr().out
+        assert "\u2026" not in shown[width]
+        assert all(len(line) <= width for line in shown[width].splitlines())
+        assert all(shown[width].count(f"{value:.3f}") >= len(scores) for value in numbers.values())
+    assert shown[300].count("TADP-40") == 1
+    assert shown[80].count("TADP-40") > 1

@@ -1,6 +1,6 @@
 """Scores as tables in a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -46,18 +46,38 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
     parts: dict[str, dict[str, str]] = {}
     for metric, how in table.metrics.items():
         on_look = isinstance(how, LookTest)
-        title = f"({scale}), prompts: {how.modifier}" if on_look else f"({scale})"
+        name = metric.partition(" (")[0]
+        title = f"({scale}), {name}, prompts: {how.modifier}" if on_look else f"({scale})"
         if any(metric in score.metrics for score in scores):
             parts.setdefault(title, {})[metric] = how.look if on_look else metric
     for title, headings in parts.items():
-        console.print(_with_numbers(table, f"{table.title} {title}", headings, scores))
+        console.print(Text(f"\n{table.title} {title}", style="bold"))
+        for drawn in _drawn_to_fit(console, table, headings, scores):
+            console.print(drawn)
     runs = len({score.seed for score in scores})
     console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
 
 
-def _with_numbers(table: PaperTable, title: str, headings: dict[str, str], scores: "Sequence[Score]") -> Table:
+def _drawn_to_fit(
+    console: Console, table: PaperTable, headings: dict[str, str], scores: "Sequence[Score]"
+) -> Iterator[Table]:
+    """As many metrics side by side as there is room for, the others below them."""
+    unbounded, left = console.options.update(max_width=10_000), list(headings.items())
+    while left:
+        sizes = range(len(left), 0, -1)
+        choices = ((size, _with_numbers(table, dict(left[:size]), scores)) for size in sizes)
+        size, drawn = next(
+            (size, drawn)
+            for size, drawn in choices
+            if size == 1 or console.measure(drawn, options=unbounded).maximum <= console.width
+        )
+        yield drawn
+        left = left[size:]
+
+
+def _with_numbers(table: PaperTable, headings: dict[str, str], scores: "Sequence[Score]") -> Table:
     """A line a row of the table that was run; `headings`: {metric: what stands over its column}."""
-    drawn = Table("row", title=title)
+    drawn = Table("row")
     for heading in headings.values():
         if table.of_the_paper:
             drawn.add_column(Text(f"paper {heading}"), justify="right")
