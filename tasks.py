@@ -28,7 +28,7 @@ QUIET_SECONDS = 20
 """Without a terminal: at most one line about pip's progress in this time."""
 
 SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
-"""One test process a core, up to 3 GB each; a file's tests stay together, for what they share is made once a file."""
+"""One test process a core, up to 1.5 GB each; a file's tests stay together, for what they share is made once a file."""
 
 # The first match in pip's output names the cause, so what brings others about stands first: without a network pip ends
 # with "No matching distribution" too.
