@@ -16,10 +16,12 @@ from tadp_cli.main import app
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import load_table, row_names, table_names
+from tadp_cli.workflows import reproducing
 from tadp_cli.workflows.engine.objective import check_options
 from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, Score, chosen, reproduce
 from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.registry import DATASETS, split_name
+from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.tasks import get_task
 
 
@@ -114,6 +116,19 @@ def test_a_target_is_scored_with_cleaned_captions_by_hand_too(tmp_path):
     line = (tmp_path / "out" / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand"))
     assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0
     assert json.loads((tmp_path / "hand/results.json").read_text())["evaluations"] == [own, target]
+
+
+def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
+    """On one's own data; small, so that another recipe than the row's is what is trained."""
+    for split in ("train", "val"):
+        write_scenes(tmp_path / "data", task="segmentation", look="photo", split=split, count=2, seed=0, size=32)
+    small = load_recipe("scenes-segmentation", ("train.steps=1", "prompt.kind=oracle", "head.width=16"))
+    monkeypatch.setattr(reproducing, "load_recipe", lambda name: small)
+    table = load_table("class-maps-segmentation")
+    bench = Bench(out=tmp_path / "out", scale="full", data=str(tmp_path / "data"))
+    (score,) = reproduce(table, bench, rows=["oracle"], seeds=1)
+    assert list(score.metrics) == ["mIoU"]
+    assert not (tmp_path / "out" / "data").exists(), "no Scenes are drawn"
 
 
 @pytest.fixture(scope="module")

@@ -146,11 +146,11 @@ def _with_scenes(recipe: Recipe, bench: Bench, looks: str) -> Recipe:
 
 
 def _looks(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[str, LookData]:
-    """{metric: what it is scored on}, of those that are scored on looks."""
+    """{metric: what it is scored on}, of those that the miniature scores on looks."""
     return {
         metric: look_data(recipe, how, bench.out, bench.scored_images, bench.device, report)
         for metric, how in table.metrics.items()
-        if isinstance(how, LookTest)
+        if isinstance(how, LookTest) and bench.scale == "miniature"
     }
 
 
@@ -162,10 +162,10 @@ def _scored(
     run_experiment(recipe, run, device=bench.device, resume=begun, report=report)
     found = {}
     for metric, how in table.metrics.items():
-        if isinstance(how, LookTest):
+        if metric in looks:
             metrics = looks[metric].score(run, bench.device, report)
-        elif bench.scale == "miniature" and how:
-            continue  # a protocol made for images of full size
+        elif isinstance(how, LookTest) or (bench.scale == "miniature" and how):
+            continue  # a test of the other scale: looks are of Scenes, and protocols are made for images of full size
         else:
             metrics = score_once(run, recipe, how, device=bench.device, report=report)
         found[metric] = metrics[metric.partition(" (")[0]]
