@@ -10,9 +10,7 @@ import torch
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
 from tadp_backbone.describe import describe, untrained
-from tadp_backbone.table import TINY_FOLDER
 
-needs_tiny = pytest.mark.skipif(not (TINY_FOLDER / "model_index.json").is_file(), reason="tiny's weights are not here")
 FULL_SIZE = [name for name, entry in BACKBONES.items() if entry.folder is None]
 
 
@@ -34,7 +32,6 @@ def test_levels_of_the_table_are_what_the_unet_gives(name):
     assert_levels_are_real(untrained(name, device="meta"), BACKBONES[name], "meta")
 
 
-@needs_tiny
 def test_levels_of_tiny_are_what_its_unet_gives():
     assert_levels_are_real(DiffusionBackbone.from_pretrained("tiny"), BACKBONES["tiny"], "cpu")
 
@@ -65,7 +62,6 @@ def test_importing_is_free():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@needs_tiny
 def test_readme_example_runs(repository: Path, capsys):
     readme = (repository / "packages" / "backbone" / "README.md").read_text()
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL).group(1)
