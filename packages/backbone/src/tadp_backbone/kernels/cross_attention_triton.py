@@ -6,8 +6,8 @@ by rows (gradient of the queries, and two numbers a row), then by keys with thos
 values).
 
 What the tensor cores multiply must fit into registers. Where a head is too large for that, warps divide it in BLOCKS:
-by rows its keys (its channels come CHUNK by CHUNK), by keys its channels. T is not specialised:
-code of its own for texts of 128 tokens would spill.
+by rows its keys (its channels come CHUNK by CHUNK), by keys its channels. T is not specialised: code of its own for
+texts of 128 tokens would spill.
 """
 
 # B batch, N queries, T keys, D channels a head
