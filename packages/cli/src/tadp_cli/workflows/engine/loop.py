@@ -113,9 +113,8 @@ class Training:
         self.learner = model if self.shards is None else self.shards.learner
         objective = Objective(self.learner, recipe.loss_options)
         if self.shards is not None:
-            self.objective = accelerator.prepare_model(self.shards.spread(objective), evaluation_mode=True)  # no DDP
-        else:
-            self.objective = accelerator.prepare(objective)
+            self.shards.spread(objective)
+        self.objective = accelerator.prepare_model(objective, evaluation_mode=spread)  # what is spread needs no DDP
         # Named only now: weights in parts are other tensors than they were whole.
         self.trained = choose_trained(self.learner.head, self.learner.backbone, self.config)
         groups = parameter_groups(self.trained, self.config)

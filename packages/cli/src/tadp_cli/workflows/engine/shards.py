@@ -32,13 +32,13 @@ class Shards:
         self.learner: PerceptionModel = deepcopy(model, shared)
         self.release()
 
-    def spread(self, objective: nn.Module) -> nn.Module:
-        """The objective of the learner, its weights in parts: those of a block are whole while it is computed."""
+    def spread(self, objective: nn.Module) -> None:
+        """Take the weights of the learner's objective apart: those of a block are whole while it is computed."""
         frozen = {p for p in objective.parameters() if not p.requires_grad}
         for block in blocks(self.learner.backbone.unet):
             if any(p.requires_grad for p in block.parameters()):
                 fully_shard(block, mesh=self._mesh, ignored_params=frozen)
-        return fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
+        fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
 
     @torch.no_grad()
     def gather(self, weights: Iterable[DTensor]) -> None:
