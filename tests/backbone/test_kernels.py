@@ -53,7 +53,9 @@ def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
     given = torch.autograd.grad(got, (q, k, v), gradients)
     right = torch.autograd.grad(expected, exact, [x.double() for x in gradients])
     for gradient, wanted in zip(given, right, strict=True):
-        assert (gradient.double() - wanted).norm() <= backward * wanted.norm().clamp_min(1e-3)
+        # The softmax of one key is constant: its gradient is all rounding, compared with entries of size 1.
+        size = wanted.norm() if tokens > 1 else wanted.numel() ** 0.5
+        assert (gradient.double() - wanted).norm() <= backward * size
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
