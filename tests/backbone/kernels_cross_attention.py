@@ -61,7 +61,7 @@ def test_results_and_gradients_are_the_plain_formula(sizes, dtype):
     for name, gradient, right in zip("qkv", given, wanted, strict=True):
         if sizes[3] > 1 or name == "v":
             assert relative(gradient, right) < BACKWARD[dtype], name
-        else:  # the softmax of one key is constant: what is left of its gradient is rounding, which differs by processor
+        else:  # the softmax of one key is constant: its gradient is rounding, which differs by processor
             assert gradient.abs().max() < BACKWARD[dtype]
 
 
