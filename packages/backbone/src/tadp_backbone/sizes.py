@@ -17,6 +17,12 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
     return (F.pad(x, (0, right, 0, bottom)) if bottom or right else x), (bottom, right)
 
 
+def padded_size(image_size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """(H, W) of an image after `pad_to_multiple`."""
+    height, width = image_size
+    return height + -height % multiple, width + -width % multiple
+
+
 def cut_to(x: Tensor, image_size: tuple[int, int], stride: int) -> Tensor:
     """Keep the cells of (B, C, h, w) that an image of (H, W) pixels touches."""
     return x[..., : ceil(image_size[0] / stride), : ceil(image_size[1] / stride)]

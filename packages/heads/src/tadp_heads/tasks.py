@@ -42,8 +42,19 @@ class Task(Protocol):
     def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> PretrainedHead:
         """A head with fresh weights; `options` are further arguments of the head class, by name."""
 
-    def loss(self, head: PretrainedHead, features: Features, targets: Sequence[Target], **options: Any) -> Tensor:
-        """The scalar to minimise; `targets` are those of the B samples, on the features' device."""
+    def loss(
+        self,
+        head: PretrainedHead,
+        features: Features,
+        targets: Sequence[Target],
+        image_size: tuple[int, int] | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """The scalar to minimise; `targets` are those of the B samples, on the features' device.
+
+        `image_size`: (H, W) in pixels of the images, and of their targets, before they were padded right and bottom to
+        the size that the features cover; None: they were not padded.
+        """
 
     def predict(self, head: PretrainedHead, extract: Extract, images: Tensor, protocol: str) -> list[Any]:
         """One prediction an image of `images` (B, 3, H, W), in the frame in which the protocol scores:

@@ -30,10 +30,16 @@ class DepthTask:
         """A DepthHead with fresh weights; `options` are its further arguments, e.g. max_depth_m."""
         return DepthHead(levels, **options)
 
-    def loss(self, head: DepthHead, features: Features, targets: Sequence[Target]) -> Tensor:
+    def loss(
+        self,
+        head: DepthHead,
+        features: Features,
+        targets: Sequence[Target],
+        image_size: tuple[int, int] | None = None,
+    ) -> Tensor:
         """Scale-invariant loss over the pixels of the batch that have a value; targets (H, W) metres of one size."""
         target = torch.stack([target.as_subclass(Tensor) for target in targets])[:, None]  # (B, 1, H, W)
-        return silog_loss(head(features, image_size=tuple(target.shape[-2:])), target)
+        return silog_loss(head(features, image_size=image_size), target)
 
     @torch.no_grad()
     def predict(

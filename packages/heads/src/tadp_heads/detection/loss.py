@@ -11,14 +11,20 @@ PARTS = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg
 
 
 def detection_loss(
-    head: FasterRCNNHead, features: Sequence[Tensor], targets: Sequence[DetectionTarget], use_difficult: bool = True
+    head: FasterRCNNHead,
+    features: Sequence[Tensor],
+    targets: Sequence[DetectionTarget],
+    use_difficult: bool = True,
+    image_size: tuple[int, int] | None = None,
 ) -> Tensor:
     """The sum of PARTS for a head in training mode.
 
     `use_difficult`: whether to learn from objects marked as difficult too, as the reference does for VOC; say False for
-    COCO, whose crowd regions carry that mark.
+    COCO, whose crowd regions carry that mark. `image_size`: (H, W) of the images before they were padded, None: as the
+    features cover them.
     """
-    losses = head(features, targets=targets if use_difficult else training_targets(targets))
+    sizes = None if image_size is None else [image_size] * len(targets)
+    losses = head(features, targets if use_difficult else training_targets(targets), sizes)
     return sum(losses[part] for part in PARTS)
 
 

@@ -37,11 +37,12 @@ class DetectionTask:
         head: FasterRCNNHead,
         features: Features,
         targets: Sequence[DetectionTarget],
+        image_size: tuple[int, int] | None = None,
         *,
         use_difficult: bool = True,
     ) -> Tensor:
         """The sum of Faster R-CNN's four losses; the head must be in training mode."""
-        return detection_loss(head, features, targets, use_difficult)
+        return detection_loss(head, features, targets, use_difficult, image_size)
 
     @torch.no_grad()
     def predict(

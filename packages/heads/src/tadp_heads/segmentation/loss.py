@@ -14,6 +14,11 @@ def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool = F
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
 
 
+def cut_logits(logits: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """Logits for images that were padded right and bottom to `padded_size` -> (B, K, H, W) of the images themselves."""
+    return resize_logits(logits, padded_size)[..., : image_size[0], : image_size[1]]
+
+
 def cross_entropy(
     logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX, average: str = "valid"
 ) -> Tensor:

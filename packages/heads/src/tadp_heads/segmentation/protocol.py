@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tadp_heads.padding import pad_to_multiple
-from tadp_heads.segmentation.loss import resize_logits
+from tadp_heads.segmentation.loss import cut_logits, resize_logits
 
 # B batch, K classes, H W = the image's own size, h w = any size within a protocol.
 PredictLogits = Callable[[Tensor], Tensor]
@@ -129,6 +129,5 @@ def _predict_scaled(
 
 
 def _predict_padded(predict_logits: PredictLogits, images: Tensor, multiple: int) -> Tensor:
-    height, width = images.shape[-2:]
     padded = pad_to_multiple(images, multiple)
-    return resize_logits(predict_logits(padded), padded.shape[-2:])[..., :height, :width].float()
+    return cut_logits(predict_logits(padded), tuple(padded.shape[-2:]), tuple(images.shape[-2:])).float()

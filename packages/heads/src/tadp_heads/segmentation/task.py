@@ -11,7 +11,7 @@ from tadp_heads.data.sample import Color
 from tadp_heads.results import SegmentationResult
 from tadp_heads.segmentation.consistency import symmetric_kl
 from tadp_heads.segmentation.head import FPNHead
-from tadp_heads.segmentation.loss import LOSSES
+from tadp_heads.segmentation.loss import LOSSES, cut_logits
 from tadp_heads.segmentation.metrics import MeanIoU
 from tadp_heads.segmentation.protocol import (
     PROTOCOLS,
@@ -41,6 +41,7 @@ class SegmentationTask:
         head: FPNHead,
         features: Features,
         targets: Sequence[Tensor],
+        image_size: tuple[int, int] | None = None,
         *,
         kind: str = "cross-entropy",
         consistency: float = 0.0,
@@ -55,6 +56,11 @@ class SegmentationTask:
             raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
         target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
         logits = head(features)
+        if image_size is not None:
+            stride = head.config.levels[0].stride
+            padded_size = (features[0].shape[-2] * stride, features[0].shape[-1] * stride)
+            if image_size != padded_size:
+                logits = cut_logits(logits, padded_size, image_size)
         loss = LOSSES[kind](logits, target, **options)
         return loss + consistency * symmetric_kl(*logits.chunk(2)) if consistency else loss
 

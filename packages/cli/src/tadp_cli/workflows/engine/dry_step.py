@@ -127,7 +127,7 @@ class DryStep:
         device = "cpu" if self.counts else "cuda"
         with torch.autocast(device, dtype=DTYPES[config.precision] if half else None, enabled=half):
             levels = [_real(level) for level in features_of(self.model.backbone, batch)]
-            loss = self.model.task.loss(self.model.head, levels, batch.targets, **self.recipe.loss_options)
+            loss = self.model.task.loss(self.model.head, levels, batch.targets, batch.size, **self.recipe.loss_options)
         loss.float().backward()
 
     def _batch(self, count: int) -> Batch:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.cache import TextCache
+from tadp_backbone.sizes import pad_to_multiple, padded_size
 from tadp_cli.recipes.recipe import Recipe, TrainConfig
 from tadp_cli.workflows.engine.drawing import Pick, draw_versions, pick
 from tadp_cli.workflows.engine.reading import ImageReader, Item, LatentReader, batches
@@ -32,13 +33,13 @@ class Batch(NamedTuple):
 
     targets: list[Target]
     levels: list[Tensor] | None = None
-    """(B, C, h, w) each, finest first."""
+    """(B, C, h, w) each, finest first, of the padded images."""
     images: Tensor | None = None
-    """(B, 3, H, W) as the VAE gets them."""
+    """(B, 3, H, W) as the VAE gets them, padded right and bottom to multiples of the coarsest level's stride."""
     latents: Tensor | None = None
     """(B, 4, h, w) of images padded to the backbone's multiple."""
     size: tuple[int, int] | None = None
-    """H, W of the images in pixels."""
+    """H, W of the images in pixels, before padding."""
     context: Tensor | None = None
     """(B, T, D); None: the backbone's learnt vectors."""
 
@@ -76,7 +77,9 @@ class LiveFeatures:
         device = self.backbone.unet.device
         pixels = torch.stack([item.pixels for item in items]).to(device).repeat(len(views), 1, 1, 1)
         if self.latents is None:
-            there = {"images": RANGES[self.recipe.backbone.image_range](pixels)}
+            images = RANGES[self.recipe.backbone.image_range](pixels)
+            # Padded before the backbone, as for prediction: borders look alike in training and inference.
+            there = {"images": pad_to_multiple(images, self.backbone.levels[-1].stride)[0]}
         else:
             there = {"latents": pixels}
         ids = [item.id for item in items] * len(views)
@@ -104,6 +107,7 @@ class CachedFeatures:
             items = [live.images.read(picked) for picked in picks[start : start + batch_size]]
             sizes |= {item.size for item in items}
             _check_one_size(sizes)
+            self.size = items[0].size
             for version in range(self.versions):
                 batch = live.batch(items, [[version] * len(items)])
                 with torch.no_grad():
@@ -131,7 +135,7 @@ class CachedFeatures:
         """From memory."""
         rows = [index * len(self.mirrors) + self.mirrors.index(mirrored) for index, mirrored in picks] * len(views)
         levels = [level[rows, list(chain(*views))].float() for level in self.levels]
-        return Batch([self.targets[row] for row in rows], levels=levels)
+        return Batch([self.targets[row] for row in rows], levels=levels, size=self.size)
 
 
 def views_of(config: TrainConfig, places: Sequence[int], versions: int) -> list[list[int]]:
@@ -154,18 +158,19 @@ def features_for(live: LiveFeatures, *, fixed: bool, progress: Report) -> LiveFe
 def cached_bytes(live: LiveFeatures) -> int:
     """Of the features of all images; 0 where they are more than CACHE_LIMIT and aren't kept."""
     backbone, dataset = live.backbone, live.images.dataset
-    height, width = dataset[0].image.shape[-2:]
+    height, width = padded_size(tuple(dataset[0].image.shape[-2:]), backbone.levels[-1].stride)
     cells = sum(channels * (height // stride) * (width // stride) for channels, stride in backbone.levels)
     needed = 2 * cells * len(dataset) * (2 if live.recipe.train.mirrors else 1) * live.prompts.versions
     return needed if needed <= CACHE_LIMIT else 0
 
 
 def features_of(backbone: DiffusionBackbone, batch: Batch) -> list[Tensor]:
-    """The levels of a batch; gradients reach the UNet where it trains."""
+    """The levels of a batch's padded images; gradients reach the UNet where it trains."""
     if batch.levels is not None:
         return batch.levels
     if batch.latents is not None:
-        return list(backbone.extract(batch.latents, batch.context, image_size=batch.size).levels)
+        size = padded_size(batch.size, backbone.levels[-1].stride)
+        return list(backbone.extract(batch.latents, batch.context, image_size=size).levels)
     return list(backbone(batch.images, batch.context).levels)
 
 

@@ -24,7 +24,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """A scalar."""
         features = features_of(self.backbone, batch)
-        return self.task.loss(self.head, features, batch.targets, **self.options)
+        return self.task.loss(self.head, features, batch.targets, batch.size, **self.options)
 
 
 def check_options(task: Task, options: Mapping[str, Any]) -> None:
