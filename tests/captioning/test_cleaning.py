@@ -43,6 +43,80 @@ def test_the_look_goes_and_the_content_stays(domain, caption, expected):
     assert RuleCleaner(domain).clean([caption]).captions == [expected]
 
 
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a sketchbook with a map", "a map"),
+        ("a comic strip with a story about a girl", "a story about a girl"),
+        ("a comic strip with a car driving on the road", "a car driving on the road"),
+        ("a comic book with pictures of people and a man sitting on a chair", "people and a man sitting on a chair"),
+        ("a page from the comic book, showing a man in a car", "a man in a car"),
+        ("- page from a comic book with a man in a suit", "a man in a suit"),
+        ("18. Page from comic book with man and woman", "18. man and woman"),
+        ("the manga page shows a scene of a car", "a scene of a car"),
+        ("four comic panels depicting a woman in a boat", "a woman in a boat"),
+        ("a cartoon about the importance of education", "the importance of education"),
+        ("comic strip about a police car and a woman", "a police car and a woman"),
+        ("a page with a drawing of a zombie", "a zombie"),
+        ("two pictures of a girl and a drawing of a boy", "a girl and a boy"),
+        ("this is a watercolor and ink drawing of a cat", "a cat"),
+        ("the image is a cartoon of a dog", "a dog"),
+        ("A drawing of a family looking at a washing machine.", "a family looking at a washing machine."),
+        ("a cartoon wedding", "a wedding"),
+        ("a poster with a cartoon girl talking to a man", "a poster with a girl talking to a man"),
+        ("the drawing board comic strip", "the drawing board"),
+        ("doctor who girls comic book cover", "doctor who girls"),
+        ("Batman and the Joker in a comic page", "Batman and the Joker"),
+        ("Tutorial on drawing cartoon girl", "Tutorial on drawing girl"),
+    ],
+)
+def test_what_a_medium_shows_stays_without_the_medium(caption, expected):
+    """Of the published captions of Comic2k, 25 of 1000 had lost a noun: "a with a car driving on the road"."""
+    assert RuleCleaner("comic").clean([caption]).captions == [expected]
+
+
+@pytest.mark.parametrize(
+    ("domain", "caption"),
+    [
+        ("comic", "a cartoon on the tv screen"),
+        ("comic", "a painting hanging on the wall"),
+        ("comic", "different drawings on paper"),
+        ("comic", "a drawing by JasonB"),
+        ("comic", "Spanish political cartoon"),
+        ("comic", "the page from the comic book is shown"),
+        ("comic", "a page with black and white illustrations"),
+        ("comic", "a comic book store with a man"),
+        ("comic", "a boy reading a comic book"),
+        ("comic", "a stack of comic books on a table"),
+        ("comic", 'a sign with the words "30 Days Drawing Challenge"'),
+        ("watercolor", "a watercolor set on a desk"),
+        ("watercolor", "a drawing board and a ruler"),
+        ("watercolor", "a woman holding a painting"),
+        ("watercolor", "a person holding a painting of a bird"),
+        ("watercolor", "a woman looking at a watercolor painting"),
+        ("watercolor", "a hand holding a pen and a drawing"),
+        ("watercolor", "a room with a chair and a painting on the wall"),
+        ("watercolor", "a girl with face painting"),
+        ("watercolor", "children painting eggs"),
+        ("watercolor", "a girl drawing"),
+        ("night", "a night stand next to a bed"),
+        ("night", "a night club with people"),
+        ("night", "a man in dark clothes"),
+        ("night", "a car in the dark blue garage"),
+        ("dashcam", "a red box on the dashboard"),
+        ("neon", "a neon sign on a wall"),
+        (None, "a red box on the dashboard of a car"),
+    ],
+)
+def test_objects_of_the_scene_stay(domain, caption):
+    """A medium in a place, held or seen, and one in the name of another object, are content."""
+    assert RuleCleaner(domain).clean([caption]).captions == [caption]
+
+
+def test_a_setting_before_a_noun_qualifies_it():
+    assert RuleCleaner("night").clean_one("a moon in the night sky") == "a moon in the sky"
+
+
 @pytest.mark.parametrize("domain", [None, *DOMAINS])
 @pytest.mark.parametrize(
     "caption",
@@ -79,14 +153,15 @@ def test_the_report_counts_changes_and_residues():
     assert cleaned.residues == {"painting": 1}
 
 
-def test_watercolor2k_keeps_less_than_one_percent_of_style_words(shared_data):
+def test_watercolor2k_keeps_style_words_only_of_what_is_seen_or_made(shared_data):
     store = CaptionStore.read(shared_data / "captions" / "watercolor_captions.json")
     before = sum(bool(STYLE.search(store[i])) for i in store)
     cleaned, report = clean_store(store, RuleCleaner("watercolor"))
     left = [cleaned[i] for i in cleaned if STYLE.search(cleaned[i])]
     assert before > 250, "the published captions are only partly clean"
-    assert len(left) < 0.01 * len(store), left
-    assert report.residual < 0.01 * len(store)
+    assert len(left) < 0.015 * len(store), left
+    assert report.residual < 0.015 * len(store)
+    assert not [text for text in left if re.match(rf"(?:an? |two )?(?:{STYLE.pattern})s? (?:of|with)", text)]
     assert len(cleaned) == len(store) == 1000
     assert all(cleaned[i] for i in cleaned)
     untouched = [

@@ -66,7 +66,7 @@ class RuleCleaner:
 
     def style_words(self, caption: str) -> set[str]:
         """The style words that a caption holds, in lower case."""
-        return {match.group(0).lower() for match in self._rules.style_word.finditer(caption)}
+        return self._rules.style_words(caption)
 
 
 def clean_store(store: CaptionStore, cleaner: Cleaner) -> tuple[CaptionStore, Cleaned]:

@@ -16,6 +16,8 @@ class Lexicon:
     """Words that qualify a picture or a thing: "watercolor" in "a watercolor dog", "night" in "a night photo"."""
     settings: tuple[str, ...] = ()
     """Whole phrases that are said of the scene: "at night"."""
+    objects: tuple[str, ...] = ()
+    """Names of things that hold one of these words and stay as they are: "drawing board", "night stand"."""
 
     def with_looks(self, *looks: str) -> "Lexicon":
         """With more words that qualify."""
@@ -26,7 +28,8 @@ ART = Lexicon(
     media=(
         "paintings?",
         "drawings?",
-        "sketch(?:es|book)?",
+        "sketch(?:es)?",
+        "sketch ?books?",
         "illustrations?",
         "depictions?",
         "portrayals?",
@@ -59,6 +62,18 @@ ART = Lexicon(
         "manga",
         "line art",
     ),
+    objects=(
+        "(?:drawing|sketch(?:ing)?|painting) (?:boards?|tables?|desks?|pads?|pins?|tablets?|easels?|stools?)",
+        "drawing rooms?",
+        "(?:face|body|finger|cave|rock|wall) paintings?",
+        "(?:comic(?: book)?s?|manga|anime|cartoon|painting|drawing|sketch(?:ing|book)?|art|water ?colou?rs?) "
+        "(?:stores?|shops?|shel(?:f|ves)|racks?|stands?|stalls?|sections?|conventions?|con|museums?|galler(?:y|ies)"
+        "|exhibitions?|fairs?|class(?:es|room)?|lessons?|studios?|sets?|kits?|box(?:es)?|cases?|supplies|tools?"
+        "|materials|palettes?|trays?|tubes?|tins?|pans?|brush(?:es)?|knives|knife|pencils?|pens?|pads?|apps?|books? "
+        "(?:stores?|shops?|shel(?:f|ves)|racks?|stands?|conventions?|collections?)|collections?)",
+        "water ?colou?r (?:paints?|papers?|books?)",
+        "drawing (?:papers?|books?|compass(?:es)?)",
+    ),
 )
 
 NIGHT = Lexicon(
@@ -69,6 +84,10 @@ NIGHT = Lexicon(
         "(?:in|at|under) the dark(?:ness)?",
         "in (?:dark(?:ness)?|low light)",
         "after dark",
+    ),
+    objects=(
+        "night ?(?:stands?|tables?|lights?|lamps?|clubs?|gowns?|dress(?:es)?|shirts?|caps?|owls?|herons?|hawks?"
+        "|bus(?:es)?|trains?|markets?|schools?|shifts?|guards?|watch(?:m[ae]n)?|clothes|wear|goggles|vision)",
     ),
 )
 
@@ -83,14 +102,23 @@ FOG = Lexicon(
 DASHCAM = Lexicon(
     looks=("dash ?cam(?:era)?", "dashboard(?: camera| cam)"),
     settings=(
-        "(?:seen |taken |viewed |shot )?(?:from|through|by|with|on) (?:a |the )?"
+        "(?:(?:seen|taken|viewed|shot|filmed|recorded) (?:from|through|by|with|on)|from|through) (?:a |the )?"
         "(?:dash ?cam(?:era)?|dashboard(?: camera| cam)?|car windshield)",
     ),
+    objects=("dash ?cam(?:era)? (?:mounts?|screens?|displays?)",),
 )
 
-NEON = ART.with_looks("neon")
+NEON = replace(
+    ART.with_looks("neon"),
+    objects=(*ART.objects, "neon (?:signs?|lights?|lamps?|tubes?|letters?|billboards?)"),
+)
 
-MOSAIC = replace(ART, media=(*ART.media, "mosaics?"), looks=(*ART.looks, "mosaic"))
+MOSAIC = replace(
+    ART,
+    media=(*ART.media, "mosaics?"),
+    looks=(*ART.looks, "mosaic"),
+    objects=(*ART.objects, "mosaic (?:tiles?|floors?|tables?|walls?|stones?)"),
+)
 
 SEPIA = Lexicon(looks=("old sepia", "sepia(?: toned?)?"))
 
@@ -99,5 +127,6 @@ ALL = Lexicon(
     frames=ART.frames,
     looks=(*MOSAIC.looks, "neon", *NIGHT.looks, *FOG.looks, *DASHCAM.looks, *SEPIA.looks),
     settings=NIGHT.settings + FOG.settings + DASHCAM.settings,
+    objects=tuple(dict.fromkeys(MOSAIC.objects + NEON.objects + NIGHT.objects + DASHCAM.objects)),
 )
 """Every domain's words; for captions of unknown look."""
