@@ -154,7 +154,7 @@ def test_a_detector(source, tmp_path):
     run = tmp_path / "run"
     assert "aeroplane" in convert(path, run, source)
     model = PerceptionModel.from_pretrained(run)
-    assert (model.config.image_range, model.config.protocol) == ("imagenet", "voc2007-paper")
+    assert (model.config.image_range, model.config.protocol) == ("imagenet", "voc2012-paper")
     assert model.backbone.config.image_limit == 2.7
     for name, tensor in head.state_dict().items():
         assert torch.equal(model.head.state_dict()[name], tensor)

@@ -56,6 +56,12 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows(repository, proj
         assert requirement.specifier.contains(pin.removeprefix("==")), f"{requirement}, but {pin}"
 
 
+def test_no_package_lists_a_dependency_twice(projects):
+    for name, project in projects.items():
+        listed = [canonicalize_name(r.name) for r in requirements_of(project)]
+        assert sorted(listed) == sorted(set(listed)), name
+
+
 def test_torch_is_one_range_everywhere(projects):
     ranges = {str(r.specifier) for p in projects.values() for r in requirements_of(p) if r.name == "torch"}
     assert len(ranges) == 1

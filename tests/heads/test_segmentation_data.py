@@ -191,6 +191,23 @@ def test_voc(tmp_path):
         VOCSegmentation(root, "test")
 
 
+def test_voc_trainaug_as_mmsegmentations_script_leaves_it(tmp_path):
+    """SBD's masks alone are in SegmentationClassAug: those of VOC's own training images were missed."""
+    names = {"2007_000032": ("SegmentationClass", 1), "2008_000008": ("SegmentationClassAug", 13)}
+    for name, (folder, label) in names.items():
+        save_image(tmp_path / "VOC2012" / "JPEGImages" / f"{name}.jpg")
+        save_mask(tmp_path / "VOC2012" / folder / f"{name}.png", [label])
+    save_mask(tmp_path / "VOC2012" / "SegmentationClass" / "2008_000008.png", [2])
+    splits = tmp_path / "VOC2012" / "ImageSets" / "Segmentation"
+    splits.mkdir(parents=True)
+    (splits / "trainaug.txt").write_text("2008_000008\n2007_000032\n2009_000001\n")
+    dataset = VOCSegmentation(tmp_path, "trainaug")
+    assert [int(dataset[index].target.unique()) for index in range(2)] == [13, 1]
+    save_image(tmp_path / "VOC2012" / "JPEGImages" / "2009_000001.jpg")
+    with pytest.raises(DataError, match=r"SegmentationClassAug/2009_000001\.png: found no file"):
+        dataset[2]
+
+
 def test_ade20k(tmp_path):
     root = tmp_path / "ADEChallengeData2016"
     save_image(root / "images" / "validation" / "ADE_val_00000001.jpg")

@@ -108,7 +108,7 @@ _PIXELS = {
     19: _Classes(names=CITYSCAPES_CLASSES, palette=CITYSCAPES_PALETTE, protocol="cityscapes", image_range="imagenet"),
     150: _Classes(names=tuple(f"class {i}" for i in range(150)), protocol="ade"),
 }
-_BOXES = {20: _Classes(names=VOC_CLASSES, protocol="voc2007-paper", image_range="imagenet")}
+_BOXES = {20: _Classes(names=VOC_CLASSES, protocol="voc2012-paper", image_range="imagenet")}
 """{number of classes: what a head with so many was trained on}."""
 
 

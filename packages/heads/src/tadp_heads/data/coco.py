@@ -73,6 +73,7 @@ class CocoDetection(SampleDataset):
             boxes=tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
             labels=torch.tensor([label for _, label, _ in things], dtype=torch.int64),
             difficult=torch.tensor([crowd for _, _, crowd in things], dtype=torch.bool),
+            xml_frame=torch.tensor(False),
         )
         return Sample(image, target, sample_id)
 

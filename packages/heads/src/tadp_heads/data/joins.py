@@ -70,10 +70,5 @@ class InClasses(SampleDataset):
         kept = [row for row, label in enumerate(target["labels"].tolist()) if label in self.mapping]
         labels = [self.mapping[label] for label in target["labels"][kept].tolist()]
         boxes = type(target["boxes"])(target["boxes"][kept], format="XYXY", canvas_size=tuple(image.shape[-2:]))
-        return Sample(
-            image,
-            DetectionTarget(
-                boxes=boxes, labels=target["labels"].new_tensor(labels), difficult=target["difficult"][kept]
-            ),
-            sample_id,
-        )
+        known = {"boxes": boxes, "labels": target["labels"].new_tensor(labels), "difficult": target["difficult"][kept]}
+        return Sample(image, DetectionTarget(**{**target, **known}), sample_id)

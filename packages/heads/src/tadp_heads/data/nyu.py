@@ -1,5 +1,6 @@
 """NYU Depth V2 as prepared for BTS and its successors: sync/ to train on, official_splits/test/ with 654 images."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -8,7 +9,41 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.reading import read_lines, require_folder
 from tadp_heads.data.sample import Transform
 
+log = logging.getLogger(__name__)
+
 SPLIT_FOLDERS = {"train": "sync", "test": "official_splits/test"}
+PUBLISHED_COUNTS = {"train": 24231, "test": 654}
+"""Pairs of each split in the public lists, which the paper trains and tests on."""
+ROOM_TYPES = (
+    "printer_room",
+    "bathroom",
+    "living_room",
+    "study",
+    "conference_room",
+    "study_room",
+    "kitchen",
+    "home_office",
+    "bedroom",
+    "dinette",
+    "playroom",
+    "indoor_balcony",
+    "laundry_room",
+    "basement",
+    "excercise_room",
+    "foyer",
+    "home_storage",
+    "cafe",
+    "furniture_store",
+    "office_kitchen",
+    "student_lounge",
+    "dining_room",
+    "reception_room",
+    "computer_lab",
+    "classroom",
+    "office",
+    "bookstore",
+)
+"""VPD's room types (its nyu_class_list.json), spelling and order included: the first one in a scene's name counts."""
 
 
 class NYUv2(DepthPairs):
@@ -17,7 +52,8 @@ class NYUv2(DepthPairs):
     Ids are the image's path below the split's folder with a leading slash ("/bathroom/rgb_00045.jpg"), which is how the
     public list and caption files name them. `list_file`: lines "IMAGE DEPTH [...]" of such paths, e.g. the 24231
     training pairs of the public list. Without it `root`/train_list.txt or test_list.txt is read where it lies there, as
-    the public lists are called, else every pair found is used.
+    the public lists are called, else every pair found is used. Another number of pairs than PUBLISHED_COUNTS is
+    logged as a warning.
     """
 
     def __init__(
@@ -30,13 +66,29 @@ class NYUv2(DepthPairs):
         if list_file is None and beside.is_file():
             list_file = beside
         depth_of = _listed(Path(list_file)) if list_file is not None else _found(folder)
+        if len(depth_of) != PUBLISHED_COUNTS[split]:
+            log.warning(
+                "NYUv2 %s has %d image pairs (%s), expected %d: metrics are not comparable with published ones; put "
+                "the public list of pairs at %s",
+                split,
+                len(depth_of),
+                "all that were found" if list_file is None else list_file,
+                PUBLISHED_COUNTS[split],
+                beside,
+            )
         super().__init__({name: (folder / name[1:], folder / depth[1:]) for name, depth in depth_of.items()}, transform)
 
 
 def room_type(sample_id: str) -> str:
-    """ "/living_room_0019b/rgb_00111.jpg" -> "living room": the scene's kind, VPD's only text for depth."""
+    """ "/living_room_0019b/rgb_00111.jpg" -> "living room": the scene's kind, VPD's only text for depth.
+
+    As in VPD's reader (depth/dataset/nyudepthv2.py) the first of ROOM_TYPES in the scene's name: "study" for
+    study_room_0004, "kitchen" for office_kitchen_0003, "office" for nyu_office_0. Scenes of no such type, of which the
+    public lists have none, are called like their folder without its number.
+    """
     scene = sample_id.strip("/").split("/")[0]
-    return re.sub(r"_\d+[a-z]?$", "", scene).replace("_", " ")
+    room = next((room for room in ROOM_TYPES if room in scene), re.sub(r"_\d+[a-z]?$", "", scene))
+    return room.replace("_", " ")
 
 
 def _listed(path: Path) -> dict[str, str]:

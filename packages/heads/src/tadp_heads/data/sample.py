@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch.utils.data import Dataset
@@ -20,6 +20,9 @@ class DetectionTarget(TypedDict):
     """(N,) int64 index into the data set's `classes`; there is no background class."""
     difficult: torch.Tensor
     """(N,) bool; such objects are neither counted nor punished in scoring."""
+    xml_frame: NotRequired[torch.Tensor]
+    """() bool: whether boxes have the numbers of VOC's XML files instead: pixels count from 1, a box includes its last
+    one. Every reader sets it."""
 
 
 Target = tv_tensors.Mask | DetectionTarget

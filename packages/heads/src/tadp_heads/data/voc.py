@@ -95,6 +95,7 @@ class VOCDetection(SampleDataset):
             boxes=tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
             labels=torch.tensor([label for _, label, _ in objects], dtype=torch.int64),
             difficult=torch.tensor([difficult for _, _, difficult in objects], dtype=torch.bool),
+            xml_frame=torch.tensor(self.xml_frame),
         )
         return Sample(image, target, sample_id)
 

@@ -13,17 +13,20 @@ class VOCSegmentation(SegmentationPairs):
     """VOC 2012: background and 20 classes; the border around objects (255) is ignored.
 
     `root` is VOC2012, VOCdevkit or the folder that holds it. `split` is a file of ImageSets/Segmentation ("train",
-    "val", "trainval"), or "trainaug": 10582 images of the Semantic Boundaries Dataset, masks in SegmentationClassAug.
+    "val", "trainval"), or "trainaug": 10582 images of VOC and the Semantic Boundaries Dataset (SBD), with masks in
+    SegmentationClassAug. mmsegmentation's conversion script writes SBD's masks alone there: an image that has none is
+    one of VOC's own, with its mask in SegmentationClass.
     """
 
     def __init__(self, root: str | Path, split: str = "train", transform: Transform | None = None):
         self.root = find_voc(Path(root))
         augmented = split in ("trainaug", "train_aug")
-        masks = require_folder(
-            self.root / ("SegmentationClassAug" if augmented else "SegmentationClass"), "a folder of masks"
-        )
+        folders = ("SegmentationClassAug", "SegmentationClass") if augmented else ("SegmentationClass",)
+        first = require_folder(self.root / folders[0], "a folder of masks")
         images = require_folder(self.root / "JPEGImages", "a folder of images")
-        pairs = {name: (images / f"{name}.jpg", masks / f"{name}.png") for name in self._ids(split)}
+        masks = {path.name: path for folder in reversed(folders) for path in (self.root / folder).glob("*.png")}
+        names = {name: f"{name}.png" for name in self._ids(split)}
+        pairs = {name: (images / f"{name}.jpg", masks.get(file, first / file)) for name, file in names.items()}
         super().__init__(pairs, ("background", *VOC_CLASSES), transform=transform)
 
     def _ids(self, split: str) -> tuple[str, ...]:

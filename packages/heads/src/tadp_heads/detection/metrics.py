@@ -57,7 +57,8 @@ class AveragePrecision(Metric):
         self.add_state("truth", [], dist_reduce_fx="cat")
 
     def update(self, prediction: Detections, target: DetectionTarget) -> None:
-        """Adds one image; boxes of both in one frame."""
+        """Adds one image; boxes of both in one frame, save that rules with -paper bring targets that readers gave into
+        the frame of VOC's XML files, which their detectors predict in."""
         for name, labels in (("predicted", prediction["labels"]), ("target", target["labels"])):
             if labels.numel() and not (int(labels.min()) >= 0 and int(labels.max()) < len(self.names)):
                 raise ValueError(
@@ -66,7 +67,8 @@ class AveragePrecision(Metric):
                 )
         image = self._image_number()
         self.detected.append(_rows(image, prediction["labels"], prediction["boxes"], prediction["scores"], self.device))
-        self.truth.append(_rows(image, target["labels"], target["boxes"], target["difficult"], self.device))
+        boxes = voc_rules.xml_boxes(target) if self.rules.endswith("-paper") else target["boxes"]
+        self.truth.append(_rows(image, target["labels"], boxes, target["difficult"], self.device))
         self.images += 1
 
     def merge_state(self, incoming_state: "AveragePrecision") -> None:
