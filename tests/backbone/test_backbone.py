@@ -95,6 +95,23 @@ def test_noise_is_the_forward_process_and_repeats_with_its_generator(make_backbo
     assert_close(got.levels[3], expected.levels[3], atol=1e-4, rtol=1e-4)
 
 
+def test_noise_of_a_generator_per_image_is_that_of_the_image_alone_in_any_precision(make_backbone, inputs):
+    noisy = make_backbone(noise=True, timestep=261, map_strides=())
+    latents, context = inputs
+
+    def seeded(*seeds):
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    with torch.no_grad():
+        both = noisy.extract(latents, context, generator=seeded(3, 4)).levels[3]
+        second = noisy.extract(latents[1:], context[1:], generator=seeded(4)).levels[3]
+        half = noisy.to(torch.bfloat16).extract(latents, context, generator=seeded(3, 4)).levels[3]
+    assert_close(both[1:], second, atol=1e-4, rtol=1e-4)
+    assert (half.float() - both).norm() < 0.05 * both.norm()
+    with pytest.raises(ValueError, match="1 generators for 2 images: expected one each, or one for all"):
+        noisy.extract(latents, context, generator=seeded(3))
+
+
 def test_no_maps_means_no_recording(make_backbone, inputs):
     backbone = make_backbone(map_strides=())
     with torch.no_grad():

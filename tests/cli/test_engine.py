@@ -300,12 +300,14 @@ def test_the_backbone_is_read_as_the_recipe_says(recipe):
 
 
 def test_a_text_adapter_trains_and_is_saved_with_the_run(recipe, tmp_path):
-    """Through `train`, which gives the model's range of pixels to the predictor, too."""
-    chosen = recipe("backbone.text_adapter=true", "backbone.image_range=imagenet", "train.unet_lr_scale=0")
+    """Through `train`, which gives the predictor its range of pixels and its seed, too."""
+    settings = ("backbone.image_range=imagenet", "train.unet_lr_scale=0", "train.seed=3")
+    chosen = recipe("backbone.text_adapter=true", *settings)
     before = load_backbone(chosen, "cpu").text_adapter.gamma.detach().clone()
     train(chosen, tmp_path / "run")
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     assert model.config.image_range == "imagenet"
+    assert model.config.seed == 3, "of what predictions draw"
     assert not torch.equal(model.backbone.text_adapter.gamma, before)
 
 

@@ -19,6 +19,7 @@ from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents,
 from .class_maps import class_maps, class_tokens, presence_maps
 from .config import BackboneConfig
 from .features import Features, Level
+from .noise import Generators, standard_normal
 from .sizes import cut_to, pad_to_multiple
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
 from .text import LongText, encode_texts
@@ -71,6 +72,11 @@ class DiffusionBackbone(nn.Module):
         return 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
+    def is_stochastic(self) -> bool:
+        """Whether a pass draws random numbers: of a sampled posterior, or noise."""
+        return self.config.posterior == "sample" or self.config.noise
+
+    @property
     def size_multiple(self) -> int:
         """Image sides are padded to multiples of this many pixels: the coarsest stride."""
         return self.vae_factor * self._latent_multiple
@@ -87,9 +93,12 @@ class DiffusionBackbone(nn.Module):
         context: Tensor | None = None,
         *,
         timestep: int | Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
     ) -> Features:
-        """images (B, 3, H, W) in [-1, 1], any H and W; context (B, T, D) -> Features without the cells of padding."""
+        """images (B, 3, H, W) in [-1, 1], any H and W; context (B, T, D) -> Features without the cells of padding.
+
+        `generator`: one for the batch or one per image, where the pass draws (`is_stochastic`).
+        """
         self._check_images(images)
         padded, _ = pad_to_multiple(images, self.size_multiple)
         latents = self.encode_image(padded, generator=generator)
@@ -102,7 +111,7 @@ class DiffusionBackbone(nn.Module):
         context: Tensor | None = None,
         *,
         timestep: int | Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         image_size: tuple[int, int] | None = None,
     ) -> Features:
         """latents (B, 4, h, w) as `encode_image` scales them, context (B, T, D) or (1, T, D) -> Features.
@@ -160,13 +169,15 @@ class DiffusionBackbone(nn.Module):
 
         return optimize(self, dtype, channels_last, compile, cuda_graphs)
 
-    def encode_image(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def encode_image(self, images: Tensor, *, generator: Generators = None) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
         self._check_images(images)
         # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
         images, _ = pad_to_multiple(images.to(self.vae.device, self.vae.dtype), self.vae_factor)
         posterior = self.vae.encode(images).latent_dist
-        latents = posterior.mode() if self.config.posterior == "mode" else posterior.sample(generator)
+        latents = posterior.mode()
+        if self.config.posterior == "sample":
+            latents = latents + posterior.std * standard_normal(latents, generator)
         # The UNet was trained on latents of unit variance. VPD leaves the factor out, TADP made it a flag.
         scale = self.config.latent_scale
         return latents * (self.vae.config.scaling_factor if scale is None else scale)
@@ -361,7 +372,5 @@ class DiffusionBackbone(nn.Module):
         context, named = (x.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1) for x in (context, named))
         return context, named
 
-    def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: torch.Generator | None) -> Tensor:
-        device = latents.device if generator is None else generator.device
-        noise = torch.randn(latents.shape, generator=generator, device=device, dtype=latents.dtype)
-        return self.scheduler.add_noise(latents, noise.to(latents.device), timesteps)
+    def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: Generators) -> Tensor:
+        return self.scheduler.add_noise(latents, standard_normal(latents, generator), timesteps)

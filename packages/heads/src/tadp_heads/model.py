@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from tadp_heads.card import model_card
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.reading import files_by_id, open_rgb, require_folder
 from tadp_heads.data.sample import Color, default_palette
+from tadp_heads.noise import image_generators
 from tadp_heads.plugins import BACKBONES, CAPTIONERS, load_plugin, plugin_name
 from tadp_heads.pretrained import (
     CONFIG_NAME,
@@ -26,7 +28,7 @@ from tadp_heads.pretrained import (
     write_json,
 )
 from tadp_heads.results import Result
-from tadp_heads.tasks import TASK_NAMES, get_task
+from tadp_heads.tasks import TASK_NAMES, Extract, Features, get_task
 
 # B batch, T tokens, D width of the text encoder, H W image pixels.
 CAPTION_SLOT = "{caption}"
@@ -52,6 +54,8 @@ class PerceptionConfig:
     """"sd": [-1, 1]; "imagenet": standardised, as the public code does for Cityscapes and detection."""
     backbone: str = "diffusion"
     """Name of the backbone's class among the plugins "tadp.backbones"."""
+    seed: int = 0
+    """Of what a prediction draws, for a backbone that samples the posterior or adds noise."""
 
     def __post_init__(self):
         if self.task not in TASK_NAMES:
@@ -78,7 +82,8 @@ class PerceptionModel(nn.Module):
     """Image (and caption) in, result out.
 
     `backbone` has `encode_text(list[str]) -> (B, T, D)` and, called with images (B, 3, H, W) and such a context, gives
-    an object whose `levels` the head takes. `context` (1, T, D) is a fixed embedding to be used for every image instead
+    an object whose `levels` the head takes. If it has a true `is_stochastic`, it takes `generator=` too, a list of one
+    generator per image. `context` (1, T, D) is a fixed embedding to be used for every image instead
     of a text (averaged class embeddings, for one); it is saved with the model.
     """
 
@@ -114,19 +119,35 @@ class PerceptionModel(nn.Module):
     ) -> list[Any]:
         """uint8 images (3, H, W) of any sizes, context (B, T, D) -> raw predictions in the protocol's frame, in order.
 
-        Images of one size go through together, `batch_size` at a time. Leaves the model in eval mode.
+        Images of one size go through together, `batch_size` at a time; what is drawn at random does not depend on it.
+        Leaves the model in eval mode.
         """
         self.eval()
         protocol = protocol or self.config.protocol or next(iter(self.task.protocols))
         normalise = RANGES[self.config.image_range]
         predictions: list[Any] = [None] * len(images)
         for group in _groups_of_one_size(images, batch_size):
-            batch = normalise(torch.stack([images[i] for i in group]).to(self.device))
-            texts = context[group].to(self.device)
-            found = self.task.predict(self.head, lambda x, t=texts: self.backbone(x, t).levels, batch, protocol)
+            pixels = torch.stack([images[i] for i in group])
+            extract = self.extractor(pixels, context[group].to(self.device))
+            found = self.task.predict(self.head, extract, normalise(pixels.to(self.device)), protocol)
             for index, prediction in zip(group, found, strict=True):
                 predictions[index] = prediction
         return predictions
+
+    def extractor(self, images: Tensor, context: Tensor) -> Extract:
+        """uint8 images (B, 3, H, W), context (B or 1, T, D) -> what a protocol calls with window after window of them.
+
+        What a stochastic backbone draws is a function of `config.seed`, the image's pixels and the index of the window.
+        """
+        windows = count()
+
+        def extract(window: Tensor) -> Features:
+            if not getattr(self.backbone, "is_stochastic", False):
+                return self.backbone(window, context).levels
+            generators = image_generators(images, self.config.seed, next(windows))
+            return self.backbone(window, context, generator=generators).levels
+
+        return extract
 
     def predict(self, image: Image.Image, caption: str | None = None) -> Result:
         """The result for one image of any size; a caption that is needed and not given is written by the captioner."""

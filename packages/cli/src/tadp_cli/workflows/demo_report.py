@@ -13,12 +13,12 @@ from tadp_backbone.words import find_word, heat_maps
 from tadp_captioning import CaptionStore, modify
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, write_report
+from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.folders import open_folder
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.tasks import get_task
 
 SHOWN = 6
@@ -79,7 +79,7 @@ def _heat_row(backbone: DiffusionBackbone, dataset: SampleDataset, image_id: str
     """The maps of the names of all classes in one image, from one pass."""
     names = [name for name in object_names(dataset.classes) if name in present_classes(dataset, [image_id])[image_id]]
     sample, prompt = dataset.read(image_id), " ".join(names)
-    features = backbone(RANGES["sd"](sample.image[None]), backbone.encode_text([prompt]))
+    features = run_pass(backbone, sample.image[None], backbone.encode_text([prompt]))
     maps = heat_maps(features, [find_word(backbone.tokenizer, prompt, name) for name in names])
     return HeatRow(to_pil(sample.image), prompt, [(name, m.cpu().numpy()) for name, m in zip(names, maps, strict=True)])
 

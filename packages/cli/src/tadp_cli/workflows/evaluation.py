@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 import torch.distributed as dist
 
 from tadp_cli.workflows.text import Prompts
@@ -53,8 +52,6 @@ def _counted(model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, p
     """The metric's counts over one batch."""
     task = model.task
     metric = task.metric(dataset.classes, protocol)
-    # A posterior that is sampled gives the same features at every call and to whichever process has the batch.
-    torch.manual_seed(indices.start)
     samples = [dataset[index] for index in indices]
     context = prompts.context(model.backbone, [sample.id for sample in samples])
     predictions = model.predict_tensors([s.image for s in samples], context, protocol, len(samples))

@@ -16,12 +16,12 @@ from tadp_captioning import CaptionStore
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.workflows.attending import attention_of, layers_at, recording
+from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import METRICS_FILE
 from tadp_cli.workflows.scoring import Scorable, open_scorable
 from tadp_heads.data import Sample
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.tasks import get_task
 
 _BATCH = 16
@@ -123,8 +123,8 @@ def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, A
     image = dataset.read(image_id).image.as_subclass(Tensor)
     layers = layers_at(model.backbone)
     with recording(model.backbone, layers) as recorded:
-        pixels = RANGES[model.config.image_range](image[None]).to(model.device)
-        model.backbone(pixels, model.backbone.encode_text([text]))
+        context = model.backbone.encode_text([text])
+        run_pass(model.backbone, image[None], context, model.config.image_range, model.config.seed)
     maps = heat_maps(attention_of(recorded, layers, tuple(image.shape[-2:])).features(), words).cpu().numpy()
     found = sorted(zip([w.text for w in words], maps, strict=True), key=lambda pair: -pair[1].max())
     return found[:most]

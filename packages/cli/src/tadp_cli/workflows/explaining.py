@@ -18,13 +18,13 @@ from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
 from tadp_cli.workflows.attending import Attention, attention_of, layers_at, recording
 from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.pictures import open_picture
 from tadp_cli.workflows.predicting import takes_captions
 from tadp_cli.workflows.presence.prompting import prompted
 from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.runs import read_run
 from tadp_heads import PerceptionModel
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.model import CAPTION_SLOT
 from tadp_personalize.files import replacing
 
@@ -114,7 +114,7 @@ def _of_backbone(options: ExplainOptions, device: str):
 
     def explain(image: Image.Image, text: str) -> Explained:
         words = _words(backbone, text, options.ends)
-        attention = _own_pass(backbone, image, backbone.encode_text([text]), layers, "sd")
+        attention = _own_pass(backbone, image, backbone.encode_text([text]), layers)
         # The miniature's vocabulary is what it was trained on, a token a word; real ones know words of several tokens.
         unknown = tuple(word.text for word in words if len(word.indices) > 1) if options.backbone == "tiny" else ()
         return _explained(text, words, attention, prediction=None, same_pass=False, unknown=unknown)
@@ -146,17 +146,25 @@ def _of_run(options: ExplainOptions, device: str):
             attention = attention_of(recorded, layers, (image.height, image.width))
         else:
             context = model.encode_captions([caption])
-            attention = _own_pass(model.backbone, image, context, layers, model.config.image_range)
+            config = model.config
+            attention = _own_pass(model.backbone, image, context, layers, config.image_range, config.seed)
         return _explained(prompt, words, attention, prediction=prediction, same_pass=same_pass)
 
     return explain
 
 
 @torch.no_grad()
-def _own_pass(backbone, image: Image.Image, context: torch.Tensor, layers: dict[str, int], image_range: str):
+def _own_pass(
+    backbone: DiffusionBackbone,
+    image: Image.Image,
+    context: torch.Tensor,
+    layers: dict[str, int],
+    image_range: str = "sd",
+    seed: int = 0,
+) -> Attention:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
     with recording(backbone, layers) as recorded:
-        backbone(RANGES[image_range](pixels).to(backbone.unet.device), context)
+        run_pass(backbone, pixels, context, image_range, seed)
     return attention_of(recorded, layers, (image.height, image.width))
 
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.words import find_word, heat_maps
+from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.ranges import RANGES
 
 
 def pointing_game(backbone: DiffusionBackbone, dataset: SampleDataset, most_images: int = 200) -> dict[str, float]:
@@ -27,7 +27,7 @@ def pointing_game(backbone: DiffusionBackbone, dataset: SampleDataset, most_imag
         if len(words) < 2:
             continue
         sample = dataset.read(image_id)
-        peaks = _peaks(backbone, RANGES["sd"](sample.image[None]), words)
+        peaks = _peaks(backbone, sample.image[None], words)
         mask = sample.target.as_subclass(Tensor).flatten()
         for index, word in enumerate(words):
             on_object = mask == dataset.classes.index(word)
@@ -46,8 +46,8 @@ def pointing_game(backbone: DiffusionBackbone, dataset: SampleDataset, most_imag
 
 @torch.no_grad()
 def _peaks(backbone: DiffusionBackbone, image: Tensor, words: Sequence[str]) -> Tensor:
-    """Flat pixel index of the maximum of each word's map, (words,)."""
+    """uint8 image (1, 3, H, W) -> flat pixel index of the maximum of each word's map, (words,)."""
     prompt = " ".join(words)
-    features = backbone(image, backbone.encode_text([prompt]))
+    features = run_pass(backbone, image, backbone.encode_text([prompt]))
     maps = heat_maps(features, [find_word(backbone.tokenizer, prompt, word) for word in words])
     return maps.flatten(1).argmax(1).cpu()

@@ -163,6 +163,7 @@ def build_model(
         captioner=recipe.captioner if recipe.needs_captions else None,
         protocol=recipe.protocol or None,
         image_range=recipe.backbone.image_range,
+        seed=recipe.train.seed,
     )
     return PerceptionModel(backbone, head.to(backbone.unet.device), config, prompts.shared)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.words import Word, find_word, heat_maps, words_of
 from tadp_captioning.mentions import ClassMentions
+from tadp_cli.workflows.passes import run_pass
 from tadp_heads.data import Sample, SampleDataset
-from tadp_heads.data.ranges import RANGES
 
 
 class Localised(NamedTuple):
@@ -51,9 +51,8 @@ def maps_of(
     """
     if not words:
         return {}
-    device = backbone.unet.device
     given = backbone.encode_text([context]) if isinstance(context, str) else context
-    features = backbone(RANGES[image_range](sample.image[None]).to(device), given)
+    features = run_pass(backbone, sample.image[None], given, image_range)
     return dict(zip(words, heat_maps(features, list(words.values())).cpu(), strict=True))
 
 

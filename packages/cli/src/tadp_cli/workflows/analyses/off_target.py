@@ -90,9 +90,9 @@ def _probabilities(scorable: Scorable, image: Tensor, text: str, size) -> Tensor
     model = scorable.model
     protocol = get_protocol(model.config.protocol or "whole")
     context = model.backbone.encode_text([text])
-    images = RANGES[model.config.image_range](image.as_subclass(Tensor)[None]).to(model.device)
+    pixels = image.as_subclass(Tensor)[None]
+    images = RANGES[model.config.image_range](pixels).to(model.device)
     multiple = model.head.config.levels[-1].stride
-    found = predict_probabilities(
-        lambda x: model.head(model.backbone(x, context.to(model.device)).levels), images, protocol, multiple
-    )
+    extract = model.extractor(pixels, context.to(model.device))
+    found = predict_probabilities(lambda x: model.head(extract(x)), images, protocol, multiple)
     return resize_logits(found, tuple(size))[0].cpu()

@@ -1,0 +1,20 @@
+"""One pass of a backbone over whole images, outside a prediction."""
+
+# B batch, T tokens, D width of the context, H W image pixels
+
+from torch import Tensor
+
+from tadp_backbone import DiffusionBackbone, Features
+from tadp_heads.data.ranges import RANGES
+from tadp_heads.noise import image_generators
+
+
+def run_pass(
+    backbone: DiffusionBackbone, images: Tensor, context: Tensor, image_range: str = "sd", seed: int = 0
+) -> Features:
+    """uint8 images (B, 3, H, W), context (B or 1, T, D) -> Features; equal images get equal noise at every call.
+
+    `image_range`: in which of RANGES the backbone takes its images. `seed`: of the noise, where the backbone draws.
+    """
+    generators = image_generators(images, seed) if backbone.is_stochastic else None
+    return backbone(RANGES[image_range](images).to(backbone.unet.device), context, generator=generators)
