@@ -21,8 +21,8 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _leave(message: str, code: int) -> None:
-    from rich.console import Console
+    from tadp_cli.terminal import SafeConsole
 
     line = " ".join(message.split())
-    Console(stderr=True, soft_wrap=True).print(f"error: {line}", style="red", markup=False, highlight=False)
+    SafeConsole(stderr=True).print(f"error: {line}", style="red", soft_wrap=True)
     sys.exit(code)

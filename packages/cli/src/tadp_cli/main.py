@@ -1,5 +1,6 @@
 """The `tadp` command: thin, and light to import, so that `tadp --help` answers at once."""
 
+import logging
 import os
 
 import typer
@@ -21,6 +22,7 @@ from tadp_cli.commands.recipes import recipes
 from tadp_cli.commands.report import report
 from tadp_cli.commands.reproduce import reproduce_app
 from tadp_cli.commands.training import train
+from tadp_cli.terminal import PrintableFormatter
 
 app = typer.Typer(
     name="tadp",
@@ -38,6 +40,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    logging.lastResort.setFormatter(PrintableFormatter())
 
 
 app.command("demo")(demo)

@@ -55,6 +55,7 @@ def draw_boxes(
     for box, label, caption in zip(boxes.tolist(), labels.tolist(), captions, strict=True):
         color = tuple(palette[label])
         draw.rectangle(box, outline=color, width=width)
+        caption = _one_line(caption)
         left, top, right, bottom = draw.textbbox((box[0] + width, box[1] + width), caption)
         draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=color)
         draw.text((box[0] + width, box[1] + width), caption, fill="black" if sum(color) > 380 else "white")
@@ -78,7 +79,7 @@ def contact_sheet(
         left, top = column * cell, row * (cell + line)
         sheet.paste(fitted, (left + (cell - fitted.width) // 2, top + (cell - fitted.height) // 2))
         if titles:
-            title = titles[index]
+            title = _one_line(titles[index])
             while draw.textlength(title) > cell - _GAP:
                 title = f"...{title[4:]}"
             draw.text((left + (cell - draw.textlength(title)) / 2, top + cell), title, fill="black")
@@ -87,6 +88,7 @@ def contact_sheet(
 
 def draw_legend(names: Sequence[str], palette: "Sequence[Color]", width: int = 1024) -> Image.Image:
     """Each class's colour and name, in lines of at most `width` pixels."""
+    names = [_one_line(name) for name in names]
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     places, x, y = [], _GAP, _GAP // 2
     for name in names:
@@ -101,3 +103,8 @@ def draw_legend(names: Sequence[str], palette: "Sequence[Color]", width: int = 1
         draw.rectangle((x, y + 2, x + 11, y + 13), fill=tuple(color), outline="black")
         draw.text((x + _LINE, y + 2), name, fill="black")
     return legend
+
+
+def _one_line(text: str) -> str:
+    """Names of files and classes may hold line breaks and other characters that cannot be drawn."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -67,7 +67,8 @@ def curves_figure(path: Path, curves: Mapping[str, tuple[Sequence[float], Sequen
         style = "-" if index < len(SERIES) else "--"
         axes.plot(steps, values, style, color=SERIES[index % len(SERIES)], linewidth=1.6, label=name)
     if len(curves) > 1:
-        axes.legend(fontsize=_SMALL, edgecolor=GRID)
+        for text in axes.legend(fontsize=_SMALL, edgecolor=GRID).get_texts():
+            text.set_parse_math(False)
     save_figure(figure, path)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tadp_cli.report import sections
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
+from tadp_cli.terminal import printable
 from tadp_personalize.files import write_text
 
 __all__ = ["CaptionRow", "HeatRow", "PredictionRow", "write_report"]
@@ -52,11 +53,11 @@ def write_report(
 
 
 def page_html(title: str, intro: str, shown: Sequence[sections.Section]) -> str:
-    """The whole page: title, what it is, links to the sections, the sections."""
+    """The whole page: title, what it is, links to the sections, the sections; without a control character."""
     style = files("tadp_cli.report").joinpath("page.css").read_text(encoding="utf-8")
     links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in shown)
     main = "\n".join(section.html for section in shown)
-    return f"""<!doctype html>
+    page = f"""<!doctype html>
 <html lang="en">
 <head>
 {_HEAD}
@@ -72,3 +73,4 @@ def page_html(title: str, intro: str, shown: Sequence[sections.Section]) -> str:
 </body>
 </html>
 """
+    return printable(page)

@@ -189,7 +189,7 @@ def legend_html(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> str
     items = ""
     for name, (r, g, b) in zip(classes, palette, strict=True):
         note = "" if r or g or b else " (not painted)"
-        items += f'<li><span style="background:rgb({r},{g},{b})"></span>{escape(name)}{note}</li>'
+        items += f'<li><span style="background:rgb({r:d},{g:d},{b:d})"></span>{escape(name)}{note}</li>'
     return f'<ul class="legend" aria-label="class colours">{items}</ul>' if items else ""
 
 

@@ -1,0 +1,47 @@
+"""The terminal: strings of files and servers are shown, never obeyed."""
+
+import logging
+import unicodedata
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the order in which the text around them is shown."""
+
+
+def printable(text: str, encoding: str = "utf-8") -> str:
+    """`text` with control characters, direction marks and what `encoding` lacks written as escapes; "\\n" stays."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = "".join(_escaped(char) if _acts(char) else char for char in text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class SafeConsole(Console):
+    """A console to which no string is markup, an emoji code or a control sequence."""
+
+    def __init__(self, *, stderr: bool = False):
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Escapes what rich, having laid it out, is about to write; its own sequences are made later."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text, self.encoding)
+            yield Segment(text, segment.style, segment.control)
+
+
+class PrintableFormatter(logging.Formatter):
+    """For log records with strings of files and servers in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _acts(char: str) -> bool:
+    return (unicodedata.category(char) == "Cc" and char != "\n") or char in _DIRECTIONS
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

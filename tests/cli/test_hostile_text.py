@@ -1,0 +1,98 @@
+"""Strings of files and servers reach the terminal and pages as text: nothing in them is obeyed."""
+
+import io
+import logging
+
+import numpy as np
+import pytest
+from invoking import tadp
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from tadp_cli.report.charts import curves_figure
+from tadp_cli.report.page import CaptionRow, PredictionRow, write_report
+from tadp_cli.report.sections import legend_html
+from tadp_cli.terminal import PrintableFormatter, SafeConsole, printable
+from tadp_heads.overlay import contact_sheet, draw_boxes, draw_legend
+
+HOSTILE = "a\x1b[2Jb\x9bc\rd\x07\u202ee\ud800f [red]:dog: <script>alert(1)</script>"
+
+
+def console(encoding="utf-8"):
+    made = SafeConsole()
+    made.file, made.width = io.TextIOWrapper(io.BytesIO(), encoding=encoding), 200
+    return made
+
+
+def written(made):
+    made.file.flush()
+    return made.file.buffer.getvalue().decode()
+
+
+@pytest.mark.parametrize("wrap", [str, Text, lambda text: _table(text)], ids=["str", "Text", "Table"])
+def test_a_terminal_gets_no_control_characters_and_no_markup(wrap):
+    made = console()
+    made.print(wrap(HOSTILE))
+    said = written(made)
+    assert printable(said) == said
+    for shown in ("\\x1b[2J", "\\x9b", "\\u202e", "\\ud800", "[red]:dog:"):
+        assert shown in said
+
+
+def _table(text):
+    table = Table("name")
+    table.add_row(text)
+    return table
+
+
+def test_characters_that_the_terminal_lacks_are_escaped():
+    made = console("ascii")
+    made.print("café, two\nlines")
+    assert written(made) == "caf\\xe9, two\nlines\n"
+
+
+def test_text_of_any_language_stays():
+    text = "naïve 猫 café \N{DOG FACE} ไทย"
+    assert printable(text) == text
+
+
+def test_logged_strings_are_escaped():
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "reason: %s", (HOSTILE,), None)
+    said = PrintableFormatter().format(record)
+    assert "\x1b" not in said
+    assert "\\x1b" in said
+
+
+def test_an_error_about_a_hostile_name_is_one_harmless_line(tmp_path):
+    said = tadp("captions", "diff", tmp_path / "a\x1b[31m.jsonl", tmp_path / "b.jsonl", code=2)
+    assert "\x1b" not in said
+    assert "a\\x1b[31m.jsonl: no such caption file" in said
+
+
+def test_a_page_has_no_script_of_a_caption_and_no_control_character(tmp_path):
+    image = Image.new("RGB", (8, 8))
+    row = CaptionRow(image=image, written=HOSTILE, cleaned="a", prompts={HOSTILE: HOSTILE})
+    shown = PredictionRow(image=image, truth=image, title=HOSTILE, predictions={HOSTILE: image})
+    results = {"rows": [], "classes": [HOSTILE], "palette": [[1, 2, 3]], "settings": {HOSTILE: HOSTILE}}
+    write_report(tmp_path / "p.html", results, captions=[row], heat_maps=[], predictions=[shown])
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert printable(page) == page
+
+
+def test_a_colour_is_numbers():
+    with pytest.raises(ValueError, match="format code 'd'"):
+        legend_html(["a"], [['0);"><script>alert(1)</script>', 0, 0]])
+
+
+def test_names_are_drawn_as_one_line_whatever_they_hold(tmp_path):
+    """A line break in a file's or a class's name: PIL cannot measure it; a "$": matplotlib takes it for a formula."""
+    name, image = "two\nlines \ud800$\\frac$", Image.new("RGB", (16, 16))
+    contact_sheet([image], [name])
+    draw_legend([name], [(1, 2, 3)])
+    import torch
+
+    draw_boxes(image, torch.tensor([[1.0, 1, 9, 9]]), torch.tensor([0]), [name], [(1, 2, 3)])
+    curve = (np.arange(3), np.arange(3))
+    curves_figure(tmp_path / "c.png", {"$\\frac$": curve, "b": curve}, x="x", y="y")
