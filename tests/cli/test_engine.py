@@ -15,7 +15,7 @@ from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.engine.drawing import pick
 from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.objective import check_options
-from tadp_cli.workflows.engine.reading import ImageReader, LatentReader
+from tadp_cli.workflows.engine.reading import ImageReader, LatentReader, batches
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import build_model, load_backbone, train
@@ -323,3 +323,12 @@ def test_the_best_model_so_far_is_a_run_of_its_own(recipe, tmp_path):
     assert best["step"] == 1 + scores.index(max(scores))
     assert score_run(out / "best")["metrics"]["mIoU"] == max(scores)
     assert sorted(path.name for path in (out / "state").iterdir()) == ["step_00000003.pt", "step_00000004.pt"]
+
+
+def test_no_more_readers_are_started_than_there_are_processors(recipe, monkeypatch):
+    """torch warns of more, and warnings are errors here."""
+    chosen = recipe("train.workers=512")
+    dataset = open_data(chosen.data.folder, chosen.task, chosen.data.train)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    (items,) = batches(ImageReader(dataset, chosen), [[0, 1]], chosen.train.workers)
+    assert len(items) == 2

@@ -51,6 +51,9 @@ REFERENCE = {
     "voc-comic2k": VOC_BOXES,
 }
 
+IMAGE_READERS = 8
+"""One core decodes and varies 10 images of Cityscapes per second, a GPU trains on more."""
+
 ROWS = {
     "table-1/": "voc2012",
     "table-2/": "ade20k",
@@ -73,6 +76,13 @@ def test_training_is_that_of_the_reference(name):
     learnt = {key: value for key, value in asdict(recipe.train).items() if key not in NOT_LEARNT}
     assert learnt == COMMON | REFERENCE[name]
     assert recipe.seeds == (42,)
+    assert recipe.train.workers == IMAGE_READERS
+
+
+def test_batches_of_nyuv2_are_whole_and_fit_into_80_gb_by_checkpointing():
+    """BatchNorm would see other statistics in smaller ones."""
+    for name in ("nyuv2", "nyuv2-1-epoch"):
+        assert load_recipe(name).train.gradient_checkpointing
 
 
 def test_every_recipe_of_the_paper_is_compared():

@@ -77,7 +77,7 @@ class TrainConfig:
     """Varied and framed versions of an image that are made and encoded by the VAE, once and for all; each step takes
     one of them. 0: a new version is made and encoded at every step."""
     workers: int = 0
-    """Processes that read images; results don't depend on it."""
+    """Processes that read images, at most as many as there are processors; results don't depend on it."""
     save_every: int = 200
     """Steps between two states to resume from."""
     keep: int = 1

@@ -1,5 +1,6 @@
 """Training images from disk, varied and framed, in the order in which they are drawn."""
 
+import os
 import signal
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -100,12 +101,17 @@ def batches(
     reader: Dataset[Item], positions: Iterable[Sequence[int]], workers: int
 ) -> Generator[list[Item], None, None]:
     """The images of each list of places; they don't depend on the number of workers, who end when it is closed."""
-    places, begin = list(positions), _leave_stopping_to_the_run
+    places, begin, workers = list(positions), _leave_stopping_to_the_run, min(workers, _processors())
     try:
         yield from DataLoader(reader, batch_sampler=places, num_workers=workers, collate_fn=list, worker_init_fn=begin)
     except Exception as error:
         # The frames of an error hold the workers, who would outlive the run and, deaf to SIGTERM, keep it from ending.
         raise error.with_traceback(None) from None
+
+
+def _processors() -> int:
+    """Those that this process may use: more readers would wait for each other."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _leave_stopping_to_the_run(worker: int) -> None:
