@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from invoking import tadp
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -16,13 +17,15 @@ from tadp_cli.main import app
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import load_table, row_names, table_names
-from tadp_cli.workflows import reproducing
+from tadp_cli.workflows import personalizing, reproducing, reproduction_plan
 from tadp_cli.workflows.engine.objective import check_options
-from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, Score, chosen, reproduce
+from tadp_cli.workflows.reproducing import COMMANDS_FILE, Score, reproduce
+from tadp_cli.workflows.reproduction_plan import Bench, chosen, plan_runs
 from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.registry import DATASETS, split_name
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.tasks import get_task
+from tadp_personalize.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", row_names())
@@ -83,6 +86,71 @@ def test_rows_that_cannot_be_run_say_why():
         Bench(out=None, data="voc2012:data")
 
 
+TARGETS = {
+    "dark-zurich-": ("dark-zurich", "night"),
+    "nighttime-driving-": ("nighttime-driving", "night"),
+    "watercolor-": ("watercolor2k", "watercolor"),
+    "comic-": ("comic2k", "comic"),
+}
+"""{how names of rows begin: (data set on which they are evaluated, domain that they learn)}."""
+
+
+@pytest.mark.parametrize("name", ["table-4", "table-5"])
+def test_each_row_is_evaluated_on_its_own_target_and_learns_its_own_domain(name, tmp_path):
+    """A single --target once went to the rows of both targets, which mixed up their numbers."""
+    table = load_table(name)
+    own = {
+        row.name: next((start, *target) for start, target in TARGETS.items() if row.name.startswith(start))
+        for row in table.rows
+    }
+    bench = Bench(
+        out=tmp_path,
+        scale="full",
+        data={"table-4": "cityscapes:/cs", "table-5": "voc0712-boxes-xml:/voc"}[name],
+        targets=tuple({f"{target}:/{target}" for _, target, _ in own.values()}),
+        images={domain: tmp_path for _, _, domain in own.values()},
+    )
+    plan = plan_runs(table, bench)
+    assert len(plan) == 12
+    for row, recipe, _ in plan:
+        start, target, domain = own[row.name]
+        assert recipe.test.folder == f"{target}:/{target}"
+        assert recipe.data.folder == bench.data
+        assert recipe.prompt.domain == domain
+        assert recipe.prompt.modifier == row.name.removeprefix(start)
+    one = Bench(out=tmp_path, scale="full", targets=bench.targets[:1])
+    folders = {recipe.test.folder for _, recipe, _ in plan_runs(table, one)}
+    assert len(folders) == 2, "the rows of the other target keep their own"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"targets": ("watercolor2k:a",)},
+            "--target watercolor2k:a: expected dark-zurich:FOLDER or nighttime-driving:",
+        ),
+        ({"targets": ("some/folder",)}, "--target some/folder: expected dark-zurich:FOLDER"),
+        ({"targets": ("dark-zurich:a", "dark-zurich:b")}, "names dark-zurich twice, dark-zurich:a and dark-zurich:b"),
+        ({"data": "acdc:data"}, "--data acdc:data: table-4 trains on cityscapes; expected cityscapes:FOLDER"),
+        ({"images": {"comic": "c"}}, "--images comic=c: no row learns the domain 'comic'; they learn night"),
+        ({"settings": ("test.folder=x",)}, "--set test.folder=x: a table's rows keep test.folder; use --target"),
+    ],
+)
+def test_no_row_is_evaluated_on_another_data_set_than_its_own(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        plan_runs(load_table("table-4"), Bench(out=tmp_path, scale="full", **options))
+
+
+def test_options_per_data_set_and_per_domain_are_repeatable(tmp_path):
+    command = ("reproduce", "table-5", "--scale", "full", "--out", tmp_path, "--row", "comic-textual-inversion")
+    said = tadp(*command, "--target", "comic2k:c", "--images", "watercolor=w", "--images", "comic=c", code=2)
+    assert "--images watercolor=w: no row learns the domain 'watercolor'; they learn comic" in said
+    assert "--images 'c': expected DOMAIN=FOLDER" in tadp(*command, "--images", "c", code=2)
+    said = tadp(*command, "--target", "comic2k:c", "--data", f"voc0712-boxes-xml:{tmp_path}", code=2)
+    assert "no folder c (--target comic2k:FOLDER); no images of the domain comic (--images comic=FOLDER)" in said
+
+
 def test_a_table_in_miniature_is_run_once_and_its_commands_make_the_same(tmp_path):
     table = load_table("table-1")
     bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
@@ -101,7 +169,7 @@ def test_a_table_in_miniature_is_run_once_and_its_commands_make_the_same(tmp_pat
     assert set(reports) == {"table-1"}, "nothing was trained or scored again"
 
 
-def test_a_target_is_scored_with_cleaned_captions_by_hand_too(tmp_path):
+def test_a_target_is_scored_with_cleaned_captions(tmp_path):
     table = load_table("table-4")
     bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
     scores = reproduce(table, bench, rows=["dark-zurich-simple"], seeds=1)
@@ -113,9 +181,45 @@ def test_a_target_is_scored_with_cleaned_captions_by_hand_too(tmp_path):
     captions = (tmp_path / "out/captions/night_tiny_min0_clean.jsonl").read_text()
     assert "night" not in " ".join(json.loads(line)["caption"] for line in captions.splitlines())
 
-    line = (tmp_path / "out" / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand"))
-    assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0
-    assert json.loads((tmp_path / "hand/results.json").read_text())["evaluations"] == [own, target]
+
+def by_hand(out, hand):
+    """Run the printed commands on the same Scenes, into another folder."""
+    hand.mkdir()
+    (hand / "data").symlink_to(out / "data")
+    for images in out.glob("looks/*/images"):
+        (hand / images.relative_to(out).parent).mkdir(parents=True)
+        (hand / images.relative_to(out)).symlink_to(images)
+    for line in (out / COMMANDS_FILE).read_text().replace(str(out), str(hand)).splitlines():
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+def evaluated(out, row):
+    return [
+        entry["metrics"] for entry in json.loads((out / f"runs/{row}/seed0/results.json").read_text())["evaluations"]
+    ]
+
+
+@pytest.mark.parametrize("row", ["dark-zurich-simple", "dark-zurich-textual-inversion"])
+def test_the_printed_commands_make_the_same_from_captions_to_scores(row, tmp_path, monkeypatch):
+    """They list the captions, their cleaning and the personalization too, and every setting."""
+    short = {method: replace(config, steps=2, warmup=0) for method, config in PRESETS["miniature"].items()}
+    monkeypatch.setitem(PRESETS, "miniature", short)
+    monkeypatch.setattr(personalizing, "HELD_OUT", 2)
+    monkeypatch.setattr(reproducing, "LOOK_IMAGES", 3)
+    small = {"train_images": 4, "scored_images": 3, "steps": 1, "settings": ("train.flip=false",)}
+    bench = Bench(out=tmp_path / "out", **small)
+    if row.endswith("simple"):
+        with pytest.raises(ValueError, match=r"--fit 0.1GB is too little for this recipe"):
+            reproduce(load_table("table-4"), replace(bench, fit="100MB"), rows=[row], seeds=1)
+        bench = replace(bench, fit="8GB")
+    reproduce(load_table("table-4"), bench, rows=[row], seeds=1)
+    by_hand(tmp_path / "out", tmp_path / "hand")
+    for found, again in zip(evaluated(tmp_path / "out", row), evaluated(tmp_path / "hand", row), strict=True):
+        assert again == pytest.approx(found)
+    recipes = [load_recipe(tmp_path / side / f"runs/{row}/seed0/config.toml") for side in ("out", "hand")]
+    assert recipes[0].train == recipes[1].train
+    assert not recipes[0].train.flip
 
 
 def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
@@ -123,7 +227,7 @@ def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
     for split in ("train", "val"):
         write_scenes(tmp_path / "data", task="segmentation", look="photo", split=split, count=2, seed=0, size=32)
     small = load_recipe("scenes-segmentation", ("train.steps=1", "prompt.kind=oracle", "head.width=16"))
-    monkeypatch.setattr(reproducing, "load_recipe", lambda name: small)
+    monkeypatch.setattr(reproduction_plan, "load_recipe", lambda *_: small)
     table = load_table("class-maps-segmentation")
     bench = Bench(out=tmp_path / "out", scale="full", data=str(tmp_path / "data"))
     (score,) = reproduce(table, bench, rows=["oracle"], seeds=1)

@@ -13,7 +13,8 @@ from tadp_cli.main import app
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.tables import LookTest, load_table
 from tadp_cli.workflows.comparing import rows_of_runs
-from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, chosen, reproduce
+from tadp_cli.workflows.reproducing import COMMANDS_FILE, reproduce
+from tadp_cli.workflows.reproduction_plan import Bench, chosen
 from tadp_cli.workflows.scoring import open_scorable, score_run
 from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.scenes import LOOKS, UNSEEN_LOOKS

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.commands.captions_options import DomainOption, FileArgument, OutFile, PhraseOption, chosen_domain
+from tadp_cli.commands.captions_options import FileArgument, OutFile, PhraseOption, chosen_domain
 from tadp_cli.errors import one_line_errors
 from tadp_cli.progress import bars, console
 
@@ -13,7 +13,9 @@ from tadp_cli.progress import bars, console
 def clean(
     file: FileArgument,
     out: OutFile,
-    domain: DomainOption = None,
+    domain: Annotated[
+        str | None, typer.Option(help="target domain of the table, e.g. watercolor, comic, night; all: every one")
+    ] = None,
     domain_phrase: PhraseOption = None,
     cleaner: Annotated[str, typer.Option(help="rules (offline) or openai (key: OPENAI_API_KEY)")] = "rules",
     model: Annotated[str, typer.Option(help="openai: the model asked")] = "gpt-4o-mini",
@@ -34,7 +36,9 @@ def clean(
         from tadp_captioning import CaptionStore, Endpoint, OpenAICleaner, RuleCleaner, clean_store
         from tadp_captioning.spending import Price
 
-        look = chosen_domain(domain, domain_phrase)
+        look = None if domain == "all" else chosen_domain(domain, domain_phrase)
+        if look is None and cleaner != "rules":
+            raise ValueError(f"--domain all removes the words of every domain by rules: leave --cleaner {cleaner} out")
         if cleaner not in ("rules", "openai"):
             raise ValueError(f"unknown cleaner {cleaner!r}; choose rules or openai")
         store = CaptionStore.read(file)

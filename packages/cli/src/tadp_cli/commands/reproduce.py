@@ -1,6 +1,6 @@
 """`tadp reproduce ...`: a table, a figure or a question of the paper."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -85,6 +85,19 @@ def controls(
         console.print(table)
 
 
+def _images_by_domain(texts: Iterable[str]) -> dict[str, Path]:
+    """ "comic=DIR" -> {"comic": DIR}."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        domain, equals, folder = text.partition("=")
+        if not (domain and equals and folder):
+            raise ValueError(f"--images {text!r}: expected DOMAIN=FOLDER, e.g. comic=data/comic2k/comic")
+        if domain in found:
+            raise ValueError(f"--images names the domain {domain} twice, {found[domain]} and {folder}: name it once")
+        found[domain] = Path(folder)
+    return found
+
+
 def _table_command(name: str) -> Callable[..., None]:
     def command(
         scale: Annotated[
@@ -93,8 +106,20 @@ def _table_command(name: str) -> Callable[..., None]:
         row: Annotated[list[str] | None, typer.Option(help="a row of the table, several times; none: all")] = None,
         seeds: Annotated[int, typer.Option(help="how many; 0: as the recipes say")] = 0,
         data: Annotated[str, typer.Option(help="full scale: NAME:FOLDER in place of the recipes' data.folder")] = "",
-        target: Annotated[str, typer.Option(help="full scale: the same in place of test.folder")] = "",
-        images: Annotated[Path | None, typer.Option(help="full scale: pictures from which looks are learnt")] = None,
+        target: Annotated[
+            list[str] | None,
+            typer.Option(help="full scale: NAME:FOLDER of a data set that rows are evaluated on; one per data set"),
+        ] = None,
+        images: Annotated[
+            list[str] | None,
+            typer.Option(help="full scale: DOMAIN=FOLDER of unlabelled images of a domain; one per domain"),
+        ] = None,
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", help="key=value for all rows, e.g. train.precision=bf16")
+        ] = None,
+        fit: Annotated[
+            str, typer.Option(help="memory, e.g. 24GB: picks batch size, accumulation, checkpointing and precision")
+        ] = "",
         train_images: Annotated[int, typer.Option(help="miniature: pictures to train on")] = 500,
         scored_images: Annotated[int, typer.Option(help="miniature: pictures to score on")] = 200,
         steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
@@ -102,7 +127,8 @@ def _table_command(name: str) -> Callable[..., None]:
         device: DeviceOption = "auto",
     ) -> None:
         with one_line_errors():
-            from tadp_cli.workflows.reproducing import COMMANDS_FILE, Bench, reproduce
+            from tadp_cli.workflows.reproducing import COMMANDS_FILE, reproduce
+            from tadp_cli.workflows.reproduction_plan import Bench
             from tadp_cli.workflows.tables import show_reproduction
 
             require_one_process("tadp reproduce")
@@ -111,8 +137,10 @@ def _table_command(name: str) -> Callable[..., None]:
                 out=out or Path("runs") / f"{name}-{scale}",
                 scale=scale,
                 data=data,
-                target=target,
-                images=images,
+                targets=tuple(target or ()),
+                images=_images_by_domain(images or ()),
+                settings=tuple(settings or ()),
+                fit=fit,
                 train_images=train_images,
                 scored_images=scored_images,
                 steps=steps,

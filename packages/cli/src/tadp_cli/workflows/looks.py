@@ -24,12 +24,15 @@ _SPLIT = "test"
 class LookData:
     """What a run is scored on."""
 
+    name: str
+    """Of the look."""
     folder: str
     captions: Path | None
     """Without the words for the look; None: the run's prompts need none."""
     domain: str
     modifier: str
     token_file: str
+    split: str = _SPLIT
 
     def score(self, run: Path, device: str, report: Report) -> dict[str, float]:
         """The run's metrics here, read from its results where they are there already."""
@@ -49,9 +52,10 @@ class LookData:
             report=report,
         )["metrics"]
 
-    def command(self, run: Path) -> str:
+    def command(self, run: Path, device: str) -> str:
         """What a user types for the same score."""
         line = ["tadp", "eval", str(run), "--data", self.folder, "--split", _SPLIT, "--modifier", self.modifier]
+        line += ["--device", device]
         line += ["--captions", str(self.captions)] if self.captions else []
         line += ["--domain", self.domain] if self.domain else []
         return shlex.join([*line, *(["--token-file", self.token_file] if self.token_file else [])])
@@ -71,4 +75,11 @@ def look_data(recipe: Recipe, test: LookTest, out: Path, count: int, device: str
         learn_look(out, test.look, test.modifier, recipe.backbone.source, images, held_out, device, report)
         token = look_settings(out, test.look, test.modifier)["prompt.token_file"]
     named = test.look if test.modifier != "null" else ""
-    return LookData(folder=str(folder), captions=captions, domain=named, modifier=test.modifier, token_file=token)
+    return LookData(
+        name=test.look,
+        folder=str(folder),
+        captions=captions,
+        domain=named,
+        modifier=test.modifier,
+        token_file=token,
+    )

@@ -28,10 +28,15 @@ def with_captions(recipe: Recipe, out: Path, device: str, report: Report) -> Rec
 
 def cleaned(raw: Path, domain: str | None) -> Path:
     """The same captions without the words for the domain's look, or any's for None, in a file beside it (paper 4.3)."""
-    file = raw.with_name(f"{raw.stem}_clean.jsonl")
+    file = clean_path(raw)
     store, _ = clean_store(CaptionStore.read(raw), RuleCleaner(domain))
     store.write(file)
     return file
+
+
+def clean_path(raw: Path) -> Path:
+    """Where `cleaned` writes."""
+    return raw.with_name(f"{raw.stem}_clean.jsonl")
 
 
 def with_look(
@@ -87,7 +92,7 @@ def look_settings(out: Path, domain: str, method: str) -> dict[str, str]:
 def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:
     """Captions of these splits by the recipe's captioner, one file for all runs in `out`."""
     name, path = split_name(folder)
-    file = out / "captions" / f"{name or path.resolve().name}_{recipe.captioner}_min{recipe.data.min_tokens}.jsonl"
+    file = captions_path(recipe, folder, out)
     for split in splits:
         captions_of(
             open_data(folder, recipe.task, split),
@@ -99,3 +104,9 @@ def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Pat
             progress=lambda p: report(f"caption {name or path.name}", p.done, p.total),
         )
     return file
+
+
+def captions_path(recipe: Recipe, folder: str, out: Path) -> Path:
+    """Where `captions_file` writes: one file per data set, captioner and minimum length."""
+    name, path = split_name(folder)
+    return out / "captions" / f"{name or path.resolve().name}_{recipe.captioner}_min{recipe.data.min_tokens}.jsonl"

@@ -1,52 +1,26 @@
 """A table: what is missing of its rows is trained and scored, and stands beside the paper's numbers if it has any."""
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.recipes.tables import SCALES, LookTest, Row, Table
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.recipes.tables import LookTest, Table
 from tadp_cli.workflows.demo import SEEDS, SOURCE
 from tadp_cli.workflows.experiment import run_experiment, score_once
+from tadp_cli.workflows.fitting import fitted
 from tadp_cli.workflows.looks import LOOK_IMAGES, LookData, look_data
 from tadp_cli.workflows.personalizing import draw_look
 from tadp_cli.workflows.preparing import LEARNT, cleaned, with_captions, with_look
+from tadp_cli.workflows.prerequisites import check_inputs
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, flat_settings, write_json
+from tadp_cli.workflows.reproduction_commands import commands_of
+from tadp_cli.workflows.reproduction_plan import Bench, plan_runs
+from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE, write_json
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_personalize.files import write_text
 
 COMMANDS_FILE = "commands.txt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """Where a table's rows are run and on what."""
-
-    out: Path
-    """Data, captions, looks and runs; what is in it already is not made again."""
-    scale: str = "miniature"
-    """One of SCALES."""
-    data: str = ""
-    """In place of the recipes' data.folder."""
-    target: str = ""
-    """In place of the recipes' test.folder."""
-    images: Path | None = None
-    """Unlabelled pictures of the target domain, from which its look is learnt; in miniature they are Scenes."""
-    train_images: int = 500
-    scored_images: int = 200
-    """Scenes of the miniature's splits."""
-    steps: int = 0
-    """Training steps in place of the recipes'; 0: the recipes'."""
-    device: str = "cpu"
-
-    def __post_init__(self):
-        if self.scale not in SCALES:
-            raise ValueError(f"unknown scale {self.scale!r}; choose from {', '.join(SCALES)}")
-        if self.scale == "miniature" and (self.data or self.target or self.images):
-            raise ValueError("the miniature brings its own data: leave --data, --target and --images out")
 
 
 class Score(NamedTuple):
@@ -64,48 +38,24 @@ def reproduce(
 
     `seeds`: how many, counted up from the recipe's first; 0: the recipe's own.
     """
-    plan = [(row, recipe) for row in chosen(table, bench.scale, rows) for recipe in _recipes(table, row, bench, seeds)]
+    plan = plan_runs(table, bench, rows, seeds)
+    check_inputs(plan, bench)
     scores: list[Score] = []
     commands: list[str] = []
-    for index, (row, recipe) in enumerate(plan):
+    for index, planned in enumerate(plan):
+        row, recipe, run = planned
         report(table.name, index, len(plan))
         ready = _prepared(recipe, bench, row.looks or SOURCE, report)
+        if bench.fit:
+            resume = (run / RECIPE_FILE).is_file()
+            ready = fitted(ready, bench.fit, run, device=bench.device, resume=resume)
         looks = _looks(table, ready, bench, report)
-        run = bench.out / "runs" / row.name / f"seed{recipe.train.seed}"
         scores.append(Score(row.name, recipe.train.seed, _scored(table, ready, looks, run, bench, report)))
-        commands.append(_command(table.recipe_name(row, bench.scale), recipe, ready, run))
-        commands += [look.command(run) for look in looks.values()]
+        commands += commands_of(table, planned, ready, bench, looks)
         write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
-        write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in commands))
+        write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in dict.fromkeys(commands)))
     report(table.name, len(plan), len(plan))
     return scores
-
-
-def chosen(table: Table, scale: str, names: Sequence[str]) -> list[Row]:
-    """Rows of the table that can be run at the scale; a name given that is none of them is an error."""
-    there = {row.name: row for row in table.rows}
-    for name in names:
-        if name not in there:
-            raise ValueError(f"{table.name} has no row {name!r}; choose from {', '.join(there)}")
-        if scale not in there[name].scales:
-            known = ", ".join(there[name].scales)
-            raise ValueError(f"{table.name}, row {name}: not at the scale {scale}: it is a row at the scale {known}")
-    rows = [row for row in table.rows if scale in row.scales and (not names or row.name in names)]
-    if not rows:
-        raise ValueError(f"{table.name} has no rows at the scale {scale}: name another with --scale")
-    return rows
-
-
-def _recipes(table: Table, row: Row, bench: Bench, seeds: int) -> list[Recipe]:
-    recipe = load_recipe(table.recipe_name(row, bench.scale))
-    first = recipe.seeds[0]
-    numbers = range(first, first + seeds) if seeds else recipe.seeds
-    changes: dict[str, Any] = {"train.steps": bench.steps} if bench.steps else {}
-    if bench.data:
-        changes["data.folder"] = bench.data
-    if bench.target and recipe.test.folder:
-        changes["test.folder"] = bench.target
-    return [recipe.replace(**changes, **{"train.seed": number}) for number in numbers]
 
 
 def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> Recipe:
@@ -118,7 +68,7 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
             # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
     if recipe.prompt.modifier in LEARNT:
-        images, held_out = bench.images, None
+        images, held_out = bench.images.get(recipe.prompt.domain), None
         if bench.scale == "miniature":
             folder = bench.out / "looks" / recipe.prompt.domain / "images"
             images, held_out = draw_look(folder, recipe.prompt.domain, LOOK_IMAGES, SEEDS["look"])
@@ -170,18 +120,6 @@ def _scored(
             metrics = score_once(run, recipe, how, device=bench.device, report=report)
         found[metric] = metrics[metric.partition(" (")[0]]
     return found
-
-
-def _command(name: str, recipe: Recipe, ready: Recipe, run: Path) -> str:
-    """What a user types for the same run."""
-    before, after = flat_settings(recipe), flat_settings(ready)
-    filled_in = {key for key in after if key.partition(".")[0] in ("data", "test", "prompt", "backbone")}
-    changed = {key: after[key] for key in after if key in filled_in and after[key] != before[key]}
-    changed |= {"train.steps": ready.train.steps, "train.seed": ready.train.seed}
-    line = ["tadp", "train", name, "--out", str(run)]
-    for key, value in changed.items():
-        line += ["--set", f"{key}={value}"]
-    return shlex.join(line)
 
 
 def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""What a planned run needs and this machine lacks: data, images of a domain, weights, a tagger."""
+
+from collections.abc import Iterator, Sequence
+
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.fetching import cached_bytes, homes
+from tadp_cli.workflows.preparing import LEARNT
+from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
+from tadp_cli.workflows.runs import RESULTS_FILE
+from tadp_heads.data.registry import split_name
+
+
+def check_inputs(plan: Sequence[PlannedRun], bench: Bench) -> None:
+    """Data and images that are missing are an error before the first run, not in the middle of the table."""
+    lacking = {line: None for planned in plan for line in missing_inputs(planned.recipe, bench)}
+    if lacking:
+        raise ValueError(f"{'; '.join(lacking)}; `--dry-run` lists what each row needs")
+
+
+def missing_inputs(recipe: Recipe, bench: Bench) -> Iterator[str]:
+    """What only the user can bring; the miniature brings its own."""
+    if bench.scale == "miniature":
+        return
+    if not recipe.data.folder:
+        yield "no data set: name it with --data"
+    for where, option in ((recipe.data.folder, "--data"), (recipe.test.folder, "--target")):
+        if where and not split_name(where)[1].is_dir():
+            yield f"no folder {split_name(where)[1]} ({option} {split_name(where)[0] or 'NAME'}:FOLDER)"
+    domain, method = recipe.prompt.domain, recipe.prompt.modifier
+    if method in LEARNT and not (bench.out / "looks" / domain / method / RESULTS_FILE).is_file():
+        if domain not in bench.images:
+            yield f"no images of the domain {domain} (--images {domain}=FOLDER)"
+        elif not bench.images[domain].exists():
+            yield f"no images at {bench.images[domain]} (--images {domain}=FOLDER)"
+
+
+def missing_weights(recipe: Recipe) -> Iterator[str]:
+    """Weights that a run would download, and the tagger that only some prompts need."""
+    here = cached_bytes()
+    names = [recipe.backbone.source, *([recipe.captioner] if recipe.needs_captions else [])]
+    for name in names:
+        repositories = homes(name)
+        if repositories and not any(repository in here for repository in repositories):
+            yield f"weights of {name} (`tadp fetch {name}`)"
+    if recipe.prompt.kind == "nouns":
+        from tadp_captioning.nouns import nltk_tagger
+
+        try:
+            nltk_tagger()
+        except ValueError as error:
+            yield str(error)
