@@ -43,6 +43,9 @@ class PromptConfig:
     """How many, of the kind learnt."""
     modifier: str = "null"
     """One of MODIFIERS (paper 4.3), applied in training and in testing."""
+    modifier_style: str = "grammatical"
+    """grammatical: the caption fitted into the modifier's sentence. reference: the literal strings of the paper's code,
+    "a foggy photo of a a car" included."""
     domain: str = ""
     """The target domain, for every modifier but null."""
     token: str = ""
@@ -55,6 +58,7 @@ class PromptConfig:
 
     def __post_init__(self):
         at_least("prompt.vectors", self.vectors, 1)
+        one_of("prompt.modifier_style", self.modifier_style, ("grammatical", "reference"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,16 @@ class BackboneSection:
     posterior: str = ""
     """What of the VAE's posterior is taken: mode or sample; empty: as the source has it, which is mode for weights of
     Stable Diffusion. The paper's code samples exactly when it scales."""
+    noise: bool = False
+    """Whether noise of level `timestep` is added to the latents first, as in generation; the paper reads clean ones."""
+    taps: tuple[str, ...] = ()
+    """Modules of the UNet whose outputs are the features, finest first, e.g. up_blocks.3.attentions.2; empty: the
+    paper's."""
+    map_strides: tuple[int, ...] = ()
+    """Strides in image pixels at which cross-attention maps are read; empty: the source's, 16 and 32 of Stable
+    Diffusion."""
+    detach_maps: bool = True
+    """Whether the gradient stops at the maps, as in the paper's code; false lets it pass into the UNet."""
     attention_maps: bool = True
     """Whether cross-attention maps go to the head beside the features; the paper's code leaves them out for depth."""
     map_index: str = "token"
@@ -117,6 +127,8 @@ class Recipe:
             raise ValueError("backbone.map_words are the channels of map_index class or presence: set one, or leave it")
         if self.needs_presence:
             self._check_presence()
+        if self.backbone.map_strides and not self.backbone.attention_maps:
+            raise ValueError("backbone.map_strides are those of maps: set backbone.attention_maps=true, or leave them")
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
         at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
         at_least("data.min_tokens", self.data.min_tokens, 0)
@@ -129,8 +141,23 @@ class Recipe:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
             raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+        if self.prompt.modifier_style == "reference":
+            self._check_reference_strings()
         if self.prompt.styles or self.train.consistency:
             self._check_styles()
+
+    def _check_reference_strings(self) -> None:
+        from tadp_captioning.domains import get_domain, modify
+
+        domain, modifier = self.prompt.domain, self.prompt.modifier
+        if modifier == "null":
+            return
+        modify("", domain, modifier, style="reference")  # says what the code has no string for
+        if modifier == "textual-inversion" and self.prompt.token not in ("", get_domain(domain).token):
+            raise ValueError(
+                f"prompt.modifier_style 'reference' writes {get_domain(domain).token}, and prompt.token is "
+                f"{self.prompt.token!r}: learn the token under that name, or leave prompt.modifier_style out"
+            )
 
     def _check_styles(self) -> None:
         from tadp_captioning.domains import DOMAINS

@@ -184,8 +184,8 @@ def prompts_of(
 def _modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str]:
     if config.modifier == "null":
         return texts
-    token = config.token or None
-    return {key: modify(text, config.domain, config.modifier, token=token) for key, text in texts.items()}
+    how = {"token": config.token or None, "style": config.modifier_style}
+    return {key: modify(text, config.domain, config.modifier, **how) for key, text in texts.items()}
 
 
 def _embedded(
@@ -247,7 +247,8 @@ def prompt_template(config: PromptConfig, classes: Sequence[str]) -> str:
         text = "{caption}"
     if config.modifier == "null":
         return text
-    return modify(text, get_domain(config.domain), config.modifier, token=config.token or None)
+    how = {"token": config.token or None, "style": config.modifier_style}
+    return modify(text, get_domain(config.domain), config.modifier, **how)
 
 
 def as_trained(config: PromptConfig, captions: Sequence[str]) -> list[str]:
@@ -256,7 +257,8 @@ def as_trained(config: PromptConfig, captions: Sequence[str]) -> list[str]:
         tagger = load_tagger()
         captions = [nouns_prompt(caption, tagger) for caption in captions]
     # A modifier's sentence names the medium and begins for itself.
-    return list(captions) if config.modifier == "null" else [content_of(caption) for caption in captions]
+    literal = config.modifier == "null" or config.modifier_style == "reference"
+    return list(captions) if literal else [content_of(caption) for caption in captions]
 
 
 def object_names(classes: Sequence[str]) -> tuple[str, ...]:

@@ -121,6 +121,9 @@ def _changes(recipe: Recipe) -> dict[str, Any]:
         changes["posterior"] = section.posterior
     if not section.attention_maps:
         changes["map_strides"] = ()
+    changes |= {name: getattr(section, name) for name in ("map_strides", "taps") if getattr(section, name)}
+    changes |= {"noise": True} if section.noise else {}
+    changes |= {} if section.detach_maps else {"detach_maps": False}
     if section.text_adapter:
         changes["text_adapter"] = True
     if recipe.prompt.kind == "learnt":
