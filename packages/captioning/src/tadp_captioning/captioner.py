@@ -31,7 +31,7 @@ class Captioner(Protocol):
         ...
 
     def answer(self, prepared: Any) -> list[str]:
-        """One caption an image of what was prepared, in order."""
+        """One caption an image of what was prepared, in order; a `NoCaption` where the model gave none."""
         ...
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tadp_captioning.chat_text import without_thoughts
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -78,7 +80,7 @@ def _chat_inputs(processor: "ProcessorMixin", images: "list[Image]", prompt: str
 
 def _chat_texts(processor: "ProcessorMixin", tokens: "Tensor", inputs: Any, prompt: str) -> list[str]:
     answers = tokens[:, inputs["input_ids"].shape[1] :]  # (B, T) without the question
-    return processor.batch_decode(answers, skip_special_tokens=True)
+    return [without_thoughts(text) for text in processor.batch_decode(answers, skip_special_tokens=True)]
 
 
 def _chat(model: str, processor: str) -> Family:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tadp_captioning.captioner import Captioner
+from tadp_captioning.chat_text import NoCaption
 from tadp_captioning.images import ReadImage, read_image
 from tadp_captioning.store import CaptionRecord, CaptionStore
 
@@ -63,8 +64,10 @@ def caption_images(
 
     def finish(batch: list[ReadImage], prepared: Future) -> None:
         nonlocal captioned
-        store.add(*_records(batch, captioner.answer(prepared.result()), captioner, mine))
-        captioned += len(batch)
+        records = list(_records(batch, captioner.answer(prepared.result()), captioner, mine))
+        store.add(*records)
+        failed.update({record.id: record.error for record in records if record.error is not None})
+        captioned += sum(record.error is None for record in records)
         tell()
 
     with _executor(workers) as readers, ThreadPoolExecutor(1) as preparer:
@@ -126,7 +129,7 @@ def _records(
             captioner=captioner.name,
             params=captioner.params,
             source=paths[read.id].name,
-            extra={"hash": read.hash},
+            extra={"hash": read.hash} | ({"error": caption.reason} if isinstance(caption, NoCaption) else {}),
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tadp_captioning.captioner import GenerationConfig
+from tadp_captioning.chat_text import NoCaption, caption_of
 from tadp_captioning.families import DESCRIBE
 from tadp_captioning.remote import Answer, ChatModel, Endpoint, UnfitAnswerError
 
@@ -40,7 +41,7 @@ class OpenAICaptioner:
         self._chat = chat
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
-        """One caption an image, in order; "" (and a warning) where the server refuses to speak of an image."""
+        """One caption an image, in order; `NoCaption` (and a warning) where the model gives none."""
         return self.answer(self.prepare(images))
 
     def prepare(self, images: Sequence["Image"]) -> list[str]:
@@ -55,9 +56,10 @@ class OpenAICaptioner:
     def _caption_one(self, url: str) -> str:
         content = [{"type": "text", "text": self._prompt}, {"type": "image_url", "image_url": {"url": url}}]
         answer = self._ask([{"role": "user", "content": content}])
-        if not answer.text.strip():
-            logger.warning("captioner %s gave no caption (%s)", self.name, answer.finish_reason or "no reason given")
-        return answer.text.strip()
+        caption = caption_of(answer.text, answer.finish_reason)
+        if isinstance(caption, NoCaption):
+            logger.warning("%s: %s", self.name, caption.reason)
+        return caption
 
     def _ask(self, messages: list[dict[str, Any]], waits_s: tuple[float, ...] = (0.5, 1.0, 2.0)) -> Answer:
         try:

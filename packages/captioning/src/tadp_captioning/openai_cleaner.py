@@ -9,6 +9,7 @@ from math import ceil
 from pathlib import Path
 
 from tadp_captioning.answer_cache import AnswerCache, default_cache
+from tadp_captioning.chat_text import fenced
 from tadp_captioning.cleaning import Cleaned, RuleCleaner, what_changed
 from tadp_captioning.domains import Domain, get_domain
 from tadp_captioning.formats import tidy
@@ -42,6 +43,8 @@ _SCHEMA = {
         "additionalProperties": False,
     },
 }
+_FORM = ' Answer with JSON alone, in this form: {"captions": [{"number": 1, "caption": "..."}]}'
+"""For servers that do not take the schema; no part of the prompt by which answers are kept."""
 _UNFIT_TRIES = 8  # unfit answers in a row before giving up; a batch of 128 is halved to one by then
 _ROOM_TOKENS = 64  # of an answer beside its captions
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
@@ -153,7 +156,7 @@ class OpenAICleaner:
         tokens = 0, 0
         try:
             answer = self._chat.ask(
-                [{"role": "system", "content": self.prompt}, {"role": "user", "content": _numbered(texts)}],
+                [{"role": "system", "content": self.prompt + _FORM}, {"role": "user", "content": _numbered(texts)}],
                 response_format={"type": "json_schema", "json_schema": _SCHEMA},
                 max_completion_tokens=most_out,
                 temperature=0,
@@ -181,7 +184,7 @@ class OpenAICleaner:
     def _bytes(self, texts: list[str]) -> tuple[int, int]:
         """What goes in and, the captions being left as they are, comes out."""
         length = len(_numbered(texts).encode())
-        return len(self.prompt.encode()) + len(json.dumps(_SCHEMA)) + length, length
+        return len((self.prompt + _FORM).encode()) + len(json.dumps(_SCHEMA)) + length, length
 
 
 def _numbered(texts: list[str]) -> str:
@@ -192,8 +195,9 @@ def _numbered(texts: list[str]) -> str:
 def read_captions(answer: str, count: int) -> list[str]:
     """The captions of an answer in the order of their numbers, which must be 1 to `count`, each once."""
     try:
-        items = {item["number"]: item["caption"] for item in json.loads(answer)["captions"]}
-        length = len(json.loads(answer)["captions"])
+        content = json.loads(fenced(answer))
+        listed = content if isinstance(content, list) else content["captions"]
+        items, length = {item["number"]: item["caption"] for item in listed}, len(listed)
     except (ValueError, KeyError, TypeError):
         raise UnfitAnswerError(f"not the JSON that was asked for but {answer[:60]!r}") from None
     if length != count or set(items) != set(range(1, count + 1)):

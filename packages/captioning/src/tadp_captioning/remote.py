@@ -1,12 +1,18 @@
 """One question to a chat model behind an OpenAI-compatible server: its failures become one line, without the key."""
 
 import json
+import logging
 import os
-import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-_KEY = "OPENAI_API_KEY"
+from tadp_captioning.api_key import KEY_VARIABLE, read_key, without_key
+
+logger = logging.getLogger(__name__)
+
+_REFUSES = (400, 422)  # a parameter, among other things
+_IN_PLACE_OF = {"max_completion_tokens": "max_tokens"}
+"""What servers that do not know a parameter call it."""
 _ASKED_AGAIN = (408, 409, 429)  # by the SDK, as 5xx are; no other status changes by asking again
 
 
@@ -36,6 +42,9 @@ class Answer(NamedTuple):
 class UnfitAnswerError(Exception):
     """An answer that came but cannot be used; asking again may help."""
 
+    def __init__(self, reason: str):
+        super().__init__(without_key(reason))
+
 
 class ChatModel:
     """Asks the model of an endpoint; may be used by several threads."""
@@ -44,10 +53,10 @@ class ChatModel:
         from openai import OpenAI
 
         self.endpoint = endpoint
-        key = os.environ.get(_KEY)
+        key = read_key()
         elsewhere = endpoint.base_url or os.environ.get("OPENAI_BASE_URL")
         if not key and not elsewhere:
-            raise ValueError(f"no API key: set the environment variable {_KEY}, or name a server with base_url")
+            raise ValueError(f"no API key: set the environment variable {KEY_VARIABLE}, or name a server with base_url")
         # Servers of one's own mostly want no key, but the SDK wants one to send.
         self._client = OpenAI(
             api_key=key or "none",
@@ -55,6 +64,8 @@ class ChatModel:
             timeout=endpoint.timeout_s,
             max_retries=endpoint.retries,
         )
+        self._refused: set[str] = set()
+        """Parameters that this model or server does not take."""
 
     @property
     def base_url(self) -> str:
@@ -62,18 +73,25 @@ class ChatModel:
         return str(self._client.base_url)
 
     def ask(self, messages: list[dict[str, Any]], **options: Any) -> Answer:
-        """Options are those of chat completions, e.g. `response_format`.
+        """Options are those of chat completions, e.g. `response_format`. One that the server refuses by name is left
+        out from then on, or takes the name that older servers know; the limit of tokens is never left out.
 
         What asking again cannot help is a ValueError, what stays wrong after all tries a RuntimeError.
         """
         import openai
 
+        taken = self._taken(options)
         try:
             response = self._client.chat.completions.with_raw_response.create(
-                model=self.endpoint.model, messages=messages, **options
+                model=self.endpoint.model, messages=messages, **taken
             )
         except openai.APIStatusError as error:
             reason = f"HTTP {error.status_code}: {_message(error)}"
+            refused = _refused_parameter(error, taken)
+            if refused is not None:
+                logger.info("%s: asked without %s, which it refuses", self.endpoint.model, refused)
+                self._refused.add(refused)
+                return self.ask(messages, **options)
             if error.status_code < 500 and error.status_code not in _ASKED_AGAIN:
                 raise ValueError(self._say(reason)) from None
             raise RuntimeError(self._say(f"{reason} (tried {self.endpoint.retries + 1} times)")) from None
@@ -82,12 +100,26 @@ class ChatModel:
             raise RuntimeError(self._say(reason)) from None
         return read_answer(response.http_response.text)
 
+    def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options without those refused, under the other name where there is one."""
+        taken = {}
+        for name, value in options.items():
+            name = _IN_PLACE_OF.get(name, name) if name in self._refused else name
+            if name not in self._refused:
+                taken[name] = value
+        return taken
+
     def _say(self, reason: str) -> str:
         """One line that names model and server and holds no key, even where the server sent it back."""
-        key = os.environ.get(_KEY)
-        reason = re.sub(r"\bsk-[\w*.-]+", "sk-***", reason.replace(key, "***") if key else reason)
         where = f"model {self.endpoint.model!r} at {self._client.base_url.host}"
-        return f"{where}: {' '.join(reason.split())[:300]}"
+        return f"{where}: {' '.join(without_key(reason).split())[:300]}"
+
+
+def _refused_parameter(error: Any, options: dict[str, Any]) -> str | None:
+    """The option that the server's error names, the longest where one name is part of another's."""
+    limits = _IN_PLACE_OF.values()
+    named = [name for name in options if name in str(error.body or error.message) and name not in limits]
+    return max(named, key=len, default=None) if error.status_code in _REFUSES else None
 
 
 def read_answer(body: str) -> Answer:
@@ -95,7 +127,7 @@ def read_answer(body: str) -> Answer:
     try:
         content = json.loads(body)
         choice = content["choices"][0]
-        text = choice["message"]["content"]
+        text = _text_of(choice["message"].get("content"))
         usage = content.get("usage") or {}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise UnfitAnswerError(f"no chat completion but {body[:60]!r}") from None
@@ -103,6 +135,13 @@ def read_answer(body: str) -> Answer:
         raise UnfitAnswerError(f"no text but {str(text)[:60]!r}")
     tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0  # some servers send null
     return Answer(text or "", choice.get("finish_reason") or "", *tokens)
+
+
+def _text_of(content: Any) -> Any:
+    """The texts of a content that comes in parts, of which some are thoughts; other content as it is."""
+    if not isinstance(content, list):
+        return content
+    return "".join(part["text"] for part in content if part.get("type") == "text")
 
 
 def _message(error: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tadp_captioning.captioner import GenerationConfig
+from tadp_captioning.chat_text import NoCaption
 from tadp_captioning.families import Family, checked_prompt, family_of, rgb
 from tadp_captioning.table import CaptionerSpec
 
@@ -80,7 +81,8 @@ class TransformersCaptioner:
             self._halve(len(prepared.images))
             return self.caption(prepared.images)
         # Stripped, where the paper's code cut the last character whatever it was (captioning/blip.py:100).
-        return [text.strip() for text in self.family.texts(self.processor, tokens, inputs, self.prompt)]
+        texts = self.family.texts(self.processor, tokens, inputs, self.prompt)
+        return [text if isinstance(text, NoCaption) else text.strip() for text in texts]
 
     def _halve(self, tried: int) -> None:
         import torch
