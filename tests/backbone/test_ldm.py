@@ -348,7 +348,7 @@ def test_foreign_broken_and_dangerous_files_are_refused(tmp_path, capsys):
     for name, message in [
         ("lora.safetensors", r"model\.diffusion_model\.input_blocks\.0\.0\.weight is missing; it looks like a LoRA"),
         ("xl.safetensors", "it looks like a Stable Diffusion XL checkpoint"),
-        ("cut.safetensors", "not a whole safetensors file"),
+        ("cut.safetensors", "no whole .safetensors file"),
         ("code.ckpt", "was refused.*take the same weights as .safetensors"),
         ("cut.ckpt", "was refused"),
         ("text.ckpt", "was refused: not a whole file of tensors"),

@@ -167,7 +167,7 @@ def test_folders_written_by_the_first_versions_of_the_libraries(make_backbone, t
 def test_a_config_of_something_else_is_refused(make_backbone, tmp_path):
     make_backbone().save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 3}))
-    with pytest.raises(ValueError, match="is no backbone's config: it has hidden_size"):
+    with pytest.raises(ValueError, match="has 'hidden_size', which BackboneConfig has not"):
         DiffusionBackbone.from_pretrained(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Text embeddings on disk: a frozen text encoder runs once a caption."""
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -8,10 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .conditioning import TextBackbone, build_context, clip_templates, concatenate
+from .reading import read_safetensors
+
+_log = logging.getLogger(__name__)
 
 
 class TextCache:
@@ -64,9 +68,12 @@ def state_digest(module: nn.Module) -> str:
 
 
 def kept(file: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of a file, computed and written where the file is not there yet; on the CPU, without gradient."""
+    """The tensors of a file, computed and written where it is not there yet or is damaged; on the CPU, no gradient."""
     if file.is_file():
-        return load_file(file)
+        try:
+            return read_safetensors(file)
+        except ValueError as error:
+            _log.warning("computed again: %s", error)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".writing")

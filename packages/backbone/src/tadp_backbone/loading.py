@@ -1,6 +1,5 @@
 """From files to the parts of a backbone."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -17,14 +15,17 @@ from .config import BackboneConfig
 from .ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
 from .ldm.checkpoint import looks_like
 from .ldm.vae import drop_decoder
+from .reading import read_json_object, reading
 from .sources import locate
 from .table import BACKBONES
+from .typed import check_fields
 
 CONFIG_FILE = "config.json"
 ADAPTERS_FILE = "adapters.safetensors"
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 
 _log = logging.getLogger(__name__)
+_FIX = "take a whole folder that diffusers or transformers wrote, its weights as .safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +83,8 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str,
     """A diffusers or transformers model of a folder, whole: a missing or foreign tensor is an error."""
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
-    try:
-        with _quiet("diffusers", "transformers"):  # the report is looked at here
-            model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{folder} cannot be read: {str(error).strip().splitlines()[0]}") from error
+    with reading(folder, _FIX), _quiet("diffusers", "transformers"):  # the report is looked at here
+        model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
     if missing:
         unexpected = looks_like(report["unexpected_keys"])
@@ -115,28 +113,32 @@ def _from_folder(
     if not (folder / "unet" / CONFIG_FILE).is_file():
         there = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
         raise ValueError(f"{folder} is no diffusers folder: unet/{CONFIG_FILE} is missing, there is {there}")
+    config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else default
     adapters = folder / ADAPTERS_FILE
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    return Parts(
-        unet=load_model(UNet2DConditionModel, folder / "unet", dtype),
-        vae=_load_vae(folder / "vae", dtype, keep_decoder) if (folder / "vae").is_dir() else None,
+    return Parts(  # what is read fastest comes first, for what is wrong with it
+        config=config,
+        tokenizer=_load_tokenizer(folder if tokenizer is None else Path(tokenizer)),
+        scheduler=_load_scheduler(scheduler.parent) if scheduler.is_file() else None,
+        adapters=read_checkpoint(adapters) if adapters.is_file() else {},
         text_encoder=(
             load_model(CLIPTextModel, folder / "text_encoder", dtype) if (folder / "text_encoder").is_dir() else None
         ),
-        tokenizer=_load_tokenizer(folder if tokenizer is None else Path(tokenizer)),
-        scheduler=DDPMScheduler.from_pretrained(scheduler.parent) if scheduler.is_file() else None,
-        config=read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else default,
-        adapters=read_checkpoint(adapters) if adapters.is_file() else {},
+        vae=_load_vae(folder / "vae", dtype, keep_decoder) if (folder / "vae").is_dir() else None,
+        unet=load_model(UNet2DConditionModel, folder / "unet", dtype),
     )
 
 
 def read_config(file: Path) -> BackboneConfig:
     """The BackboneConfig in a JSON file."""
-    values = json.loads(file.read_text())
-    unknown = set(values) - {f.name for f in fields(BackboneConfig)}
-    if unknown:
-        raise ValueError(f"{file} is no backbone's config: it has {', '.join(sorted(unknown))}")
+    values = read_json_object(file)
+    check_fields(BackboneConfig, values, file)
     return BackboneConfig(**values)
+
+
+def _load_scheduler(folder: Path) -> DDPMScheduler:
+    with reading(folder, _FIX):
+        return DDPMScheduler.from_pretrained(folder)
 
 
 def _load_vae(folder: Path, dtype: torch.dtype, keep_decoder: bool) -> AutoencoderKL:
@@ -151,7 +153,8 @@ def _load_tokenizer(folder: Path) -> CLIPTokenizer | None:
     """The tokenizer in `folder` or its subfolder `tokenizer`; None where there is none."""
     for candidate in (folder / "tokenizer", folder):
         if (candidate / "vocab.json").is_file() or (candidate / "tokenizer.json").is_file():
-            return CLIPTokenizer.from_pretrained(candidate, local_files_only=True)
+            with reading(candidate, _FIX):
+                return CLIPTokenizer.from_pretrained(candidate, local_files_only=True)
     return None
 
 

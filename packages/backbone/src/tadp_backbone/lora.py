@@ -10,11 +10,13 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from .ldm.checkpoint import looks_like
+from .reading import reading
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
 
 _PEFT_CONFIG = "adapter_config.json"
+_FIX = "take a whole LoRA of this model, as .safetensors"
 
 
 def merge_lora(backbone: "DiffusionBackbone", source: Path, scale: float) -> None:
@@ -40,7 +42,8 @@ def merge_lora(backbone: "DiffusionBackbone", source: Path, scale: float) -> Non
 
 def _merge_peft(model: nn.Module, folder: Path, scale: float) -> None:
     trains = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    wrapped = PeftModel.from_pretrained(model, str(folder))
+    with reading(folder, _FIX):
+        wrapped = PeftModel.from_pretrained(model, str(folder))
     _scale(wrapped, scale)
     wrapped.merge_and_unload()
     _forget_adapter(model, trains)
@@ -52,9 +55,10 @@ def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> No
         raise ValueError(
             f"{source} has {len(files)} .safetensors files and no {_PEFT_CONFIG}; expected one file of LoRA weights"
         )
-    state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
-        str(files[0].parent), weight_name=files[0].name, local_files_only=True, return_lora_metadata=True
-    )
+    with reading(files[0], _FIX):
+        state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
+            str(files[0].parent), weight_name=files[0].name, local_files_only=True, return_lora_metadata=True
+        )
     if not any(key.startswith(("unet.", "text_encoder.")) and "lora" in key for key in state):
         raise ValueError(f"{files[0]} holds no LoRA of a Stable Diffusion model; it looks like {looks_like(state)}")
     text = any(key.startswith("text_encoder.") for key in state)
@@ -62,12 +66,13 @@ def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> No
         raise ValueError(f"{files[0]} has a LoRA for the text encoder, which this backbone does not have")
     models = [backbone.unet, *([backbone.text_encoder] if text else [])]
     trains = [{name: p.requires_grad for name, p in model.named_parameters()} for model in models]
-    if any(key.startswith("unet.") for key in state):
-        StableDiffusionPipeline.load_lora_into_unet(state, alphas, backbone.unet, metadata=metadata)
-    if text:
-        StableDiffusionPipeline.load_lora_into_text_encoder(
-            state, alphas, backbone.text_encoder, prefix="text_encoder", metadata=metadata
-        )
+    with reading(files[0], _FIX):
+        if any(key.startswith("unet.") for key in state):
+            StableDiffusionPipeline.load_lora_into_unet(state, alphas, backbone.unet, metadata=metadata)
+        if text:
+            StableDiffusionPipeline.load_lora_into_text_encoder(
+                state, alphas, backbone.text_encoder, prefix="text_encoder", metadata=metadata
+            )
     for model, flags in zip(models, trains, strict=True):
         _merge_in_place(model, scale)
         _forget_adapter(model, flags)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .ldm.checkpoint import looks_like, read_pickle
+from .reading import read_safetensors
 
 
 def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
@@ -24,7 +24,7 @@ def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
         file = next((path for path in there if path.is_file()), there[0])
     if not file.is_file():
         raise ValueError(f"no such file of learnt tokens: {file}")
-    content = load_file(file) if file.suffix == ".safetensors" else read_pickle(file)
+    content = read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
     if not isinstance(content, Mapping):
         raise ValueError(f"{file} holds a {type(content).__name__}, expected learnt tokens by name")
     if "string_to_param" in content:

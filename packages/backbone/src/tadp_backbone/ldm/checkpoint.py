@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from ..reading import read_safetensors
 
 _LOOKS = (
     (("conditioner.embedders.",), "a Stable Diffusion XL checkpoint"),
@@ -56,10 +56,7 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise ValueError(f"no such checkpoint: {file}")
     if file.suffix == ".safetensors":
-        try:
-            return load_file(file)
-        except SafetensorError as error:
-            raise ValueError(f"{file} is not a whole safetensors file ({error}); download it again") from error
+        return read_safetensors(file)
     content = read_pickle(file)
     content = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
