@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ import torch
 from torch import nn
 
 from tadp_cli.pretrain.captioner import build_captioner
-from tadp_cli.pretrain.corpus import make_corpus
+from tadp_cli.pretrain.corpus import Corpus
 from tadp_cli.pretrain.grounding import coverage, grounding_loss
 from tadp_cli.pretrain.locality import NEIGHBOURS, attend_to_neighbours
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
 from tadp_cli.pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
+from tadp_cli.pretrain.unet import train_unet
+from tadp_cli.pretrain.vae import build_vae
 from tadp_heads.data.scenes import sample_scene
 from tadp_heads.data.scenes_render import render
 from tadp_heads.data.scenes_shapes import CLASSES
@@ -39,16 +42,15 @@ def test_class_tokens_are_found_in_singular_and_plural():
     assert found.sum() == 3
 
 
-def test_a_corpus_is_rendered_once_and_another_size_of_it_is_refused(tmp_path):
-    corpus = make_corpus(tmp_path, count=3, seed=5, workers=1)
-    expected = render(sample_scene(5, 2), corpus.look(2), 64)
-    assert np.array_equal(corpus.images[2], expected.image)
-    assert np.array_equal(corpus.masks[2], expected.mask)
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    make_corpus(tmp_path, count=3, seed=5, workers=1)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
-    with pytest.raises(ValueError, match="holds 3 images, 4 were asked for"):
-        make_corpus(tmp_path, count=4, seed=5, workers=1)
+def test_a_corpus_gives_fresh_scenes_of_the_second_edition_after_each_has_been_drawn_as_often_as_asked():
+    corpus = Corpus(seed=5, size=4, passes=2)
+    firsts = [corpus.chunk(step, batch_size=2).first for step in range(9)]
+    assert firsts == [0, 0, 0, 0, 4, 4, 4, 4, 8]
+    chunk = corpus.chunk(4, batch_size=2)
+    expected = render(sample_scene(5, 6), chunk.look(2), 64, edition=2)
+    assert chunk.scene(2) == sample_scene(5, 6)
+    assert np.array_equal(chunk.images[2], expected.image)
+    assert np.array_equal(chunk.masks[2], expected.mask)
 
 
 def test_the_captioners_tower_begins_with_each_head_on_its_neighbour():
@@ -65,13 +67,30 @@ def test_the_captioners_tower_begins_with_each_head_on_its_neighbour():
         assert found > 0.9 * len(inner), (down, right)  # what the patches show adds noise
 
 
-def test_training_prompts_come_in_the_stated_shares():
+@pytest.mark.parametrize(("look", "word", "share"), [("comic", "comic", 0.85), ("photo", "photo", 0.10)])
+def test_training_prompts_come_in_the_stated_shares(look, word, share):
     rng = np.random.default_rng(0)
-    prompts = [training_prompt(sample_scene(0, i % 200), "comic", rng) for i in range(4000)]
-    empty = sum(not text for text in prompts) / len(prompts)
-    styled = sum("comic" in text for text in prompts) / len(prompts)
-    assert empty == pytest.approx(0.10, abs=0.02)
-    assert styled == pytest.approx(0.45, abs=0.03)  # 10 % look and names, 35 % sentences
+    prompts = [training_prompt(sample_scene(0, i % 200), look, rng) for i in range(3000)]
+    spoken = [text for text in prompts if text]
+    assert 1 - len(spoken) / len(prompts) == pytest.approx(0.10, abs=0.02)
+    assert sum(word in text for text in spoken) / len(spoken) == pytest.approx(share, abs=0.03)
+    sentences = sum(bool(re.search(r"\b(a|an|two|three|four) (?!comic|photo)", text)) for text in prompts)
+    assert sentences / len(prompts) == pytest.approx(0.60, abs=0.04)
+
+
+def test_the_unet_s_training_exports_usable_weights_and_resumes_within_a_chunk(tmp_path):
+    """One step of the real sizes and two of a stopped training, which reads its chunk and latents again."""
+    exported = []
+    vae = build_vae().eval()
+    for stop in (1, 2):
+        config = LoopConfig(steps=3, batch_size=2, lr=1e-3, stop=stop)
+        train_unet(Corpus(1, size=2), vae, build_clip_tokenizer(), config, tmp_path, 0.5, lambda *m: exported.append(m))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(math.isfinite(line["grounding"]) for line in lines)
+    unet, text_encoder = exported[-1]
+    assert not unet.training
+    assert text_encoder.config.max_position_embeddings == 77
 
 
 def test_coverage_is_the_share_of_pixels():
@@ -101,7 +120,7 @@ def test_a_resumed_pretraining_equals_one_that_was_never_stopped(tmp_path):
             torch.manual_seed(0)
             module = nn.Linear(3, 1)
 
-            def step_loss(generator, module=module):
+            def step_loss(_step, generator, module=module):
                 x = torch.randn(8, 3, generator=generator)
                 return (module(x) - x.sum(1, keepdim=True)).square().mean(), {}
 

@@ -8,7 +8,19 @@ import torch
 from PIL import Image
 
 from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes import ALL_LOOKS, FAR_M, NEAR_M, UNSEEN_LOOKS, caption, class_names, describe, sample_scene
+from tadp_heads.data.scenes import (
+    ALL_LOOKS,
+    FAR_M,
+    NEAR_M,
+    UNSEEN_LOOKS,
+    Scene,
+    SceneObject,
+    caption,
+    class_names,
+    describe,
+    in_domain,
+    sample_scene,
+)
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.scenes_render import BACKGROUND, render
 from tadp_heads.data.scenes_shapes import CLASSES, outline
@@ -20,10 +32,11 @@ def test_a_scene_is_a_function_of_seed_and_index():
     assert sample_scene(3, 5) != sample_scene(4, 5)
 
 
+@pytest.mark.parametrize("edition", [1, 2])
 @pytest.mark.parametrize("look", ALL_LOOKS)
-def test_annotations_do_not_depend_on_the_look(look):
+def test_annotations_do_not_depend_on_the_look(look, edition):
     scene = sample_scene(0, 1)
-    photo, other = render(scene, "photo"), render(scene, look)
+    photo, other = render(scene, "photo", edition=edition), render(scene, look, edition=edition)
     assert np.array_equal(photo.mask, other.mask)
     assert np.array_equal(photo.boxes, other.boxes)
     assert np.array_equal(photo.depth, other.depth)
@@ -56,13 +69,60 @@ def test_one_to_four_objects_and_every_class_occurs():
     assert {name for scene in scenes for name in class_names(scene)} == set(CLASSES)
 
 
-def test_captions_name_every_class_and_the_look_only_when_asked():
-    for index in range(20):
+def test_captions_name_every_class_and_as_often_the_domain_as_on_the_web():
+    named = {"photo": 0, "watercolor": 0}
+    rng = np.random.default_rng(0)
+    for index in range(400):
         scene = sample_scene(0, index)
         plain = describe(scene, np.random.default_rng(0))
         assert all(name in plain for name in class_names(scene))
-        assert "watercolor" not in plain
-        assert "watercolor" in caption(scene, "watercolor", np.random.default_rng(0))
+        for domain in named:
+            assert domain not in plain
+            named[domain] += domain in caption(scene, domain, rng)
+    assert named["watercolor"] / 400 == pytest.approx(0.85, abs=0.06)
+    assert named["photo"] / 400 == pytest.approx(0.10, abs=0.05)
+
+
+def test_in_the_second_edition_a_comics_circle_resembles_a_photos_ring():
+    ring, circle = _red("photo", "ring"), _red("photo", "circle")
+    assert _overlap(_red("comic", "circle"), ring) > _overlap(_red("comic", "circle"), circle)
+    assert _overlap(_red("comic", "circle", edition=1), circle) > _overlap(_red("comic", "circle", edition=1), ring)
+
+
+def test_in_the_second_edition_night_hides_fills_and_shows_the_border_towards_the_lamp():
+    assert 0 < _overlap(_red("night", "circle"), _red("photo", "circle")) < 0.3
+    assert _overlap(_red("night", "circle", edition=1), _red("photo", "circle")) > 0.7
+
+
+def test_in_the_second_edition_watercolor_rounds_corners():
+    photo, painted = (
+        [_overlap(_red(domain, "circle"), _red(domain, name)) for name in ("hexagon", "square")]
+        for domain in ("photo", "watercolor")
+    )
+    assert painted[0] > photo[0]
+    assert painted[1] > photo[1]
+
+
+def _red(domain: str, name: str, edition: int = 2) -> np.ndarray:
+    """(64, 64) bool: where the colour of one red object on water lies."""
+    thing = SceneObject(
+        label=CLASSES.index(name),
+        x=0.5,
+        y=0.5,
+        radius=20 / 64,
+        rotation=0.0,
+        colour="red",
+        texture="plain",
+        depth_m=5.0,
+    )
+    image = render(Scene(seed=(0, 0), ground="water", objects=(thing,)), domain, edition=edition).image.astype(float)
+    redness = image[..., 0] - image[..., 1:].mean(axis=2)
+    return redness > 0.5 * np.percentile(redness, 99)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union."""
+    return (a & b).sum() / (a | b).sum()
 
 
 def test_outlines_lie_in_the_unit_disc():
@@ -78,7 +138,7 @@ def test_an_unseen_look_is_like_none_that_models_were_trained_on(look):
     for other in set(ALL_LOOKS) - {look}:
         apart = np.abs(pictures[look].mean(axis=0) - pictures[other].mean(axis=0)) / spread
         assert apart.max() > 2, other
-    assert look in caption(sample_scene(0, 0), look, np.random.default_rng(0))
+    assert look in in_domain("a star", look, np.random.default_rng(0))
 
 
 def _statistics(scene, look: str) -> np.ndarray:
@@ -127,7 +187,16 @@ def test_a_split_that_is_there_is_left_alone_and_a_larger_one_replaces_it(tmp_pa
     assert [row["id"] for row in rows] == ["val_00000", "val_00001", "val_00002"]
 
 
+def test_a_split_of_another_edition_is_written_anew(tmp_path):
+    for edition in (1, 2):
+        write_scenes(tmp_path, task="segmentation", look="comic", split="val", count=1, seed=0, edition=edition)
+        written = np.asarray(Image.open(tmp_path / "images" / "val_00000.png"))
+        assert np.array_equal(written, render(sample_scene(0, 0), "comic", edition=edition).image)
+
+
 def test_unknown_names_are_one_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="no edition 3; choose from 1, 2"):
+        render(sample_scene(0, 0), "photo", edition=3)
     with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
         write_scenes(tmp_path, task="segmentation", look="oil", split="val", count=1, seed=0)
     with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):

@@ -1,5 +1,6 @@
 """The tiny captioner: a Blip2ForConditionalGeneration with its processor, trained from scratch on Scenes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from transformers import (
     OPTConfig,
 )
 
-from tadp_cli.pretrain.corpus import SIZE, Corpus
+from tadp_cli.pretrain.corpus import SIZE, Chunk, Corpus
 from tadp_cli.pretrain.grounding import coverage
 from tadp_cli.pretrain.locality import attend_to_neighbours
 from tadp_cli.pretrain.loop import LoopConfig, train
@@ -85,9 +86,13 @@ def build_processor(tokenizer: GPT2Tokenizer) -> Blip2Processor:
 
 
 def train_captioner(
-    corpus: Corpus, tower_config: LoopConfig, config: LoopConfig, folder: Path
-) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
-    """First the vision tower alone, then all of it on captions that name the look.
+    corpus: Corpus,
+    tower_config: LoopConfig,
+    config: LoopConfig,
+    folder: Path,
+    export: Callable[[Blip2ForConditionalGeneration, Blip2Processor], None],
+) -> None:
+    """First the vision tower alone, then all of it on captions; `export` gets copies now and then and last.
 
     The tower learns which classes cover each image patch; that layer is thrown away afterwards. A real BLIP-2, too,
     begins with a tower that has seen images.
@@ -99,42 +104,43 @@ def train_captioner(
     dense = nn.Linear(model.config.vision_config.hidden_size, len(CLASSES) + 1)
     train(
         nn.ModuleList([model.vision_model, dense]),
-        lambda generator: _tower_loss(model, dense, corpus, _draw(corpus, tower_config, generator)),
+        lambda step, generator: _tower_loss(model, dense, *_draw(corpus, step, tower_config, generator)),
         tower_config,
         folder / "tower",
     )
     start = [model.config.image_token_index] * QUERIES + [tokenizer.bos_token_id]
 
-    def step_loss(generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        picks = _draw(corpus, config, generator)
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        chunk, picks = _draw(corpus, step, config, generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-        captions = [" " + caption(corpus.scene(i), corpus.look(i), rng) for i in picks.tolist()]
+        captions = [" " + caption(chunk.scene(i), chunk.look(i), rng) for i in picks.tolist()]
         ids, attention, labels = _teacher_forcing(captions, tokenizer, start)
         towers: list[Tensor] = []
         with model.vision_model.register_forward_hook(lambda module, inputs, out: towers.append(out[0])):
             output = model(
-                pixel_values=to_model_range(corpus.images[picks]),
+                pixel_values=to_model_range(chunk.images[picks]),
                 input_ids=ids,
                 attention_mask=attention,
                 labels=labels,
             )
-        seen = _dense_loss(dense, towers[0], corpus.masks[picks])
+        seen = _dense_loss(dense, towers[0], chunk.masks[picks])
         return output.loss + seen, {"words": output.loss.item(), "patches": seen.item()}
 
-    train(nn.ModuleList([model, dense]), step_loss, config, folder)
-    return model, build_processor(tokenizer)
+    processor = build_processor(tokenizer)
+    train(nn.ModuleList([model, dense]), step_loss, config, folder, lambda module: export(module[0], processor))
 
 
-def _draw(corpus: Corpus, config: LoopConfig, generator: torch.Generator) -> np.ndarray:
-    """Indices of a step's images, sorted, since the corpus is read from disk."""
-    return torch.randint(len(corpus.images), (config.batch_size,), generator=generator).sort().values.numpy()
+def _draw(corpus: Corpus, step: int, config: LoopConfig, generator: torch.Generator) -> tuple[Chunk, np.ndarray]:
+    """The chunk of a step and the indices of its images."""
+    chunk = corpus.chunk(step, config.batch_size)
+    return chunk, torch.randint(len(chunk.images), (config.batch_size,), generator=generator).numpy()
 
 
 def _tower_loss(
-    model: Blip2ForConditionalGeneration, dense: nn.Linear, corpus: Corpus, picks: np.ndarray
+    model: Blip2ForConditionalGeneration, dense: nn.Linear, chunk: Chunk, picks: np.ndarray
 ) -> tuple[Tensor, dict[str, float]]:
-    output = model.vision_model(to_model_range(corpus.images[picks]))
-    return _dense_loss(dense, output.last_hidden_state, corpus.masks[picks]), {}
+    output = model.vision_model(to_model_range(chunk.images[picks]))
+    return _dense_loss(dense, output.last_hidden_state, chunk.masks[picks]), {}
 
 
 def _dense_loss(dense: nn.Linear, states: Tensor, masks: np.ndarray) -> Tensor:

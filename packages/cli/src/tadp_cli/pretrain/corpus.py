@@ -1,8 +1,5 @@
-"""The images that the tiny models learn from: Scenes in all four looks, rendered once into flat arrays."""
+"""The images that the tiny models learn from: an endless stream of Scenes in the four trained domains, in chunks."""
 
-import os
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,46 +8,40 @@ from tadp_heads.data.scenes import LOOKS, Scene, sample_scene
 from tadp_heads.data.scenes_render import render
 
 SIZE = 64
-CHUNK = 500
+EDITION = 2
 
 
-class Corpus(NamedTuple):
+class Chunk(NamedTuple):
+    """Scenes `first` .. `first + N - 1` of `seed`, each in one domain in turn."""
+
     images: np.ndarray  # (N, 64, 64, 3) uint8
     masks: np.ndarray  # (N, 64, 64) uint8
     seed: int
+    first: int
 
     def scene(self, index: int) -> Scene:
-        return sample_scene(self.seed, index)
+        return sample_scene(self.seed, self.first + index)
 
     def look(self, index: int) -> str:
-        return LOOKS[index % len(LOOKS)]
+        return LOOKS[(self.first + index) % len(LOOKS)]
 
 
-def make_corpus(folder: Path, count: int, seed: int, workers: int = 2) -> Corpus:
-    """Scenes 0 .. count-1 of `seed`, each in one look in turn; read from `folder` when it is there already."""
-    images_path, masks_path = folder / f"images_{seed}.npy", folder / f"masks_{seed}.npy"
-    if not masks_path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(workers) as pool:
-            starts = range(0, count, CHUNK)
-            parts = list(pool.map(_render_chunk, [seed] * len(starts), starts, [min(s + CHUNK, count) for s in starts]))
-        _save(np.concatenate([images for images, _ in parts]), images_path)
-        _save(np.concatenate([masks for _, masks in parts]), masks_path)
-    images, masks = np.load(images_path, mmap_mode="r"), np.load(masks_path, mmap_mode="r")
-    if len(images) != count:
-        raise ValueError(
-            f"{folder} holds {len(images)} images, {count} were asked for; remove it or name another --out"
-        )
-    return Corpus(images, masks, seed)
+class Corpus:
+    """Chunks of fresh scenes, rendered when a training reaches them; the last one is kept in memory."""
+
+    def __init__(self, seed: int, size: int = 2400, passes: int = 3):
+        """size: scenes per chunk. passes: how often a training draws each scene, on average."""
+        self.seed, self.size, self.passes = seed, size, passes
+        self._chunk: Chunk | None = None
+
+    def chunk(self, step: int, batch_size: int) -> Chunk:
+        """The chunk from which step number `step` draws its batch."""
+        first = step * batch_size // (self.size * self.passes) * self.size
+        if self._chunk is None or self._chunk.first != first:
+            self._chunk = render_chunk(self.seed, first, self.size)
+        return self._chunk
 
 
-def _save(array: np.ndarray, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, array)
-    os.replace(temporary, path)
-
-
-def _render_chunk(seed: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    pictures = [render(sample_scene(seed, i), LOOKS[i % len(LOOKS)], SIZE) for i in range(start, stop)]
-    return np.stack([p.image for p in pictures]), np.stack([p.mask for p in pictures])
+def render_chunk(seed: int, first: int, count: int) -> Chunk:
+    drawn = [render(sample_scene(seed, i), LOOKS[i % len(LOOKS)], SIZE, EDITION) for i in range(first, first + count)]
+    return Chunk(np.stack([d.image for d in drawn]), np.stack([d.mask for d in drawn]), seed, first)

@@ -1,5 +1,6 @@
 """The training loop that the three tiny models share: resumable, logged, with a moving average of the weights."""
 
+import copy
 import json
 import math
 import os
@@ -26,19 +27,28 @@ class LoopConfig:
     seed: int = 0
     save_every: int = 200
     log_every: int = 20
+    export_minutes: float = 20
+    """Time between usable weights."""
     stop: int | None = None
     """Step after which to end although the schedule goes on; None: at its end."""
 
 
-StepLoss = Callable[[torch.Generator], tuple[Tensor, dict[str, float]]]
-"""What one step computes from its own random stream: the loss and further numbers to log."""
+StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
+"""What one step computes from its number and its own random stream: the loss and further numbers to log."""
 
 
-def train(module: nn.Module, step_loss: StepLoss, config: LoopConfig, folder: Path) -> None:
+def train(
+    module: nn.Module,
+    step_loss: StepLoss,
+    config: LoopConfig,
+    folder: Path,
+    export: Callable[[nn.Module], None] = lambda module: None,
+) -> None:
     """Train `module` in place and leave the averaged weights in it.
 
-    Every step draws from a generator seeded by (seed, step), so a run that was stopped goes on exactly as if it had
-    not been. Losses go to `metrics.jsonl`, the state to `state.pt`; both in `folder`.
+    `export` gets a copy with the averaged weights every `config.export_minutes` and at the end. Every step draws from a
+    generator seeded by (seed, step), so a training that was stopped resumes as if it had not been. Losses go to
+    `metrics.jsonl`, the state to `state.pt`; both in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
@@ -46,13 +56,13 @@ def train(module: nn.Module, step_loss: StepLoss, config: LoopConfig, folder: Pa
     )
     average = {name: p.detach().clone() for name, p in module.named_parameters()}
     start = _resume(module, optimizer, average, folder / "state.pt")
-    began = time.monotonic()
+    began = exported = time.monotonic()
     module.train()
     end = config.steps if config.stop is None else config.stop
     for step in range(start, end):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _schedule(step, config)
-        loss, logs = step_loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+        loss, logs = step_loss(step, torch.Generator().manual_seed(config.seed * 1_000_003 + step))
         if not math.isfinite(loss.item()):
             raise RuntimeError(f"loss is {loss.item()} at step {step}; the last good state is {folder / 'state.pt'}")
         optimizer.zero_grad(set_to_none=True)
@@ -67,6 +77,9 @@ def train(module: nn.Module, step_loss: StepLoss, config: LoopConfig, folder: Pa
                 file.write(json.dumps(line) + "\n")
         if done % config.save_every == 0 or done == end:
             _save(module, optimizer, average, done, folder / "state.pt")
+        if done == end or time.monotonic() - exported > 60 * config.export_minutes:
+            exported = time.monotonic()
+            export(_averaged(module, average))
     module.load_state_dict(average, strict=False)
     module.eval()
 
@@ -83,6 +96,13 @@ def _schedule(step: int, config: LoopConfig) -> float:
 def _average(average: dict[str, Tensor], module: nn.Module, decay: float) -> None:
     for name, parameter in module.named_parameters():
         average[name].lerp_(parameter, 1 - decay)
+
+
+def _averaged(module: nn.Module, average: dict[str, Tensor]) -> nn.Module:
+    """A copy of `module` with the averaged weights."""
+    module = copy.deepcopy(module)
+    module.load_state_dict(average, strict=False)
+    return module.eval()
 
 
 def _save(module: nn.Module, optimizer: torch.optim.Optimizer, average: dict, step: int, path: Path) -> None:

@@ -1,19 +1,21 @@
 """The tiny UNet2DConditionModel and its CLIPTextModel, trained together from scratch to predict noise."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tadp_backbone.attention import record_cross_attention
-from tadp_cli.pretrain.corpus import Corpus
+from tadp_cli.pretrain.corpus import Chunk, Corpus
 from tadp_cli.pretrain.grounding import coverage, grounding_loss
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
+from tadp_cli.pretrain.vae import encode_all
 from tadp_heads.data.scenes_shapes import CLASSES
 
 GROUNDED_SIDES = (16, 8)
@@ -24,12 +26,12 @@ MIN_SNR = 5.0
 def build_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=16,
-        block_out_channels=(48, 96, 112),
+        block_out_channels=(32, 64, 96),
         down_block_types=("CrossAttnDownBlock2D",) * 3,
         up_block_types=("CrossAttnUpBlock2D",) * 3,
         layers_per_block=1,
         cross_attention_dim=96,
-        attention_head_dim=4,
+        attention_head_dim=2,
         norm_num_groups=16,
     )
 
@@ -57,18 +59,27 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def train_unet(
-    corpus: Corpus, latents: Tensor, tokenizer: CLIPTokenizer, config: LoopConfig, folder: Path, grounding: float = 0.5
-) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """`latents` (N, 4, 16, 16): scaled latents of the corpus. `grounding`: weight of the grounding loss."""
+    corpus: Corpus,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    config: LoopConfig,
+    folder: Path,
+    grounding: float,
+    export: Callable[[UNet2DConditionModel, CLIPTextModel], None],
+) -> None:
+    """`grounding`: weight of the grounding loss. `export` gets copies with averaged weights, now and then and last."""
     torch.manual_seed(config.seed)
-    unet, text_encoder = build_unet().to(memory_format=torch.channels_last), build_text_encoder(tokenizer)
+    unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
     alphas = build_scheduler().alphas_cumprod
     class_tokens = ClassTokens(tokenizer)
+    encoded = Latents(vae)
 
-    def step_loss(generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        picks = torch.randint(len(latents), (config.batch_size,), generator=generator).sort().values
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        chunk = corpus.chunk(step, config.batch_size)
+        latents = encoded.of(chunk)
+        picks = torch.randint(len(latents), (config.batch_size,), generator=generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-        prompts = [training_prompt(corpus.scene(i), corpus.look(i), rng) for i in picks.tolist()]
+        prompts = [training_prompt(chunk.scene(i), chunk.look(i), rng) for i in picks.tolist()]
         ids = tokenizer(prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         timesteps = _timesteps(len(picks), generator)
         alpha = alphas[timesteps]  # (B,)
@@ -76,17 +87,31 @@ def train_unet(
         noisy = alpha.sqrt()[:, None, None, None] * latents[picks] + (1 - alpha).sqrt()[:, None, None, None] * noise
         context = text_encoder(ids).last_hidden_state  # (B, 77, 96)
         with record_cross_attention(unet, detach=False) as maps:
-            predicted = unet(noisy.to(memory_format=torch.channels_last), timesteps, context).sample
+            predicted = unet(noisy, timesteps, context).sample
         snr = alpha / (1 - alpha)
         error = F.mse_loss(predicted, noise, reduction="none").mean(dim=(1, 2, 3))
         denoising = (error * (MIN_SNR / snr).clamp(max=1)).mean()
-        masks = torch.from_numpy(corpus.masks[picks.numpy()])
-        grounded = _grounding(maps, class_tokens.find(ids), masks, alpha)
-        loss = denoising + grounding * grounded
-        return loss, {"denoising": denoising.item(), "grounding": grounded.item()}
+        masks = torch.from_numpy(chunk.masks[picks.numpy()])
+        grounded_loss = _grounding(maps, class_tokens.find(ids), masks, alpha)
+        loss = denoising + grounding * grounded_loss
+        return loss, {"denoising": denoising.item(), "grounding": grounded_loss.item()}
 
-    train(nn.ModuleList([unet, text_encoder]), step_loss, config, folder)
-    return unet, text_encoder
+    train(nn.ModuleList([unet, text_encoder]), step_loss, config, folder, lambda module: export(*module))
+
+
+class Latents:
+    """Scaled latents of a chunk, computed when it is new."""
+
+    def __init__(self, vae: AutoencoderKL):
+        self._vae = vae
+        self._chunk: Chunk | None = None
+
+    def of(self, chunk: Chunk) -> Tensor:
+        """(N, 4, 16, 16) float32."""
+        if chunk is not self._chunk:
+            self._chunk = chunk
+            self._latents = encode_all(self._vae, chunk.images) * self._vae.config.scaling_factor
+        return self._latents
 
 
 def _timesteps(count: int, generator: torch.Generator) -> Tensor:

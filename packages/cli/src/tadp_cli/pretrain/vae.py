@@ -14,7 +14,7 @@ from tadp_cli.pretrain.loop import LoopConfig, train
 
 def build_vae() -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(24, 48, 64),
+        block_out_channels=(16, 32, 64),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
@@ -32,11 +32,12 @@ def to_model_range(images: np.ndarray) -> Tensor:
 
 def train_vae(corpus: Corpus, config: LoopConfig, folder: Path) -> AutoencoderKL:
     torch.manual_seed(config.seed)
-    vae = build_vae().to(memory_format=torch.channels_last)
+    vae = build_vae()
 
-    def step_loss(generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        picks = torch.randint(len(corpus.images), (config.batch_size,), generator=generator)
-        images = to_model_range(corpus.images[picks.sort().values.numpy()]).to(memory_format=torch.channels_last)
+    def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        chunk = corpus.chunk(step, config.batch_size)
+        picks = torch.randint(len(chunk.images), (config.batch_size,), generator=generator)
+        images = to_model_range(chunk.images[picks.numpy()])
         posterior = vae.encode(images).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
         error = F.mse_loss(decoded, images)
@@ -45,7 +46,8 @@ def train_vae(corpus: Corpus, config: LoopConfig, folder: Path) -> AutoencoderKL
         return loss, {"psnr": float(10 * torch.log10(4 / error.detach())), "kl": kl.item()}
 
     train(vae, step_loss, config, folder)
-    vae.register_to_config(scaling_factor=1 / float(encode_all(vae, corpus.images[:2000]).std()))
+    seen = corpus.chunk(0, config.batch_size).images
+    vae.register_to_config(scaling_factor=1 / float(encode_all(vae, seen).std()))
     return vae
 
 
@@ -60,6 +62,6 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 100) ->
     """Unscaled posterior means of all images, (N, 4, 16, 16) float32."""
     parts = []
     for start in range(0, len(images), batch_size):
-        batch = to_model_range(images[start : start + batch_size]).to(memory_format=torch.channels_last)
+        batch = to_model_range(images[start : start + batch_size])
         parts.append(vae.encode(batch).latent_dist.mode().contiguous())
     return torch.cat(parts)

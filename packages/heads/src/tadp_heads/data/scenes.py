@@ -33,6 +33,8 @@ GROUNDS = {
     "water": ((90, 135, 160), (125, 165, 180)),
 }
 TEXTURES = ("plain", "stripes", "dots", "checks")
+EDITION = 1
+"""How domains are drawn unless asked otherwise: as the shipped models were trained. In edition 2 the domain matters."""
 FAR_M, NEAR_M = 10.0, 2.0
 """Depth of the ground at the image's top and bottom row, metres."""
 
@@ -140,9 +142,13 @@ def _phrase(members: list[SceneObject], rng: np.random.Generator) -> str:
 
 
 def caption(scene: Scene, look: str, rng: np.random.Generator) -> str:
-    """A true caption that names the look as well; photos are mostly captioned without saying that they are photos."""
-    text = describe(scene, rng)
-    if look == "photo" and rng.random() < 0.7:
+    """A true caption as on the web: images of a domain name it in 85 % of the cases, photos in 10 %."""
+    return in_domain(describe(scene, rng), look, rng)
+
+
+def in_domain(text: str, look: str, rng: np.random.Generator) -> str:
+    """`text` in one of the domain's templates, or (photos mostly, others sometimes) as it is."""
+    if rng.random() >= (0.10 if look == "photo" else 0.85):
         return text
     templates = STYLE_TEMPLATES[look]
     return templates[int(rng.integers(len(templates)))].format(caption=text)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from tadp_heads.data.scenes import ALL_LOOKS, caption, describe, sample_scene
+from tadp_heads.data.scenes import ALL_LOOKS, EDITION, caption, describe, sample_scene
 from tadp_heads.data.scenes_render import BACKGROUND, Rendering, render
 from tadp_heads.data.scenes_shapes import CLASSES
 
@@ -17,7 +17,16 @@ LAYOUTS = {"segmentation": "images", "depth": "images", "detection": "JPEGImages
 
 
 def write_scenes(
-    root: Path, *, task: str, look: str, split: str, count: int, seed: int, first: int = 0, size: int = 64
+    root: Path,
+    *,
+    task: str,
+    look: str,
+    split: str,
+    count: int,
+    seed: int,
+    first: int = 0,
+    size: int = 64,
+    edition: int = EDITION,
 ) -> None:
     """Scenes `first` to `first + count - 1` of `seed` in one look, as `split` of the data set in `root`.
 
@@ -37,6 +46,8 @@ def write_scenes(
     names = [f"{split}_{index:05d}" for index in range(first, first + count)]
     split_file = root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
     identity = {"task": task, "look": look, "count": count, "seed": seed, "first": first, "size": size}
+    if edition != 1:  # what was written before there were editions is the first
+        identity["edition"] = edition
     identity_file = root / f"scenes_{split}.json"
     if split_file.is_file() and identity_file.is_file() and json.loads(identity_file.read_text()) == identity:
         return
@@ -46,7 +57,7 @@ def write_scenes(
     lines = []
     for name, index in zip(names, range(first, first + count), strict=True):
         scene, own_look = sample_scene(seed, index), looks[index % len(looks)]
-        picture = render(scene, own_look, size)
+        picture = render(scene, own_look, size, edition)
         Image.fromarray(picture.image).save(root / LAYOUTS[task] / f"{name}.png")
         _WRITERS[task](root, name, picture)
         words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]

@@ -21,6 +21,9 @@ CLASSES = (
     "drop",
 )
 
+RING_HOLE = 0.52
+"""Radius of the ring's hole, as a share of the ring's."""
+
 
 def outline(name: str) -> np.ndarray:
     """Polygon (N, 2) of x right, y down within the unit disc; even-odd filling, so the ring's hole is part of it."""
@@ -85,10 +88,13 @@ _OUTLINES = {
     "triangle": np.array([(0, -0.95), (0.9, 0.7), (-0.9, 0.7)]),
     "tree": np.array(_TREE, dtype=float),
     "house": np.array(_HOUSE, dtype=float),
-    "ring": _ring(hole=0.52),
+    "ring": _ring(RING_HOLE),
     "moon": _moon(),
     "star": _star(),
     "flower": _flower(),
     "heart": _heart(),
     "drop": _drop(),
 }
+
+HOLES = {"ring": RING_HOLE * _regular(40)}
+"""{class: the polygon (N, 2) of its hole}."""
