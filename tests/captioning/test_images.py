@@ -71,3 +71,74 @@ def test_images_are_read_upright_and_16_bits_are_scaled(tmp_path):
 
     Image.fromarray(np.full((2, 2), 257 * 100, dtype=np.uint16)).save(tmp_path / "deep.png")
     assert read_image("deep", tmp_path / "deep.png").image.getpixel((0, 0)) == (100, 100, 100)
+
+
+DAMAGED_EXIF = [b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\xff\xff", b"Exif\x00\x00no header"]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("block", DAMAGED_EXIF)
+def test_a_damaged_exif_block_costs_no_image(tmp_path, block):
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "a.jpg", exif=block)
+    assert read_image("a", tmp_path / "a.jpg").image.size == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (np.float32([[0, 0.5, 1.0]]), [0, 128, 255]),
+        (np.int32([[0, 128, 255]]), [0, 128, 255]),
+        (np.int32([[0, 257 * 100, 65535]]), [0, 100, 255]),
+        (np.float32([[0, 300.0]]), None),
+        (np.int32([[-5, 300]]), None),
+    ],
+)
+def test_values_of_more_than_8_bits_are_scaled_by_their_type_and_range(tmp_path, values, shown):
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    read = read_image("a", tmp_path / "a.tiff")
+    if shown is None:
+        assert "convert it to 8 bits" in read.error
+    else:
+        assert [read.image.getpixel((x, 0))[0] for x in range(3)] == shown
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_hidden_files_and_folders_are_no_images(tmp_path):
+    touch(tmp_path, "a.png", "._a.png", ".ipynb_checkpoints/a-checkpoint.png", "__MACOSX/a.png", "b/.c/d.png")
+    (tmp_path / "old.jpg").mkdir()
+    assert list(find_images(tmp_path)) == ["a"]
+
+
+def test_what_looks_like_an_image_and_is_left_out_is_named(tmp_path, caplog):
+    touch(tmp_path, "p/a.jfif", "p/b.JPE", "p/c.avif", "p/d.heic", "elsewhere/e.png", "q/images/f.png", "q/g.png")
+    (tmp_path / "p" / "more").symlink_to(tmp_path / "elsewhere")
+    assert list(find_images(tmp_path / "p")) == ["a", "b", "c"]
+    assert "2 left out" in caplog.text
+    assert "d.heic (convert it" in caplog.text
+    assert "more (a link to a folder" in caplog.text
+    assert list(find_images(tmp_path / "q")) == ["f"]
+    assert "g.png (only images/ is read)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["list.txt", "LIST.TXT"])
+def test_a_list_of_paths_from_anywhere_has_ids_that_stay_below_a_folder(tmp_path, monkeypatch, name):
+    touch(tmp_path, "lists/in.png", "other/q.png", "other/r.png")
+    listed = tmp_path / "lists" / name
+    listed.write_bytes((f"../other/q.png\n{tmp_path}/other/r.png\n" * 5000).encode("utf-8-sig"))
+    assert list(find_images(listed)) == ["q", "r"]
+    listed.write_text("in.png\n../other/q.png\n")
+    assert list(find_images(listed)) == ["lists/in", "other/q"]
+    monkeypatch.chdir(tmp_path)
+    assert list(find_images(["other/q.png", str(tmp_path / "other" / "r.png")])) == ["q", "r"]
+    assert list(find_images("other/../other/*.png")) == ["q", "r"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    touch(tmp_path, "d/a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert list(find_images("~/d")) == list(find_images("~/d/*.png")) == list(find_images(["~/d/a.png"])) == ["a"]

@@ -35,7 +35,7 @@ def test_a_table_with_its_own_columns_comes_in_and_goes_out(captions, tmp_path):
     assert "expected columns 'id' and 'caption', got file_name, text" in tadp(
         "captions", "convert", table, "--out", tmp_path / "x.jsonl", code=2
     )
-    assert "are for .csv and .parquet" in tadp(
+    assert "are for .csv, .tsv, .parquet" in tadp(
         "captions", "convert", captions, "--out", tmp_path / "x.json", *names, code=2
     )
 

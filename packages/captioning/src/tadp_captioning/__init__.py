@@ -4,7 +4,7 @@ from tadp_captioning.captioner import Captioner, GenerationConfig, load_captione
 from tadp_captioning.cleaning import Cleaned, Cleaner, RuleCleaner, clean_store
 from tadp_captioning.domains import DOMAINS, MODIFIERS, Domain, domain_from_phrase, get_domain, modify
 from tadp_captioning.formats import Columns
-from tadp_captioning.images import find_images
+from tadp_captioning.image_files import find_images
 from tadp_captioning.loop import LoopReport, Progress, caption_images
 from tadp_captioning.openai_cleaner import OpenAICleaner
 from tadp_captioning.prompts import class_names_prompt, oracle_prompt

@@ -1,23 +1,16 @@
 """Files of captions: JSON Lines, the paper's JSON, CSV, parquet, and .txt beside images."""
 
-import csv
+import errno
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tadp_captioning.caption_tables import TABLES, Columns, read_table, write_table
+from tadp_captioning.jsonl import to_line
 from tadp_captioning.store import IMAGE_SUFFIXES, CaptionRecord, read_jsonl
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """What a table (.csv, .parquet) calls an image's id and its caption."""
-
-    id: str = "id"
-    caption: str = "caption"
+from tadp_captioning.text_files import read_text
 
 
 def read_records(path: Path, columns: Columns | None = None) -> Iterable[CaptionRecord]:
@@ -26,10 +19,9 @@ def read_records(path: Path, columns: Columns | None = None) -> Iterable[Caption
         raise ValueError(f"{path}: no such caption file")
     if path.is_dir():
         return _read_txt(path)
-    if path.suffix not in _READERS:
-        raise ValueError(f"{path}: unknown kind of caption file; expected a folder or one of {', '.join(_READERS)}")
-    reader = _READERS[path.suffix]
-    return reader(path, _checked(columns, path)) if path.suffix in _TABLES else reader(path)
+    suffix = _known(path)
+    columns = _checked(columns, path)
+    return read_table(path, columns) if suffix in TABLES else _READERS[suffix](path)
 
 
 def write_records(records: list[CaptionRecord], path: Path, columns: Columns | None = None) -> None:
@@ -37,15 +29,30 @@ def write_records(records: list[CaptionRecord], path: Path, columns: Columns | N
     columns = _checked(columns, path)
     if path.suffix == "" or path.is_dir():
         return _write_txt(records, path)
-    if path.suffix not in _WRITERS:
-        raise ValueError(f"{path}: unknown kind of caption file; expected a folder or one of {', '.join(_WRITERS)}")
+    suffix = _known(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    if path.suffix in _TABLES:
-        _WRITERS[path.suffix](records, unfinished, columns)
+    if suffix in TABLES:
+        write_table(records, unfinished, columns, suffix)
     else:
-        _WRITERS[path.suffix](records, unfinished)
+        _WRITERS[suffix](records, unfinished)
     os.replace(unfinished, path)
+
+
+def _known(path: Path) -> str:
+    """The file's suffix, which says its format."""
+    suffix = path.suffix.lower()
+    if suffix not in (*_READERS, *TABLES):
+        other = "export the sheet as CSV" if suffix in (".xlsx", ".xls", ".ods") else "convert it"
+        known = ", ".join((*_READERS, *TABLES))
+        raise ValueError(f"{path}: unknown kind of caption file; expected a folder or one of {known}: {other}")
+    return suffix
+
+
+def _checked(columns: Columns | None, path: Path) -> Columns:
+    if columns is not None and path.suffix.lower() not in TABLES:
+        raise ValueError(f"{path}: names of columns are for {', '.join(TABLES)} files alone")
+    return columns or Columns()
 
 
 def tidy(caption: str) -> str:
@@ -55,8 +62,9 @@ def tidy(caption: str) -> str:
 
 def _read_paper_json(path: Path) -> Iterator[CaptionRecord]:
     """{"id": {"captions": [text, ...], "class_label": int, ...}}; the first caption counts, all are kept."""
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, dict):
@@ -79,106 +87,54 @@ def _write_paper_json(records: list[CaptionRecord], path: Path) -> None:
         for record in records
         if record.error is None
     }
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    path.write_text(to_line(content).rstrip("\n"), encoding="utf-8")
 
 
 def _write_jsonl(records: list[CaptionRecord], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
-
-
-_FURTHER = ("captioner", "params", "source")
-
-
-def _checked(columns: Columns | None, path: Path) -> Columns:
-    if columns is not None and path.suffix not in _TABLES:
-        raise ValueError(f"{path}: names of columns are for {' and '.join(_TABLES)} files alone")
-    return columns or Columns()
-
-
-def _names(columns: Columns) -> list[str]:
-    return [columns.id, columns.caption, *_FURTHER, "extra"]
-
-
-def _to_row(record: CaptionRecord, columns: Columns) -> dict[str, str]:
-    """One text a column; `extra` as JSON, empty where there is none."""
-    extra = json.dumps(record.extra, ensure_ascii=False) if record.extra else ""
-    further = {name: getattr(record, name) for name in _FURTHER}
-    return {columns.id: record.id, columns.caption: record.caption, **further, "extra": extra}
-
-
-def _from_row(row: dict[str, Any], path: Path, columns: Columns) -> CaptionRecord:
-    image_id, caption = row.get(columns.id), row.get(columns.caption)
-    if image_id is None or caption is None:
-        raise ValueError(
-            f"{path}: expected columns {columns.id!r} and {columns.caption!r}, got {', '.join(map(str, row))}"
-        )
-    further = {name: row.get(name) or "" for name in _FURTHER}
-    return CaptionRecord(id=image_id, caption=caption, **further, extra=json.loads(row.get("extra") or "{}"))
-
-
-def _read_csv(path: Path, columns: Columns) -> Iterator[CaptionRecord]:
-    with path.open(encoding="utf-8", newline="") as file:
-        yield from (_from_row(row, path, columns) for row in csv.DictReader(file))
-
-
-def _write_csv(records: list[CaptionRecord], path: Path, columns: Columns) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _names(columns))
-        writer.writeheader()
-        writer.writerows(_to_row(record, columns) for record in records)
-
-
-def _pyarrow():
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ValueError("parquet files need pyarrow: pip install 'tadp-captioning[parquet]'") from None
-    return pyarrow
-
-
-def _read_parquet(path: Path, columns: Columns) -> Iterator[CaptionRecord]:
-    for batch in _pyarrow().parquet.ParquetFile(path).iter_batches():
-        yield from (_from_row(row, path, columns) for row in batch.to_pylist())
-
-
-def _write_parquet(records: list[CaptionRecord], path: Path, columns: Columns) -> None:
-    arrow = _pyarrow()
-    schema = arrow.schema([(name, arrow.string()) for name in _names(columns)])
-    rows = [_to_row(record, columns) for record in records]
-    arrow.parquet.write_table(arrow.Table.from_pylist(rows, schema), path)
+        file.writelines(to_line(record.to_json()) for record in records)
 
 
 def _read_txt(folder: Path) -> Iterator[CaptionRecord]:
     """x.txt beside x.jpg (any image suffix), at any depth; other .txt files are none of ours."""
-    for file in sorted(folder.rglob("*.txt")):
-        if any(file.with_suffix(suffix).exists() for suffix in IMAGE_SUFFIXES):
+    files = [file for file in sorted(folder.rglob("*")) if not _hidden(file.relative_to(folder))]
+    images = {file.with_suffix("") for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
+    for file in files:
+        if file.suffix.lower() == ".txt" and file.with_suffix("") in images:
             image_id = file.relative_to(folder).with_suffix("").as_posix()
-            yield CaptionRecord(id=image_id, caption=tidy(file.read_text(encoding="utf-8")), source=file.name)
+            yield CaptionRecord(id=image_id, caption=tidy(read_text(file)), source=file.name)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _write_txt(records: list[CaptionRecord], folder: Path) -> None:
+    """One file per caption; those whose name the file system does not take are named once the others are written."""
+    refused = {}
     for record in records:
-        if record.error is None:
-            file = folder / (record.id.lstrip("/") + ".txt")
-            if not file.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"image id {record.id!r} leads out of the folder {folder}")
+        if record.error is not None:
+            continue
+        file = folder / (record.id.lstrip("/") + ".txt")
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"image id {record.id!r} leads out of the folder {folder}")
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+            unfinished = file.with_name(f".{os.getpid()}.part")
             unfinished.write_text(record.caption + "\n", encoding="utf-8")
             os.replace(unfinished, file)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            unfinished.unlink(missing_ok=True)
+            refused[record.id] = error.strerror
+    if refused:
+        image_id, reason = next(iter(refused.items()))
+        raise RuntimeError(
+            f"{folder}: {len(refused)} captions could not be written, such as {image_id[:80]!r}: {reason}; "
+            "the others are"
+        )
 
 
-_TABLES = (".csv", ".parquet")
-_READERS: dict[str, Callable[..., Iterable[CaptionRecord]]] = {
-    ".jsonl": read_jsonl,
-    ".json": _read_paper_json,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}
-_WRITERS: dict[str, Callable[..., None]] = {
-    ".jsonl": _write_jsonl,
-    ".json": _write_paper_json,
-    ".csv": _write_csv,
-    ".parquet": _write_parquet,
-}
+_READERS: dict[str, Callable[..., Iterable[CaptionRecord]]] = {".jsonl": read_jsonl, ".json": _read_paper_json}
+_WRITERS: dict[str, Callable[..., None]] = {".jsonl": _write_jsonl, ".json": _write_paper_json}

@@ -1,5 +1,6 @@
 """JSON Lines files that are appended to by several processes and survive their being killed."""
 
+import codecs
 import json
 import logging
 import os
@@ -14,6 +15,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of each line; a last line that a killed writer left torn is dropped with a warning."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not line.strip():
+                continue  # as editors leave at the end
             try:
                 row = json.loads(line)
             except ValueError:  # also a character cut in two
@@ -26,11 +30,25 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
 
 
+def to_line(row: dict[str, Any]) -> str:
+    """One line of UTF-8; a file name that is no UTF-8 is written as JSON's escapes, so that it is found again."""
+    line = json.dumps(row, ensure_ascii=False) + "\n"
+    return line if _is_utf8(line) else json.dumps(row) + "\n"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Append one line an object and wait until they are on disk; several processes may append to one file."""
     import fcntl
 
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(to_line(row) for row in rows)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _end_last_line(file)

@@ -10,7 +10,10 @@ from tadp_captioning.jsonl import append_rows, read_rows
 if TYPE_CHECKING:
     from tadp_captioning.formats import Columns
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".gif", ".ppm", ".pgm", ".avif", ".jp2"),
+)
 _OWN_FIELDS = ("id", "caption", "captioner", "params", "source")
 
 
@@ -67,18 +70,19 @@ class CaptionStore:
 
     @classmethod
     def read(cls, path: str | Path, *, columns: "Columns | None" = None) -> "CaptionStore":
-        """A .jsonl, the paper's .json, .csv, .parquet, or a folder of .txt files beside images.
+        """A .jsonl, the paper's .json, .csv, .tsv, .parquet, or a folder of .txt files beside images.
 
         `columns` name a table's id and caption where they are not called so.
         """
         from tadp_captioning.formats import read_records
 
-        return cls(read_records(Path(path), columns))
+        path = Path(path).expanduser()
+        return cls(read_records(path, columns))
 
     @classmethod
     def open(cls, path: str | Path) -> "CaptionStore":
         """A .jsonl file to add to, new or existing; `add` then writes at once."""
-        path = Path(path)
+        path = Path(path).expanduser()
         if path.suffix != ".jsonl":
             raise ValueError(
                 f"{path}: captions are added to a .jsonl file alone; write one, and `tadp captions convert` it"

@@ -113,13 +113,14 @@ def convert(
     """
     with one_line_errors():
         from tadp_captioning import CaptionStore, Columns
+        from tadp_captioning.caption_tables import TABLES
 
         columns = None
         if id_column or caption_column:
             columns = Columns(id=id_column or "id", caption=caption_column or "caption")
-        tables = {path for path in (file, out) if path.suffix in (".csv", ".parquet")}
+        tables = {path for path in (file, out) if path.suffix.lower() in TABLES}
         if columns is not None and not tables:
-            raise ValueError("--id-column and --caption-column are for .csv and .parquet files")
+            raise ValueError(f"--id-column and --caption-column are for {', '.join(TABLES)} files")
         store = CaptionStore.read(file, columns=columns if file in tables else None)
         store.write(out, columns=columns if out in tables else None)
         failed = len(store.failed())

@@ -1,0 +1,17 @@
+"""Text files as people save them: UTF-8 with or without a byte-order mark, or UTF-16 with one."""
+
+import codecs
+from pathlib import Path
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_text(path: Path) -> str:
+    """The file's text without its byte-order mark; other encodings are an error that names the first such byte."""
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        name, byte = encoding.removesuffix("-sig").upper(), content[error.start]
+        raise ValueError(f"{path}: not {name} (byte {error.start} is 0x{byte:02x}); save it as UTF-8") from None
