@@ -135,6 +135,41 @@ def test_a_lora_of_the_text_encoder_is_merged(make_backbone, tmp_path, form):
     assert not any(p.requires_grad for p in backbone.text_encoder.parameters())
 
 
+@pytest.mark.parametrize("form", ["kohya", "diffusers"])
+def test_each_layer_of_a_lora_has_its_own_alpha_and_rank(make_backbone, tmp_path, form):
+    """diffusers gives a layer whose alpha is not the most frequent one another layer's."""
+    backbone, state, expected = make_backbone(), {}, {}
+    torch.manual_seed(5)
+    paths = [path for path, _ in backbone.unet.named_modules() if path.endswith(("to_q", "to_v", "to_out.0"))]
+    for i, path in enumerate(paths):
+        weight, rank, alpha = backbone.unet.get_submodule(path).weight.detach(), 1 + i % 3, 1.0 + i % 5
+        down, up = torch.randn(rank, weight.shape[1]), torch.randn(weight.shape[0], rank)
+        kohya = f"lora_unet_{path.replace('.', '_')}"
+        name, a, b = (kohya, "lora_down", "lora_up") if form == "kohya" else (f"unet.{path}", "lora_A", "lora_B")
+        state |= {f"{name}.{a}.weight": down, f"{name}.{b}.weight": up}
+        if i % 4:  # without one it is the rank
+            state[f"{name}.alpha"] = torch.tensor(alpha)
+        expected[path] = weight + 0.5 * (alpha / rank if i % 4 else 1) * up @ down
+    save_file(state, tmp_path / "lora.safetensors")
+    backbone.load_lora(tmp_path, scale=0.5)
+    for path, weight in expected.items():
+        assert_close(backbone.unet.get_submodule(path).weight.detach(), weight, atol=1e-4, rtol=1e-4)
+
+
+def test_a_lora_of_another_backbone_is_refused(make_backbone, tmp_path):
+    path = next(p for p, _ in make_backbone().unet.named_modules() if p.endswith("attn1.to_q"))
+    width = make_backbone().unet.get_submodule(path).weight.shape[0]
+    there = {f"unet.{path}.lora_A.weight": torch.zeros(2, width), f"unet.{path}.lora_B.weight": torch.zeros(width, 2)}
+    other = {"unet.down_blocks.7.to_q.lora_A.weight": torch.zeros(2, 7)}
+    other |= {"unet.down_blocks.7.to_q.lora_B.weight": torch.zeros(7, 2)}
+    save_file(there | other, tmp_path / "lora.safetensors")
+    with pytest.raises(ValueError, match="updates 2 layers, and this backbone has 1 of them"):
+        make_backbone().load_lora(tmp_path)
+    save_file({key: tensor[:, :-1].clone() for key, tensor in there.items()}, tmp_path / "lora.safetensors")
+    with pytest.raises(ValueError, match="cannot be read"):
+        make_backbone().load_lora(tmp_path)
+
+
 def test_what_is_no_lora_is_refused(make_backbone, tmp_path):
     backbone = make_backbone()
     with pytest.raises(ValueError, match="no such LoRA"):

@@ -8,12 +8,15 @@ import torch
 from diffusers import StableDiffusionPipeline
 from invoking import tadp
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.table import TINY_FOLDER
 from tadp_captioning import DOMAINS
+from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.personalizing import draw_look, sentences, settings, settings_by_method
+from tadp_cli.workflows.training import load_backbone
 from tadp_personalize.prompts import fill, plain
 
 
@@ -52,6 +55,26 @@ def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
     assert (out / "dreambooth" / "pytorch_lora_weights.safetensors").is_file()
     assert results["dreambooth"]["trained_parameters"] == parameters_of_rank(2)
     check_that_both_libraries_load(out / "textual-inversion", out / "dreambooth")
+    check_that_recipes_take_it(out / "dreambooth")
+
+
+def check_that_recipes_take_it(lora):
+    """As a folder or a file, scaled; not on another model than it was learned on."""
+    file = lora / "pytorch_lora_weights.safetensors"
+    use = ("prompt.modifier=dreambooth", "prompt.domain=comic", f"backbone.lora={lora}")
+    unet = load_backbone(load_recipe("scenes-segmentation", use), "cpu").unet
+    plain = load_backbone(load_recipe("scenes-segmentation"), "cpu").unet
+    halved = (f"backbone.lora={file}", "backbone.lora_scale=0.5")
+    half = load_backbone(load_recipe("scenes-segmentation", (*use, *halved)), "cpu").unet
+    name = next(name for name, _ in plain.named_parameters() if name.endswith("attn2.to_k.weight"))
+    before, after, between = (model.get_parameter(name).detach() for model in (plain, unet, half))
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(between, (before + after) / 2)
+    with safe_open(file, framework="pt") as tensors:
+        header = tensors.metadata() | {"base": "sha256:another"}
+    save_file(load_file(file), file, metadata=header)
+    with pytest.raises(ValueError, match="was made on another base model"):
+        load_backbone(load_recipe("scenes-segmentation", use), "cpu")
 
 
 def check_that_both_libraries_load(token, lora):

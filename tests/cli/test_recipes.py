@@ -39,6 +39,8 @@ def test_quotes_and_backslashes_survive(tmp_path):
         ("train.steps", "expected key=value"),
         ("prompt.kind=poem", "unknown prompt.kind 'poem'; choose from empty"),
         ("prompt.modifier=simple", "needs prompt.domain"),
+        ('prompt={modifier="dreambooth", domain="comic"}', "needs the UNet or the LoRA that was tuned"),
+        ("backbone.lora_scale=0.5", "name the LoRA"),
         ("task=pose", "unknown task 'pose'"),
         ("task.x=1", "is no section"),
         ("train.betas=[0.9]", r"train.betas is \[0.9\], expected two numbers"),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
 
+from .ldm import read_checkpoint
 from .ldm.checkpoint import looks_like
 from .reading import reading
 
@@ -55,8 +56,9 @@ def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> No
         raise ValueError(
             f"{source} has {len(files)} .safetensors files and no {_PEFT_CONFIG}; expected one file of LoRA weights"
         )
+    # Alphas are set below: diffusers gives a layer whose alpha is not the most frequent one another layer's.
     with reading(files[0], _FIX):
-        state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
+        state, _, metadata = StableDiffusionPipeline.lora_state_dict(
             str(files[0].parent), weight_name=files[0].name, local_files_only=True, return_lora_metadata=True
         )
     if not any(key.startswith(("unet.", "text_encoder.")) and "lora" in key for key in state):
@@ -68,14 +70,45 @@ def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> No
     trains = [{name: p.requires_grad for name, p in model.named_parameters()} for model in models]
     with reading(files[0], _FIX):
         if any(key.startswith("unet.") for key in state):
-            StableDiffusionPipeline.load_lora_into_unet(state, alphas, backbone.unet, metadata=metadata)
+            StableDiffusionPipeline.load_lora_into_unet(state, None, backbone.unet, metadata=metadata)
         if text:
             StableDiffusionPipeline.load_lora_into_text_encoder(
-                state, alphas, backbone.text_encoder, prefix="text_encoder", metadata=metadata
+                state, None, backbone.text_encoder, prefix="text_encoder", metadata=metadata
             )
-    for model, flags in zip(models, trains, strict=True):
+    own_alphas = _alphas_by_layer(read_checkpoint(files[0]))
+    for part, name, model, flags in zip(("unet.", "text_encoder."), ("unet", "te"), models, trains, strict=False):
+        written = [k for k in state if k.startswith(part) and k.endswith(("lora_A.weight", "down.weight"))]
+        found = sum(isinstance(module, BaseTunerLayer) for module in model.modules())
+        if found < len(written):
+            raise ValueError(f"{files[0]} updates {len(written)} layers, and this backbone has {found} of them")
+        if own_alphas:
+            _set_alphas(model, f"lora_{name}_", own_alphas)
         _merge_in_place(model, scale)
         _forget_adapter(model, flags)
+
+
+def _alphas_by_layer(state: Mapping[str, Tensor]) -> dict[str, float]:
+    """{kohya's name of a layer: its alpha} of a file of LoRA weights, in kohya's or in diffusers' names."""
+    alphas = {key.removesuffix(".alpha"): float(value) for key, value in state.items() if key.endswith(".alpha")}
+    parts = (("unet.", "lora_unet_"), ("text_encoder.", "lora_te_"))
+    for ours, kohya in parts:
+        alphas |= {
+            kohya + key.removeprefix(ours).replace(".", "_"): alpha
+            for key, alpha in alphas.items()
+            if key.startswith(ours)
+        }
+    return alphas
+
+
+def _set_alphas(model: nn.Module, prefix: str, alphas: Mapping[str, float]) -> None:
+    """Scale each layer's update by its own alpha over its own rank; a layer without an alpha has its rank for it."""
+    for path, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            name = path.replace(".", "_")
+            # transformers 4 kept CLIP's layers one level deeper than transformers 5, and files still do
+            alpha = alphas.get(prefix + name, alphas.get(f"{prefix}text_model_{name}"))
+            for adapter, rank in module.r.items():
+                module.scaling[adapter] = 1.0 if alpha is None else alpha / rank
 
 
 def _merge_in_place(model: nn.Module, scale: float) -> None:

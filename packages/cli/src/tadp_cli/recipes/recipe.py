@@ -55,6 +55,11 @@ class BackboneSection:
     """Whatever `DiffusionBackbone.from_pretrained` takes."""
     unet: str = ""
     """Folder of a UNet to put in its place (DreamBooth)."""
+    lora: str = ""
+    """LoRA to merge into UNet and text encoder: what `tadp personalize --method dreambooth --rank N` wrote, or any file
+    or folder of diffusers, kohya or peft."""
+    lora_scale: float = 1.0
+    """Factor on the LoRA's updates."""
     timestep: int = 1
     """REFERENCE.md section 0: the code reads features at t = 1, the paper writes 0."""
     latent_scale: float = 0.0
@@ -141,6 +146,14 @@ class Recipe:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
         if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
             raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+        if self.prompt.modifier == "dreambooth" and not (self.backbone.unet or self.backbone.lora):
+            raise ValueError(
+                "prompt.modifier 'dreambooth' needs the UNet or the LoRA that was tuned: set backbone.unet or "
+                "backbone.lora; `tadp personalize --method dreambooth` makes them"
+            )
+        if self.backbone.lora_scale != 1 and not self.backbone.lora:
+            raise ValueError("backbone.lora_scale is a factor on backbone.lora: name the LoRA, or leave it out")
+        at_least("backbone.lora_scale", self.backbone.lora_scale, 0)
         if self.prompt.modifier_style == "reference":
             self._check_reference_strings()
         if self.prompt.styles or self.train.consistency:

@@ -30,6 +30,7 @@ from tadp_heads.data.registry import open_data
 from tadp_heads.model import PerceptionConfig
 from tadp_heads.tasks import get_task, train_transform
 from tadp_personalize import base_of, check_base
+from tadp_personalize.lora import LORA_FILE
 
 _IMAGENET_LIMIT = 2.7
 """Largest absolute value of an image standardised by ImageNet's statistics."""
@@ -96,8 +97,13 @@ def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **_changes(recipe))
     if recipe.prompt.token_file:
         load_token(backbone, recipe.prompt.token_file)
+    if recipe.backbone.lora:
+        lora = Path(recipe.backbone.lora)
+        _check_made_here(backbone, lora / LORA_FILE if lora.is_dir() else lora)
     if recipe.backbone.unet:
         backbone.load_unet(recipe.backbone.unet)
+    if recipe.backbone.lora:
+        backbone.load_lora(recipe.backbone.lora, scale=recipe.backbone.lora_scale)
     return backbone.freeze() if recipe.train.unet_lr_scale == 0 else backbone
 
 
@@ -105,10 +111,17 @@ def load_token(backbone: DiffusionBackbone, file: str) -> None:
     """A learnt token for the prompts, of prompt.token_file."""
     if not Path(file).is_file():
         raise ValueError(f"prompt.token_file is {file}: no such file; `tadp personalize` makes it")
-    # Learnt on another model, a token means something else here; files of other tools don't say on which.
-    if base_of(file) is not None:
-        check_base(file, unet=backbone.unet, text_encoder=backbone.text_encoder)
+    _check_made_here(backbone, Path(file))
     backbone.load_tokens(file)
+
+
+def _check_made_here(backbone: DiffusionBackbone, file: Path) -> None:
+    """Raise if a token or a LoRA was learned on another model, where it means something else.
+
+    Files of other tools do not record theirs.
+    """
+    if file.is_file() and base_of(file) is not None:
+        check_base(file, unet=backbone.unet, text_encoder=backbone.text_encoder)
 
 
 def _changes(recipe: Recipe) -> dict[str, Any]:
