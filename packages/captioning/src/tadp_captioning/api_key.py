@@ -5,9 +5,15 @@ import html
 import json
 import os
 import re
+import string
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import quote, quote_plus
 
 KEY_VARIABLE = "OPENAI_API_KEY"
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_SHORTEST, _RUN = 6, 8
+"""What is shorter is no key but a word such as "none", which messages may hold; so much of a key gives it away."""
 _SECRET = re.compile(r"\bsk-[\w*.-]+")
 
 
@@ -20,10 +26,28 @@ def read_key() -> str:
 
 
 def without_key(text: str) -> str:
-    """The text with *** in place of the key, whichever way a server or a library has encoded it."""
-    for spelling in sorted(_spellings(os.environ.get(KEY_VARIABLE, "")), key=len, reverse=True):
-        text = text.replace(spelling, "***")
-    return _SECRET.sub("sk-***", text)
+    """The text with *** in place of the key and of any part of it, whichever way a server or a library encoded it."""
+    runs = _runs(os.environ.get(KEY_VARIABLE, ""))
+    folded, hidden = text.translate(_FOLDED), bytearray(len(text))
+    for length in {len(run) for run in runs}:
+        for start in range(len(text) - length + 1):
+            if folded[start : start + length] in runs:
+                hidden[start : start + length] = b"*" * length
+    shown = "".join("*" if covered else character for character, covered in zip(text, hidden, strict=True))
+    return re.sub(rf"\*{{{_SHORTEST},}}", "***", shown) if any(hidden) else text
+
+
+def without_keys(text: str) -> str:
+    """`without_key`, and without what looks like any other key of OpenAI's."""
+    return _SECRET.sub("sk-***", without_key(text))
+
+
+def _runs(value: str) -> set[str]:
+    """What tells the key: its spellings, or all runs of `_RUN` characters of those that are longer."""
+    spellings = (spelling.translate(_FOLDED) for spelling in _spellings(value))
+    return {
+        spelling[start : start + _RUN] for spelling in spellings for start in range(max(1, len(spelling) - _RUN + 1))
+    }
 
 
 def _spellings(value: str) -> set[str]:
@@ -35,12 +59,34 @@ def _spellings(value: str) -> set[str]:
         for write in (
             lambda key: json.dumps(key)[1:-1],
             lambda key: repr(key)[1:-1],
-            lambda key: repr(key.encode("utf-8", "surrogateescape"))[2:-1],
+            lambda key: repr(_bytes(key))[2:-1],
             lambda key: quote(key, safe="", errors="surrogateescape"),
             lambda key: quote_plus(key, errors="surrogateescape"),
             html.escape,
-            lambda key: base64.b64encode(key.encode("utf-8", "surrogateescape")).decode().rstrip("="),
+            lambda key: "".join(f"\\u{ord(character):04x}" for character in key),
+            lambda key: "".join(f"&#{ord(character)};" for character in key),
+            lambda key: "".join(f"%{byte:02x}" for byte in _bytes(key)),
+            lambda key: _bytes(key).hex(),
+            lambda key: key[::-1],
+            *_BASE64,
         )
     }
-    # What is shorter than this is no key but a word such as "none", which messages may hold.
-    return {spelling for spelling in plain | encoded if len(spelling) >= 6}
+    return {spelling for spelling in plain | encoded if len(spelling) >= _SHORTEST}
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
+
+
+def _base64_behind(key: str, before: int, encode: Callable[[bytes], bytes]) -> str:
+    """The characters that the key alone decides where `before` bytes, such as "Bearer ", were encoded with it."""
+    whole = encode(bytes(before) + _bytes(key)).decode()
+    end = (before + len(_bytes(key))) * 8 // 6
+    return whole[-(-before * 8 // 6) : end]
+
+
+_BASE64 = [
+    partial(_base64_behind, before=before, encode=encode)
+    for before in range(3)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode)
+]

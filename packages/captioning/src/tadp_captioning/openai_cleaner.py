@@ -198,7 +198,7 @@ def read_captions(answer: str, count: int) -> list[str]:
         content = json.loads(fenced(answer))
         listed = content if isinstance(content, list) else content["captions"]
         items, length = {item["number"]: item["caption"] for item in listed}, len(listed)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UnfitAnswerError(f"not the JSON that was asked for but {answer[:60]!r}") from None
     if length != count or set(items) != set(range(1, count + 1)):
         raise UnfitAnswerError(f"{length} items for {count} captions")

@@ -2,17 +2,23 @@
 
 import json
 import logging
+import math
 import os
+import re
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from tadp_captioning.api_key import KEY_VARIABLE, read_key, without_key
+from tadp_captioning.api_key import KEY_VARIABLE, read_key, without_key, without_keys
+from tadp_captioning.limited_client import TRIES, Tries, limited_client
 
 logger = logging.getLogger(__name__)
 
 _REFUSES = (400, 422)  # a parameter, among other things
 _IN_PLACE_OF = {"max_completion_tokens": "max_tokens"}
 """What servers that do not know a parameter call it."""
+_MOST_TOKENS = 10**9
 _ASKED_AGAIN = (408, 409, 429)  # by the SDK, as 5xx are; no other status changes by asking again
 
 
@@ -24,7 +30,9 @@ class Endpoint:
     base_url: str | None = None
     """Of a compatible server, e.g. "http://localhost:8000/v1"; None: OPENAI_BASE_URL, else OpenAI's own."""
     timeout_s: float = 60.0
-    """Seconds to wait for an answer before asking again."""
+    """Seconds to wait for a whole answer before asking again."""
+    total_s: float = 300.0
+    """Seconds after which an unanswered question is not asked again."""
     retries: int = 6
     """Further tries after 408, 409, 429, 5xx, a cut connection or a timeout; they wait as long as Retry-After says
     (up to two minutes), or else twice as long each time (0.5 to 8 s)."""
@@ -43,7 +51,7 @@ class UnfitAnswerError(Exception):
     """An answer that came but cannot be used; asking again may help."""
 
     def __init__(self, reason: str):
-        super().__init__(without_key(reason))
+        super().__init__(without_keys(reason))
 
 
 class ChatModel:
@@ -57,12 +65,15 @@ class ChatModel:
         elsewhere = endpoint.base_url or os.environ.get("OPENAI_BASE_URL")
         if not key and not elsewhere:
             raise ValueError(f"no API key: set the environment variable {KEY_VARIABLE}, or name a server with base_url")
+        if elsewhere:
+            _check_url(elsewhere)
         # Servers of one's own mostly want no key, but the SDK wants one to send.
         self._client = OpenAI(
             api_key=key or "none",
             base_url=endpoint.base_url,
             timeout=endpoint.timeout_s,
             max_retries=endpoint.retries,
+            http_client=limited_client(endpoint.timeout_s),
         )
         self._refused: set[str] = set()
         """Parameters that this model or server does not take."""
@@ -80,7 +91,8 @@ class ChatModel:
         """
         import openai
 
-        taken = self._taken(options)
+        taken, tries = self._taken(options), Tries(last_start=time.monotonic() + self.endpoint.total_s)
+        TRIES.set(tries)
         try:
             response = self._client.chat.completions.with_raw_response.create(
                 model=self.endpoint.model, messages=messages, **taken
@@ -94,10 +106,10 @@ class ChatModel:
                 return self.ask(messages, **options)
             if error.status_code < 500 and error.status_code not in _ASKED_AGAIN:
                 raise ValueError(self._say(reason)) from None
-            raise RuntimeError(self._say(f"{reason} (tried {self.endpoint.retries + 1} times)")) from None
+            raise RuntimeError(self._say(reason, f" (tried {tries.count} times)")) from None
         except openai.APIConnectionError as error:
-            reason = f"{error} {error.__cause__ or ''} (tried {self.endpoint.retries + 1} times)"
-            raise RuntimeError(self._say(reason)) from None
+            reason = f"{error} {error.__cause__ or ''}"
+            raise RuntimeError(self._say(reason, f" (tried {tries.count} times)")) from None
         return read_answer(response.http_response.text)
 
     def _taken(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +121,22 @@ class ChatModel:
                 taken[name] = value
         return taken
 
-    def _say(self, reason: str) -> str:
+    def _say(self, reason: str, note: str = "") -> str:
         """One line that names model and server and holds no key, even where the server sent it back."""
         where = f"model {self.endpoint.model!r} at {self._client.base_url.host}"
-        return f"{where}: {' '.join(without_key(reason).split())[:300]}"
+        return f"{where}: {' '.join(without_keys(reason).split())[:300]}{note}"
+
+
+def _check_url(url: str) -> None:
+    """Refuse what no request can be sent to."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+    except ValueError:  # also of the codec
+        host = b""
+    if not host or parts.scheme not in ("http", "https") or not url.isprintable():
+        shown = re.sub(r"//.*@", "//***@", url)
+        raise ValueError(f"the server's address {shown!r} is none: expected one such as http://localhost:8000/v1")
 
 
 def _refused_parameter(error: Any, options: dict[str, Any]) -> str | None:
@@ -128,13 +152,31 @@ def read_answer(body: str) -> Answer:
         content = json.loads(body)
         choice = content["choices"][0]
         text = _text_of(choice["message"].get("content"))
-        usage = content.get("usage") or {}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise UnfitAnswerError(f"no chat completion but {body[:60]!r}") from None
+        usage = content.get("usage")
+        reason = choice.get("finish_reason")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        raise UnfitAnswerError(f"no chat completion but {_beginning(body)}") from None
     if not isinstance(text, str | None):
-        raise UnfitAnswerError(f"no text but {str(text)[:60]!r}")
-    tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0  # some servers send null
-    return Answer(text or "", choice.get("finish_reason") or "", *tokens)
+        raise UnfitAnswerError(f"no text but {_beginning(str(text))}")
+    tokens = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    return Answer(_writable(without_key(text or "")), _writable(without_key(str(reason or "")[:80])), *tokens)
+
+
+def _beginning(text: str) -> str:
+    return repr(without_keys(text[:2000])[:60])
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """A count of tokens; 0 where there is none, as some servers send null or no object at all."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    if isinstance(count, bool) or not isinstance(count, int | float) or not math.isfinite(min(count, _MOST_TOKENS)):
+        return 0
+    return max(0, int(min(count, _MOST_TOKENS)))
+
+
+def _writable(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _text_of(content: Any) -> Any:
