@@ -1,8 +1,8 @@
 """`tadp reproduce ...`: a table, a figure or a question of the paper."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ from tadp_cli.options import DeviceOption
 from tadp_cli.progress import bars, console, require_one_process
 from tadp_cli.recipes.tables import load_table, table_names
 from tadp_cli.report.spread import with_spread
+
+if TYPE_CHECKING:
+    from tadp_cli.recipes.tables import Table
+    from tadp_cli.workflows.reproduction_plan import Bench
 
 reproduce_app = typer.Typer(help="A table, a figure or a question of the paper.", no_args_is_help=True)
 
@@ -85,6 +89,16 @@ def controls(
         console.print(table)
 
 
+def _print_plan(table: "Table", bench: "Bench", rows: Sequence[str], seeds: int) -> None:
+    from tadp_cli.workflows.dry_reproduction import dry_rows
+    from tadp_cli.workflows.reproduction_plan import plan_runs
+
+    for row in dry_rows(plan_runs(table, bench, rows, seeds), bench):
+        console.print(f"{row.row}: {row.label}", markup=False, highlight=False, soft_wrap=True)
+        for what, value in row.lines.items():
+            console.print(f"  {what:16}{value}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _images_by_domain(texts: Iterable[str]) -> dict[str, Path]:
     """ "comic=DIR" -> {"comic": DIR}."""
     found: dict[str, Path] = {}
@@ -124,6 +138,10 @@ def _table_command(name: str) -> Callable[..., None]:
         scored_images: Annotated[int, typer.Option(help="miniature: pictures to score on")] = 200,
         steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
         out: Annotated[Path | None, typer.Option(help="where runs go; what is there is not made again")] = None,
+        only_plan: Annotated[
+            bool,
+            typer.Option("--dry-run", help="print data, prompt, schedule, memory and what is missing; run nothing"),
+        ] = False,
         device: DeviceOption = "auto",
     ) -> None:
         with one_line_errors():
@@ -146,6 +164,9 @@ def _table_command(name: str) -> Callable[..., None]:
                 steps=steps,
                 device=device,
             )
+            if only_plan:
+                _print_plan(table, bench, row or (), seeds)
+                return
             with bars() as report:
                 scores = reproduce(table, bench, rows=row or (), seeds=seeds, report=report)
             show_reproduction(console, table, scale, scores)

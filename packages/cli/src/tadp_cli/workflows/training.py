@@ -94,7 +94,7 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
 def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     """The recipe's backbone with its personalized parts, UNet trainable unless its learning rate is 0."""
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
-    backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **_changes(recipe))
+    backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **backbone_settings(recipe))
     if recipe.prompt.token_file:
         load_token(backbone, recipe.prompt.token_file)
     if recipe.backbone.lora:
@@ -124,7 +124,7 @@ def _check_made_here(backbone: DiffusionBackbone, file: Path) -> None:
         check_base(file, unet=backbone.unet, text_encoder=backbone.text_encoder)
 
 
-def _changes(recipe: Recipe) -> dict[str, Any]:
+def backbone_settings(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says otherwise than the source's own config."""
     section = recipe.backbone
     changes: dict[str, Any] = {"timestep": section.timestep}

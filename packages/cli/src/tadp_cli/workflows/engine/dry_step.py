@@ -126,7 +126,7 @@ class DryStep:
         half = config.precision != "fp32"
         device = "cpu" if self.counts else "cuda"
         with torch.autocast(device, dtype=DTYPES[config.precision] if half else None, enabled=half):
-            levels = [_real(level) for level in features_of(self.model.backbone, batch)]
+            levels = [arriving(level) for level in features_of(self.model.backbone, batch)]
             loss = self.model.task.loss(self.model.head, levels, batch.targets, batch.size, **self.recipe.loss_options)
         loss.float().backward()
 
@@ -158,7 +158,8 @@ class _Arrival(torch.autograd.Function):
         return torch.empty_like(gradient, device="meta")
 
 
-def _real(level: Tensor) -> Tensor:
+def arriving(level: Tensor) -> Tensor:
+    """A level without memory as one with values; any other as it is."""
     return _Arrival.apply(level) if level.is_meta else level
 
 

@@ -1,0 +1,169 @@
+"""What a reproduction would run, row by row, and what this machine lacks for it; nothing is computed or downloaded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tadp_captioning import CaptionStore
+from tadp_captioning.nouns import load_tagger, nouns_prompt
+from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.engine.memory_estimate import estimated_bytes
+from tadp_cli.workflows.preparing import LEARNT, captions_path, clean_path
+from tadp_cli.workflows.prerequisites import missing_inputs, missing_weights
+from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
+from tadp_cli.workflows.text import build_prompts, object_names, prompt_template
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.errors import DataError
+from tadp_heads.data.registry import open_data, split_name
+
+GB = 10**9
+CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
+"""Of the data sets of recipes, where the data itself is not there to tell; detection's have VOC's 20."""
+_VOC_CLASSES, _SCENES_CLASSES = 20, 13
+_CLIP_LENGTH = 77
+_SHOWN = 160
+"""Characters of a prompt that lists classes."""
+
+
+class DryRow(NamedTuple):
+    """One row of a table as it would run."""
+
+    row: str
+    label: str
+    lines: dict[str, str]
+    """{what: value}, in the order in which they are printed."""
+
+
+def dry_rows(plan: Sequence[PlannedRun], bench: Bench) -> Iterator[DryRow]:
+    """A DryRow per row; seeds of a row are told together."""
+    by_row: dict[str, list[PlannedRun]] = {}
+    known: dict[str, float] = {}
+    for planned in plan:
+        by_row.setdefault(planned.row.name, []).append(planned)
+    for runs in by_row.values():
+        yield DryRow(runs[0].row.name, runs[0].row.label, _lines(runs, bench, known))
+
+
+def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) -> dict[str, str]:
+    recipe, train = runs[0].recipe, runs[0].recipe.train
+    scenes = bench.scale == "miniature"
+    data, target = (_opened(where, recipe, split) for where, split in _first_splits(recipe))
+    classes = len(data.classes) if data and data.classes else _class_count(recipe)
+    needed = _memory(recipe, classes, known)
+    trained_on = f"Scenes: {runs[0].row.looks or 'photo'}" if scenes else recipe.data.folder or "(none)"
+    lines = {"data": f"{trained_on}, splits {recipe.data.train} (training) and {recipe.data.val}"}
+    if recipe.prompt.domain or recipe.test.folder:
+        where = f"Scenes: {recipe.prompt.domain}" if scenes else recipe.test.folder
+        lines["target"] = f"{where}, split {recipe.test.split}"
+    if recipe.prompt.modifier in LEARNT:
+        source = "Scenes" if scenes else bench.images.get(recipe.prompt.domain, "images that are missing")
+        lines["domain"] = f"{recipe.prompt.domain}, by {recipe.prompt.modifier} from {source}"
+    if recipe.needs_captions:
+        lines["captions"] = recipe.data.captions or f"{recipe.captioner}, at least {recipe.data.min_tokens} tokens"
+    lines["prompt"] = first_prompt(recipe, data, bench)
+    if target is not None:
+        lines["prompt, target"] = first_prompt(recipe, target, bench, of_target=True)
+    lines["steps"] = f"{train.steps} (seeds {', '.join(str(run.recipe.train.seed) for run in runs)})"
+    lines["batch"] = f"{train.batch_size} images x {train.accumulate} passes = {train.effective_batch} per step"
+    lines["memory"] = f"about {needed / GB:.0f} GB in {train.precision} (estimate)"
+    lacking = [*missing_inputs(recipe, bench), *missing_weights(recipe)]
+    lacking += [] if scenes else _missing_memory(needed)
+    lines["missing"] = "; ".join(lacking) or "nothing"
+    return lines
+
+
+def first_prompt(recipe: Recipe, dataset: SampleDataset | None, bench: Bench, *, of_target: bool = False) -> str:
+    """The prompt of the data set's first image; {caption} stands for a caption that is not written yet."""
+    prompt = recipe.prompt
+    names = object_names(dataset.classes) if dataset else ()
+    if prompt.kind in ("class-embs", "averaged-eos"):
+        kind = "words" if prompt.kind == "class-embs" else "end tokens, averaged over 80 templates"
+        return _short(f"embeddings ({kind}) of {', '.join(names) or 'the class names'}")
+    if prompt.kind == "room-type":
+        return "embedding of the image's room, averaged over 80 templates"
+    if dataset is None or prompt.kind == "oracle":
+        return _unopened_prompt(recipe, dataset)
+    if recipe.needs_presence or prompt.kind == "learnt":
+        return f"({prompt.kind})"
+    image_id = dataset.ids[0]
+    captions = _captions(recipe, image_id, bench, of_target)
+    if prompt.kind == "nouns":
+        known = captions[image_id] != "{caption}"
+        return nouns_prompt(captions[image_id], load_tagger()) if known else "nouns of {caption}"
+    dataset.ids = dataset.ids[:1]
+    return _short(build_prompts(prompt, dataset, None, captions).texts[image_id])
+
+
+def _unopened_prompt(recipe: Recipe, dataset: SampleDataset | None) -> str:
+    """What can be said without data; of the oracle's prompts that is the first image's classes where there is one."""
+    prompt = recipe.prompt
+    if prompt.kind == "oracle" and dataset is not None:
+        dataset.ids = dataset.ids[:1]
+        whole = replace(prompt, precision=1.0, recall=1.0)  # shares over a data set say nothing of one image
+        return _short(build_prompts(whole, dataset, None, None).texts[dataset.ids[0]])
+    if prompt.kind in ("oracle", "class-names"):
+        return f"names of {'the classes present' if prompt.kind == 'oracle' else 'all classes'}"
+    text = prompt_template(prompt, ())
+    return f"nouns of {text}" if prompt.kind == "nouns" else text or "(empty)"
+
+
+def _captions(recipe: Recipe, image_id: str, bench: Bench, of_target: bool) -> Mapping[str, str]:
+    """{image id: its caption}, of the file that the recipe names or that an earlier reproduction wrote."""
+    given = recipe.test.captions if of_target else recipe.data.captions
+    folder = recipe.test.folder if of_target else recipe.data.folder
+    written = captions_path(recipe, folder, bench.out)
+    file = Path(given) if given else clean_path(written) if of_target else written
+    known = CaptionStore.read(file) if file.is_file() else ()
+    return {image_id: known[image_id]} if image_id in known else {image_id: "{caption}"}
+
+
+def _first_splits(recipe: Recipe) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (recipe.data.folder, recipe.data.train), (recipe.test.folder, recipe.test.split)
+
+
+def _opened(where: str, recipe: Recipe, split: str) -> SampleDataset | None:
+    if not where or not split_name(where)[1].is_dir():
+        return None
+    try:
+        return open_data(where, recipe.task, split)
+    except DataError:
+        return None
+
+
+def _class_count(recipe: Recipe) -> int:
+    name = split_name(recipe.data.folder)[0]
+    if name is None:
+        return _SCENES_CLASSES
+    return CLASSES.get(name, _VOC_CLASSES)
+
+
+def _tokens(recipe: Recipe, classes: int) -> int:
+    """Length of a context: a text's, or one embedding per class, of class words a little more."""
+    kinds = {"averaged-eos": classes, "class-embs": 2 * classes, "room-type": 1, "learnt": recipe.prompt.vectors}
+    return kinds.get(recipe.prompt.kind, _CLIP_LENGTH)
+
+
+def _memory(recipe: Recipe, classes: int, known: dict[str, float]) -> float:
+    """Bytes; rows that differ in their prompts' texts alone take the same."""
+    tokens = _tokens(recipe, classes)
+    train = replace(recipe.train, seed=0, steps=1)
+    key = repr((recipe.task, recipe.backbone, recipe.head, recipe.loss, train, classes, tokens))
+    if key not in known:
+        known[key] = estimated_bytes(recipe, classes, tokens)
+    return known[key]
+
+
+def _missing_memory(needed: float) -> Iterator[str]:
+    devices = range(torch.cuda.device_count())
+    largest = max((torch.cuda.get_device_properties(index).total_memory for index in devices), default=0)
+    if largest < needed:
+        there = f"the largest here has {largest / GB:.0f} GB" if largest else "there is none here"
+        yield f"a GPU with {needed / GB:.0f} GB ({there}; `--fit` takes less)"
+
+
+def _short(text: str) -> str:
+    text = text or "(empty)"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
