@@ -2,10 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from official_layouts import LAYOUTS, SIZE, acdc, coco, nyu, text, voc0712, voc_boxes
 
 from tadp_heads.data.coco import coco_split
 from tadp_heads.data.errors import DataError
@@ -14,104 +13,8 @@ from tadp_heads.data.names import class_mapping
 from tadp_heads.data.registry import DATASETS, check_data, labelled_splits, open_data, open_dataset
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
-from tadp_heads.depth import write_depth_png
 from tadp_heads.tasks import get_task
 
-SIZE = (24, 16)
-COCO_NAMES = ("person", "airplane", "dining table", "potted plant", "tv", "couch", "motorcycle", "zebra")
-
-
-def picture(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", SIZE, (40, 90, 200)).save(path)
-
-
-def mask(path, *ids):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.tile(np.repeat(np.array(ids, np.uint8), SIZE[0] // len(ids)), (SIZE[1], 1))).save(path)
-
-
-def text(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-
-
-def voc_boxes(root, split, image_id, name="person"):
-    picture(root / "JPEGImages" / f"{image_id}.jpg")
-    thing = f"<name>{name}</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>12</ymax></bndbox>"
-    text(root / "Annotations" / f"{image_id}.xml", f"<annotation><object>{thing}</object></annotation>")
-    text(root / "ImageSets" / "Main" / f"{split}.txt", f"{image_id}\n")
-
-
-def voc_segmentation(root, split):
-    inner = root / "VOCdevkit" / "VOC2012"
-    picture(inner / "JPEGImages" / "2007_000032.jpg")
-    folder = "SegmentationClassAug" if split == "trainaug" else "SegmentationClass"
-    mask(inner / folder / "2007_000032.png", 0, 20, 255)
-    text(inner / "ImageSets" / "Segmentation" / f"{split}.txt", "2007_000032\n")
-
-
-def ade20k(root, split):
-    long = {"train": "training", "val": "validation"}[split]
-    picture(root / "ADEChallengeData2016" / "images" / long / "ADE_1.jpg")
-    mask(root / "ADEChallengeData2016" / "annotations" / long / "ADE_1.png", 0, 1, 150)
-    rows = [f"{i}\t0.1\t{i}\t2\tthing {i}, synonym" for i in range(1, 151)]
-    text(root / "ADEChallengeData2016" / "objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]))
-
-
-def driving(images, labels, ending, label_ending):
-    def write(root, split):
-        picture(root / images / split / "seq" / f"{split[:2]}1_{ending}.png")
-        mask(root / labels / split / "seq" / f"{split[:2]}1_{label_ending}TrainIds.png", 0, 18, 255)
-
-    return write
-
-
-def acdc(root, split):
-    weathers = [split] if "/" in split else [f"{weather}/{split}" for weather in ("fog", "night", "rain", "snow")]
-    for part in weathers:
-        driving("rgb_anon", "gt", "rgb_anon", "gt_label")(root, part)
-
-
-def nyu(root, split):
-    scene = root / {"train": "sync", "test": "official_splits/test"}[split] / "bathroom"
-    picture(scene / "rgb_00045.jpg")
-    write_depth_png(scene / "sync_depth_00045.png", torch.full(SIZE[::-1], 2.5))
-
-
-def voc0712(root, split):
-    for year, image_id in (("VOC2007", "000005"), ("VOC2012", "2007_000032")):
-        voc_boxes(root / "VOCdevkit" / year, split, image_id)
-
-
-def coco(root, split):
-    picture(root / split / "000000000139.jpg")
-    categories = [{"id": 3 * i + 1, "name": name} for i, name in enumerate(COCO_NAMES)]
-    boxes = [
-        {"id": i, "image_id": 139, "category_id": c["id"], "bbox": [1, 2, 5 + i, 6], "iscrowd": 0}
-        for i, c in enumerate(categories)
-    ]
-    content = {"images": [{"id": 139, "file_name": "000000000139.jpg"}], "annotations": boxes, "categories": categories}
-    text(root / "annotations" / f"instances_{split}.json", json.dumps(content))
-
-
-LAYOUTS = {
-    "voc2012": voc_segmentation,
-    "ade20k": ade20k,
-    "cityscapes": driving("leftImg8bit", "gtFine", "leftImg8bit", "gtFine_label"),
-    "dark-zurich": driving("rgb_anon", "gt", "rgb_anon", "gt_label"),
-    "nighttime-driving": driving("leftImg8bit", "gtCoarse_daytime_trainvaltest", "leftImg8bit", "gtCoarse_label"),
-    "acdc": acdc,
-    "nyuv2": nyu,
-    "voc2007-boxes": lambda root, split: voc_boxes(root / "VOCdevkit" / "VOC2007", split, "000005"),
-    "voc2012-boxes": lambda root, split: voc_boxes(root / "VOCdevkit" / "VOC2012", split, "2007_000032"),
-    "voc0712-boxes": voc0712,
-    "voc0712-boxes-xml": voc0712,
-    "watercolor2k": lambda root, split: voc_boxes(root / "watercolor", split, "43248445"),
-    "comic2k": lambda root, split: voc_boxes(root / "comic", split, "43248445"),
-    "clipart1k": lambda root, split: voc_boxes(root / "clipart", split, "43248445"),
-    "coco": coco,
-}
 ART = ("watercolor2k", "comic2k", "clipart1k")
 CASES = [(name, split) for name, entry in DATASETS.items() for split in entry.splits]
 
