@@ -19,7 +19,7 @@ from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import load_table, row_names, table_names
 from tadp_cli.workflows import personalizing, reproducing, reproduction_plan
 from tadp_cli.workflows.engine.objective import check_options
-from tadp_cli.workflows.reproducing import COMMANDS_FILE, Score, reproduce
+from tadp_cli.workflows.reproducing import COMMANDS_FILE, Score, averages_of, reproduce
 from tadp_cli.workflows.reproduction_plan import Bench, chosen, plan_runs
 from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.registry import DATASETS, split_name
@@ -51,11 +51,12 @@ def test_every_row_at_full_scale_names_what_exists(name):
 
 
 def test_the_paper_s_tables_are_whole():
-    counts = {name: sum(bool(row.target) for row in load_table(name).rows) for name in table_names()}
+    counts = {name: sum(bool(row.target and row.scales) for row in load_table(name).rows) for name in table_names()}
     assert counts == {
         "class-maps-depth": 0,
         "class-maps-detection": 0,
         "class-maps-segmentation": 0,
+        "figure-3": 11,
         "presence": 0,
         "table-1": 9,
         "table-2": 4,
@@ -72,6 +73,60 @@ def test_the_paper_s_tables_are_whole():
             assert all(0 < value < 1 for value in row.target.values())
 
 
+def test_rows_that_the_paper_quotes_are_listed_with_their_numbers_and_not_run(capsys):
+    counts = {name: sum(row.reported for row in load_table(name).rows) for name in table_names()}
+    quoted = {"table-2": 8, "table-3": 5, "table-4": 3, "table-5": 15, "table-s1": 2}
+    assert {name: count for name, count in counts.items() if count} == quoted
+    table = load_table("table-4")
+    with pytest.raises(ValueError, match="dark-zurich-ptdiffseg: the paper quotes it from other work; it cannot"):
+        chosen(table, "full", ["dark-zurich-ptdiffseg"])
+    assert not any("ptdiffseg" in name for name in row_names())
+    assert len(chosen(table, "full", [])) == 12
+    scores = [Score("dark-zurich-null", 42, {"mIoU": 0.4})]
+    show_reproduction(Console(width=200), table, "full", scores)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "PTDiffSeg" in line)
+    assert line.replace("│", " ").split() == ["Dark", "Zurich:", "PTDiffSeg", "(reported)", "37.0"]
+    show_reproduction(Console(width=200), table, "miniature", scores)
+    assert "PTDiffSeg" not in capsys.readouterr().out, "no number of another scale"
+
+
+def test_averages_over_both_targets_are_those_of_the_text(capsys):
+    """Section 4.3 prints means of Tables 4 and 5; that of the null modifier differs by 0.35 from its table's rows."""
+    for name, apart in (("table-4", 0.0036), ("table-5", 0.0006)):
+        table = load_table(name)
+        rows = {row.name: row.target for row in table.rows}
+        for average in table.averages:
+            for metric, value in average.target.items():
+                assert value == pytest.approx(sum(rows[row][metric] for row in average.rows) / 2, abs=apart)
+    table = load_table("table-5")
+    scores = [
+        Score(row, seed, {"AP": ap, "AP50": 2 * ap})
+        for row, seed, ap in (("watercolor-null", 0, 0.2), ("comic-null", 0, 0.4), ("watercolor-null", 1, 0.3))
+    ]
+    show_reproduction(Console(width=200), table, "miniature", scores)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "both:" in line)
+    assert line.replace("│", " ").split() == ["both:", "TADP", "null", "36.6", "30.0", "60.0"]
+    assert averages_of(table, scores[:1]) == {}
+
+
+def test_figure_3_has_its_three_data_sets_and_each_its_metric(tmp_path, capsys):
+    table = load_table("figure-3")
+    recipes = {row.name: load_recipe(f"figure-3/{row.name}") for row in table.rows}
+    for start, task in (("pascal-", "segmentation"), ("ade20k-", "segmentation"), ("nyuv2-", "depth")):
+        own = {name.removeprefix(start): recipe for name, recipe in recipes.items() if name.startswith(start)}
+        assert list(own) == ["vpd", "vpd-ls", "tadp-0", "tadp-20", "tadp-40"]
+        assert {recipe.task for recipe in own.values()} == {task}
+        assert [own[name].data.min_tokens for name in ("tadp-0", "tadp-20", "tadp-40")] == [0, 20, 40]
+        assert own["vpd"].backbone.latent_scale == 1
+    bench = Bench(out=tmp_path, scale="full", data=("nyuv2:/n", "ade20k:/a"))
+    folders = dict.fromkeys(recipe.data.folder for _, recipe, _ in plan_runs(table, bench))
+    assert list(folders) == ["voc2012:data/voc2012", "ade20k:/a", "nyuv2:/n"]
+    scores = [Score("pascal-tadp-40", 42, {"mIoU": 0.8}), Score("nyuv2-tadp-40", 42, {"rmse": 0.3})]
+    show_reproduction(Console(width=200), table, "full", scores)
+    shown = capsys.readouterr().out.replace("│", " ").splitlines()
+    assert [line.split()[2:] for line in shown if "TADP-40" in line] == [["87.1", "80.0"], ["0.225", "0.300"]]
+
+
 def test_rows_that_cannot_be_run_say_why():
     table = load_table("table-3")
     with pytest.raises(ValueError, match=r"row vpd: not at the scale miniature"):
@@ -83,7 +138,7 @@ def test_rows_that_cannot_be_run_say_why():
     with pytest.raises(ValueError, match="unknown scale 'tiny'; choose from full, miniature"):
         Bench(out=None, scale="tiny")
     with pytest.raises(ValueError, match=r"the miniature brings its own data: leave --data"):
-        Bench(out=None, data="voc2012:data")
+        Bench(out=None, data=("voc2012:data",))
 
 
 TARGETS = {
@@ -106,7 +161,7 @@ def test_each_row_is_evaluated_on_its_own_target_and_learns_its_own_domain(name,
     bench = Bench(
         out=tmp_path,
         scale="full",
-        data={"table-4": "cityscapes:/cs", "table-5": "voc0712-boxes-xml:/voc"}[name],
+        data=({"table-4": "cityscapes:/cs", "table-5": "voc0712-boxes-xml:/voc"}[name],),
         targets=tuple({f"{target}:/{target}" for _, target, _ in own.values()}),
         images={domain: tmp_path for _, _, domain in own.values()},
     )
@@ -115,7 +170,7 @@ def test_each_row_is_evaluated_on_its_own_target_and_learns_its_own_domain(name,
     for row, recipe, _ in plan:
         start, target, domain = own[row.name]
         assert recipe.test.folder == f"{target}:/{target}"
-        assert recipe.data.folder == bench.data
+        assert (recipe.data.folder,) == bench.data
         assert recipe.prompt.domain == domain
         assert recipe.prompt.modifier == row.name.removeprefix(start)
     one = Bench(out=tmp_path, scale="full", targets=bench.targets[:1])
@@ -132,7 +187,7 @@ def test_each_row_is_evaluated_on_its_own_target_and_learns_its_own_domain(name,
         ),
         ({"targets": ("some/folder",)}, "--target some/folder: expected dark-zurich:FOLDER"),
         ({"targets": ("dark-zurich:a", "dark-zurich:b")}, "names dark-zurich twice, dark-zurich:a and dark-zurich:b"),
-        ({"data": "acdc:data"}, "--data acdc:data: table-4 trains on cityscapes; expected cityscapes:FOLDER"),
+        ({"data": ("acdc:data",)}, "--data acdc:data: expected cityscapes:FOLDER, which these rows train on"),
         ({"images": {"comic": "c"}}, "--images comic=c: no row learns the domain 'comic'; they learn night"),
         ({"settings": ("test.folder=x",)}, "--set test.folder=x: a table's rows keep test.folder; use --target"),
     ],
@@ -229,7 +284,7 @@ def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
     small = load_recipe("scenes-segmentation", ("train.steps=1", "prompt.kind=oracle", "head.width=16"))
     monkeypatch.setattr(reproduction_plan, "load_recipe", lambda *_: small)
     table = load_table("class-maps-segmentation")
-    bench = Bench(out=tmp_path / "out", scale="full", data=str(tmp_path / "data"))
+    bench = Bench(out=tmp_path / "out", scale="full", data=(str(tmp_path / "data"),))
     (score,) = reproduce(table, bench, rows=["oracle"], seeds=1)
     assert list(score.metrics) == ["mIoU"]
     assert not (tmp_path / "out" / "data").exists(), "no Scenes are drawn"

@@ -44,8 +44,10 @@ def recipes(
         console.width = max(console.width, _ROOM)
         console.print(table)
         for name in () if only else table_names():
-            rows = len(load_table(name).rows)
-            console.print(f"{name}: {rows} rows; `tadp recipes {name}` lists them")
+            rows = load_table(name).rows
+            quoted = sum(row.reported for row in rows)
+            also = f", and {quoted} that the paper quotes from other work" if quoted else ""
+            console.print(f"{name}: {len(rows) - quoted} rows{also}; `tadp recipes {name}` lists them")
 
 
 def _cells(recipe: "Recipe") -> tuple[str, str, str, str]:

@@ -119,7 +119,10 @@ def _table_command(name: str) -> Callable[..., None]:
         ] = "miniature",
         row: Annotated[list[str] | None, typer.Option(help="a row of the table, several times; none: all")] = None,
         seeds: Annotated[int, typer.Option(help="how many; 0: as the recipes say")] = 0,
-        data: Annotated[str, typer.Option(help="full scale: NAME:FOLDER in place of the recipes' data.folder")] = "",
+        data: Annotated[
+            list[str] | None,
+            typer.Option(help="full scale: NAME:FOLDER of a data set that rows train on; one per data set"),
+        ] = None,
         target: Annotated[
             list[str] | None,
             typer.Option(help="full scale: NAME:FOLDER of a data set that rows are evaluated on; one per data set"),
@@ -154,7 +157,7 @@ def _table_command(name: str) -> Callable[..., None]:
             bench = Bench(
                 out=out or Path("runs") / f"{name}-{scale}",
                 scale=scale,
-                data=data,
+                data=tuple(data or ()),
                 targets=tuple(target or ()),
                 images=_images_by_domain(images or ()),
                 settings=tuple(settings or ()),
@@ -174,9 +177,11 @@ def _table_command(name: str) -> Callable[..., None]:
 
     table = load_table(name)
     what = f"{table.title} of the paper" if table.of_the_paper else f"{table.title}, in miniature"
+    reported = ", ".join(row.label for row in table.rows if row.reported)
+    quoted = f". Reported by the paper from other work, not run: {reported}" if reported else ""
     command.__doc__ = f"""{what}: rows trained and scored{", beside the paper's numbers" * table.of_the_paper}.
 
-    Rows: {", ".join(row.name for row in table.rows)}
+    Rows: {", ".join(row.name for row in table.rows if not row.reported)}{quoted}
 
     Example: `tadp reproduce {name} --row {table.rows[0].name} --seeds 1`
     """

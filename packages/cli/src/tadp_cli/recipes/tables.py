@@ -5,13 +5,13 @@ itself, `load_recipe("table-1-miniature/tadp-40")` the same question asked of Sc
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
 SCALES = ("full", "miniature")
 _SUFFIX = "-miniature"
-_ROW_KEYS = ("label", "target", "scales", "looks", "full", "miniature")
+_ROW_KEYS = ("label", "target", "scales", "looks", "full", "miniature", "reported", "paper_costs")
 """What a row says of itself; all else in it are settings of its recipe, at both scales."""
 
 
@@ -25,9 +25,16 @@ class Row:
     target: dict[str, float]
     """{metric: the paper's number}, shares as 0..1, depth errors in metres; empty for a control of ours."""
     scales: tuple[str, ...]
-    """Those of SCALES at which it can be run."""
+    """Those of SCALES at which it can be run; () for a row that the paper quotes from other work."""
     looks: str = ""
     """The looks of Scenes that the miniature trains on, such as "photo+night"; empty: photo."""
+    paper_costs: dict[str, float] = field(default_factory=dict)
+    """The paper's {"parameters": number, "flops": number} of the method, where it gives them."""
+
+    @property
+    def reported(self) -> bool:
+        """Whether the paper quotes it from other work: it is listed beside the others and cannot be run."""
+        return not self.scales
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,16 @@ class LookTest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Average:
+    """A mean over rows, such as a method's over both of its targets (paper 4.3)."""
+
+    label: str
+    rows: tuple[str, ...]
+    target: dict[str, float]
+    """{metric: the paper's number}."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """One table."""
 
@@ -49,6 +66,7 @@ class Table:
     """{metric: the protocol that it is scored by, or on which look}, "" for the recipe's own; "mIoU (ms)" is the metric
     mIoU."""
     rows: tuple[Row, ...]
+    averages: tuple[Average, ...] = ()
 
     @property
     def of_the_paper(self) -> bool:
@@ -73,13 +91,18 @@ def load_table(name: str) -> Table:
             name=row,
             label=values["label"],
             target=values.get("target", {}),
-            scales=tuple(values.get("scales", SCALES)),
+            scales=_scales(values),
             looks=values.get("looks", ""),
+            paper_costs=values.get("paper_costs", {}),
         )
         for row, values in tree["rows"].items()
     )
     metrics = {key: LookTest(**how) if isinstance(how, dict) else how for key, how in tree["metrics"].items()}
-    return Table(name=name, title=tree["title"], metrics=metrics, rows=rows)
+    averages = tuple(
+        Average(label=values["label"], rows=tuple(values["rows"]), target=values["target"])
+        for values in tree.get("averages", ())
+    )
+    return Table(name=name, title=tree["title"], metrics=metrics, rows=rows, averages=averages)
 
 
 def row_tree(name: str) -> dict[str, Any] | None:
@@ -91,15 +114,19 @@ def row_tree(name: str) -> dict[str, Any] | None:
         return None
     tree = _read(table)
     values = tree["rows"].get(row)
-    if values is None or scale not in values.get("scales", SCALES):
+    if values is None or scale not in _scales(values):
         return None
     changes = {key: value for key, value in values.items() if key not in _ROW_KEYS}
-    own = {"base": tree[scale], "description": f"{tree['title']}: {values['label']}", **changes}
+    own = {"base": tree.get(scale), "description": f"{tree['title']}: {values['label']}", **changes}
     for key, value in values.get(scale, {}).items():
         own[key] = {**own.get(key, {}), **value} if isinstance(value, dict) else value
     if scale == "full" and values.get("target"):
         own["target"] = {"metrics": values["target"], "source": f"paper, {tree['title']}, {values['label']}"}
     return own
+
+
+def _scales(values: dict[str, Any]) -> tuple[str, ...]:
+    return () if values.get("reported") else tuple(values.get("scales", SCALES))
 
 
 def row_names() -> tuple[str, ...]:

@@ -118,11 +118,33 @@ def _scored(
             continue  # a test of the other scale: looks are of Scenes, and protocols are made for images of full size
         else:
             metrics = score_once(run, recipe, how, device=bench.device, report=report)
-        found[metric] = metrics[metric.partition(" (")[0]]
+        name = metric.partition(" (")[0]
+        if name in metrics:  # a table over several tasks has metrics of each
+            found[metric] = metrics[name]
     return found
+
+
+def averages_of(table: Table, scores: Sequence[Score]) -> dict[str, list[dict[str, float]]]:
+    """{label: for each seed the mean of each metric over the rows}, of averages whose rows have all been run."""
+    by_row = {row.name: {s.seed: s.metrics for s in scores if s.row == row.name} for row in table.rows}
+    found = {}
+    for average in table.averages:
+        seeds = set.intersection(*(set(by_row[name]) for name in average.rows))
+        if seeds:
+            found[average.label] = [_mean([by_row[name][seed] for name in average.rows]) for seed in sorted(seeds)]
+    return found
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {metric: sum(row[metric] for row in rows) / len(rows) for metric in rows[0]}
 
 
 def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:
     targets = {row.name: row.target for row in table.rows}
     rows = [{"row": s.row, "seed": s.seed, "metrics": s.metrics, "target": targets[s.row]} for s in scores]
-    return {"table": table.name, "scale": bench.scale, "rows": rows}
+    results = {"table": table.name, "scale": bench.scale, "rows": rows}
+    averages = averages_of(table, scores)
+    if averages:
+        wanted = {average.label: average.target for average in table.averages}
+        results["averages"] = [{"label": key, "seeds": v, "target": wanted[key]} for key, v in averages.items()]
+    return results

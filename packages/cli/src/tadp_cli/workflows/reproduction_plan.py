@@ -28,8 +28,9 @@ class Bench:
     """Data, captions, tokens and runs; what is in it already is not made again."""
     scale: str = "miniature"
     """One of SCALES."""
-    data: str = ""
-    """In place of the recipes' data.folder."""
+    data: tuple[str, ...] = ()
+    """NAME:FOLDER each, in place of data.folder of the rows that train on that data set; for a table that is not the
+    paper's also one data set of the user's own, for all rows."""
     targets: tuple[str, ...] = ()
     """NAME:FOLDER each, in place of test.folder of the rows that are evaluated on that data set."""
     images: Mapping[str, Path] = field(default_factory=dict)
@@ -72,14 +73,14 @@ def plan_runs(table: Table, bench: Bench, rows: Sequence[str] = (), seeds: int =
     """
     wanted = chosen(table, bench.scale, rows)
     recipes = [load_recipe(table.recipe_name(row, bench.scale), bench.settings) for row in wanted]
-    if table.of_the_paper and bench.data:
-        _check_data(table, recipes, bench.data)
-    targets = _targets(bench.targets, recipes)
+    own = not table.of_the_paper and len(bench.data) == 1
+    data = {} if own else _by_name("--data", bench.data, [recipe.data.folder for recipe in recipes], "train on")
+    targets = _by_name("--target", bench.targets, [recipe.test.folder for recipe in recipes], "are evaluated on")
     _check_domains(bench.images, recipes)
     return [
         PlannedRun(row, seeded, bench.out / "runs" / row.name / f"seed{seeded.train.seed}")
         for row, recipe in zip(wanted, recipes, strict=True)
-        for seeded in _seeded(_on_data(recipe, bench, targets), seeds)
+        for seeded in _seeded(_on_data(recipe, bench, bench.data[0] if own else data, targets), seeds)
     ]
 
 
@@ -89,6 +90,8 @@ def chosen(table: Table, scale: str, names: Sequence[str]) -> list[Row]:
     for name in names:
         if name not in there:
             raise ValueError(f"{table.name} has no row {name!r}; choose from {', '.join(there)}")
+        if there[name].reported:
+            raise ValueError(f"{table.name}, row {name}: the paper quotes it from other work; it cannot be run")
         if scale not in there[name].scales:
             known = ", ".join(there[name].scales)
             raise ValueError(f"{table.name}, row {name}: not at the scale {scale}: it is a row at the scale {known}")
@@ -98,13 +101,13 @@ def chosen(table: Table, scale: str, names: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _on_data(recipe: Recipe, bench: Bench, targets: Mapping[str, str]) -> Recipe:
+def _on_data(recipe: Recipe, bench: Bench, data: str | Mapping[str, str], targets: Mapping[str, str]) -> Recipe:
+    """`data`: one folder for all, or {data set: NAME:FOLDER} as `targets`."""
     changes: dict[str, Any] = {"train.steps": bench.steps} if bench.steps else {}
-    if bench.data:
-        changes["data.folder"] = bench.data
+    folder = data if isinstance(data, str) else data.get(_name(recipe.data.folder))
     target = targets.get(_name(recipe.test.folder))
-    if target:
-        changes["test.folder"] = target
+    changes |= {"data.folder": folder} if folder else {}
+    changes |= {"test.folder": target} if target else {}
     return recipe.replace(**changes)
 
 
@@ -114,27 +117,19 @@ def _seeded(recipe: Recipe, seeds: int) -> list[Recipe]:
     return [recipe.replace(**{"train.seed": number}) for number in numbers]
 
 
-def _check_data(table: Table, recipes: Iterable[Recipe], data: str) -> None:
-    """That --data is the data set of every row, as the paper's numbers are of that one."""
-    for recipe in recipes:
-        wanted = _name(recipe.data.folder)
-        if _name(data) != wanted:
-            raise ValueError(f"--data {data}: {table.name} trains on {wanted}; expected {wanted}:FOLDER")
-
-
-def _targets(given: Sequence[str], recipes: Iterable[Recipe]) -> dict[str, str]:
-    """{data set: NAME:FOLDER} of --target; each must be the test data set of some row."""
-    tested = dict.fromkeys(_name(recipe.test.folder) for recipe in recipes if recipe.test.folder)
+def _by_name(option: str, given: Sequence[str], folders: Sequence[str], used: str) -> dict[str, str]:
+    """{data set: NAME:FOLDER} of what the option names; each must be the data set of some row."""
+    known = [name for name in dict.fromkeys(_name(folder) for folder in folders if folder) if name]
     found: dict[str, str] = {}
     for where in given:
         name = _name(where)
-        if not tested:
-            raise ValueError(f"--target {where}: these rows are evaluated on their own data alone; leave it out")
-        if name not in tested:
-            known = " or ".join(f"{name}:FOLDER" for name in tested)
-            raise ValueError(f"--target {where}: expected {known}, the data sets that these rows are evaluated on")
+        if not known:
+            raise ValueError(f"{option} {where}: these rows {used} no such data set; leave it out")
+        if name not in known:
+            expected = " or ".join(f"{name}:FOLDER" for name in known)
+            raise ValueError(f"{option} {where}: expected {expected}, which these rows {used}")
         if name in found:
-            raise ValueError(f"--target names {name} twice, {found[name]} and {where}: name each data set once")
+            raise ValueError(f"{option} names {name} twice, {found[name]} and {where}: name each data set once")
         found[name] = where
     return found
 

@@ -1,7 +1,7 @@
 """Scores as tables in a terminal."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -42,7 +42,11 @@ def _drawn(table: TaskTable, group: Group) -> Table:
 
 
 def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
-    """A table, the paper's numbers beside those got: the mean and half of the range over seeds."""
+    """A table, the paper's numbers beside those got: the mean and half of the range over seeds.
+
+    At full scale the rows that the paper quotes from other work are listed too; means over rows come last.
+    """
+    lines = _lines(table, scale, scores)
     parts: dict[str, dict[str, str]] = {}
     for metric, how in table.metrics.items():
         on_look = isinstance(how, LookTest)
@@ -52,20 +56,40 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
             parts.setdefault(title, {})[metric] = how.look if on_look else metric
     for title, headings in parts.items():
         console.print(Text(f"\n{table.title} {title}", style="bold"))
-        for drawn in _drawn_to_fit(console, table, headings, scores):
+        for drawn in _drawn_to_fit(console, table, headings, lines):
             console.print(drawn)
     runs = len({score.seed for score in scores})
     console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
 
 
+class _Line(NamedTuple):
+    """A line of a reproduced table."""
+
+    label: str
+    target: dict[str, float]
+    own: list[dict[str, float]]
+    """Metrics per seed; empty for what is only reported."""
+
+
+def _lines(table: PaperTable, scale: str, scores: "Sequence[Score]") -> list[_Line]:
+    from tadp_cli.workflows.reproducing import averages_of
+
+    found = averages_of(table, scores)
+    rows = [_Line(row.label, row.target, [s.metrics for s in scores if s.row == row.name]) for row in table.rows]
+    run = [line for line in rows if line.own]
+    reported = [_Line(f"{row.label} (reported)", row.target, []) for row in table.rows if row.reported]
+    means = [_Line(a.label, a.target, found[a.label]) for a in table.averages if a.label in found]
+    return [*(reported if scale == "full" else []), *run, *means]
+
+
 def _drawn_to_fit(
-    console: Console, table: PaperTable, headings: dict[str, str], scores: "Sequence[Score]"
+    console: Console, table: PaperTable, headings: dict[str, str], lines: Sequence[_Line]
 ) -> Iterator[Table]:
     """As many metrics side by side as there is room for, the others below them."""
     unbounded, left = console.options.update(max_width=10_000), list(headings.items())
     while left:
         sizes = range(len(left), 0, -1)
-        choices = ((size, _with_numbers(table, dict(left[:size]), scores)) for size in sizes)
+        choices = ((size, _with_numbers(table, dict(left[:size]), lines)) for size in sizes)
         size, drawn = next(
             (size, drawn)
             for size, drawn in choices
@@ -75,22 +99,20 @@ def _drawn_to_fit(
         left = left[size:]
 
 
-def _with_numbers(table: PaperTable, headings: dict[str, str], scores: "Sequence[Score]") -> Table:
-    """A line a row of the table that was run; `headings`: {metric: what stands over its column}."""
+def _with_numbers(table: PaperTable, headings: dict[str, str], lines: Sequence[_Line]) -> Table:
+    """`headings`: {metric: what stands over its column}."""
     drawn = Table("row")
     for heading in headings.values():
         if table.of_the_paper:
             drawn.add_column(Text(f"paper {heading}"), justify="right")
         drawn.add_column(Text(heading), justify="right")
-    for row in table.rows:
-        own = [score.metrics for score in scores if score.row == row.name]
-        if not own:
-            continue
-        cells = [Text(row.label)]
+    for line in lines:
+        cells = [Text(line.label)]
         for metric in headings:
+            values = [found[metric] for found in line.own if metric in found]
             if table.of_the_paper:
-                cells.append(Text(_number(metric, [row.target[metric]]) if metric in row.target else ""))
-            cells.append(Text(_number(metric, [found[metric] for found in own]) if own else ""))
+                cells.append(Text(_number(metric, [line.target[metric]]) if metric in line.target else ""))
+            cells.append(Text(_number(metric, values) if values else ""))
         drawn.add_row(*cells)
     return drawn
 
