@@ -28,7 +28,11 @@ def test_every_image_gets_its_own_caption(captioner, image_folder, tmp_path, wor
         with Image.open(path) as image:
             assert store[image_id] == captioner.caption([image])[0]
     record = CaptionStore.read(tmp_path / "c.jsonl").record("more/picture_5")
-    assert (record.source, record.params, record.captioner) == ("picture_5.png", "min=0_max=6", captioner.name)
+    assert (record.source, record.params, record.captioner) == (
+        "pictures/more/picture_5.png",
+        "min=0_max=6",
+        captioner.name,
+    )
 
 
 def test_a_rerun_captions_only_what_is_new_changed_or_asked_for(captioner, image_folder, tmp_path):

@@ -14,6 +14,7 @@ class ReadImage(NamedTuple):
     """One image, or the reason why there is none."""
 
     id: str
+    path: Path
     image: "Image | None"
     """RGB; None also for content whose hash was known already."""
     hash: str
@@ -33,14 +34,14 @@ def read_image(image_id: str, path: Path, known_hash: str | None = None) -> Read
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
         if digest == known_hash:
-            return ReadImage(image_id, None, digest, None)
+            return ReadImage(image_id, path, None, digest, None)
         with Image.open(io.BytesIO(content)) as image:
-            return ReadImage(image_id, _upright_rgb(image), digest, None)
+            return ReadImage(image_id, path, _upright_rgb(image), digest, None)
     except UnidentifiedImageError:
-        return ReadImage(image_id, None, digest, f"{path.name}: not an image file")
+        return ReadImage(image_id, path, None, digest, f"{path.name}: not an image file")
     except Exception as error:  # decoders of damaged files raise nearly anything, and the next image may be whole
         reason = " ".join(str(error).split()) or type(error).__name__
-        return ReadImage(image_id, None, digest, f"{path.name}: {reason}")
+        return ReadImage(image_id, path, None, digest, f"{path.name}: {reason}")
 
 
 def _upright_rgb(image: "Image.Image") -> "Image.Image":

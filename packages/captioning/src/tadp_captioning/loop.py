@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tadp_captioning.captioner import Captioner
 from tadp_captioning.chat_text import NoCaption
 from tadp_captioning.images import ReadImage, read_image
+from tadp_captioning.matching import free_id, source_of
 from tadp_captioning.store import CaptionRecord, CaptionStore
 
 
@@ -47,10 +48,10 @@ def caption_images(
     """Caption the images that the store lacks, and add each batch to the store before the next.
 
     While the model works on a batch, the next is prepared and those after it are read. A killed run loses the batch
-    in flight and a rerun continues. An image that cannot be read is recorded with the
-    reason and tried again by the next run. `workers` processes read and decode ahead (0: one thread). Ids in `redo`
-    are captioned again. Of `world_size` processes that share a store's file, the one of `rank` takes every
-    world_size-th image.
+    in flight and a rerun continues. An image that cannot be read is recorded with the reason and tried again by the
+    next run. An image whose id has the caption of another file is kept under a longer id, with the folders above it
+    (see `captions_of_files`). `workers` processes read and decode ahead (0: one thread). Ids in `redo` are captioned
+    again. Of `world_size` processes that share a store's file, the one of `rank` takes every world_size-th image.
     """
     mine = dict(islice(images.items(), rank, None, world_size))
     jobs = ((image_id, path, _known_hash(image_id, captioner, store, redo)) for image_id, path in mine.items())
@@ -64,7 +65,7 @@ def caption_images(
 
     def finish(batch: list[ReadImage], prepared: Future) -> None:
         nonlocal captioned
-        records = list(_records(batch, captioner.answer(prepared.result()), captioner, mine))
+        records = list(_records(batch, captioner.answer(prepared.result()), captioner, store))
         store.add(*records)
         failed.update({record.id: record.error for record in records if record.error is not None})
         captioned += sum(record.error is None for record in records)
@@ -72,11 +73,13 @@ def caption_images(
 
     with _executor(workers) as readers, ThreadPoolExecutor(1) as preparer:
         for read in _ahead(readers, jobs, depth=3 * captioner.batch_size + workers):
+            asked = read.id in redo
+            read = read._replace(id=free_id(store, read.id, read.path, read.hash))
             if read.error is not None:
                 failed[read.id] = read.error
-                store.add(_failure(read, captioner, mine[read.id]))
+                store.add(_failure(read, captioner, store))
                 tell()
-            elif read.image is None:
+            elif read.image is None or (not asked and _hash_of(store.get(read.id), captioner) == read.hash):
                 skipped += 1
                 tell()
             else:
@@ -97,8 +100,14 @@ def _known_hash(image_id: str, captioner: Captioner, store: CaptionStore, redo: 
     """The content hash under which this captioner has captioned the image already."""
     if image_id in redo or image_id not in store:
         return None
-    record = store.record(image_id)
-    same = record.error is None and (record.captioner, record.params) == (captioner.name, captioner.params)
+    return _hash_of(store.record(image_id), captioner)
+
+
+def _hash_of(record: CaptionRecord | None, captioner: Captioner) -> str | None:
+    """The content hash of a caption that this captioner made with these settings."""
+    if record is None or record.error is not None:
+        return None
+    same = (record.captioner, record.params) == (captioner.name, captioner.params)
     return record.extra.get("hash") if same else None
 
 
@@ -120,7 +129,7 @@ def _ahead(executor: Executor, jobs: Iterable[tuple[str, Path, str | None]], dep
 
 
 def _records(
-    batch: list[ReadImage], captions: list[str], captioner: Captioner, paths: Mapping[str, Path]
+    batch: list[ReadImage], captions: list[str], captioner: Captioner, store: CaptionStore
 ) -> Iterator[CaptionRecord]:
     for read, caption in zip(batch, captions, strict=True):
         yield CaptionRecord(
@@ -128,17 +137,17 @@ def _records(
             caption=caption,
             captioner=captioner.name,
             params=captioner.params,
-            source=paths[read.id].name,
+            source=source_of(store, read.path),
             extra={"hash": read.hash} | ({"error": caption.reason} if isinstance(caption, NoCaption) else {}),
         )
 
 
-def _failure(read: ReadImage, captioner: Captioner, path: Path) -> CaptionRecord:
+def _failure(read: ReadImage, captioner: Captioner, store: CaptionStore) -> CaptionRecord:
     return CaptionRecord(
         id=read.id,
         caption="",
         captioner=captioner.name,
         params=captioner.params,
-        source=path.name,
+        source=source_of(store, read.path),
         extra={"hash": read.hash, "error": read.error},
     )

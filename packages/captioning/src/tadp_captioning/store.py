@@ -29,7 +29,7 @@ class CaptionRecord:
     params: str = ""
     """Generation settings, e.g. "min=0_max=77"."""
     source: str = ""
-    """The file that the caption was made from or read from."""
+    """The file that the caption was made from, relative to the folder of the captions, or read from."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error"."""
 
@@ -121,6 +121,10 @@ class CaptionStore:
     def records(self) -> Iterable[CaptionRecord]:
         """All records, failed images included."""
         return self._records.values()
+
+    def get(self, image_id: str) -> CaptionRecord | None:
+        """The record of exactly this id, or None."""
+        return self._records.get(image_id)
 
     def record(self, image_id: str) -> CaptionRecord:
         """The record of one image; an id that is not there is a ValueError."""

@@ -11,6 +11,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text import tokenize
 from tadp_captioning import CaptionStore
 from tadp_captioning.cosine import CosineMentions
+from tadp_captioning.matching import captions_of_files
 from tadp_captioning.stats import ClassReport, class_report
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data.registry import open_data
@@ -40,6 +41,8 @@ def class_tables(
     dataset = open_data(data, split=split)
     if not dataset.classes:
         raise ValueError(f"{data} has no classes, so captions have no class precision there; leave --data out")
+    files = dataset.image_files
+    store = captions_of_files(store, {image_id: files[image_id] for image_id in dataset.ids})
     missing = store.missing(dataset.ids)
     if missing:
         raise ValueError(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, load_captioner
+from tadp_captioning.matching import captions_of_files, of_other_content
 from tadp_captioning.store import image_key
+from tadp_captioning.text_files import read_text
 from tadp_heads.data import SampleDataset
 
 
@@ -22,22 +24,35 @@ def captions_of(
     progress: Callable[[Progress], None] | None = None,
 ) -> CaptionStore:
     """The captions in `file`, which must have all of the data set's images; without a file they are written now."""
+    known = dataset.image_files
+    files = {image_id: known[image_id] for image_id in dataset.ids}
     if file is not None:
-        store = CaptionStore.read(file)
-        missing = store.missing(dataset.ids)
-        if missing:
-            raise ValueError(
-                f"{file} has no caption for {len(missing)} of {len(dataset.ids)} images, such as {missing[0]!r}: "
-                "caption them with `tadp caption`, or name the file of this data set"
-            )
-        return store
+        return _given(file, files)
     store = CaptionStore.open(written_to)
-    files = dataset.image_files
     model = load_captioner(captioner, device=device, min_new_tokens=min_tokens)
-    report = caption_images(model, {key: files[key] for key in dataset.ids}, store, progress=progress)
+    report = caption_images(model, files, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))
         raise ValueError(f"{len(report.failed)} images could not be captioned, such as {image_id!r}: {reason}")
+    return captions_of_files(store, files)
+
+
+def _given(file: Path, files: Mapping[str, Path]) -> CaptionStore:
+    """The captions of these images in a user's file, each made from this very image."""
+    store = captions_of_files(CaptionStore.read(file), files)
+    missing = store.missing(files)
+    if missing:
+        raise ValueError(
+            f"{file} has no caption for {len(missing)} of {len(files)} images, such as {missing[0]!r}: "
+            "caption them with `tadp caption`, or name the file of this data set"
+        )
+    others = of_other_content(store, files)
+    if others:
+        raise ValueError(
+            f"{file}: {len(others)} of {len(files)} captions were made from other images of the same names, such as "
+            f'{others[0]!r}: caption this data set with `tadp caption`, or remove "hash" from the lines of images '
+            "that were only saved anew"
+        )
     return store
 
 
@@ -85,7 +100,7 @@ def flagged_images(file: Path, images: Mapping[str, Path]) -> dict[str, Path]:
     if not file.is_file():
         raise ValueError(f"{file}: no such file; `tadp captions stats --flag {file}` writes it")
     by_key = {image_key(image_id): image_id for image_id in images}
-    wanted = [line for line in file.read_text(encoding="utf-8").splitlines() if line]
+    wanted = [line for line in read_text(file).splitlines() if line]
     unknown = [image_id for image_id in wanted if image_key(image_id) not in by_key]
     if unknown:
         raise ValueError(f"{file}: no image {unknown[0]!r} among the {len(images)} of the data; name the same data")

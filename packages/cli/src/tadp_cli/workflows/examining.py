@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tadp_backbone.words import heat_maps, words_of
 from tadp_captioning import CaptionStore
+from tadp_captioning.matching import captions_of_files
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.workflows.attending import attention_of, layers_at, recording
@@ -144,7 +145,9 @@ def stored_captions(examined: Examined) -> CaptionStore | None:
     recipe, run = examined.recipe, examined.run
     own = run / "captions" / f"{Path(recipe.data.folder).resolve().name}_{recipe.data.val}.jsonl"
     file = Path(recipe.data.captions) if recipe.data.captions else own
-    return CaptionStore.read(file) if recipe.needs_captions and file.is_file() else None
+    if not recipe.needs_captions or not file.is_file():
+        return None
+    return captions_of_files(CaptionStore.read(file), examined.scorable.dataset.image_files)
 
 
 def loss_curve(run: Path) -> tuple[list[int], list[float]]:

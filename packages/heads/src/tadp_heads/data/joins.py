@@ -31,7 +31,8 @@ class Joined(SampleDataset):
     @property
     def image_files(self) -> dict[str, Path]:
         """{id: image file}."""
-        return {sample_id: part.image_files[sample_id] for sample_id, part in self.owner.items()}
+        files = {id(part): part.image_files for part in set(self.owner.values())}
+        return {sample_id: files[id(part)][sample_id] for sample_id, part in self.owner.items()}
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
