@@ -59,7 +59,7 @@ def test_the_papers_examples(domain, modifier, expected):
 
 @pytest.mark.parametrize(
     ("domain", "modifier", "expected"),
-    [  # REFERENCE.md section 6
+    [  # docs/reference.md, section 6
         ("night", "simple", "a dark night photo of a a dog"),
         ("night", "textual-inversion", "a dark <night> photo of a a dog"),
         ("night", "dreambooth", "a dashcam photo of a dog at sks night"),

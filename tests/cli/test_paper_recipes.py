@@ -1,4 +1,4 @@
-"""What the shipped recipes train with, against the numbers of REFERENCE.md section 4 and what stands beside them."""
+"""What the shipped recipes train with, against the numbers of docs/reference.md, section 4, and their targets."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""Which tensors get which rate and decay, at full width on the meta device, against REFERENCE.md section 4."""
+"""Which tensors get which rate and decay, at full width on the meta device, against docs/reference.md, section 4."""
 
 from dataclasses import replace
 

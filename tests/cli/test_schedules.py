@@ -1,5 +1,5 @@
-"""Learning-rate curves of the recipes, against the numbers of REFERENCE.md section 4 in the formulas of the software
-that ran them."""
+"""Learning-rate curves of the recipes, against the numbers of docs/reference.md, section 4, in the formulas of the
+software that ran them."""
 
 import pytest
 

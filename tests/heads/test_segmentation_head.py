@@ -1,4 +1,4 @@
-"""FPNHead against REFERENCE.md's parameter counts and an independent writing of the two public heads."""
+"""FPNHead against the parameter counts of docs/reference.md, section 1, and both public heads written independently."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_parameter_counts_of_the_reference():
     assert (count(ade.fpn.neck), count(ade.fpn.decode_head)) == (3_301_888, 4_170_902)
 
 
-# The public heads in plain functions of a state dict, written from REFERENCE.md section 1.
+# The public heads in plain functions of a state dict, written from docs/reference.md, section 1.
 
 
 def pascal_weights(levels, classes, width=256, inner=128):

@@ -41,7 +41,7 @@ def test_cross_entropy_and_its_gradient(average):
 
 
 def test_mean_over_all_is_the_share_of_valid_pixels_of_the_other():
-    """REFERENCE.md section 1: 0.84375 of it when 84.375 % are valid."""
+    """docs/reference.md, section 1: 0.84375 of it when 84.375 % are valid."""
     logits, target = torch.randn(1, 3, 8, 4), torch.zeros(1, 8, 4, dtype=torch.int64)
     target.view(-1)[:5] = 255
     ratio = cross_entropy(logits, target, average="all") / cross_entropy(logits, target)

@@ -11,7 +11,7 @@ from torch import Tensor
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
     """(B, C, H, W) -> padded with zeros at the bottom and the right, (bottom, right) as added.
 
-    Zero is mid grey for an image in [-1, 1]; so does the paper's depth model (REFERENCE.md section 2).
+    Zero is mid grey for an image in [-1, 1]; so does the paper's depth model (docs/reference.md, section 2).
     """
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     return (F.pad(x, (0, right, 0, bottom)) if bottom or right else x), (bottom, right)

@@ -25,7 +25,7 @@ class Tap:
 
 
 def default_taps(unet: UNet2DConditionModel) -> tuple[Tap, ...]:
-    """One tap an up level, finest first: its second block, of the finest level the last (REFERENCE.md section 0)."""
+    """One tap per up level, finest first: the second block, of the finest the last (docs/reference.md, section 0)."""
     blocks = list(unet.up_blocks)
     widths = list(reversed(unet.config.block_out_channels))
     taps = []

@@ -37,7 +37,7 @@ class Captioner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """Greedy decoding, as the paper's captions were made (REFERENCE.md section 6: min 0, 20 or 40, max 77)."""
+    """Greedy decoding, as the paper's captions were made (docs/reference.md, section 6: min 0, 20 or 40, max 77)."""
 
     min_new_tokens: int = 0
     """Tokens that a caption has at least, end token not counted."""

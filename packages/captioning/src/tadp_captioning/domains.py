@@ -30,7 +30,7 @@ class Domain:
     removes: Lexicon
     """What a cleaner takes out of captions of this domain."""
     reference: dict[str, str] = field(default_factory=dict)
-    """Modifier -> the literal string of the paper's code (REFERENCE.md section 6), "of a {caption}" included."""
+    """Modifier -> the literal string of the paper's code (docs/reference.md, section 6), "of a {caption}" included."""
 
 
 DREAMBOOTH_TOKEN = "sks"

@@ -20,7 +20,7 @@ _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*|'s\b|\d+")
 
 
 def nouns_prompt(caption: str, tagger: Tagger) -> str:
-    """Words tagged NN or NNS, each once, in order, joined by spaces (REFERENCE.md section 6); "" where none is."""
+    """Words tagged NN or NNS, each once, in order, joined by spaces (docs/reference.md, section 6); "" for none."""
     tagged = tagger(_WORD.findall(caption))
     return " ".join(dict.fromkeys(word for word, tag in tagged if tag in ("NN", "NNS")))
 

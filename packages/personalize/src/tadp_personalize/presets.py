@@ -7,8 +7,8 @@ from tadp_personalize.config import DreamBoothConfig, LoraConfig, TextualInversi
 
 Method = Literal["textual-inversion", "dreambooth"]
 
-# The paper's Table S4 and its appendix D.1 disagree (REFERENCE.md section 6), so both are here. Neither has a prior
-# loss: S4c names 200 class images, but the command that was run never switched it on.
+# The paper's Table S4 and its appendix D.1 disagree (docs/reference.md, section 6), so both are here. Neither has a
+# prior loss: S4c names 200 class images, but the command that was run never switched it on.
 _S4_TOKEN = TextualInversionConfig(steps=3000, learning_rate=5e-4, batch_size=1, accumulate=4)
 _S4_TUNE = DreamBoothConfig(steps=1000, learning_rate=5e-6, batch_size=1)
 

@@ -61,7 +61,7 @@ class BackboneSection:
     lora_scale: float = 1.0
     """Factor on the LoRA's updates."""
     timestep: int = 1
-    """REFERENCE.md section 0: the code reads features at t = 1, the paper writes 0."""
+    """docs/reference.md, section 0: the code reads features at t = 1, the paper writes 0."""
     latent_scale: float = 0.0
     """Factor on the latents; 0: the VAE's own (latent scaling, LS), 1: left unscaled, as VPD did."""
     posterior: str = ""

@@ -15,7 +15,7 @@ def to_sd_range(images: Tensor) -> Tensor:
 def to_imagenet_range(images: Tensor) -> Tensor:
     """uint8 0..255 -> float32 standardised by ImageNet's mean and deviation, about [-2.1, 2.6].
 
-    What the public code feeds the backbone for Cityscapes and detection (REFERENCE.md section 7, item 6).
+    What the public code feeds the backbone for Cityscapes and detection (docs/reference.md, section 5).
     """
     mean = torch.tensor(_IMAGENET_MEAN, device=images.device)[:, None, None]
     std = torch.tensor(_IMAGENET_STD, device=images.device)[:, None, None]

@@ -42,7 +42,7 @@ def _voc_year(year: str, root: Path, split: str, transform: Transform | None, xm
 
 
 def _voc0712(root: Path, split: str, transform: Transform | None, xml_frame: bool = False) -> SampleDataset:
-    """Trained on both years' trainval, tested on 2007's test, as in the paper (REFERENCE: train_tadp.py:170-182)."""
+    """Trained on both years' trainval, tested on 2007's test, as in the paper (docs/reference.md, section 3)."""
     if split == "test":
         return _voc_year("VOC2007", root, "test", transform, xml_frame)
     parts = [_voc_year(year, root, "trainval", None, xml_frame) for year in ("VOC2007", "VOC2012")]

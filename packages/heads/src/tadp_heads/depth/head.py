@@ -1,4 +1,4 @@
-"""The depth decoder of VPD, for any feature pyramid (REFERENCE: tadp_depth.py:27-42,185-188,275-339)."""
+"""The depth decoder of VPD, for any feature pyramid (docs/reference.md, section 2)."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,7 +186,7 @@ def _deconvolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 def _initialise_convolutions(part: nn.Module, std: float | None) -> None:
-    """Normal with `std`, or truncated normal 0.02 when None (REFERENCE section 2); biases 0."""
+    """Normal with `std`, or truncated normal 0.02 when None (docs/reference.md, section 2); biases 0."""
     for module in part.modules():
         if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             continue

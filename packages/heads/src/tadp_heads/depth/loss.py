@@ -1,4 +1,4 @@
-"""The scale-invariant logarithmic loss (Eigen et al. 2014; REFERENCE: models/depth/utils_depth/criterion.py:10-21)."""
+"""The scale-invariant logarithmic loss (Eigen et al. 2014; docs/reference.md, section 2)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Depth scores as NYUv2 is scored (REFERENCE: models/depth/utils_depth/metrics.py:9-77)."""
+"""Depth scores as NYUv2 is scored (docs/reference.md, section 2: models/depth/utils_depth/metrics.py:9-77)."""
 
 import math
 

@@ -46,8 +46,8 @@ PROTOCOLS = {
     "nyu-eigen-no-flip": replace(NYU_EIGEN, flip=False),
 }
 """full: every pixel that has a value. nyu-eigen: Eigen's crop of the 480x640 frame, where the camera has depth, with
-two windows and flip as for the paper's Table 3 (REFERENCE: train_tadp_depth.py:312-340, metrics.py:9-77); without the
-flip is what the released test script ran."""
+two windows and flip as for the paper's Table 3 (docs/reference.md, section 2); without the flip is what the released
+test script ran."""
 
 
 def get_protocol(protocol: str | DepthProtocol) -> DepthProtocol:

@@ -1,4 +1,4 @@
-"""Training transforms for depth, over tv_tensors (REFERENCE.md section 5: datasets/depth/base_dataset.py:27-71)."""
+"""Training transforms for depth, over tv_tensors (docs/reference.md, section 5)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -26,7 +26,7 @@ def rescale(detections: Detections, from_size: tuple[int, int], to_size: tuple[i
 
 
 def map_classes(detections: Detections, mapping: Mapping[int, int]) -> Detections:
-    """Labels translated by `mapping`; detections of other classes are dropped (REFERENCE: tadp_objdet.py:826-894)."""
+    """Labels translated by `mapping`; detections of other classes are dropped (docs/reference.md, section 3)."""
     labels = detections["labels"]
     mapped = torch.tensor(
         [mapping.get(label, -1) for label in labels.tolist()], dtype=torch.int64, device=labels.device

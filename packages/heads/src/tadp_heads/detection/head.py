@@ -1,4 +1,4 @@
-"""Faster R-CNN on a given feature pyramid, out of torchvision's parts (REFERENCE section 3)."""
+"""Faster R-CNN on a given feature pyramid, out of torchvision's parts (docs/reference.md, section 3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The loss of Faster R-CNN: the plain sum of its four parts (REFERENCE: tadp_objdet.py:758-761)."""
+"""The loss of Faster R-CNN: the plain sum of its four parts (docs/reference.md, section 3: tadp_objdet.py:758-761)."""
 
 from collections.abc import Sequence
 

@@ -36,7 +36,7 @@ PROTOCOLS = {
     for rules in ("coco", "voc2007", "voc2012")
 } | {rules: DetectionProtocol(rules=rules, squash=512) for rules in ("voc2007-paper", "voc2012-paper")}
 """coco, voc2007, voc2012 at the image's own size; with -512 in the 512x512 square to which the paper's detector forces
-its images (REFERENCE: tadp_objdet.py:586-615); with -paper in that square and by the paper's own evaluator, for models
+its images (docs/reference.md, section 3); with -paper in that square and by the paper's own evaluator, for models
 trained on boxes with the numbers of VOC's XML files."""
 
 

@@ -1,4 +1,4 @@
-"""Pascal VOC's average precision (devkits of 2007 and 2012; REFERENCE: datasets/pascal_voc_evaluation.py)."""
+"""Pascal VOC's average precision (devkits of 2007 and 2012), and as the paper's code computes it."""
 
 from collections.abc import Callable, Sequence
 
@@ -37,7 +37,7 @@ def average_precision(
 def as_published(
     detected: np.ndarray, truth: np.ndarray, classes: int, thresholds: Sequence[float], *, summary: Summary
 ) -> np.ndarray:
-    """What the paper's code computes of boxes with the numbers of VOC's XML files (REFERENCE section 3).
+    """What the paper's code computes of boxes with the numbers of VOC's XML files (docs/reference.md, section 3).
 
     Its evaluator takes predictions for 0-based ones and moves their left and top edge by 1, although it trained on the
     files' own numbers; writes boxes with one decimal and scores with three; counts the last pixel of a box as within.

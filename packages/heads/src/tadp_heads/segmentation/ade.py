@@ -1,6 +1,7 @@
-"""The semantic FPN for ADE20K and Cityscapes: neck and BatchNorm head of mmsegmentation 0.30 (REFERENCE.md section 1).
+"""The semantic FPN for ADE20K and Cityscapes: neck and BatchNorm head of mmsegmentation 0.30.
 
-Module names are that library's, so that published weights load by their own keys.
+Its numbers: docs/reference.md, section 1. Module names are that library's, so that published weights load by their own
+keys.
 """
 
 import math

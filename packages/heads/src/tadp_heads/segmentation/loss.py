@@ -25,7 +25,7 @@ def cross_entropy(
     """Cross-entropy in nats; 0 with a zero gradient where every pixel is ignored.
 
     average "valid": the mean over the pixels that are not ignored. "all": their sum divided by the number of all
-    pixels, as mmsegmentation's CrossEntropyLoss(avg_non_ignore=False) does (REFERENCE.md section 1).
+    pixels, as mmsegmentation's CrossEntropyLoss(avg_non_ignore=False) does (docs/reference.md, section 1).
     """
     if average not in ("valid", "all"):
         raise ValueError(f"unknown average {average!r}; choose from valid, all")
@@ -39,7 +39,7 @@ def focal_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_IND
     """Sum over the K classes of the mean binary focal loss over the valid pixels; 0 where every pixel is ignored.
 
     The Pascal code's loss: FocalLoss("multiclass", ignore_index=255) of segmentation-models-pytorch 0.3.3, whose later
-    versions divide by K (REFERENCE.md section 1).
+    versions divide by K (docs/reference.md, section 1).
     """
     logits = _precise(resize_logits(logits, target.shape[-2:]))
     valid = target != ignore_index  # (B, H, W)

@@ -13,7 +13,7 @@ class MeanIoU(Metric):
     """Accumulates a confusion matrix; values in [0, 1], pixels equal to `ignore_index` in the target count nowhere.
 
     A class is absent when neither target nor prediction has it. absent="skip" leaves it out of the mean; absent="one"
-    counts it as 1.0, as the public code's Pascal evaluation does (REFERENCE.md section 5).
+    counts it as 1.0, as the public code's Pascal evaluation does (docs/reference.md, section 5).
     Under torch.distributed, `compute` adds up the matrices of all processes.
     """
 

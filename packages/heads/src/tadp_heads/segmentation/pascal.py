@@ -1,6 +1,7 @@
-"""The semantic FPN for Pascal VOC: GroupNorm, as segmentation-models-pytorch 0.3.3 builds it (REFERENCE.md section 1).
+"""The semantic FPN for Pascal VOC: GroupNorm, as segmentation-models-pytorch 0.3.3 builds it.
 
-Module names are that library's, so that published weights load by their own keys.
+Its numbers: docs/reference.md, section 1. Module names are that library's, so that published weights load by their own
+keys.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Training transforms of the paper's segmentation data sets, over tv_tensors (REFERENCE.md section 5)."""
+"""Training transforms of the paper's segmentation data sets, over tv_tensors (docs/reference.md, section 5)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Which parameters train, and at which learning rate and weight decay (REFERENCE.md section 4)."""
+"""Which parameters train, and at which learning rate and weight decay (docs/reference.md, section 4)."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Learning rates over the steps of a run (REFERENCE.md section 4)."""
+"""Learning rates over the steps of a run (docs/reference.md, section 4)."""
 
 import math
 
