@@ -289,12 +289,13 @@ def test_fresh_captions_are_put_as_in_training():
 
     class Two:
         task, classes, ids = "segmentation", ("background", "ring"), ("a", "b")
+        prompt_names = ("", "ring")
 
     captions = {"a": "A photo of two red rings on grass.", "b": "a ring"}
     for kind in ("caption", "nouns"):
         for modifier in ("null", "simple"):
             config = PromptConfig(kind=kind, modifier=modifier, domain="watercolor")
             trained = build_prompts(config, Two, None, captions).texts
-            template = prompt_template(config, Two.classes)
+            template = prompt_template(config, Two.prompt_names)
             fresh = [template.replace("{caption}", text) for text in as_trained(config, captions.values())]
             assert fresh == list(trained.values())

@@ -108,7 +108,7 @@ def test_presence_only_tells_the_head_and_not_the_unet():
 def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backbone, tmp_path, monkeypatch):
     """One image's label is turned round: what is said of it out of fold stays, and of the others changes."""
     recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
-    names, truth = object_names(dataset.classes), present_classes(dataset)
+    names, truth = object_names(dataset.prompt_names), present_classes(dataset)
     victim = dataset.ids[3]
     turned = truth | {victim: set(names) - truth[victim]}
     rows = []
@@ -269,7 +269,7 @@ def test_batches_are_smaller_where_images_are_large(scenes, monkeypatch):
 
 def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, backbone):
     dataset = open_folder(scenes, "segmentation", "val")
-    names, before = object_names(dataset.classes), backbone.config
+    names, before = object_names(dataset.prompt_names), backbone.config
     judge = FirstPass(backbone, names, "sd", captioned=True)
     ids, images, _ = next(images_in_batches(dataset, None))
     captions = ["a tree and two circles"] + ["nothing"] * (len(ids) - 1)

@@ -179,3 +179,41 @@ def test_a_detector_of_edges_gets_one_ap_on_voc_and_on_art(tmp_path):
     for name in ("voc0712-boxes", *ART):
         LAYOUTS[name](tmp_path / name, "test")
         assert open_dataset(name, tmp_path / name, "test")[0].target["boxes"].tolist() == [[0, 1, 10, 12]]
+
+
+_VOC = {0: "airplane", 10: "dining table", 13: "motorcycle", 15: "potted plant", 19: "television"}
+PROMPT_NAMES = {name: _VOC for name in DATASETS if "boxes" in name} | {
+    "voc2012": {0: "background", **{label + 1: name for label, name in _VOC.items()}},
+    "clipart1k": _VOC,
+    "ade20k": {0: "thing 1", 149: "thing 150"},
+    "cityscapes": {6: "traffic light", 18: "bicycle"},
+    "coco": {1: "airplane", 2: "dining table", 4: "tv"},
+}
+PROMPT_NAMES |= {
+    "clipart1k": PROMPT_NAMES["voc2007-boxes"],
+    "ade20k": {0: "thing 1", 149: "thing 150"},
+    "cityscapes": {6: "traffic light", 18: "bicycle"},
+    "coco": {1: "airplane", 2: "dining table", 4: "tv"},
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_classes_have_names_for_prompts_apart_from_those_of_the_label_files(tmp_path, name):
+    """Pascal's prompts said "aeroplane diningtable"; CLIP reads these as other words than a caption's."""
+    split = DATASETS[name].splits[-1]
+    LAYOUTS[name](tmp_path, split)
+    dataset = open_dataset(name, tmp_path, split)
+    assert len(dataset.prompt_names) == len(dataset.classes) == len(set(dataset.prompt_names))
+    assert all(dataset.prompt_names)
+    assert "background" not in dataset.prompt_names[1:]
+    for label, text in PROMPT_NAMES.get(name, {}).items():
+        assert dataset.prompt_names[label] == text
+    if dataset.task == "detection":
+        assert InClasses(dataset, ["person"]).prompt_names == ("person",)
+
+
+def test_prompts_name_the_classes_that_objects_are_brought_into(tmp_path):
+    coco(tmp_path, "val2017")
+    names = dict(zip(VOC_CLASSES, InClasses(coco_split(tmp_path, "val2017"), VOC_CLASSES).prompt_names, strict=True))
+    assert names["aeroplane"] == "airplane"
+    assert names["tvmonitor"] == "tv"

@@ -13,12 +13,15 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "cat": ("kitten",),
     "chair": ("armchair", "stool"),
     "cow": ("cattle", "bull", "calf", "ox"),
+    "couch": ("sofa",),
+    "dining table": ("table",),
     "diningtable": ("dining table", "table"),
     "dog": ("puppy", "labrador", "terrier", "husky", "chihuahua", "retriever"),
     "horse": ("pony", "foal"),
     "motorbike": ("motorcycle", "motor bike", "scooter"),
     "motorcycle": ("motorbike", "motor bike", "scooter"),
     "person": ("man", "woman", "people", "boy", "girl", "child", "baby", "lady", "guy", "player", "rider", "soldier"),
+    "potted plant": ("plant", "houseplant"),
     "pottedplant": ("potted plant", "plant", "houseplant"),
     "rider": ("cyclist", "motorcyclist"),
     "sheep": ("lamb", "ram"),
@@ -26,6 +29,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "train": ("locomotive", "tram", "subway"),
     "tvmonitor": ("tv", "television", "monitor", "screen"),
     "television": ("tv", "monitor", "screen", "tvmonitor"),
+    "tv": ("television", "monitor", "screen", "tvmonitor"),
     "traffic light": ("stoplight",),
 }
 """Words that stand for a class of VOC, Cityscapes or ADE20K in BLIP-2's captions; extend it by an argument."""

@@ -75,16 +75,17 @@ def class_names(data: DataArgument, out: OutFile, split: SplitOption = None) -> 
     """
     with one_line_errors():
         from tadp_captioning import CaptionRecord, CaptionStore, class_names_prompt
-        from tadp_cli.workflows.text import object_names
+        from tadp_cli.workflows.text import listed_names
         from tadp_heads.data.registry import open_data
 
         dataset = open_data(data, split=split)
         if not dataset.classes:
             raise ValueError(f"{data} has no classes that could be named")
-        text = class_names_prompt(object_names(dataset.classes))
+        names = listed_names(dataset.prompt_names)
+        text = class_names_prompt(names)
         rows = [CaptionRecord(id=key, caption=text, captioner="class-names", source=str(data)) for key in dataset.ids]
         CaptionStore(rows).write(out)
-        console.print(f"{len(rows)} captions of {len(object_names(dataset.classes))} class names: {out}")
+        console.print(f"{len(rows)} captions of {len(names)} class names: {out}")
 
 
 def oracle(
@@ -97,22 +98,25 @@ def oracle(
 ) -> None:
     """Name the classes present in each image, or a sample with a given precision and recall (Eq. 5, Table S2).
 
+    On Pascal VOC the background is named too, as in the paper's code; precision and recall are those of objects.
+
     Example: `tadp captions oracle my_data --split train --recall 0.5 --out oracle_r50.jsonl`
     """
     with one_line_errors():
         from tadp_captioning import CaptionRecord, CaptionStore
-        from tadp_captioning.oracle import precision_recall, sample_oracle
-        from tadp_cli.workflows.text import object_names, present_classes
+        from tadp_captioning.oracle import precision_recall
+        from tadp_cli.workflows.text import annotated_names, object_names, oracle_names
         from tadp_heads.data.registry import open_data
 
         dataset = open_data(data, split=split)
-        present, names = present_classes(dataset), object_names(dataset.classes)
-        named = sample_oracle(present, names, precision=precision, recall=recall, seed=seed)
+        present, objects = annotated_names(dataset), set(object_names(dataset.prompt_names))
+        named = oracle_names(present, dataset.prompt_names, precision=precision, recall=recall, seed=seed)
         params = f"precision={precision:g}_recall={recall:g}_seed={seed}"
         rows = [
             CaptionRecord(id=key, caption=" ".join(words), captioner="oracle", params=params, source=str(data))
             for key, words in named.items()
         ]
         CaptionStore(rows).write(out)
-        reached = precision_recall(named, present)
+        told, there = ({key: objects & set(names) for key, names in of.items()} for of in (named, present))
+        reached = precision_recall(told, there)
         console.print(f"{len(rows)} captions, precision {reached.precision:.3f}, recall {reached.recall:.3f}: {out}")

@@ -25,7 +25,12 @@ caption+presence: the caption, and the classes that the presence judge finds and
 those that it finds, without a caption. soft-presence: every class's embedding, weighted by its probability.
 presence-only: no words; the head is given the probabilities. learnt: free vectors in place of text, trained with the
 head (MetaPrompts)."""
+LISTING_PROMPTS = ("class-names", "class-embs", "averaged-eos", "oracle")
+"""Those that list classes: all, or with the oracle those present. Each is named once, the background on Pascal VOC
+alone, as the paper's code has it."""
 PRESENCE_PROMPTS = ("caption+presence", "presence", "soft-presence", "presence-only")
+CLASS_PROMPTS = (*LISTING_PROMPTS, "caption+class-names", *PRESENCE_PROMPTS)
+"""Those that need class names."""
 EMBEDDING_PROMPTS = ("class-embs", "averaged-eos", "room-type", "soft-presence", "learnt")
 """Those that are not made of words: no modifier can be put into them, and no map of theirs stands for a word."""
 WORDLESS_PROMPTS = (*EMBEDDING_PROMPTS, "presence-only")

@@ -49,7 +49,7 @@ def class_tables(
             f"no caption for {len(missing)} of {len(dataset.ids)} images of {data}, such as {missing[0]!r}: caption "
             "them with `tadp caption`, or name the split that was captioned with --split"
         )
-    names, present = object_names(dataset.classes), present_classes(dataset)
+    names, present = object_names(dataset.prompt_names), present_classes(dataset)
     reports = {"words and synonyms": class_report(store, present, names)}
     if encode is not None:
         mentions = CosineMentions(names, encode, threshold=threshold)

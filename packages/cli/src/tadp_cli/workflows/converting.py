@@ -1,4 +1,4 @@
-"""A published checkpoint of the paper's public code -> a run folder (key names: REFERENCE.md sections 0 to 2)."""
+"""A published checkpoint of the paper's public code -> a run folder (key names: docs/reference.md, sections 0 to 3)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +11,13 @@ from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.ldm import read_checkpoint, unet_from_ldm, vae_from_ldm
 from tadp_backbone.ldm.checkpoint import looks_like, read_pickle, under
 from tadp_cli.recipes.recipe import BackboneSection, PromptConfig, Recipe
-from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, write_json
+from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, save_prompt_names, write_json
 from tadp_heads import PerceptionModel
 from tadp_heads.data.ade20k import read_object_names
 from tadp_heads.data.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
+from tadp_heads.data.names import default_prompt_names
 from tadp_heads.data.reading import read_lines
-from tadp_heads.data.voc import VOC_CLASSES
+from tadp_heads.data.voc import VOC_CLASSES, voc_prompt_names
 from tadp_heads.depth import DepthHead
 from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.model import PerceptionConfig
@@ -44,6 +45,12 @@ class _Classes:
     palette: tuple | None = None
     protocol: str = ""
     image_range: str = "sd"
+
+    @property
+    def prompt_names(self) -> tuple[str, ...]:
+        """Each class as prompts name it."""
+        voc = self.names[-len(VOC_CLASSES) :] == VOC_CLASSES
+        return voc_prompt_names(self.names) if voc else default_prompt_names(self.names)
 
 
 def convert(
@@ -90,6 +97,7 @@ def convert(
     model = PerceptionModel(
         backbone, head, _model_config(recipe, known), None if embeddings is None else embeddings.float()[None]
     )
+    save_prompt_names(out, known.names, known.prompt_names)
     begin_run(out, recipe)
     model.save_pretrained(out)
     _write_results(recipe, file, out)

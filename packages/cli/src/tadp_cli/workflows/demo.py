@@ -160,7 +160,7 @@ def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
     for look, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):
         dataset = open_folder(data_folder(out, "segmentation", look), "segmentation", split)
         store = CaptionStore.read(captions_file(out, look))
-        found = class_report(store, present_classes(dataset), object_names(dataset.classes)).overall
+        found = class_report(store, present_classes(dataset), object_names(dataset.prompt_names)).overall
         quality[look] = {"class_precision": found.precision, "class_recall": found.recall}
     return quality
 

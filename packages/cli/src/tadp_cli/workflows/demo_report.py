@@ -48,8 +48,8 @@ def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBac
         predictions=predictions,
     )
     shown = min(len(maps), 3)
-    names = object_names(source.classes)
-    classes = {name: source.palette[source.classes.index(name)] for name in names}
+    names = object_names(source.prompt_names)
+    classes = {name: source.palette[source.prompt_names.index(name)] for name in names}
     overview_figure(out / "overview.png", maps[:shown], predictions[:shown], classes)
 
 
@@ -77,7 +77,8 @@ def _caption_rows(
 @torch.no_grad()
 def _heat_row(backbone: DiffusionBackbone, dataset: SampleDataset, image_id: str) -> HeatRow:
     """The maps of the names of all classes in one image, from one pass."""
-    names = [name for name in object_names(dataset.classes) if name in present_classes(dataset, [image_id])[image_id]]
+    present = present_classes(dataset, [image_id])[image_id]
+    names = [name for name in object_names(dataset.prompt_names) if name in present]
     sample, prompt = dataset.read(image_id), " ".join(names)
     features = run_pass(backbone, sample.image[None], backbone.encode_text([prompt]))
     maps = heat_maps(features, [find_word(backbone.tokenizer, prompt, name) for name in names])
@@ -97,7 +98,7 @@ def _prediction_rows(
     texts = {
         "empty": [""] * len(ids),
         "caption": [captions[image_id] for image_id in ids],
-        "oracle": [" ".join(n for n in object_names(dataset.classes) if n in present.get(i, ())) for i in ids],
+        "oracle": [" ".join(n for n in object_names(dataset.prompt_names) if n in present.get(i, ())) for i in ids],
     }
     overlays: dict[str, list[Image.Image]] = {}
     for prompt in prompts:

@@ -19,7 +19,7 @@ def pointing_game(backbone: DiffusionBackbone, dataset: SampleDataset, most_imag
     of that class. other_word: the maximum of another present object's word lies on it, a mean over those words.
     chance: the class's share of the image.
     """
-    names = object_names(dataset.classes)
+    names = object_names(dataset.prompt_names)
     present = present_classes(dataset)
     own, other, chance = [], [], []
     for image_id in dataset.ids[:most_images]:
@@ -30,7 +30,7 @@ def pointing_game(backbone: DiffusionBackbone, dataset: SampleDataset, most_imag
         peaks = _peaks(backbone, sample.image[None], words)
         mask = sample.target.as_subclass(Tensor).flatten()
         for index, word in enumerate(words):
-            on_object = mask == dataset.classes.index(word)
+            on_object = mask == dataset.prompt_names.index(word)
             hits = on_object[peaks].float()  # (words,)
             own.append(hits[index])
             other.append((hits.sum() - hits[index]) / (len(words) - 1))

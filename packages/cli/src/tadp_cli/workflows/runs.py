@@ -1,16 +1,20 @@
 """A run's folder: its recipe, its lines of metrics, its results, its state."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_heads.data import SampleDataset
 from tadp_personalize.files import write_text
 
 RECIPE_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
+NAMES_FILE = "prompt_names.json"
+"""{class: its name in the run's prompts, "" where they leave it out}."""
 _FREE_SECTIONS = ("description", "seeds", "target", "test")
 _FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "shard", "workers")
 """Settings of [train] that may change when a run is gone on with: none of them changes what is learnt."""
@@ -82,6 +86,31 @@ def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
 def begin_run(folder: Path, recipe: Recipe) -> None:
     """Claim the folder; called when everything that the recipe names has been found."""
     write_text(folder / RECIPE_FILE, recipe.to_toml())
+
+
+def save_prompt_names(folder: Path, classes: Sequence[str], names: Sequence[str]) -> None:
+    """Keep each class's name in the run's prompts, by which prompts are made again when it resumes or is scored."""
+    if classes:
+        write_json(folder / NAMES_FILE, dict(zip(classes, names, strict=True)))
+
+
+def saved_prompt_names(folder: Path, classes: Sequence[str]) -> dict[str, str]:
+    """{class: its name in the run's prompts} of a run that was begun; `classes` are the run's.
+
+    A run without the file is from before there was one: it named classes as their labels do, and left out "background"
+    in this variant alone.
+    """
+    path = folder / NAMES_FILE
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    return {name: "" if name == "background" else name for name in classes}
+
+
+def use_prompt_names(known: Mapping[str, str], *datasets: SampleDataset) -> None:
+    """Name the classes of data sets as a run does that knows them."""
+    for dataset in datasets:
+        names = zip(dataset.classes, dataset.prompt_names, strict=True)
+        dataset.prompt_names = tuple(known.get(label, name) for label, name in names)
 
 
 def cut_metrics(path: Path, steps: int) -> None:

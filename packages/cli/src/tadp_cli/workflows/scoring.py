@@ -13,7 +13,14 @@ from tadp_cli.workflows.engine import make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run, write_json
+from tadp_cli.workflows.runs import (
+    RESULTS_FILE,
+    place_of,
+    read_run,
+    saved_prompt_names,
+    use_prompt_names,
+    write_json,
+)
 from tadp_cli.workflows.text import Prompts, build_prompts
 from tadp_cli.workflows.training import load_token
 from tadp_heads import PerceptionModel
@@ -105,9 +112,12 @@ def _prompts(
 ) -> Prompts:
     if model.context is not None:
         return Prompts({}, model.context)
+    known = saved_prompt_names(run, model.config.classes)
+    use_prompt_names(known, dataset)
+    names = [known[name] for name in model.config.classes]
     presence = presence_of(run, recipe, model, device)
     found = None if presence is None else presence.find(dataset, store, report)
-    return build_prompts(recipe.prompt, dataset, model.backbone, store, model.config.classes, found)
+    return build_prompts(recipe.prompt, dataset, model.backbone, store, names, found)
 
 
 def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recipe:

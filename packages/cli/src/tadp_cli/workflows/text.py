@@ -14,12 +14,12 @@ from tadp_captioning.domains import content_of
 from tadp_captioning.mentions import ClassMentions
 from tadp_captioning.nouns import load_tagger, nouns_prompt
 from tadp_captioning.oracle import sample_oracle
-from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS, PRESENCE_PROMPTS, PromptConfig
+from tadp_cli.recipes.prompt_config import CLASS_PROMPTS, EMBEDDING_PROMPTS, LISTING_PROMPTS, PromptConfig
 from tadp_cli.workflows.presence.found import Presence
 from tadp_heads.data import IGNORE_INDEX, SampleDataset
+from tadp_heads.data.names import is_background
 from tadp_heads.data.nyu import room_type
 
-BACKGROUND = "background"
 _SHARED = {"class-embs": class_embs_context, "averaged-eos": averaged_eos_context}
 
 
@@ -132,22 +132,24 @@ def build_prompts(
     dataset: SampleDataset,
     backbone: DiffusionBackbone,
     captions: Mapping[str, str] | None,
-    classes: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
     found: Presence | None = None,
 ) -> Prompts:
     """`captions` {id: caption} for kinds made of captions; an image without one is an error that names it.
 
-    `classes`: the model's, where all classes are named and the data set may have fewer; None: the data set's. `found`:
-    what the presence judge says, for the kinds that need it.
+    `names`: each of the model's classes as prompts name it, where all are named and the data set may have fewer; None:
+    the data set's. `found`: what the presence judge says, for the kinds that need it.
     """
-    names = object_names(dataset.classes if classes is None else classes)
-    if config.kind in ("class-names", "oracle", "caption+class-names", *PRESENCE_PROMPTS, *_SHARED) and not names:
+    if config.kind not in CLASS_PROMPTS:
+        return prompts_of(config, dataset.ids, (), backbone, captions, found)
+    names = dataset.prompt_names if names is None else names
+    if not object_names(names):
         raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
     if config.kind != "oracle":
-        return prompts_of(config, dataset.ids, names, backbone, captions, found)
-    known, present = object_names(dataset.classes), present_classes(dataset)
-    named = sample_oracle(present, known, precision=config.precision, recall=config.recall)
-    return Prompts(_modified(config, {image_id: oracle_prompt(there, known) for image_id, there in named.items()}))
+        return prompts_of(config, dataset.ids, _named(config, names), backbone, captions, found)
+    present = annotated_names(dataset)
+    drawn = oracle_names(present, dataset.prompt_names, precision=config.precision, recall=config.recall)
+    return Prompts(_modified(config, {image_id: class_names_prompt(there) for image_id, there in drawn.items()}))
 
 
 def prompts_of(
@@ -235,14 +237,17 @@ def _rooms(ids: Sequence[str], backbone: DiffusionBackbone) -> RoomPrompts:
     return RoomPrompts({}, rooms={image_id: each[room] for image_id, room in of.items()})
 
 
-def prompt_template(config: PromptConfig, classes: Sequence[str]) -> str:
-    """The sentence into which a predictor puts an image's caption; without a slot, the text of every image."""
+def prompt_template(config: PromptConfig, names: Sequence[str]) -> str:
+    """The sentence into which a predictor puts an image's caption; without a slot, the text of every image.
+
+    `names`: each class as prompts name it.
+    """
     if config.kind in ("empty", "presence-only", "soft-presence", "learnt"):
         text = ""
     elif config.kind == "class-names":
-        text = class_names_prompt(object_names(classes))
+        text = class_names_prompt(_named(config, names))
     elif config.kind == "caption+class-names":
-        text = _joined("{caption}", object_names(classes))
+        text = _joined("{caption}", _named(config, names))
     else:
         text = "{caption}"
     if config.modifier == "null":
@@ -261,20 +266,56 @@ def as_trained(config: PromptConfig, captions: Sequence[str]) -> list[str]:
     return list(captions) if literal else [content_of(caption) for caption in captions]
 
 
-def object_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Class names without the background: the paper prompts with objects (Eq. 5)."""
-    return tuple(name for name in classes if name != BACKGROUND)
+def listed_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of each class as prompts name it, those that prompts which list classes name: Pascal's background too."""
+    return tuple(name for name in names if name)
+
+
+def object_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of each class as prompts name it, the objects: what captions are searched for, and maps by class are made of."""
+    return tuple(name for name in listed_names(names) if not is_background(name))
+
+
+def _named(config: PromptConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """The names that a kind of prompt uses, of each class as prompts name it."""
+    return listed_names(names) if config.kind in LISTING_PROMPTS else object_names(names)
 
 
 def present_classes(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, set[str]]:
-    """{image id: names of the object classes in its annotation}, of all images or of `ids`; what the oracle knows."""
+    """{image id: names of the objects' classes in its annotation}, of all images or of `ids`."""
+    objects = set(object_names(dataset.prompt_names))
+    return {image_id: objects & set(names) for image_id, names in annotated_names(dataset, ids).items()}
+
+
+def annotated_names(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """{image id: names of the classes in its annotation}, in label order; Pascal's background is one of them."""
     if not dataset.classes:
         raise ValueError(f"{dataset.task} data has no classes that could be present")
-    names = set(object_names(dataset.classes))
     present = {}
     for image_id in dataset.ids if ids is None else ids:
         target = dataset.read(image_id).target
         labels = target["labels"] if dataset.task == "detection" else target
-        found = set(torch.unique(labels.as_subclass(Tensor)).tolist()) - {IGNORE_INDEX}
-        present[image_id] = {dataset.classes[label] for label in found} & names
+        found = [label for label in torch.unique(labels.as_subclass(Tensor)).tolist() if label != IGNORE_INDEX]
+        present[image_id] = [name for name in (dataset.prompt_names[label] for label in found) if name]
     return present
+
+
+def oracle_names(
+    present: Mapping[str, Sequence[str]],
+    names: Sequence[str],
+    *,
+    precision: float = 1.0,
+    recall: float = 1.0,
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """What an oracle of this precision and recall names of `annotated_names`, in label order.
+
+    Objects are drawn; the background, where prompts name it, stays as it is (docs/reference.md, section 6).
+    """
+    listed, objects = listed_names(names), dict.fromkeys(object_names(names))
+    known = {image_id: [name for name in there if name in objects] for image_id, there in present.items()}
+    drawn = sample_oracle(known, tuple(objects), precision=precision, recall=recall, seed=seed)
+    return {
+        image_id: [name for name in listed if name in (drawn[image_id] if name in objects else there)]
+        for image_id, there in present.items()
+    }

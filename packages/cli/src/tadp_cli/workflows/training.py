@@ -22,7 +22,17 @@ from tadp_cli.workflows.engine.validation import Validation
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.presence.learning import learn_presence
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, results_of, write_json
+from tadp_cli.workflows.runs import (
+    RECIPE_FILE,
+    RESULTS_FILE,
+    begin_run,
+    check_run,
+    results_of,
+    save_prompt_names,
+    saved_prompt_names,
+    use_prompt_names,
+    write_json,
+)
 from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template, with_styles
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
@@ -62,6 +72,8 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
     dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
     validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
+    if (out / RECIPE_FILE).is_file():
+        use_prompt_names(saved_prompt_names(out, dataset.classes), dataset, validation)
     backbone = load_backbone(recipe, device)
     # What is not captioned yet is captioned by the first process; the others find it done.
     with accelerator.main_process_first():
@@ -77,6 +89,8 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
             return evaluate(model, validation, scored, protocol=recipe.protocol, batch_size=size, progress=progress)
 
     if main:
+        # Before the recipe: a folder that has a recipe without names is taken for an older run.
+        save_prompt_names(out, dataset.classes, dataset.prompt_names)
         begin_run(out, recipe)
     scoring = Validation(recipe, out, model, score)
     fit(recipe, model, dataset, prompts, out, device, report, scoring)
@@ -147,7 +161,7 @@ def backbone_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _class_words(recipe: Recipe, dataset: SampleDataset) -> tuple[tuple[str, ...], ...]:
-    names = recipe.backbone.map_words or object_names(dataset.classes)
+    names = recipe.backbone.map_words or object_names(dataset.prompt_names)
     if not names:
         given = f"backbone.map_index {recipe.backbone.map_index!r}"
         raise ValueError(
@@ -175,7 +189,7 @@ def build_model(
         task=recipe.task,
         classes=dataset.classes,
         palette=dataset.palette,
-        prompt=prompt_template(recipe.prompt, dataset.classes),
+        prompt=prompt_template(recipe.prompt, dataset.prompt_names),
         captioner=recipe.captioner if recipe.needs_captions else None,
         protocol=recipe.protocol or None,
         image_range=recipe.backbone.image_range,

@@ -26,7 +26,7 @@ class Joined(SampleDataset):
             if shared is not None:
                 raise ValueError(f"the id {shared!r} is in several of the joined data sets: take it off one of them")
             self.owner |= dict.fromkeys(part.ids, part)
-        super().__init__(tuple(self.owner), first.classes, first.palette, transform)
+        super().__init__(tuple(self.owner), first.classes, first.palette, transform, first.prompt_names)
 
     @property
     def image_files(self) -> dict[str, Path]:
@@ -58,7 +58,9 @@ class InClasses(SampleDataset):
         self.mapping = class_mapping(dataset.classes, classes, allow_missing=True)
         if not self.mapping:
             raise ValueError(f"none of {', '.join(classes)} is among the data's classes: {', '.join(dataset.classes)}")
-        super().__init__(dataset.ids, classes, transform=transform)
+        known = {ours: dataset.prompt_names[theirs] for theirs, ours in self.mapping.items()}
+        names = [known.get(label, name) for label, name in enumerate(classes)]
+        super().__init__(dataset.ids, classes, transform=transform, prompt_names=names)
 
     @property
     def image_files(self) -> dict[str, Path]:

@@ -1,6 +1,9 @@
-"""Classes of one data set found among those of another, by name."""
+"""Class names: as prompts have them, and those of one data set found among those of another."""
 
+import re
 from collections.abc import Sequence
+
+_BACKGROUND = ("background", "bg", "void")
 
 _SYNONYMS = {
     "airplane": "aeroplane",
@@ -27,3 +30,15 @@ def _plain(name: str) -> str:
     """COCO's and VOC's spellings of twenty objects as one; COCO's "dining table" and "potted plant" lose the blank."""
     joined = name.lower().replace(" ", "").replace("_", "")
     return _SYNONYMS.get(joined, joined)
+
+
+def is_background(name: str) -> bool:
+    """Whether a class is what no object covers, in whatever variant its name is written: "Background", "_bg_"."""
+    return re.sub(r"[\W\d_]", "", name).lower() in _BACKGROUND
+
+
+def default_prompt_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Each class as prompts name it: words apart, "" for a background, which they leave out."""
+    plain = tuple("" if is_background(name) else name for name in classes)
+    apart = tuple(" ".join(name.replace("_", " ").split()) for name in plain)
+    return apart if len(set(apart)) == len(set(plain)) else plain  # names stay as many as there are

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from tadp_heads.data.inspection import Inspection, inspect_sample
+from tadp_heads.data.names import default_prompt_names, is_background
 
 
 class DetectionTarget(TypedDict):
@@ -59,9 +60,12 @@ class SampleDataset(Dataset[Sample], ABC):
         classes: Sequence[str],
         palette: Sequence[Color] | None = None,
         transform: Transform | None = None,
+        prompt_names: Sequence[str] | None = None,
     ):
         self.ids = tuple(ids)
         self.classes = tuple(classes)
+        self.prompt_names = default_prompt_names(self.classes) if prompt_names is None else tuple(prompt_names)
+        """Each class as prompts and captions name it ("airplane" for "aeroplane"), "" where prompts leave it out."""
         self.palette = tuple(palette) if palette is not None else default_palette(self.classes)
         self.transform = transform
 
@@ -85,10 +89,10 @@ class SampleDataset(Dataset[Sample], ABC):
 
 
 def default_palette(classes: Sequence[str]) -> tuple[Color, ...]:
-    """The Pascal VOC colours: a number's bits dealt out to red, green and blue. Black is for "background" alone."""
+    """The Pascal VOC colours: a number's bits dealt out to red, green and blue. Black is for a background alone."""
 
     def channel(number: int, offset: int) -> int:
         return sum(((number >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
 
-    first = 0 if classes and classes[0] == "background" else 1
+    first = 0 if classes and is_background(classes[0]) else 1
     return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(first, first + len(classes)))

@@ -34,8 +34,9 @@ class SegmentationPairs(SampleDataset):
         palette: Sequence[Color] | None = None,
         lookup: np.ndarray | None = None,
         transform: Transform | None = None,
+        prompt_names: Sequence[str] | None = None,
     ):
-        super().__init__(tuple(pairs), classes, palette, transform)
+        super().__init__(tuple(pairs), classes, palette, transform, prompt_names)
         self.pairs = dict(pairs)
         self.lookup = identity_lookup(len(self.classes)) if lookup is None else lookup
 

@@ -34,6 +34,13 @@ VOC_CLASSES = (
     "tvmonitor",
 )
 """Also those of Clipart1k."""
+_PROMPT_NAMES = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "tvmonitor": "television",
+}
 WATERCOLOR_CLASSES = ("bicycle", "bird", "car", "cat", "dog", "person")
 """Those of Watercolor2k and Comic2k, six of VOC's."""
 SPLITS = Path("ImageSets") / "Main"
@@ -47,7 +54,7 @@ class VOCDetection(SampleDataset):
 
     VOC's pixels count from 1 and its boxes include their last one; here xmin and ymin become one less, so that boxes
     are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is
-    what the paper's detector was trained and scored on (REFERENCE: utils/detection_utils.py:38-53).
+    what the paper's detector was trained and scored on (docs/reference.md, section 3: utils/detection_utils.py:38-53).
     """
 
     task = "detection"
@@ -78,7 +85,8 @@ class VOCDetection(SampleDataset):
                 expected="an image for every id of the split",
                 fix="add the images or take their ids off the split file",
             )
-        super().__init__(ids, classes, transform=transform)
+        names = voc_prompt_names(classes) if tuple(classes) == VOC_CLASSES else None
+        super().__init__(ids, classes, transform=transform, prompt_names=names)
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
@@ -98,6 +106,11 @@ class VOCDetection(SampleDataset):
             xml_frame=torch.tensor(self.xml_frame),
         )
         return Sample(image, target, sample_id)
+
+
+def voc_prompt_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """VOC's classes as the paper's prompts name them (Fig. S1; its code: datasets/VOCDataset.py)."""
+    return tuple(_PROMPT_NAMES.get(name, name) for name in classes)
 
 
 def split_ids(folder: Path, split: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.reading import read_lines, require_folder
 from tadp_heads.data.sample import Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs
-from tadp_heads.data.voc import VOC_CLASSES
+from tadp_heads.data.voc import VOC_CLASSES, voc_prompt_names
 
 
 class VOCSegmentation(SegmentationPairs):
@@ -15,7 +15,7 @@ class VOCSegmentation(SegmentationPairs):
     `root` is VOC2012, VOCdevkit or the folder that holds it. `split` is a file of ImageSets/Segmentation ("train",
     "val", "trainval"), or "trainaug": 10582 images of VOC and the Semantic Boundaries Dataset (SBD), with masks in
     SegmentationClassAug. mmsegmentation's conversion script writes SBD's masks alone there: an image that has none is
-    one of VOC's own, with its mask in SegmentationClass.
+    one of VOC's own, with its mask in SegmentationClass. Prompts name the background too, as the paper's do.
     """
 
     def __init__(self, root: str | Path, split: str = "train", transform: Transform | None = None):
@@ -27,7 +27,8 @@ class VOCSegmentation(SegmentationPairs):
         masks = {path.name: path for folder in reversed(folders) for path in (self.root / folder).glob("*.png")}
         names = {name: f"{name}.png" for name in self._ids(split)}
         pairs = {name: (images / f"{name}.jpg", masks.get(file, first / file)) for name, file in names.items()}
-        super().__init__(pairs, ("background", *VOC_CLASSES), transform=transform)
+        classes = ("background", *VOC_CLASSES)
+        super().__init__(pairs, classes, transform=transform, prompt_names=voc_prompt_names(classes))
 
     def _ids(self, split: str) -> tuple[str, ...]:
         folder = require_folder(self.root / "ImageSets" / "Segmentation", "a folder of split files")

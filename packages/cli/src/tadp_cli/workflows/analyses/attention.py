@@ -1,6 +1,6 @@
 """Figure 4: cross-attention before training, by kind of prompt: oracle, caption, averaged end tokens, class names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, mask_of, words_in
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil
-from tadp_cli.workflows.text import object_names, present_classes
+from tadp_cli.workflows.text import annotated_names, listed_names, object_names
 from tadp_heads.data import Sample, SampleDataset
 
 KINDS = {
@@ -29,21 +29,24 @@ _COLUMNS = 6
 def analyze(setting: Setting) -> Findings:
     """Of present classes: does the map lie on the object? Of absent ones that are named: how peaked is it?"""
     backbone, dataset = setting.load_backbone(), setting.open_images()
-    names, present = object_names(dataset.classes), present_classes(dataset)
+    names, listed = object_names(dataset.prompt_names), listed_names(dataset.prompt_names)
+    annotated = annotated_names(dataset)
+    present = {image_id: set(found) & set(names) for image_id, found in annotated.items()}
     captions = setting.captions(dataset)
     with torch.no_grad():
-        averaged = averaged_eos_context(backbone, names)
+        averaged = averaged_eos_context(backbone, listed)
+    vectors = {name: Word(name, (k,)) for k, name in enumerate(listed) if name in names}
     prompts: dict[str, Mapping[str, str] | Tensor] = {
-        "oracle": {i: " ".join(n for n in names if n in present[i]) for i in dataset.ids},
+        "oracle": {i: " ".join(annotated[i]) for i in dataset.ids},
         "caption": {i: captions[i] for i in dataset.ids},
         "averaged-eos": averaged,
-        "class-names": dict.fromkeys(dataset.ids, class_names_prompt(names)),
+        "class-names": dict.fromkeys(dataset.ids, class_names_prompt(listed)),
     }
     tally = {kind: _Tally() for kind in KINDS}
     shown = next((i for i in dataset.ids if len(present[i]) >= 2), dataset.ids[0])
     for number, image_id in enumerate(dataset.ids, start=1):
         sample = dataset.read(image_id)
-        maps = {kind: _maps(setting, backbone, sample, prompt, names) for kind, prompt in prompts.items()}
+        maps = {kind: _maps(setting, backbone, sample, prompt, vectors) for kind, prompt in prompts.items()}
         for kind, found in maps.items():
             tally[kind].count(dataset, sample, found, present[image_id])
         if image_id == shown:
@@ -98,13 +101,13 @@ def _maps(
     backbone: DiffusionBackbone,
     sample: Sample,
     prompt: Mapping[str, str] | Tensor,
-    names: Sequence[str],
+    vectors: Mapping[str, Word],
 ) -> dict[str, Tensor]:
+    """Of objects' classes; `vectors`: each one's place in a prompt that is an embedding."""
     if isinstance(prompt, Tensor):
-        vectors = {name: Word(name, (k,)) for k, name in enumerate(names)}
         return maps_of(backbone, sample, prompt, vectors, setting.image_range)
     text = prompt[sample.id]
-    return maps_of(backbone, sample, text, words_in(backbone, text, names), setting.image_range)
+    return maps_of(backbone, sample, text, words_in(backbone, text, list(vectors)), setting.image_range)
 
 
 def _cells(found: Mapping[str, float | int]) -> list[str]:

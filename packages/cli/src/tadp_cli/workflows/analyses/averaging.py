@@ -12,7 +12,7 @@ from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, mask_of, words_in
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil
-from tadp_cli.workflows.text import object_names, present_classes
+from tadp_cli.workflows.text import listed_names, object_names, present_classes
 from tadp_heads.data import Sample
 
 SINGLE_TEMPLATE = "a photo of a {}"
@@ -22,13 +22,14 @@ _SHOWN = 3
 def analyze(setting: Setting) -> Findings:
     """End tokens averaged, end tokens of one template, and the words themselves: maps of the classes present."""
     backbone, dataset = setting.load_backbone(), setting.open_images()
-    names, present = object_names(dataset.classes), present_classes(dataset)
-    vectors = {name: Word(name, (k,)) for k, name in enumerate(names)}
-    words = class_names_prompt(names)
+    names, present = object_names(dataset.prompt_names), present_classes(dataset)
+    listed = listed_names(dataset.prompt_names)
+    vectors = {name: Word(name, (k,)) for k, name in enumerate(listed) if name in names}
+    words = class_names_prompt(listed)
     with torch.no_grad():
         kinds = {
-            "80 templates averaged": (averaged_eos_context(backbone, names), vectors),
-            "one template": (averaged_eos_context(backbone, names, [SINGLE_TEMPLATE]), vectors),
+            "80 templates averaged": (averaged_eos_context(backbone, listed), vectors),
+            "one template": (averaged_eos_context(backbone, listed, [SINGLE_TEMPLATE]), vectors),
             "words, all names": (words, words_in(backbone, words, names)),
         }
     found: dict[str, list[Tensor]] = {kind: [] for kind in kinds}

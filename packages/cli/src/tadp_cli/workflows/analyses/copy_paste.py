@@ -91,7 +91,7 @@ def _mean(found: Sequence[Localised], name: str) -> float:
 def _pastes(dataset: SampleDataset, seed: int) -> Iterator[_Pasted]:
     """For each image a donor with a class that it lacks, where there is one and a free place for it."""
     present = present_classes(dataset)
-    names = object_names(dataset.classes)
+    names = object_names(dataset.prompt_names)
     generator = torch.Generator().manual_seed(seed)
     for image_id in dataset.ids:
         donors = [(i, n) for i in dataset.ids for n in sorted(present[i] - present[image_id])]
@@ -108,12 +108,12 @@ def _pastes(dataset: SampleDataset, seed: int) -> Iterator[_Pasted]:
 
 def _paste(dataset: SampleDataset, base: Sample, donor: Sample, name: str) -> tuple[Tensor, Tensor, Tensor] | None:
     """Image with the donor's object, its mask, the base's objects; None without a free place or a large enough one."""
-    cut = _cut(donor, dataset.classes.index(name), base.image.shape[-2:])
+    cut = _cut(donor, dataset.prompt_names.index(name), base.image.shape[-2:])
     if cut is None:
         return None
     pixels, shape = cut
     target = base.target.as_subclass(Tensor)
-    others = torch.stack([target == dataset.classes.index(n) for n in object_names(dataset.classes)]).any(0)
+    others = torch.stack([target == dataset.prompt_names.index(n) for n in object_names(dataset.prompt_names)]).any(0)
     # How much of the object would lie on others, at every place at once.
     covered = F.conv2d(others[None, None].float(), shape[None, None].float())[0, 0] / shape.sum()
     place = int(covered.argmin())

@@ -62,9 +62,9 @@ def words_in(backbone: DiffusionBackbone, text: str, names: Sequence[str]) -> di
     found = {}
     for name in names:
         named = ClassMentions([name])
-        word = next((word for word in words if named(word.text)), None)
-        if word is None and " " in name and named(text):
-            word = _several_words(backbone, text, name)
+        # Before its synonyms: "potted plant" is both words, not "plant" alone.
+        word = _several_words(backbone, text, name) if " " in name else None
+        word = word or next((word for word in words if named(word.text)), None)
         if word is not None:
             found[name] = word
     return found
@@ -78,4 +78,4 @@ def _several_words(backbone: DiffusionBackbone, text: str, name: str) -> Word | 
 
 def mask_of(dataset: SampleDataset, sample: Sample, name: str) -> Tensor:
     """(H, W) bool: the pixels of a class."""
-    return sample.target.as_subclass(Tensor) == dataset.classes.index(name)
+    return sample.target.as_subclass(Tensor) == dataset.prompt_names.index(name)

@@ -4,7 +4,7 @@ from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_cli.workflows.analyses.regression import fit_line
 from tadp_cli.workflows.analyses.scored import scored_images
 from tadp_cli.workflows.analyses.setting import Findings, Setting
-from tadp_cli.workflows.text import BACKGROUND
+from tadp_heads.data.names import is_background
 
 
 def analyze(setting: Setting) -> Findings:
@@ -13,7 +13,7 @@ def analyze(setting: Setting) -> Findings:
     sizes, scores = [], []
     for number, scored in enumerate(scored_images(scorable), start=1):
         for name, area in scored.areas.items():
-            if name != BACKGROUND:
+            if not is_background(name):
                 sizes.append(area)
                 scores.append(scored.iou[name])
         setting.report("object-size", number, len(scorable.dataset))

@@ -7,7 +7,7 @@ from tadp_captioning import class_names_prompt
 from tadp_cli.report.charts import Matrix, matrices_figure
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.scoring import Scorable
-from tadp_cli.workflows.text import object_names
+from tadp_cli.workflows.text import listed_names
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import IGNORE_INDEX
 from tadp_heads.segmentation.loss import resize_logits
@@ -48,7 +48,7 @@ def _summed(setting: Setting, scorable: Scorable) -> tuple[dict[str, Tensor], di
     """By kind of prompt, sums of scores (K, K) and of those of absent classes; pixels of each class (K,)."""
     dataset = scorable.dataset
     count = len(dataset.classes)
-    everything = class_names_prompt(object_names(dataset.classes))
+    everything = class_names_prompt(listed_names(dataset.prompt_names))
     sums = {kind: torch.zeros(count, count, dtype=torch.double) for kind in _TITLES}
     off_target = dict.fromkeys(sums, 0.0)
     pixels = torch.zeros(count, dtype=torch.double)

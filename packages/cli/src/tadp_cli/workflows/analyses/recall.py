@@ -15,7 +15,7 @@ def analyze(setting: Setting) -> Findings:
     dataset = scorable.dataset
     present = {image_id: names for image_id, names in present_classes(dataset).items() if names}
     texts = CaptionStore(CaptionRecord(id=i, caption=scorable.prompts.texts[i]) for i in dataset.ids)
-    quality = class_report(texts, present, object_names(dataset.classes)).by_image
+    quality = class_report(texts, present, object_names(dataset.prompt_names)).by_image
     recalls, scores = [], []
     for number, scored in enumerate(scored_images(scorable), start=1):
         if scored.sample.id in present:

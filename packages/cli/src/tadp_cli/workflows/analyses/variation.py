@@ -12,7 +12,7 @@ from tadp_captioning.mentions import ClassMentions
 from tadp_cli.report.word_maps import Panel, sheet_figure
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil
-from tadp_cli.workflows.text import object_names, present_classes
+from tadp_cli.workflows.text import listed_names, object_names, present_classes
 
 STEPS = 50
 """Denoising steps at strength 1, as in the paper."""
@@ -28,12 +28,12 @@ def analyze(setting: Setting) -> Findings:
         raise ValueError("variation denoises with a generator's own weights: leave --run out, name a --backbone")
     backbone, dataset = setting.load_backbone(keep_decoder=True), setting.open_images()
     pipeline = img2img(backbone)
-    names, present = object_names(dataset.classes), present_classes(dataset)
+    names, present = object_names(dataset.prompt_names), present_classes(dataset)
     captions = setting.captions(dataset)
     captioner = load_captioner(setting.captioner_name, device=setting.device)
     images = {image_id: to_pil(dataset.read(image_id).image) for image_id in dataset.ids}
     prompts = {
-        "class names": dict.fromkeys(dataset.ids, class_names_prompt(names)),
+        "class names": dict.fromkeys(dataset.ids, class_names_prompt(listed_names(dataset.prompt_names))),
         "caption": {image_id: captions[image_id] for image_id in dataset.ids},
     }
     drawn = {}

@@ -9,13 +9,13 @@ from typing import Any
 
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.store import FOLDER as PRESENCE_FOLDER
-from tadp_cli.workflows.runs import METRICS_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json
+from tadp_cli.workflows.runs import METRICS_FILE, NAMES_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json
 from tadp_heads import PerceptionModel
 from tadp_personalize.files import replacing_folder, write_text
 
 BEST_FOLDER = "best"
 _DECIDES = {"segmentation": ("mIoU", 1), "detection": ("AP", 1), "depth": ("rmse", -1)}
-"""{task: (the metric that says which model is best, 1 where more is better)}; mIoU and rmse: REFERENCE.md section 4."""
+"""{task: (the metric that says which model is best, 1 where more is better)}; docs/reference.md, section 4."""
 
 
 class Validation:
@@ -49,6 +49,8 @@ class Validation:
             self.model.save_pretrained(partial)
             if self.recipe.needs_presence:
                 shutil.copytree(self.out / PRESENCE_FOLDER, partial / PRESENCE_FOLDER)
+            if (self.out / NAMES_FILE).is_file():
+                shutil.copyfile(self.out / NAMES_FILE, partial / NAMES_FILE)
             write_text(partial / RECIPE_FILE, self.recipe.to_toml())
             write_json(partial / RESULTS_FILE, {**results_of(self.recipe, metrics), "step": step})
 

@@ -41,7 +41,7 @@ def learn_presence(
     report: Report,
 ) -> LearntPresence:
     """From the training images and their labels; kept in `out`, and read from there where it was learnt before."""
-    section, names = recipe.presence, object_names(dataset.classes)
+    section, names = recipe.presence, object_names(dataset.prompt_names)
     if is_kept(out, recipe, names, dataset.ids):
         return read_presence(out, recipe, backbone, device)
     present = _labels(dataset, names)
