@@ -206,8 +206,8 @@ def test_classes_have_names_for_prompts_apart_from_those_of_the_label_files(tmp_
     assert len(dataset.prompt_names) == len(dataset.classes) == len(set(dataset.prompt_names))
     assert all(dataset.prompt_names)
     assert "background" not in dataset.prompt_names[1:]
-    for label, text in PROMPT_NAMES.get(name, {}).items():
-        assert dataset.prompt_names[label] == text
+    for label, prompt in PROMPT_NAMES.get(name, {}).items():
+        assert dataset.prompt_names[label] == prompt
     if dataset.task == "detection":
         assert InClasses(dataset, ["person"]).prompt_names == ("person",)
 

@@ -14,7 +14,7 @@ from tadp_cli.workflows.engine.memory_estimate import estimated_bytes
 from tadp_cli.workflows.preparing import LEARNT, captions_path, clean_path
 from tadp_cli.workflows.prerequisites import missing_inputs, missing_weights
 from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
-from tadp_cli.workflows.text import build_prompts, object_names, prompt_template
+from tadp_cli.workflows.text import build_prompts, listed_names, prompt_template
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data, split_name
@@ -78,7 +78,7 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
 def first_prompt(recipe: Recipe, dataset: SampleDataset | None, bench: Bench, *, of_target: bool = False) -> str:
     """The prompt of the data set's first image; {caption} stands for a caption that is not written yet."""
     prompt = recipe.prompt
-    names = object_names(dataset.classes) if dataset else ()
+    names = listed_names(dataset.prompt_names) if dataset else ()
     if prompt.kind in ("class-embs", "averaged-eos"):
         kind = "words" if prompt.kind == "class-embs" else "end tokens, averaged over 80 templates"
         return _short(f"embeddings ({kind}) of {', '.join(names) or 'the class names'}")
