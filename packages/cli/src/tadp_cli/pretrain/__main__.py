@@ -12,6 +12,7 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPText
 from tadp_captioning.nouns import TAGGER_FILE
 from tadp_cli.pretrain.captioner import train_captioner
 from tadp_cli.pretrain.corpus import Corpus
+from tadp_cli.pretrain.encoder import train_encoder
 from tadp_cli.pretrain.export import export_captioner, export_pipeline
 from tadp_cli.pretrain.loop import LoopConfig
 from tadp_cli.pretrain.tagger import export_tagger, train_tagger
@@ -23,6 +24,7 @@ log = logging.getLogger("tadp.pretrain")
 
 VAE = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
+ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
 TOWER = LoopConfig(steps=6000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
 CAPTIONER = LoopConfig(steps=4000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
 
@@ -34,6 +36,8 @@ def main() -> None:
     corpus = Corpus(arguments.seed + 1)
     if "vae" in arguments.stages:
         _vae(corpus, arguments)
+    if "encoder" in arguments.stages:
+        _encoder(corpus, arguments)
     if "backbone" in arguments.stages:
         _backbone(corpus, arguments)
     if "captioner" in arguments.stages:
@@ -49,8 +53,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--stages",
         nargs="+",
-        default=["vae", "backbone", "captioner"],
-        choices=["vae", "backbone", "captioner", "tagger"],
+        default=["vae", "encoder", "backbone", "captioner"],
+        choices=["vae", "encoder", "backbone", "captioner", "tagger"],
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grounding", type=float, default=0.5, help="weight of the grounding loss; 0 for the ablation")
@@ -62,6 +66,13 @@ def _vae(corpus: Corpus, arguments: argparse.Namespace) -> None:
     vae = train_vae(corpus, replace(VAE, seed=arguments.seed), arguments.out / "vae")
     vae.save_pretrained(arguments.out / "vae" / "trained")
     log.info("vae: scaling factor %.4f", vae.config.scaling_factor)
+
+
+def _encoder(corpus: Corpus, arguments: argparse.Namespace) -> None:
+    vae = AutoencoderKL.from_pretrained(arguments.out / "vae" / "trained")
+    folder = arguments.out / "encoder"
+    config = replace(ENCODER, seed=arguments.seed)
+    train_encoder(corpus, vae, config, folder, lambda model: model.half().save_pretrained(folder / "trained"))
 
 
 def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
