@@ -22,7 +22,7 @@ from tadp_cli.pretrain.vae import train_vae
 
 log = logging.getLogger("tadp.pretrain")
 
-VAE = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
+VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
 ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
 TOWER = LoopConfig(steps=6000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)

@@ -42,7 +42,7 @@ def train_vae(corpus: Corpus, config: LoopConfig, folder: Path) -> AutoencoderKL
         decoded = vae.decode(posterior.sample(generator)).sample
         error = F.mse_loss(decoded, images)
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        loss = 0.5 * F.l1_loss(decoded, images) + 2 * error + 0.25 * _gradient_l1(decoded, images) + 2e-4 * kl
+        loss = 0.5 * F.l1_loss(decoded, images) + 4 * error + 0.25 * _gradient_l1(decoded, images) + 2e-4 * kl
         return loss, {"psnr": float(10 * torch.log10(4 / error.detach())), "kl": kl.item()}
 
     train(vae, step_loss, config, folder)

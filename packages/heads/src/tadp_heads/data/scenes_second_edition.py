@@ -29,6 +29,8 @@ def draw(
     canvas = ground(scene.ground, look, len(owner), rng)
     if look == "night":
         canvas *= rng.uniform(0.25, 0.5)
+    elif look == "comic":  # two flat tones, not far apart
+        canvas += 0.5 * (canvas.mean(axis=(0, 1)) - canvas)
     lamp = rng.uniform(0.15, 0.85, 2)  # x, y of the light at night
     for thing, silhouette in zip(scene.objects, silhouettes, strict=True):
         _paint(canvas, thing, silhouette, look, lamp, rng)
@@ -128,8 +130,8 @@ def _watercolor(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator)
 def _comic(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stronger colours, more or less so, and an ink line along borders."""
     grey = canvas.mean(axis=2, keepdims=True)
-    strong = grey + rng.uniform(0.9, 1.4) * (canvas - grey)
-    strong[edges(owner, 1)] *= rng.uniform(0.35, 0.8)
+    strong = grey + rng.uniform(0.9, 1.25) * (canvas - grey)
+    strong[edges(owner, 1)] *= rng.uniform(0.55, 0.85)
     return strong
 
 
