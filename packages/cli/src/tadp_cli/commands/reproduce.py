@@ -150,7 +150,7 @@ def _table_command(name: str) -> Callable[..., None]:
         with one_line_errors():
             from tadp_cli.workflows.reproducing import COMMANDS_FILE, reproduce
             from tadp_cli.workflows.reproduction_plan import Bench
-            from tadp_cli.workflows.tables import show_reproduction
+            from tadp_cli.workflows.tables import show_costs, show_reproduction
 
             require_one_process("tadp reproduce")
             table = load_table(name)
@@ -173,6 +173,7 @@ def _table_command(name: str) -> Callable[..., None]:
             with bars() as report:
                 scores = reproduce(table, bench, rows=row or (), seeds=seeds, report=report)
             show_reproduction(console, table, scale, scores)
+            show_costs(console, table, scale, [score.row for score in scores])
             console.print(f"runs: {bench.out}; the same by hand: {bench.out / COMMANDS_FILE}", soft_wrap=True)
 
     table = load_table(name)

@@ -10,7 +10,8 @@ import torch
 from tadp_captioning import CaptionStore
 from tadp_captioning.nouns import load_tagger, nouns_prompt
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.engine.memory_estimate import estimated_bytes
+from tadp_cli.workflows.costs import costs_of
+from tadp_cli.workflows.engine.memory_estimate import class_count, context_length, estimated_bytes
 from tadp_cli.workflows.preparing import LEARNT, captions_path, clean_path
 from tadp_cli.workflows.prerequisites import missing_inputs, missing_weights
 from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
@@ -20,10 +21,6 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data, split_name
 
 GB = 10**9
-CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
-"""Of the data sets of recipes, where the data itself is not there to tell; detection's have VOC's 20."""
-_VOC_CLASSES, _SCENES_CLASSES = 20, 13
-_CLIP_LENGTH = 77
 _SHOWN = 160
 """Characters of a prompt that lists classes."""
 
@@ -51,7 +48,7 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
     recipe, train = runs[0].recipe, runs[0].recipe.train
     scenes = bench.scale == "miniature"
     data, target = (_opened(where, recipe, split) for where, split in _first_splits(recipe))
-    classes = len(data.classes) if data and data.classes else _class_count(recipe)
+    classes = len(data.classes) if data and data.classes else class_count(recipe)
     needed = _memory(recipe, classes, known)
     trained_on = f"Scenes: {runs[0].row.looks or 'photo'}" if scenes else recipe.data.folder or "(none)"
     lines = {"data": f"{trained_on}, splits {recipe.data.train} (training) and {recipe.data.val}"}
@@ -69,6 +66,8 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
     lines["steps"] = f"{train.steps} (seeds {', '.join(str(run.recipe.train.seed) for run in runs)})"
     lines["batch"] = f"{train.batch_size} images x {train.accumulate} passes = {train.effective_batch} per step"
     lines["memory"] = f"about {needed / GB:.0f} GB in {train.precision} (estimate)"
+    if runs[0].row.paper_costs:
+        lines["costs"] = str(costs_of(recipe))
     lacking = [*missing_inputs(recipe, bench), *missing_weights(recipe)]
     lacking += [] if scenes else _missing_memory(needed)
     lines["missing"] = "; ".join(lacking) or "nothing"
@@ -133,22 +132,9 @@ def _opened(where: str, recipe: Recipe, split: str) -> SampleDataset | None:
         return None
 
 
-def _class_count(recipe: Recipe) -> int:
-    name = split_name(recipe.data.folder)[0]
-    if name is None:
-        return _SCENES_CLASSES
-    return CLASSES.get(name, _VOC_CLASSES)
-
-
-def _tokens(recipe: Recipe, classes: int) -> int:
-    """Length of a context: a text's, or one embedding per class, of class words a little more."""
-    kinds = {"averaged-eos": classes, "class-embs": 2 * classes, "room-type": 1, "learnt": recipe.prompt.vectors}
-    return kinds.get(recipe.prompt.kind, _CLIP_LENGTH)
-
-
 def _memory(recipe: Recipe, classes: int, known: dict[str, float]) -> float:
     """Bytes; rows that differ in their prompts' texts alone take the same."""
-    tokens = _tokens(recipe, classes)
+    tokens = context_length(recipe, classes)
     train = replace(recipe.train, seed=0, steps=1)
     key = repr((recipe.task, recipe.backbone, recipe.head, recipe.loss, train, classes, tokens))
     if key not in known:

@@ -62,6 +62,36 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
     console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
 
 
+def show_costs(console: Console, table: PaperTable, scale: str, rows: Sequence[str]) -> None:
+    """Parameters and multiply-adds of each row's method beside the paper's #Params and FLOPs, where it gives some."""
+    from tadp_cli.recipes.recipe import load_recipe
+    from tadp_cli.workflows.costs import costs_of
+
+    own = {row.name: row.paper_costs for row in table.rows if row.paper_costs and (row.reported or row.name in rows)}
+    if not own:
+        return
+    drawn = Table("row", "paper #Params", "UNet, head", "all parts", "paper FLOPs", "VAE, UNet, head", "all parts")
+    for row in table.rows:
+        if row.name not in own or (row.reported and scale != "full"):
+            continue
+        paper = [_rounded(own[row.name].get(key), unit) for key, unit in (("parameters", 1e6), ("flops", 1e9))]
+        if row.reported:
+            drawn.add_row(Text(f"{row.label} (reported)"), paper[0], "", "", paper[1], "", "")
+            continue
+        costs = costs_of(load_recipe(table.recipe_name(row, scale)))
+        trained, whole = costs.total("unet", "head")[0], costs.total()
+        features = costs.total("vae", "unet", "head")[1]
+        counts = _rounded(trained, 1e6), _rounded(whole[0], 1e6)
+        drawn.add_row(Text(row.label), paper[0], *counts, paper[1], _rounded(features, 1e9), _rounded(whole[1], 1e9))
+    console.print(Text(f"\n{table.title} ({scale}): millions of parameters, billions of multiply-adds", style="bold"))
+    console.print(drawn)
+    console.print("All parts: with VAE encoder, text encoder and, where images are captioned, the captioner.")
+
+
+def _rounded(count: float | None, unit: float) -> str:
+    return "" if count is None else f"{count / unit:.3g}" if count < 10 * unit else f"{count / unit:.0f}"
+
+
 class _Line(NamedTuple):
     """A line of a reproduced table."""
 

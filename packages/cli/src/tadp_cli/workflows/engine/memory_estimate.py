@@ -14,10 +14,15 @@ from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.dry_step import DTYPES, OVERHEAD, WORKSPACES, arriving
 from tadp_cli.workflows.engine.footprint import LiveBytes, weight_bytes
 from tadp_cli.workflows.training import backbone_settings
+from tadp_heads.data.registry import split_name
 from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.tasks import get_task
 from tadp_personalize.meta_attention import fused_attention
 
+CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
+"""Of the recipes' data sets, for where the data itself is not there to tell; those of detection have VOC's 20."""
+_VOC_CLASSES, _SCENES_CLASSES = 20, 13
+_CLIP_LENGTH = 77
 SCENES_SIDE = 64
 """Pixels of the images of recipes without a transform: the miniature's."""
 _BOXES = 8
@@ -31,7 +36,7 @@ def estimated_bytes(recipe: Recipe, classes: int, tokens: int) -> float:
     that nothing is computed; the head of detection, which chooses regions by their scores, runs on the CPU.
     """
     config = recipe.train
-    backbone = _backbone(recipe, classes, tokens)
+    backbone = meta_backbone(recipe, classes, tokens)
     side = config.size or SCENES_SIDE
     images = torch.empty(config.batch_size, 3, *padded_size((side, side), backbone.levels[-1].stride), device="meta")
     context = _context(backbone, config.batch_size, tokens)
@@ -53,7 +58,20 @@ def estimated_bytes(recipe: Recipe, classes: int, tokens: int) -> float:
     return fixed + WORKSPACES * max(counted.peak, summed)
 
 
-def _backbone(recipe: Recipe, classes: int, tokens: int) -> DiffusionBackbone:
+def class_count(recipe: Recipe) -> int:
+    """Of the recipe's data set by its name; a folder of the user's own counts as Scenes."""
+    name = split_name(recipe.data.folder)[0]
+    return _SCENES_CLASSES if name is None else CLASSES.get(name, _VOC_CLASSES)
+
+
+def context_length(recipe: Recipe, classes: int) -> int:
+    """Tokens of a context: a text's 77, or one per class; names of classes have about two."""
+    lengths = {"averaged-eos": classes, "class-embs": 2 * classes, "room-type": 1, "learnt": recipe.prompt.vectors}
+    return lengths.get(recipe.prompt.kind, _CLIP_LENGTH)
+
+
+def meta_backbone(recipe: Recipe, classes: int, tokens: int) -> DiffusionBackbone:
+    """The recipe's backbone without weights or memory, for data of so many classes and contexts of so many tokens."""
     settings = backbone_settings(recipe) | {"num_tokens": tokens}
     if recipe.backbone.map_index != "token":
         names = recipe.backbone.map_words or [f"class {label}" for label in range(classes)]
