@@ -1,8 +1,9 @@
 """Runs side by side: what shares a line of the table, and how data sets are named."""
 
+from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.comparing import rows_of_runs
-from tadp_cli.workflows.runs import begin_run, write_json
+from tadp_cli.workflows.runs import begin_run
 
 
 def _run(folder, score, data, **changes):

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ._io import replacing
 from .conditioning import TextBackbone, build_context, clip_templates, concatenate
 from .reading import read_safetensors
 
@@ -75,9 +74,6 @@ def kept(file: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tens
         except ValueError as error:
             _log.warning("computed again: %s", error)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in compute().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".writing")
-    os.close(handle)
-    save_file(tensors, temporary)
-    os.replace(temporary, file)
+    with replacing(file) as partial:
+        save_file(tensors, partial)
     return tensors

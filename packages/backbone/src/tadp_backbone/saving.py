@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 
+from ._io import naming
 from .loading import ADAPTERS_FILE, CONFIG_FILE, adapters_of
 
 if TYPE_CHECKING:
@@ -21,18 +21,21 @@ def save_backbone(backbone: "DiffusionBackbone", folder: Path) -> None:
 
     Everything is written beside its place first and then moved there, part by part.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-        _write(backbone, Path(temporary))
-        for part in Path(temporary).iterdir():
-            target = folder / part.name
-            if target.is_dir():
-                old = Path(temporary) / f"{part.name}.old"
-                os.replace(target, old)
-                os.replace(part, target)
-                shutil.rmtree(old)
-            else:
-                os.replace(part, target)
+    new, old = folder / ".new.part", folder / ".old.part"
+    with naming(folder, new):
+        try:
+            for leftover in (new, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+            new.mkdir(parents=True)
+            _write(backbone, new)
+            for part in sorted(new.iterdir()):
+                if (folder / part.name).is_dir():
+                    os.replace(folder / part.name, old)
+                os.replace(part, folder / part.name)
+                shutil.rmtree(old, ignore_errors=True)
+        finally:
+            for leftover in (new, old):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _write(backbone: "DiffusionBackbone", folder: Path) -> None:

@@ -2,11 +2,11 @@
 
 import errno
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from tadp_captioning._io import replacing
 from tadp_captioning.caption_tables import TABLES, Columns, read_table, write_table
 from tadp_captioning.jsonl import to_line
 from tadp_captioning.store import IMAGE_SUFFIXES, CaptionRecord, read_jsonl
@@ -30,13 +30,11 @@ def write_records(records: list[CaptionRecord], path: Path, columns: Columns | N
     if path.suffix == "" or path.is_dir():
         return _write_txt(records, path)
     suffix = _known(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    if suffix in TABLES:
-        write_table(records, unfinished, columns, suffix)
-    else:
-        _WRITERS[suffix](records, unfinished)
-    os.replace(unfinished, path)
+    with replacing(path) as partial:
+        if suffix in TABLES:
+            write_table(records, partial, columns, suffix)
+        else:
+            _WRITERS[suffix](records, partial)
 
 
 def _known(path: Path) -> str:
@@ -119,14 +117,11 @@ def _write_txt(records: list[CaptionRecord], folder: Path) -> None:
         if not file.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"image id {record.id!r} leads out of the folder {folder}")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = file.with_name(f".{os.getpid()}.part")
-            unfinished.write_text(record.caption + "\n", encoding="utf-8")
-            os.replace(unfinished, file)
+            with replacing(file) as partial:
+                partial.write_text(record.caption + "\n", encoding="utf-8")
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            unfinished.unlink(missing_ok=True)
             refused[record.id] = error.strerror
     if refused:
         image_id, reason = next(iter(refused.items()))

@@ -11,6 +11,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
+from tadp_heads._io import write_json, write_text
 from tadp_heads.card import model_card
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.reading import files_by_id, open_rgb, require_folder
@@ -25,7 +26,6 @@ from tadp_heads.pretrained import (
     read_config,
     read_json,
     save_weights,
-    write_json,
 )
 from tadp_heads.results import Result
 from tadp_heads.tasks import TASK_NAMES, Extract, Features, get_task
@@ -191,7 +191,7 @@ class PerceptionModel(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         self.backbone.save_pretrained(folder / "backbone")
         save_weights(self._saved_part(), folder / WEIGHTS_NAME)
-        (folder / "README.md").write_text(model_card(self.config, self.head), encoding="utf-8")
+        write_text(folder / "README.md", model_card(self.config, self.head))
         config = {
             **asdict(self.config),
             "backbone": plugin_name(BACKBONES, type(self.backbone)) or self.config.backbone,

@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tadp_heads._io import replacing, write_json
 from tadp_heads.data.errors import DataError
 
 CONFIG_NAME = "config.json"
@@ -45,9 +45,8 @@ class PretrainedHead(nn.Module):
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Writes the module's state dict as safetensors, atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, temporary)
-    temporary.replace(path)
+    with replacing(path) as partial:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, partial)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -63,13 +62,6 @@ def load_weights(module: nn.Module, path: Path) -> None:
             expected=f"the weights of {type(module).__name__}",
             fix="use the config.json and model.safetensors of one and the same run",
         ) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 def read_json(path: Path) -> Any:

@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tadp_personalize._io import write_json, write_text
 from tadp_personalize.base import Base
 from tadp_personalize.config import TrainingConfig
-from tadp_personalize.files import write_json, write_text
 from tadp_personalize.result import Personalization
 from tadp_personalize.tokens import CARD_DATA_FILE
 

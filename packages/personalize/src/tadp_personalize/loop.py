@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 from torch import nn
 
+from tadp_personalize._io import append
 from tadp_personalize.batches import Batches
 from tadp_personalize.config import TrainingConfig
 from tadp_personalize.schedule import learning_rate
@@ -115,8 +116,7 @@ def train(
                     save(step)
                 raise DivergedError(f"{error}; the last good state is in {folder}; try a lower learning rate") from None
             if accelerator.is_main_process:
-                with (folder / METRICS_FILE).open("a", encoding="utf-8") as metrics:
-                    metrics.write(json.dumps(line) + "\n")
+                append(folder / METRICS_FILE, json.dumps(line) + "\n")
             if progress:
                 progress(step + 1, config.steps, line["loss"])
             if (step + 1) % config.save_every == 0 or step + 1 == config.steps:

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tadp_personalize._io import replacing
 from tadp_personalize.config import LoraConfig
-from tadp_personalize.files import replacing
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from accelerate import PartialState
 from PIL import Image
 
+from tadp_personalize._io import replacing, write_json
 from tadp_personalize.base import Base
-from tadp_personalize.files import replacing, write_json
 from tadp_personalize.samples import draw
 
 _AT_ONCE = 4

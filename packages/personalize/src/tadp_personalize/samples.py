@@ -7,8 +7,8 @@ import torch
 from diffusers import DDIMScheduler
 from PIL import Image
 
+from tadp_personalize._io import replacing
 from tadp_personalize.base import Base
-from tadp_personalize.files import replacing
 from tadp_personalize.seeds import generator
 
 _INFERENCE_STEPS = 25

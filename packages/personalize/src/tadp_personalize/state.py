@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tadp_personalize.files import replacing, write_text
+from tadp_personalize._io import replacing, write_text
 
 STATE_FILE = Path("state") / "state.pt"
 METRICS_FILE = "metrics.jsonl"
@@ -24,8 +24,8 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
     }
-    with replacing(folder / STATE_FILE) as partial:
-        torch.save(state, partial)
+    with replacing(folder / STATE_FILE) as partial, partial.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_state(

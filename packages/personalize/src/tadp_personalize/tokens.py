@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tadp_personalize._io import replacing
 from tadp_personalize.base import identity_of
-from tadp_personalize.files import replacing
 
 EMBEDDINGS_FILE = "learned_embeds.safetensors"
 CARD_DATA_FILE = "personalization.json"

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from tadp_personalize._io import replacing_folder
 from tadp_personalize.base import Base
 from tadp_personalize.batches import Source
 from tadp_personalize.card import usage_of_lora, usage_of_pipeline
 from tadp_personalize.config import DreamBoothConfig
-from tadp_personalize.files import replacing_folder
 from tadp_personalize.images import ImageSource
 from tadp_personalize.loop import Progress
 from tadp_personalize.lora import LORA_FILE, add_lora, save_lora

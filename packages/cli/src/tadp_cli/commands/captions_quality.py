@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli._io import write_text
 from tadp_cli.commands.captions_options import (
     DomainOption,
     FileArgument,
@@ -73,7 +74,7 @@ def stats(
                 console.print(f"precision and recall an image: {per_image}")
         if flag is not None:
             bad = bad_captions(counted, (*DEFECTS, "style") if look else DEFECTS)
-            flag.write_text("".join(f"{image_id}\n" for image_id in bad), encoding="utf-8")
+            write_text(flag, "".join(f"{image_id}\n" for image_id in bad))
             console.print(f"{len(bad)} flagged: {flag}")
 
 

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from tadp_cli._io import append, replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,7 @@ def train(
         done = step + 1
         if done % config.log_every == 0 or done == end:
             line = {"step": done, "loss": loss.item(), **logs, "seconds": round(time.monotonic() - began, 1)}
-            with (folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            append(folder / "metrics.jsonl", json.dumps(line) + "\n")
         if done % config.save_every == 0 or done == end:
             _save(module, optimizer, average, done, folder / "state.pt")
         if done == end or time.monotonic() - exported > 60 * config.export_minutes:
@@ -107,9 +107,8 @@ def _averaged(module: nn.Module, average: dict[str, Tensor]) -> nn.Module:
 
 def _save(module: nn.Module, optimizer: torch.optim.Optimizer, average: dict, step: int, path: Path) -> None:
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, average: dict, path: Path) -> int:

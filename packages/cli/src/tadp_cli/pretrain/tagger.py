@@ -8,8 +8,8 @@ from pathlib import Path
 from nltk.tag import PerceptronTagger
 
 from tadp_captioning.nouns import nltk_tagger
+from tadp_cli._io import replacing
 from tadp_cli.pretrain.sentences import sentence
-from tadp_personalize.files import replacing
 
 SENTENCES = 12_000
 _SMALLEST = 0.3  # smaller weights are left out; agreement with NLTK's tagger stays within 0.2 %

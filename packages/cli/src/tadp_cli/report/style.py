@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tadp_personalize.files import replacing
+from tadp_cli._io import replacing
 
 INK, SOFT, GRID = "#22252a", "#5c636d", "#dcdad3"
 FONT = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # the font that comes with matplotlib

@@ -2,10 +2,10 @@
 
 import importlib
 
+from tadp_cli._io import write_json
 from tadp_cli.workflows.analyses import ANALYSES
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.devices import checked_device
-from tadp_cli.workflows.runs import write_json
 
 
 def check_name(name: str) -> None:

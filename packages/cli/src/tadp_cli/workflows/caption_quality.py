@@ -13,6 +13,7 @@ from tadp_captioning import CaptionStore
 from tadp_captioning.cosine import CosineMentions
 from tadp_captioning.matching import captions_of_files
 from tadp_captioning.stats import ClassReport, class_report
+from tadp_cli._io import replacing
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data.registry import open_data
 
@@ -60,7 +61,7 @@ def class_tables(
 
 def write_per_image(reports: dict[str, ClassReport], path: Path) -> None:
     """One row an image and way of matching, to be set against scores an image (paper Fig. S5)."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "matching", "precision", "recall"))
         for title, report in reports.items():

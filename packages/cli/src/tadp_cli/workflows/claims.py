@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tadp_cli.workflows.runs import write_json
+from tadp_cli._io import write_json
 
 
 def claim(file: Path, settings: dict[str, Any], what: str) -> None:

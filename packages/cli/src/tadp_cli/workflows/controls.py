@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from tadp_backbone import DiffusionBackbone, Features, Level
+from tadp_cli._io import write_json
 from tadp_cli.pretrain.prompts import ClassTokens
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import write_json
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import build_model
 from tadp_heads.data import SampleDataset

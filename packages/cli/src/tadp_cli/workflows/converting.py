@@ -10,8 +10,9 @@ from torch import Tensor
 from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.ldm import read_checkpoint, unet_from_ldm, vae_from_ldm
 from tadp_backbone.ldm.checkpoint import looks_like, read_pickle, under
+from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import BackboneSection, PromptConfig, Recipe
-from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, save_prompt_names, write_json
+from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, save_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data.ade20k import read_object_names
 from tadp_heads.data.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tadp_cli.workflows.runs import write_json
+from tadp_cli._io import replacing, write_json
 from tadp_heads.data.check import CheckReport, sample_sheet
 
 
@@ -15,10 +15,8 @@ def check_and_draw(reports: Sequence[CheckReport], out: Path) -> list[Path | Non
         suffix = f"_{number}" if len(reports) > 1 else ""
         path = None if picture is None else out / f"{report.task}{suffix}.png"
         if path is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}")
-            picture.save(temporary, format="PNG")
-            temporary.replace(path)
+            with replacing(path) as partial:
+                picture.save(partial, format="PNG")
         sheets.append(path)
     write_json(out / "report.json", [_as_json(report) for report in reports])
     return sheets

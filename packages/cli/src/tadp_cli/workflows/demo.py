@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_captioning.stats import class_report
+from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import PROMPTS, Recipe, load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, write_json
+from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_cli.workflows.training import train

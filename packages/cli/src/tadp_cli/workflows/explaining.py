@@ -13,6 +13,7 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.words import Word, heat_maps, words_of
 from tadp_captioning import load_captioner
+from tadp_cli._io import replacing
 from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
@@ -26,7 +27,6 @@ from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.runs import read_run
 from tadp_heads import PerceptionModel
 from tadp_heads.model import CAPTION_SLOT
-from tadp_personalize.files import replacing
 
 BEGIN, END = "<begin>", "<end>"
 """What the tokens before and after a prompt are called in the pictures."""

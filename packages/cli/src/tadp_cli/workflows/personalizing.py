@@ -17,9 +17,10 @@ from tadp_backbone.sources import locate
 from tadp_backbone.table import BACKBONES, TINY_FOLDER
 from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_captioner
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
+from tadp_cli._io import write_json
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, write_json
+from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.scenes import ALL_LOOKS
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tadp_cli._io import replacing, write_text
 from tadp_heads import DepthResult, DetectionResult, SegmentationResult
 from tadp_heads.depth.files import write_depth_npy, write_depth_png
 from tadp_heads.results import Result
-from tadp_personalize.files import replacing, write_text
 
 LARGEST_PNG_METRES = 65.535
 """What 16 bits of millimetres hold; the .npy has no such limit."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tadp_cli._io import write_json, write_text
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.tables import LookTest, Table
 from tadp_cli.workflows.demo import SEEDS, SOURCE
@@ -16,9 +17,8 @@ from tadp_cli.workflows.prerequisites import check_inputs
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.reproduction_commands import commands_of
 from tadp_cli.workflows.reproduction_plan import Bench, plan_runs
-from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE, write_json
+from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE
 from tadp_heads.data.scenes_disk import write_scenes
-from tadp_personalize.files import write_text
 
 COMMANDS_FILE = "commands.txt"
 

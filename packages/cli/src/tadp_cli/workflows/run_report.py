@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from tadp_captioning import CaptionStore
+from tadp_cli._io import write_text
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report import run_sections as sections
 from tadp_cli.report.grouping import MAIN_METRICS, group_rows, task_tables
@@ -31,7 +32,6 @@ from tadp_cli.workflows.examining import (
 from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import flat_settings
-from tadp_personalize.files import write_text
 
 _WORDS = 4
 """Heat maps of an image."""

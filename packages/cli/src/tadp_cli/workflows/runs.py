@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tadp_cli._io import write_text
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_heads.data import SampleDataset
-from tadp_personalize.files import write_text
 
 RECIPE_FILE = "config.toml"
 METRICS_FILE = "metrics.jsonl"
@@ -128,7 +128,3 @@ def read_run(folder: Path) -> Recipe:
     if not (folder / RESULTS_FILE).is_file():
         raise ValueError(f"{folder} is not finished; go on it with `tadp train ... --resume --out {folder}`")
     return load_recipe(folder / RECIPE_FILE)
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

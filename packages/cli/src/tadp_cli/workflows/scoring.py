@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store
+from tadp_cli._io import replacing
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
@@ -19,7 +20,6 @@ from tadp_cli.workflows.runs import (
     read_run,
     saved_prompt_names,
     use_prompt_names,
-    write_json,
 )
 from tadp_cli.workflows.text import Prompts, build_prompts
 from tadp_cli.workflows.training import load_token
@@ -181,9 +181,15 @@ def score_run(
         entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
     accelerator = make_accelerator(recipe, device)
     if accelerator.is_main_process:
-        results = json.loads((run / RESULTS_FILE).read_text())
-        others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
-        results["evaluations"] = [*others, entry]
-        write_json(run / RESULTS_FILE, results)
+        _keep(run / RESULTS_FILE, entry)
     accelerator.wait_for_everyone()
     return entry
+
+
+def _keep(file: Path, entry: dict[str, Any]) -> None:
+    """In place of the metrics of the same data; another process that scores the same run waits, and adds its own."""
+    with replacing(file) as partial:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
+        results["evaluations"] = [*others, entry]
+        partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

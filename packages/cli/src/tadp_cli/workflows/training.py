@@ -12,6 +12,7 @@ from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning.mentions import class_words
+from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
@@ -31,7 +32,6 @@ from tadp_cli.workflows.runs import (
     save_prompt_names,
     saved_prompt_names,
     use_prompt_names,
-    write_json,
 )
 from tadp_cli.workflows.text import Prompts, build_prompts, object_names, prompt_template, with_styles
 from tadp_heads import PerceptionModel

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from tadp_heads._io import write_text
 from tadp_heads.data.scenes import ALL_LOOKS, EDITION, caption, describe, sample_scene
 from tadp_heads.data.scenes_render import BACKGROUND, Rendering, render
 from tadp_heads.data.scenes_shapes import CLASSES
@@ -63,11 +64,12 @@ def write_scenes(
         words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]
         row = {"id": name, "caption": caption(scene, own_look, words[0]), "captioner": "scenes"}
         lines.append(json.dumps({**row, "params": "true", "source": own_look, "plain": describe(scene, words[1])}))
-    (root / f"captions_true_{split}.jsonl").write_text("\n".join(lines) + "\n")
+    write_text(root / f"captions_true_{split}.jsonl", "\n".join(lines) + "\n")
     if task != "depth":
-        (root / "classes.txt").write_text("\n".join(SEGMENTATION_CLASSES if task == "segmentation" else CLASSES) + "\n")
-    split_file.write_text("\n".join(names) + "\n")
-    identity_file.write_text(json.dumps(identity) + "\n")
+        names_of_classes = SEGMENTATION_CLASSES if task == "segmentation" else CLASSES
+        write_text(root / "classes.txt", "\n".join(names_of_classes) + "\n")
+    write_text(split_file, "\n".join(names) + "\n")
+    write_text(identity_file, json.dumps(identity) + "\n")
 
 
 def _write_mask(root: Path, name: str, picture: Rendering) -> None:

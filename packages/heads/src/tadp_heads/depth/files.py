@@ -1,8 +1,5 @@
 """Depth maps on disk: 16-bit PNG in millimetres, or .npy in metres; 0 = no value in both."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
 
@@ -11,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tadp_heads._io import replacing
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.reading import open_image
 
@@ -27,14 +25,14 @@ def write_depth_png(path: str | Path, depth: Tensor) -> None:
         raise ValueError(
             f"depth from {metres.min()} to {metres.max()} m: a 16-bit PNG holds 0 to 65.535 m; write .npy instead"
         )
-    with _replacing(Path(path)) as temporary:
-        Image.fromarray(millimetres.astype(np.uint16)).save(temporary, format="PNG")
+    with replacing(Path(path)) as partial:
+        Image.fromarray(millimetres.astype(np.uint16)).save(partial, format="PNG")
 
 
 def write_depth_npy(path: str | Path, depth: Tensor) -> None:
     """(H, W) or (1, H, W) in metres -> float32 .npy in metres."""
     metres = _as_map(depth).astype(np.float32)
-    with _replacing(Path(path)) as temporary, temporary.open("wb") as file:
+    with replacing(Path(path)) as partial, partial.open("wb") as file:
         np.save(file, metres)
 
 
@@ -84,14 +82,3 @@ def _as_map(depth: Tensor) -> np.ndarray:
     if depth.ndim != 2:
         raise ValueError(f"depth of shape {tuple(depth.shape)}: expected one map (H, W) or (1, H, W)")
     return depth.detach().cpu().double().numpy()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

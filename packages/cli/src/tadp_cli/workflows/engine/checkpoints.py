@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tadp_cli._io import replacing
 from tadp_cli.workflows.engine.shards import as_kept
-from tadp_personalize.files import replacing
 
 STATE_FOLDER = "state"
-_HALF_WRITTEN = re.compile(r"\.(.+\.part|writing-.+|(config\.toml|\w+\.jsonl?|model\.safetensors)\.\d+)")
-"""Names of what is written, until it is whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +92,6 @@ def last_state(run: Path) -> Path | None:
 def read_state(path: Path) -> dict[str, Any]:
     """The state, on the CPU."""
     return torch.load(path, weights_only=True, map_location="cpu")
-
-
-def remove_leftovers(run: Path) -> None:
-    """What a killed process left half-written; nobody else may be at work on the run."""
-    for folder in (run, run / STATE_FOLDER, run / "backbone"):
-        for path in folder.glob(".*"):
-            if _HALF_WRITTEN.fullmatch(path.name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _states(run: Path) -> list[Path]:

@@ -1,33 +1,51 @@
-"""One run a folder at a time."""
+"""One process at a time writes to a folder or file."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_LOCK_FILE = ".lock"
+from tadp_cli._io import naming, remove_leftovers
 
 
 @contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Holds the folder; refused where another process holds it. The system lets go of it when the process dies.
+def run_lock(folder: Path) -> Iterator[bool]:
+    """Holds the folder, cleared of what killed processes left half-written; refused where another process holds it.
 
-    A folder in which nothing was written is removed on leaving.
+    Yields whether the last holder was killed. A new folder in which nothing was written is removed on leaving.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK_FILE
-    handle = _locked(path)
-    try:
+    with _lock(folder / ".lock", folder) as killed:
+        remove_leftovers(folder)
+        yield killed
+
+
+@contextmanager
+def file_lock(path: Path, number: int = 0) -> Iterator[None]:
+    """Holds one file; processes that share it have different numbers."""
+    with _lock(path.with_name(f".{path.name}.lock{number or ''}"), path):
         yield
+
+
+@contextmanager
+def _lock(path: Path, held: Path) -> Iterator[bool]:
+    """The system lets go of it when the process dies; the file then stays, and says so."""
+    killed, made = path.exists(), not path.parent.exists()
+    with naming(held, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _locked(path, held)
+    try:
+        yield killed
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
         os.close(handle)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        if made:
+            with suppress(OSError):  # something was written
+                path.parent.rmdir()
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, held: Path) -> int:
     """The open file, locked; tried again where its last holder has removed it between opening and locking."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -36,10 +54,14 @@ def _locked(path: Path) -> int:
         except BlockingIOError:
             os.close(handle)
             raise ValueError(
-                f"another process is at work on {path.parent}; wait for it to end, or name another --out"
+                f"another process is at work on {held}; wait for it to end, or name another --out"
             ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # a file system without locks
+                os.close(handle)
+                raise
         try:
-            if os.stat(path).st_ino == os.fstat(handle).st_ino:
+            if os.path.samestat(os.stat(path), os.fstat(handle)):
                 return handle
         except FileNotFoundError:
             pass

@@ -16,8 +16,9 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from diffusers.training_utils import EMAModel
 from torch.distributed.tensor import DTensor
 
+from tadp_cli._io import append
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, remove_leftovers, save_state
+from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, save_state
 from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for, is_fixed
 from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
@@ -150,7 +151,6 @@ class Training:
                 raise RuntimeError(f"{self.out}: processes find states of different steps {begun}; give all one disk")
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(self.out)
             cut_metrics(self.out / METRICS_FILE, self.begun)
         if self.begun == self.config.steps:
             return
@@ -171,8 +171,7 @@ class Training:
             for step in steps:
                 line = self._step(step, batches)
                 if self.accelerator.is_main_process:
-                    with (self.out / METRICS_FILE).open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(line) + "\n")
+                    append(self.out / METRICS_FILE, json.dumps(line) + "\n")
                 stop = self._anyone(request)
                 if (step + 1) % self.config.save_every == 0 or step + 1 == self.config.steps or stop:
                     self._save(step + 1)

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tadp_cli._io import append, replacing_folder, write_json, write_text
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.store import FOLDER as PRESENCE_FOLDER
-from tadp_cli.workflows.runs import METRICS_FILE, NAMES_FILE, RECIPE_FILE, RESULTS_FILE, results_of, write_json
+from tadp_cli.workflows.runs import METRICS_FILE, NAMES_FILE, RECIPE_FILE, RESULTS_FILE, results_of
 from tadp_heads import PerceptionModel
-from tadp_personalize.files import replacing_folder, write_text
 
 BEST_FOLDER = "best"
 _DECIDES = {"segmentation": ("mIoU", 1), "detection": ("AP", 1), "depth": ("rmse", -1)}
@@ -34,8 +34,7 @@ class Validation:
             if main:
                 self.keep_if_best(step, metrics)
         if main:
-            with (self.out / METRICS_FILE).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "val": metrics}) + "\n")
+            append(self.out / METRICS_FILE, json.dumps({"step": step, "val": metrics}) + "\n")
 
     def keep_if_best(self, step: int, metrics: dict[str, float]) -> None:
         """Write the model as it is now to best/ if no step scored as well."""

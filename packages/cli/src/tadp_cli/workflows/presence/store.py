@@ -14,6 +14,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import load_captioner
 from tadp_captioning.clip_tagging import ClipTagger
 from tadp_captioning.word_chances import WordChances
+from tadp_cli._io import replacing, write_json
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.presence.judges import (
@@ -26,11 +27,9 @@ from tadp_cli.workflows.presence.judges import (
     judged,
 )
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import write_json
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.presence import Calibration, LatentPresence, PresenceHead
-from tadp_personalize.files import replacing
 
 FOLDER = "presence"
 _FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
