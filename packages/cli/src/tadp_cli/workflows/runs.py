@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tadp_cli._io import write_text
+from tadp_cli._io import write_json, write_text
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_heads.data import SampleDataset
 
