@@ -61,7 +61,9 @@ def write_table(records: Sequence[CaptionRecord], path: Path, columns: Columns, 
 
 def _read_csv(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where it is, {column: value}) for each row that holds anything."""
-    file = io.StringIO(read_text(path), newline="")
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # other columns may hold whole images as text
+    file = io.StringIO(text, newline="")
     skipped, separator = _separator(file, columns)
     reader = csv.reader(file, delimiter=separator, strict=True)
     try:
@@ -95,11 +97,15 @@ def _separator(file: io.StringIO, columns: Columns) -> tuple[int, str]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    number = 0
-    for batch in _pyarrow().parquet.ParquetFile(path).iter_batches():
-        for row in batch.to_pylist():
-            number += 1
-            yield f"{path}, row {number}", row
+    parquet, number = _pyarrow().parquet, 0
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row
+    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: not a whole parquet file: {reason}; export it again") from None
 
 
 def _pyarrow():
@@ -147,6 +153,6 @@ def _extra(text: Any) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         fields = None
     return fields if isinstance(fields, dict) else {"extra": text}

@@ -63,7 +63,7 @@ def _read_paper_json(path: Path) -> Iterator[CaptionRecord]:
     text = read_text(path)
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f'{path}: expected one object {{"id": {{"captions": [...]}}}}')

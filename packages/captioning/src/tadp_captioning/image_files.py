@@ -49,7 +49,7 @@ def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
 
 
 def _of_several(files: list[Path]) -> dict[str, Path]:
-    absent = next((file for file in files if not file.is_file()), None)
+    absent = next((file for file in files if not os.path.isfile(file)), None)
     if absent is not None or not files:
         raise ValueError(f"{absent or 'no images'}: found no such file; of several, each must be an image file")
     return _ids(files, _common(files))
@@ -97,11 +97,11 @@ def _listed(file: Path) -> list[Path]:
     for number, line in lines:
         if line.strip():
             numbers.setdefault(file.parent / Path(line.strip()).expanduser(), number)
-    absent = next((path for path in numbers if not path.is_file()), None)
+    absent = next((path for path in numbers if not os.path.isfile(path)), None)
     if absent is not None:
         raise ValueError(
-            f"{file}, line {numbers[absent]}: there is no file {str(absent)!r}; a list has one image file a line, "
-            "relative to its own folder"
+            f"{file}, line {numbers[absent]}: there is no file {str(absent)[-300:]!r}; a list has one image file "
+            "a line, relative to its own folder"
         )
     return list(numbers)
 

@@ -20,7 +20,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue  # as editors leave at the end
             try:
                 row = json.loads(line)
-            except ValueError:  # also a character cut in two
+            except (ValueError, RecursionError):  # also a character cut in two
                 if line.endswith(b"\n"):
                     raise ValueError(f"{path}, line {number}: not JSON: {line[:80]!r}") from None
                 logger.warning("%s: dropped a torn last line (line %d)", path, number)
@@ -75,6 +75,6 @@ def _end_last_line(file: BinaryIO) -> None:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

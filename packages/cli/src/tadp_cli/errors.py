@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 WRONG_USE, FAILED_WORK = 2, 1
+_LONGEST = 2000
+"""Characters of a message; a file can hold a name of any length."""
 
 
 @contextmanager
@@ -24,5 +26,6 @@ def _leave(message: str, code: int) -> None:
     from tadp_cli.terminal import SafeConsole
 
     line = " ".join(message.split())
+    line = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
     SafeConsole(stderr=True).print(f"error: {line}", style="red", soft_wrap=True)
     sys.exit(code)

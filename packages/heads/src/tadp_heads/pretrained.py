@@ -3,13 +3,15 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_type_hints
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from tadp_heads._io import replacing, write_json
 from tadp_heads.data.errors import DataError
+from tadp_heads.typed import fits, told
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -53,8 +55,9 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """Loads safetensors strictly: the file's keys and shapes must be the module's own."""
     if not path.is_file():
         raise DataError(path, found="no file", expected="the weights of a head", fix="check the folder's name")
+    tensors = read_safetensors(path)
     try:
-        module.load_state_dict(load_file(path))
+        module.load_state_dict(tensors)
     except RuntimeError as error:
         raise DataError(
             path,
@@ -64,13 +67,23 @@ def load_weights(module: nn.Module, path: Path) -> None:
         ) from error
 
 
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file by name; raises DataError when it is damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            path, found=f"no whole .safetensors file ({error})", expected="tensors", fix="copy or make the file again"
+        ) from error
+
+
 def read_json(path: Path) -> Any:
     """Reads JSON; raises DataError when the file is missing or is not JSON."""
     if not path.is_file():
         raise DataError(path, found="no file", expected="a JSON file", fix="check the folder's name")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8, and of numbers without end
         raise DataError(path, found=f"no valid JSON ({error})", expected="a JSON file", fix="write it again") from error
 
 
@@ -90,4 +103,16 @@ def read_config(config_class: type, values: Any, path: Path) -> Any:
             expected=f"the keys of {config_class.__name__}: {sorted(known)}",
             fix="use the file that save_pretrained wrote",
         )
-    return config_class(**values)
+    hints = get_type_hints(config_class)
+    for name, value in values.items():
+        if not fits(value, hints[name]):
+            raise DataError(
+                path,
+                found=f"{name} {str(value)[:80]!r}",
+                expected=told(hints[name]),
+                fix="use the file as it was saved",
+            )
+    try:
+        return config_class(**values)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise DataError(path, found=str(error), expected="a config that was saved", fix="use it as it was") from error

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tadp_captioning.text_files import read_text
 from tadp_cli.recipes.tables import row_tree, table_names
 
 
@@ -89,7 +90,7 @@ def _read(name: str, beside: Path, heirs: tuple[Source, ...]) -> Source:
     if name in shipped:
         text, where = shipped[name].read_text(), f"recipe {name}"
     elif path.is_file():
-        text, where = path.read_text(), str(path)
+        text, where = read_text(path), str(path)
     else:
         asked = f"{heirs[-1].place(('base',))}: " if heirs else ""
         known = ", ".join((*shipped, *(f"{table}/..." for table in table_names())))
@@ -97,7 +98,7 @@ def _read(name: str, beside: Path, heirs: tuple[Source, ...]) -> Source:
         raise ValueError(f"{asked}unknown recipe {name!r}: {expected}")
     try:
         return Source(name=where, tree=tomllib.loads(text), text=text, folder=path.parent)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: {error}; correct the TOML") from error
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.sample import IGNORE_INDEX, Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs, pair_up
@@ -20,10 +21,12 @@ class ADE20K(SegmentationPairs):
             raise ValueError(f"unknown split {split!r} of ADE20K; choose from {', '.join(_SPLITS)}")
         self.root = Path(root)
         if (self.root / "ADEChallengeData2016").is_dir():
-            self.root = self.root / "ADEChallengeData2016"
-        images = files_by_id(require_folder(self.root / "images" / _SPLITS[split], "a folder of images"))
-        masks = files_by_id(require_folder(self.root / "annotations" / _SPLITS[split], "a folder of masks"), (".png",))
-        classes = read_object_names(self.root / "objectInfo150.txt")
+            self.root = inside(self.root, self.root / "ADEChallengeData2016")
+        top = self.root
+        images = files_by_id(require_folder(top / "images" / _SPLITS[split], "a folder of images", top), root=top)
+        folder = require_folder(top / "annotations" / _SPLITS[split], "a folder of masks", top)
+        masks = files_by_id(folder, (".png",), top)
+        classes = read_object_names(inside(top, top / "objectInfo150.txt"))
         # Label 0 is "other"; label k is class k - 1 (reduce_zero_label of mmsegmentation).
         lookup = np.full(256, IGNORE_INDEX, dtype=np.uint8)
         lookup[1 : len(classes) + 1] = np.arange(len(classes))

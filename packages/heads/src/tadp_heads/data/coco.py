@@ -1,5 +1,6 @@
 """Object detection in COCO's layout: one JSON file of annotations and a folder of images."""
 
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import read_image, require_folder
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.pretrained import read_json
+
+_FARTHEST = 1e6
+"""Pixels; no image has a side of so many."""
 
 
 class CocoDetection(SampleDataset):
@@ -39,6 +44,8 @@ class CocoDetection(SampleDataset):
                 objects[images[image_id]].append((box, label, crowd))
             else:
                 self.skipped.append(annotation.get("id"))
+        for name in images.values():
+            _check_relative(path, name)
         self.files = {Path(name).with_suffix("").as_posix(): name for name in images.values()}
         if len(self.files) < len(tables["images"]):
             raise DataError(
@@ -58,7 +65,7 @@ class CocoDetection(SampleDataset):
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
-        image = read_image(self.root / self.files[sample_id])
+        image = read_image(inside(self.root, self.root / self.files[sample_id], self.path))
         things = self.objects[sample_id]
         height, width = size = tuple(image.shape[-2:])
         boxes = torch.tensor([box for box, _, _ in things], dtype=torch.float32).reshape(-1, 4)
@@ -80,7 +87,9 @@ class CocoDetection(SampleDataset):
 
 def coco_split(root: str | Path, split: str, transform: Transform | None = None) -> CocoDetection:
     """COCO as downloaded: `root`/annotations/instances_SPLIT.json and `root`/SPLIT/, e.g. split "val2017"."""
-    return CocoDetection(Path(root) / split, Path(root) / "annotations" / f"instances_{split}.json", transform)
+    root = Path(root)
+    annotation_file = inside(root, root / "annotations" / f"instances_{split}.json")
+    return CocoDetection(inside(root, root / split), annotation_file, transform)
 
 
 def _table(path: Path, content: Any, name: str) -> list[dict[str, Any]]:
@@ -97,7 +106,9 @@ def _table(path: Path, content: Any, name: str) -> list[dict[str, Any]]:
 
 def _field(path: Path, entry: dict[str, Any], name: str, kind: type) -> Any:
     if not isinstance(entry.get(name), kind):
-        raise DataError(path, found=f"entry {entry}", expected=f"{name!r} as {kind.__name__}", fix="correct the entry")
+        raise DataError(
+            path, found=f"entry {str(entry)[:200]}", expected=f"{name!r} as {kind.__name__}", fix="correct the entry"
+        )
     return entry[name]
 
 
@@ -112,8 +123,8 @@ def _read_annotation(
         problem = f"image_id {image_id} of no image"
     elif category not in labels:
         problem = f"category_id {category} of no category"
-    elif len(box) != 4 or not all(isinstance(number, int | float) for number in box) or min(box[2:]) < 0:
-        problem = f"bbox {box}"
+    elif len(box) != 4 or not all(map(_is_coordinate, box)) or min(box[2:]) < 0:
+        problem = f"bbox {str(box)[:100]}"
     if problem:
         raise DataError(
             path,
@@ -123,3 +134,19 @@ def _read_annotation(
         )
     left, top, width, height = box
     return image_id, (left, top, left + width, top + height), labels[category], bool(annotation.get("iscrowd", 0))
+
+
+def _is_coordinate(value: Any) -> bool:
+    """A number that a float of 32 bits holds; JSON has numbers of any size, and Python's reader takes NaN."""
+    return type(value) in (int, float) and abs(value) < _FARTHEST
+
+
+def _check_relative(path: Path, name: str) -> None:
+    """Refuse a file name that leads out of the folder of images; links are looked at when the image is read."""
+    if "\0" in name or os.path.isabs(name) or ".." in Path(name).parts:
+        raise DataError(
+            path,
+            found=f"file_name {name!r}, which leads out of the folder of images",
+            expected="the path of an image below that folder",
+            fix="correct the entry",
+        )

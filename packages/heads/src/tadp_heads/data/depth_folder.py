@@ -58,8 +58,9 @@ class DepthFolder(DepthPairs):
 
 def depth_files(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Images and depth maps by id."""
-    images = files_by_id(require_folder(root / "images", "a folder of images"))
-    maps = files_by_id(require_folder(root / "depth", "a folder of 16-bit PNG or .npy depth maps"), DEPTH_SUFFIXES)
+    images = files_by_id(require_folder(root / "images", "a folder of images", root), root=root)
+    folder = require_folder(root / "depth", "a folder of 16-bit PNG or .npy depth maps", root)
+    maps = files_by_id(folder, DEPTH_SUFFIXES, root)
     if not images:
         raise DataError(root / "images", found="no image", expected="JPEG or PNG files", fix="put the images there")
     return images, maps

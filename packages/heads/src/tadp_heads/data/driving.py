@@ -7,6 +7,7 @@ import numpy as np
 from torchvision.datasets import Cityscapes
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, require_folder
 from tadp_heads.data.sample import IGNORE_INDEX, Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs, identity_lookup
@@ -77,8 +78,9 @@ class DrivingSegmentation(SegmentationPairs):
         if split not in layout.splits:
             raise ValueError(f"split {split!r} of {name} has no labels; choose from {', '.join(layout.splits)}")
         self.root = Path(root)
-        images = files_by_id(require_folder(self.root / layout.images.format(split=split), "a folder of images"))
-        labels = require_folder(self.root / layout.labels.format(split=split), "a folder of labels")
+        folder = require_folder(self.root / layout.images.format(split=split), "a folder of images", self.root)
+        images = files_by_id(folder, root=self.root)
+        labels = require_folder(self.root / layout.labels.format(split=split), "a folder of labels", self.root)
         ids = [item for item in images if item.endswith(layout.image_ending)]
         stems = {item: item.removesuffix(layout.image_ending) + layout.label_ending for item in ids}
         if not ids:
@@ -90,7 +92,7 @@ class DrivingSegmentation(SegmentationPairs):
             )
         kind = "TrainIds" if (labels / f"{stems[ids[0]]}TrainIds.png").is_file() else "Ids"
         super().__init__(
-            {item: (images[item], labels / f"{stem}{kind}.png") for item, stem in stems.items()},
+            {item: (images[item], inside(self.root, labels / f"{stem}{kind}.png")) for item, stem in stems.items()},
             CITYSCAPES_CLASSES,
             palette=CITYSCAPES_PALETTE,
             lookup=identity_lookup(19) if kind == "TrainIds" else _label_id_lookup(),

@@ -8,6 +8,7 @@ from tadp_heads.data.check import CheckReport, check_dataset, unopened
 from tadp_heads.data.depth_folder import DepthPairs, depth_files
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco, split_files
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.segmentation_folder import mask_files, read_classes
 from tadp_heads.data.segmentation_pairs import SegmentationPairs
@@ -31,31 +32,32 @@ def _check_segmentation(root: Path) -> list[CheckReport]:
     classes = read_classes(root)
     images, masks = mask_files(root)
     both = {name: (images[name], masks[name]) for name in images if name in masks}
-    problems = [*_unpaired(images, masks, "masks/{}.png"), *_split_problems(root, images)]
+    problems = [*_unpaired(images, masks, "masks/{}.png"), *_split_problems(root, root, images)]
     return [check_dataset(root, SegmentationPairs(both, classes), problems=problems)]
 
 
 def _check_depth(root: Path) -> list[CheckReport]:
     images, maps = depth_files(root)
     both = {name: (images[name], maps[name]) for name in images if name in maps}
-    problems = [*_unpaired(images, maps, "depth/{}.png or .npy"), *_split_problems(root, images)]
+    problems = [*_unpaired(images, maps, "depth/{}.png or .npy"), *_split_problems(root, root, images)]
     return [check_dataset(root, DepthPairs(both), problems=problems)]
 
 
 def _check_detection(root: Path) -> list[CheckReport]:
     if not (root / "Annotations").is_dir():
         return [_check_coco(root, split) for split in coco_files(root)]
-    images = files_by_id(require_folder(root / "JPEGImages", "VOC's folder of images"))
-    annotations = files_by_id(root / "Annotations", (".xml",))
+    images = files_by_id(require_folder(root / "JPEGImages", "VOC's folder of images", root), root=root)
+    annotations = files_by_id(root / "Annotations", (".xml",), root)
     problems = [
         str(DataError(annotations[name], found="no image of its name", expected=f"JPEGImages/{name}.*", fix="add it"))
         for name in annotations
         if name not in images
     ]
-    problems += _split_problems(root / SPLITS, annotations)
+    problems += _split_problems(root, root / SPLITS, annotations)
     bare = sum(name not in annotations for name in images)
     warnings = [f"{root}: {bare} images without an annotation file, which are left out"] if bare else []
-    dataset = VOCDetection(root, classes=box_classes(root), ids=[name for name in annotations if name in images])
+    classes = box_classes(root, malformed=[])  # reading them one by one finds the malformed again
+    dataset = VOCDetection(root, classes=classes, ids=[name for name in annotations if name in images])
     return [check_dataset(root, dataset, problems=problems, warnings=warnings)]
 
 
@@ -106,12 +108,12 @@ def _unpaired(images: Mapping[str, Path], targets: Mapping[str, Path], expected:
     ]
 
 
-def _split_problems(folder: Path, known: Iterable[str]) -> list[str]:
+def _split_problems(root: Path, folder: Path, known: Iterable[str]) -> list[str]:
     """Problems of the split files: malformed ones, unknown ids, ids shared by train and another."""
     known, problems, splits = set(known), [], {}
     for path in split_files(folder):
         try:
-            splits[path.stem] = ids = {line.split()[0] for line in read_lines(path, "image ids")}
+            splits[path.stem] = ids = {line.split()[0] for line in read_lines(inside(root, path), "image ids")}
         except DataError as error:
             problems.append(str(error))
             continue

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 from tadp_heads.data.coco import CocoDetection
 from tadp_heads.data.depth_folder import DepthFolder, depth_files
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.sample import SampleDataset, Transform
 from tadp_heads.data.segmentation_folder import CLASSES_FILE, SegmentationFolder, mask_files
 from tadp_heads.data.voc import SPLITS, VOCDetection
+from tadp_heads.data.xml_files import read_xml
 
 _LAYOUTS = (
     "segmentation: images/ masks/ classes.txt; depth: images/ depth/; detection: JPEGImages/ Annotations/ or COCO's "
@@ -41,11 +42,13 @@ def annotated_splits(root: Path, task: str) -> tuple[str, ...]:
         return ()
     if task != "detection":
         _, targets = mask_files(root) if task == "segmentation" else depth_files(root)
-        return tuple(path.stem for path in split_files(root) if targets.keys() & set(read_lines(path, "image ids")))
+        return tuple(
+            path.stem for path in split_files(root) if targets.keys() & set(read_lines(inside(root, path), "image ids"))
+        )
     if not (root / "Annotations").is_dir():
         return tuple(split for split in coco_files(root) if any(open_coco(root, split, None).objects.values()))
-    known = files_by_id(root / "Annotations", (".xml",)).keys()
-    lists = {path.stem: read_lines(path, "image ids") for path in split_files(root / SPLITS)}
+    known = files_by_id(root / "Annotations", (".xml",), root).keys()
+    lists = {path.stem: read_lines(inside(root, path), "image ids") for path in split_files(root / SPLITS)}
     return tuple(split for split, lines in lists.items() if known & {line.split()[0] for line in lines})
 
 
@@ -84,24 +87,31 @@ def open_folder(
     return open_coco(root, split, transform)
 
 
-def box_classes(root: Path) -> tuple[str, ...]:
-    """Names of classes.txt, or those that occur in any annotation."""
+def box_classes(root: Path, malformed: list[str] | None = None) -> tuple[str, ...]:
+    """Names of classes.txt, or those that occur in any annotation.
+
+    A malformed annotation is an error, unless there is a list `malformed`, which then gets its message.
+    """
     if (root / CLASSES_FILE).is_file():
-        return read_lines(root / CLASSES_FILE, "class names")
+        return read_lines(inside(root, root / CLASSES_FILE), "class names")
     names: set[str] = set()
     for path in sorted((root / "Annotations").glob("*.xml")):
         try:
-            found = {(item.findtext("name") or "").strip() for item in ElementTree.parse(path).iter("object")}
-        except ElementTree.ParseError as error:
-            raise DataError(
-                path, found=f"no valid XML ({error})", expected="a VOC annotation", fix="write it again"
-            ) from error
-        if "" in found:
-            raise DataError(path, found="an object without a name", expected="<name>", fix="name or delete it")
-        names |= found
+            names |= _object_names(inside(root, path))
+        except DataError as error:
+            if malformed is None:
+                raise
+            malformed.append(str(error))
     if not names:
         raise DataError(root / "Annotations", found="no object", expected="VOC annotations", fix="label some objects")
     return tuple(sorted(names))
+
+
+def _object_names(path: Path) -> set[str]:
+    found = {(item.findtext("name") or "").strip() for item in read_xml(path).iter("object")}
+    if "" in found:
+        raise DataError(path, found="an object without a name", expected="<name>", fix="name or delete it")
+    return found
 
 
 def coco_files(root: Path) -> dict[str, Path]:
@@ -123,4 +133,4 @@ def open_coco(root: Path, split: str | None, transform: Transform | None) -> Coc
             fix="name one of those splits",
         )
     images = root / split if (root / split).is_dir() else root / "images"
-    return CocoDetection(images, files[split], transform)
+    return CocoDetection(inside(root, images), inside(root, files[split]), transform)

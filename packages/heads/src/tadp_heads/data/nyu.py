@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tadp_heads.data.depth_folder import DepthPairs
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import read_lines, require_folder
 from tadp_heads.data.sample import Transform
 
@@ -61,10 +62,10 @@ class NYUv2(DepthPairs):
     ):
         if split not in SPLIT_FOLDERS:
             raise ValueError(f"unknown split {split!r} of NYUv2; choose from {', '.join(SPLIT_FOLDERS)}")
-        folder = require_folder(Path(root) / SPLIT_FOLDERS[split], f"NYUv2's {split} scenes")
+        folder = require_folder(Path(root) / SPLIT_FOLDERS[split], f"NYUv2's {split} scenes", Path(root))
         beside = Path(root) / f"{split}_list.txt"
         if list_file is None and beside.is_file():
-            list_file = beside
+            list_file = inside(Path(root), beside)
         depth_of = _listed(Path(list_file)) if list_file is not None else _found(folder)
         if len(depth_of) != PUBLISHED_COUNTS[split]:
             log.warning(
@@ -76,7 +77,11 @@ class NYUv2(DepthPairs):
                 PUBLISHED_COUNTS[split],
                 beside,
             )
-        super().__init__({name: (folder / name[1:], folder / depth[1:]) for name, depth in depth_of.items()}, transform)
+        pairs = {name: (folder / name[1:], folder / depth[1:]) for name, depth in depth_of.items()}
+        source = None if list_file is None else Path(list_file)
+        super().__init__(
+            {n: tuple(inside(Path(root), p, source) for p in pair) for n, pair in pairs.items()}, transform
+        )
 
 
 def room_type(sample_id: str) -> str:

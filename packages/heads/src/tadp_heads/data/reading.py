@@ -1,5 +1,6 @@
 """Reading single files of a data set: images, lists of names; each error says file, finding, expectation and cure."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def open_image(path: Path) -> Image.Image:
     """The decoded image, in the file's own mode and turned upright as its EXIF tag says."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path's own raises where a name is too long to be one
         fix = "check the path; in a data set, add the file or take its id off the split file"
         raise DataError(path, found="no file", expected="an image", fix=fix)
     try:
@@ -83,15 +85,16 @@ def read_lines(path: Path, what: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def require_folder(path: Path, what: str) -> Path:
-    """`path`, or a DataError when it is no folder."""
+def require_folder(path: Path, what: str, root: Path | None = None) -> Path:
+    """`path`, or a DataError when it is no folder, or none of the data set in `root`."""
     if not path.is_dir():
         raise DataError(path, found="no folder", expected=what, fix="check the path")
-    return path
+    return path if root is None else inside(root, path)
 
 
-def files_by_id(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """{path below `folder` without its suffix: file}, sorted; two files of one id are an error."""
+def files_by_id(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, root: Path | None = None) -> dict[str, Path]:
+    """{path below `folder` without its suffix: file}, sorted; two files of one id are an error, as is a link that
+    leads out of `root` (None: out of `folder`)."""
     suffixes = tuple(suffixes)
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -105,7 +108,7 @@ def files_by_id(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> dict[
                 expected="one image an id",
                 fix="rename or delete one of them",
             )
-        files[name] = path
+        files[name] = inside(root or folder, path) if path.is_symlink() else path
     return files
 
 
@@ -123,7 +126,7 @@ def split_ids(root: Path, split: str | None, known: Iterable[str]) -> tuple[str,
             expected=f"one of the splits {', '.join(present)}" if present else "a file with one image id a line",
             fix="name another split, or none for all images",
         )
-    ids = read_lines(path, "image ids")
+    ids = read_lines(inside(root, path), "image ids")
     unknown = sorted(set(ids) - set(known))
     if unknown:
         raise DataError(

@@ -16,6 +16,7 @@ from tadp_heads.data.driving import LAYOUTS, DrivingSegmentation
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.folder_check import check_folder
 from tadp_heads.data.folders import annotated_splits, open_folder
+from tadp_heads.data.inside import inside
 from tadp_heads.data.joins import Joined
 from tadp_heads.data.nyu import SPLIT_FOLDERS, NYUv2
 from tadp_heads.data.reading import require_folder
@@ -52,7 +53,7 @@ def _voc0712(root: Path, split: str, transform: Transform | None, xml_frame: boo
 def _cross_domain(name: str, classes: tuple[str, ...], root: Path, split: str, transform: Transform | None):
     """Watercolor2k and its siblings: the folder of the download, or the one that holds it."""
     inner = root / name
-    return VOCDetection(inner if inner.is_dir() else root, split, classes, transform)
+    return VOCDetection(inside(root, inner) if inner.is_dir() else root, split, classes, transform)
 
 
 def _acdc(root: Path, split: str, transform: Transform | None) -> SampleDataset:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder, split_ids
 from tadp_heads.data.sample import Color, Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs, pair_up
@@ -35,7 +36,7 @@ class SegmentationFolder(SegmentationPairs):
 def read_classes(root: Path) -> tuple[str, ...]:
     """The lines of classes.txt: 1 to 255 names, each once."""
     require_folder(root, "a folder with images/, masks/ and classes.txt")
-    path = root / CLASSES_FILE
+    path = inside(root, root / CLASSES_FILE)
     classes = read_lines(path, "class names")
     if len(classes) > 255:
         raise DataError(
@@ -49,8 +50,8 @@ def read_classes(root: Path) -> tuple[str, ...]:
 
 def mask_files(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Images and masks by id."""
-    images = files_by_id(require_folder(root / "images", "a folder of images"))
-    masks = files_by_id(require_folder(root / "masks", "a folder of masks"), MASK_SUFFIXES)
+    images = files_by_id(require_folder(root / "images", "a folder of images", root), root=root)
+    masks = files_by_id(require_folder(root / "masks", "a folder of masks", root), MASK_SUFFIXES, root)
     if not images:
         raise DataError(root / "images", found="no image", expected="JPEG or PNG files", fix="put the images there")
     return images, masks

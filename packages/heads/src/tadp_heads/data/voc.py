@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_image, read_lines, require_folder
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
+from tadp_heads.data.xml_files import read_xml
 
 VOC_CLASSES = (
     "aeroplane",
@@ -71,12 +73,14 @@ class VOCDetection(SampleDataset):
     ):
         self.root = Path(root)
         self.xml_frame = xml_frame
-        self.image_files = files_by_id(require_folder(self.root / "JPEGImages", "VOC's folder of images"))
-        self.annotations = require_folder(self.root / "Annotations", "VOC's folder of XML files")
+        self.image_files = files_by_id(
+            require_folder(self.root / "JPEGImages", "VOC's folder of images", self.root), root=self.root
+        )
+        self.annotations = require_folder(self.root / "Annotations", "VOC's folder of XML files", self.root)
         if ids is None and split is None:
             ids = tuple(sorted(path.stem for path in self.annotations.glob("*.xml")))
         elif ids is None:
-            ids = split_ids(self.root / SPLITS, split)
+            ids = split_ids(self.root / SPLITS, split, self.root)
         absent = [name for name in ids if name not in self.image_files]
         if absent:
             raise DataError(
@@ -91,8 +95,8 @@ class VOCDetection(SampleDataset):
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
         image = read_image(self.image_files[sample_id])
-        path = self.annotations / f"{sample_id}.xml"
-        root = _parse(path)
+        path = inside(self.root, self.annotations / f"{sample_id}.xml")
+        root = read_xml(path)
         objects = [_read_object(path, element, self.classes) for element in root.iter("object")]
         boxes = torch.tensor([box for box, _, _ in objects], dtype=torch.float32).reshape(-1, 4)
         if not self.xml_frame:
@@ -113,7 +117,7 @@ def voc_prompt_names(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(_PROMPT_NAMES.get(name, name) for name in classes)
 
 
-def split_ids(folder: Path, split: str) -> tuple[str, ...]:
+def split_ids(folder: Path, split: str, root: Path) -> tuple[str, ...]:
     """First column of the split file; a second one, as in VOC's lists of one class, is left alone."""
     path = folder / f"{split}.txt"
     if not path.is_file():
@@ -124,21 +128,10 @@ def split_ids(folder: Path, split: str) -> tuple[str, ...]:
             expected=f"one of the splits {present}" if present else "a file with one image id a line",
             fix="name another split",
         )
-    return tuple(line.split()[0] for line in read_lines(path, "image ids"))
+    return tuple(line.split()[0] for line in read_lines(inside(root, path), "image ids"))
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    if not path.is_file():
-        raise DataError(path, found="no file", expected="a VOC annotation", fix="add it, or take its id off the split")
-    try:
-        return ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise DataError(
-            path, found=f"no valid XML ({error})", expected="a VOC annotation", fix="write it again"
-        ) from error
-
-
-def _read_object(path: Path, element: ElementTree.Element, classes: Sequence[str]) -> tuple[list[float], int, bool]:
+def _read_object(path: Path, element: Element, classes: Sequence[str]) -> tuple[list[float], int, bool]:
     """Box as in the file, label, difficult."""
     name = (element.findtext("name") or "").strip()
     if name not in classes:

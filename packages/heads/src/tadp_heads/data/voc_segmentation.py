@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import read_lines, require_folder
 from tadp_heads.data.sample import Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs
@@ -22,11 +23,12 @@ class VOCSegmentation(SegmentationPairs):
         self.root = find_voc(Path(root))
         augmented = split in ("trainaug", "train_aug")
         folders = ("SegmentationClassAug", "SegmentationClass") if augmented else ("SegmentationClass",)
-        first = require_folder(self.root / folders[0], "a folder of masks")
-        images = require_folder(self.root / "JPEGImages", "a folder of images")
+        first = require_folder(self.root / folders[0], "a folder of masks", self.root)
+        images = require_folder(self.root / "JPEGImages", "a folder of images", self.root)
         masks = {path.name: path for folder in reversed(folders) for path in (self.root / folder).glob("*.png")}
         names = {name: f"{name}.png" for name in self._ids(split)}
         pairs = {name: (images / f"{name}.jpg", masks.get(file, first / file)) for name, file in names.items()}
+        pairs = {name: tuple(inside(self.root, path) for path in pair) for name, pair in pairs.items()}
         classes = ("background", *VOC_CLASSES)
         super().__init__(pairs, classes, transform=transform, prompt_names=voc_prompt_names(classes))
 
@@ -39,7 +41,7 @@ class VOCSegmentation(SegmentationPairs):
                 path, found="no such split", expected=f"one of {present or '(none there)'}", fix="name another split"
             )
         # The augmented list often comes as "/JPEGImages/ID.jpg /SegmentationClassAug/ID.png".
-        return tuple(Path(line.split()[0]).stem for line in read_lines(path, "image ids"))
+        return tuple(Path(line.split()[0]).stem for line in read_lines(inside(self.root, path), "image ids"))
 
 
 def find_voc(root: Path, year: str = "VOC2012") -> Path:
@@ -48,7 +50,7 @@ def find_voc(root: Path, year: str = "VOC2012") -> Path:
         # The folder may have any name but that of another year.
         other_year = folder.name.startswith("VOC20") and folder.name != year
         if (folder / "JPEGImages").is_dir() and not other_year:
-            return folder
+            return inside(root, folder)
     raise DataError(
         root, found=f"no {year}/JPEGImages", expected=f"{year} as unpacked, or VOCdevkit above it", fix="check the path"
     )

@@ -57,9 +57,15 @@ def _read_npy(path: Path) -> Tensor:
     if not path.is_file():
         raise DataError(path, found="no file", expected="a depth map", fix="add the file or take its id off the split")
     try:
-        metres = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, TokenError) as error:
-        raise DataError(path, found="no array", expected="an .npy file of metres", fix="write it again") from error
+        # Mapped, so that a header cannot ask for more memory than the file has bytes; an .npz has another beginning.
+        metres = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, TypeError, ArithmeticError, EOFError, RecursionError, SyntaxError, TokenError) as error:
+        raise DataError(
+            path,
+            found=f"no array ({str(error).partition(chr(10))[0][:100]})",
+            expected="an .npy file of metres",
+            fix="write it again with numpy.save",
+        ) from error
     if metres.ndim != 2 or metres.dtype.kind not in "fiu":
         raise DataError(
             path, found=f"an array {metres.shape} of {metres.dtype}", expected="(H, W) numbers", fix="write metres"
