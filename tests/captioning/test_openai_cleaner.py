@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from tadp_captioning import CaptionRecord, CaptionStore, clean_store
+from tadp_captioning import CaptionRecord, CaptionStore, CleaningLimits, clean_store, load_cleaner
+from tadp_captioning import cleaner_of as recorded_cleaner
 from tadp_captioning.openai_cleaner import OpenAICleaner, read_captions
 from tadp_captioning.remote import Endpoint, UnfitAnswerError
 from tadp_captioning.spending import Price
@@ -309,3 +310,37 @@ def test_a_store_is_cleaned_as_by_rules(server, cleaner_of):
 def test_odd_json_is_unfit(answer):
     with pytest.raises(UnfitAnswerError):
         read_captions(answer, 1)
+
+
+def test_a_limit_of_requests_allows_a_model_without_a_price(server, tmp_path):
+    endpoint = Endpoint(model="mine", base_url=server.base_url, retries=0)
+    limits = {"endpoint": endpoint, "cache": tmp_path / "c.jsonl", "batch_size": 3, "parallel": 1}
+    cleaner = OpenAICleaner("watercolor", max_requests=3, **limits)
+    assert cleaner.estimate(CAPTIONS).usd is None
+    assert cleaner.clean(CAPTIONS).captions == CLEANED
+    with pytest.raises(ValueError, match="takes 3 requests, above the maximum of 2: raise --max-requests"):
+        OpenAICleaner("comic", max_requests=2, **limits).clean(CAPTIONS)
+    assert len(server.requests) == 3
+
+
+def test_halved_batches_count_against_the_limit_of_requests(server, tmp_path):
+    server.answer = lambda request: "no JSON"
+    endpoint = Endpoint(model="mine", base_url=server.base_url, retries=0)
+    cleaner = OpenAICleaner(endpoint=endpoint, cache=tmp_path / "c.jsonl", max_requests=2, parallel=1)
+    with pytest.raises(RuntimeError, match="stopped after 2 requests, the maximum"):
+        cleaner.clean(CAPTIONS)
+    assert len(server.requests) == 2
+
+
+def test_cleaners_by_name_are_recorded_with_the_captions(server, tmp_path):
+    store = CaptionStore([CaptionRecord(id="a", caption="a painting of 1 dogs")])
+    limits = CleaningLimits(base_url=server.base_url, price=Price(0, 0), cache=tmp_path / "c.jsonl")
+    for name in ("rules", "openai:toy"):
+        cleaned, _ = clean_store(store, load_cleaner(name, "watercolor", limits))
+        assert cleaned["a"] == "1 dogs"
+        cleaned.write(tmp_path / "out.jsonl")
+        assert recorded_cleaner(CaptionStore.read(tmp_path / "out.jsonl")) == name
+    assert recorded_cleaner(store) == ""
+    for name in ("openai:", "magic"):
+        with pytest.raises(ValueError, match="unknown cleaner"):
+            load_cleaner(name, None)

@@ -1,11 +1,15 @@
 """The cross-domain workflow as one command."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from invoking import tadp
 
+from tadp_captioning import CaptionStore
 from tadp_cli.workflows.adapting import scored_split
+from tadp_cli.workflows.comparing import rows_of_runs
 from tadp_heads.data.scenes_disk import write_scenes
 
 SHORT = ("--set", "train.steps=2", "--set", "train.batch_size=2")
@@ -38,6 +42,57 @@ def test_a_target_with_labels_is_scored_and_nothing_is_done_twice(world, tmp_pat
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert [entry["split"] for entry in results["evaluations"]] == ["val", "test"]
     assert "holds an adaptation with other settings" in adapt(world, tmp_path, "--modifier", "null", code=2)
+
+
+class Cleaning(BaseHTTPRequestHandler):
+    """A server without json_schema, whose model changes every caption in the same way."""
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        refused = "response_format" in request
+        items = json.loads(request["messages"][1]["content"])
+        answer = json.dumps({"captions": [{**item, "caption": "a red star"} for item in items]})
+        message = {"role": "assistant", "content": f"```json\n{answer}\n```"}
+        error = {"error": {"message": "response_format: json_schema is not supported"}}
+        body = json.dumps(error if refused else {"choices": [{"finish_reason": "stop", "message": message}]}).encode()
+        self.send_response(400 if refused else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def model_url(monkeypatch, tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cleaning)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(world, tmp_path, model_url):
+    out, mine = tmp_path / "out", ("--modifier", "null", "--cleaner", "openai:mine")
+    assert "no price is known for model 'mine'" in adapt(world, out, *mine, "--base-url", model_url, code=2)
+    assert not (out / "captions").exists(), "before anything is captioned"
+    told = adapt(world, out, *mine, "--base-url", model_url, "--max-requests", "1")
+    assert "(captions cleaned by openai:mine)" in told
+    captions = CaptionStore.read(out / "captions" / "paintings_tiny_min0_clean_openai-mine.jsonl")
+    assert {captions[image] for image in captions} == {"a red star"}
+    scored = ("eval", out / "run", "--data", world / "paintings", "--split", "test", "--domain", "watercolor")
+    assert "captions cleaned by rules" in tadp(*scored, "--cleaner", "rules")
+    assert "captions cleaned by openai:mine" in tadp(*scored, "--base-url", model_url, "--price", "0,0")
+    entries = json.loads((out / "run/results.json").read_text())["evaluations"]
+    assert [entry.get("cleaner") for entry in entries] == [None, "rules", "openai:mine"]
+    rows = rows_of_runs([out / "run"])[1:]
+    assert [row["test"] for row in rows] == ["paintings/test", "paintings/test (captions cleaned by openai:mine)"]
+    assert [row["cleaner"] for row in rows] == ["rules", "openai:mine"]
+    assert "name it with --domain" in tadp(*scored[:-2], "--cleaner", "rules", code=2)
 
 
 def test_a_target_without_labels_is_predicted_and_it_is_said_why(world, tmp_path):

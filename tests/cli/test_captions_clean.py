@@ -67,6 +67,14 @@ def test_cost_is_estimated_then_counted_and_a_rerun_is_free(arguments, tmp_path)
     assert "spent $0.0000" in run(arguments, "--price", "1,2")[1]
 
 
+def test_a_limit_of_requests_is_enough_for_a_model_of_unknown_price(arguments, tmp_path):
+    code, said = run(arguments, "--cleaner", "openai:mine", "--max-requests", "1")
+    assert code == 0, said
+    assert "2 texts to ask in 1 requests, price unknown" in said
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["caption"], row["cleaner"]) for row in rows] == [("a dog", "openai:mine"), ("a cat", "openai:mine")]
+
+
 def test_a_cap_of_nothing_shows_the_estimate_and_ends(arguments, tmp_path):
     code, said = run(arguments, "--max-usd", "0", "--base-url", "http://127.0.0.1:1/v1")
     assert code == 0, said
@@ -82,7 +90,7 @@ def test_a_cap_of_nothing_shows_the_estimate_and_ends(arguments, tmp_path):
         (("--price", "cheap"), "--price 'cheap': expected two numbers"),
         (("--model", "toy"), "no price is known for model 'toy'"),
         (("--domain-phrase", "pencil sketch"), "either --domain"),
-        (("--cleaner", "magic"), "unknown cleaner 'magic'; choose rules or openai"),
+        (("--cleaner", "magic"), "unknown cleaner 'magic'; choose rules, or openai:MODEL"),
     ],
 )
 def test_wrong_use_is_one_line_and_nothing_is_written(arguments, tmp_path, more, message):

@@ -1,7 +1,8 @@
 """Images in, captions out; a store for captions; and what is done to captions before they become prompts."""
 
 from tadp_captioning.captioner import Captioner, GenerationConfig, load_captioner
-from tadp_captioning.cleaning import Cleaned, Cleaner, RuleCleaner, clean_store
+from tadp_captioning.cleaners import CleaningLimits, load_cleaner
+from tadp_captioning.cleaning import Cleaned, Cleaner, RuleCleaner, clean_store, cleaner_of
 from tadp_captioning.domains import DOMAINS, MODIFIERS, Domain, domain_from_phrase, get_domain, modify
 from tadp_captioning.formats import Columns
 from tadp_captioning.image_files import find_images
@@ -19,6 +20,7 @@ __all__ = [
     "Captioner",
     "Cleaned",
     "Cleaner",
+    "CleaningLimits",
     "Columns",
     "Domain",
     "Endpoint",
@@ -30,10 +32,12 @@ __all__ = [
     "caption_images",
     "class_names_prompt",
     "clean_store",
+    "cleaner_of",
     "domain_from_phrase",
     "find_images",
     "get_domain",
     "load_captioner",
+    "load_cleaner",
     "modify",
     "oracle_prompt",
 ]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tadp_captioning.domains import Domain, get_domain
@@ -28,6 +28,9 @@ class Cleaned:
 class Cleaner(Protocol):
     """What takes style words out of captions."""
 
+    name: str
+    """ "rules" or "openai:MODEL"; written into the records of the captions that it cleaned."""
+
     def clean(self, captions: Sequence[str]) -> Cleaned:
         """One caption for each, in order."""
         ...
@@ -50,6 +53,8 @@ class RuleCleaner:
     `domain` says which look (a name of the table or a `Domain`); None: every look of the table.
     """
 
+    name = "rules"
+
     def __init__(self, domain: str | Domain | None = None):
         if isinstance(domain, str):
             domain = get_domain(domain)
@@ -70,9 +75,15 @@ class RuleCleaner:
 
 
 def clean_store(store: CaptionStore, cleaner: Cleaner) -> tuple[CaptionStore, Cleaned]:
-    """All captions of a store cleaned, in a new store; images without a caption stay as they are."""
+    """All captions of a store cleaned, in a new store that records the cleaner; images without a caption stay."""
     records = list(store.records())
     written = [record for record in records if record.error is None]
     cleaned = cleaner.clean([record.caption for record in written])
     texts = {record.id: text for record, text in zip(written, cleaned.captions, strict=True)}
-    return CaptionStore(r.with_caption(texts[r.id]) if r.id in texts else r for r in records), cleaned
+    new = (replace(r.with_caption(texts[r.id]), cleaner=cleaner.name) if r.id in texts else r for r in records)
+    return CaptionStore(new), cleaned
+
+
+def cleaner_of(store: CaptionStore) -> str:
+    """Name of the cleaner that the captions' records name, or of all of them; "" where none does."""
+    return ", ".join(sorted({record.cleaner for record in store.records() if record.cleaner}))

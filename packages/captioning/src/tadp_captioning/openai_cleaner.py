@@ -56,7 +56,8 @@ class OpenAICleaner:
     Each answer must have one item for each caption asked, or the batch is halved and asked again. Answers are kept
     in the file `cache` (None: in the user's cache folder), so a run that stopped goes on where it was. `max_usd` is
     never passed, by the count of tokens that the server reports: each request limits the length of its answer, and
-    is only sent where the most that it can cost is left. The key comes from the environment (see `Endpoint`).
+    is only sent where the most that it can cost is left. A model without a known price needs `max_requests`. The key
+    comes from the environment (see `Endpoint`).
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class OpenAICleaner:
         cache: Path | None = None,
         price: Price | None = None,
         max_usd: float = 1.0,
+        max_requests: int | None = None,
         batch_size: int = 50,
         parallel: int = 4,
         progress: Callable[[int, int], None] | None = None,
@@ -79,7 +81,8 @@ class OpenAICleaner:
         self.progress = progress
         """Called with (different captions answered, all of them)."""
         self.endpoint = endpoint or Endpoint(model="gpt-4o-mini")
-        self.spending = Spending(price_of(self.endpoint.model, price), max_usd)
+        self.name = f"openai:{self.endpoint.model}"
+        self.spending = Spending(price_of(self.endpoint.model, price, max_requests), max_usd, max_requests)
         self._chat = ChatModel(self.endpoint)
         self._style_words = RuleCleaner(domain).style_words
         self._cache = AnswerCache(
@@ -96,14 +99,20 @@ class OpenAICleaner:
             requests=len(batches),
             input_tokens=spent_in,
             output_tokens=spent_out,
-            usd=self.spending.price.usd(spent_in, spent_out),
+            usd=None if self.spending.price is None else self.spending.usd(spent_in, spent_out),
         )
 
     def clean(self, captions: Sequence[str]) -> Cleaned:
         """One caption for each, in order; an estimate above the cap is refused before anything is sent."""
         before = [tidy(caption) for caption in captions]
         estimate = self.estimate(captions)
-        if estimate.usd > self.spending.cap_usd:
+        limit = self.spending.max_requests
+        if limit is not None and estimate.requests > limit:
+            raise ValueError(
+                f"cleaning {estimate.texts} captions takes {estimate.requests} requests, above the maximum of {limit}: "
+                "raise --max-requests or clean fewer"
+            )
+        if estimate.usd is not None and estimate.usd > self.spending.cap_usd:
             raise ValueError(
                 f"cleaning {estimate.texts} captions would cost about ${estimate.usd:.4f}, "
                 f"above the cap of ${self.spending.cap_usd:.2f}: raise the cap or clean fewer"
@@ -151,7 +160,7 @@ class OpenAICleaner:
     def _ask(self, texts: list[str]) -> dict[str, str]:
         """One request; {caption: what the model made of it}."""
         most_in, most_out = self._most_tokens(texts)
-        promised = self.spending.price.usd(most_in, most_out)
+        promised = self.spending.usd(most_in, most_out)
         self.spending.promise(promised)
         tokens = 0, 0
         try:

@@ -30,6 +30,8 @@ class CaptionRecord:
     """Generation settings, e.g. "min=0_max=77"."""
     source: str = ""
     """The file that the caption was made from, relative to the folder of the captions, or read from."""
+    cleaner: str = ""
+    """What removed the words for a domain: "rules" or "openai:MODEL"; "" for nothing, or not recorded."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error"."""
 
@@ -39,12 +41,13 @@ class CaptionRecord:
         image_id, caption = row.pop("id", None), row.pop("caption", None)
         if not isinstance(image_id, str) or not isinstance(caption, str):
             raise ValueError("expected an object with texts 'id' and 'caption'")
-        captioner, params, source = row.pop("captioner", ""), row.pop("params", ""), row.pop("source", "")
-        return cls(id=image_id, caption=caption, captioner=captioner, params=params, source=source, extra=row)
+        others = {name: row.pop(name, "") for name in ("captioner", "params", "source", "cleaner")}
+        return cls(id=image_id, caption=caption, **others, extra=row)
 
     def to_json(self) -> dict[str, Any]:
         """The object that is written as one line."""
-        return {name: getattr(self, name) for name in _OWN_FIELDS} | self.extra
+        cleaned = {"cleaner": self.cleaner} if self.cleaner else {}
+        return {name: getattr(self, name) for name in _OWN_FIELDS} | cleaned | self.extra
 
     def with_caption(self, caption: str) -> "CaptionRecord":
         """The same image with another text; texts as once read no longer apply."""

@@ -4,6 +4,14 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli.commands.cleaning_options import (
+    BaseUrlOption,
+    CleanerOption,
+    MaxRequestsOption,
+    MaxUsdOption,
+    PriceOption,
+    cleaning_limits,
+)
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption, OutFolder, SeedOption
 from tadp_cli.progress import bars, console, require_one_process
@@ -21,6 +29,11 @@ def adapt(
     split: Annotated[str, typer.Option(help="split of the target that is scored; empty: found out by its labels")] = "",
     recipe: Annotated[str, typer.Option(help="in place of the task's recipe for Scenes")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
+    cleaner: CleanerOption = "",
+    base_url: BaseUrlOption = None,
+    price: PriceOption = None,
+    max_usd: MaxUsdOption = 1.0,
+    max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
@@ -37,6 +50,8 @@ def adapt(
 
         require_one_process("tadp adapt")
         changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}
+        changes |= {"test.cleaner": cleaner} if cleaner else {}
+        limits = cleaning_limits(base_url, price, max_usd, max_requests)
         chosen = load_recipe(recipe or f"scenes-{task}", tuple(settings or ())).replace(**changes)
         split, why = scored_split(target, chosen.task, split)
         told = f"the split {split} is scored" if split else "predicted, not scored"
@@ -45,10 +60,20 @@ def adapt(
         if split:
             check_classes(chosen, target, split)
         with bars() as report:
-            adapted = run(chosen, modifier, target, labelled=bool(split), out=out, device=device, report=report)
+            adapted = run(
+                chosen,
+                modifier,
+                target,
+                labelled=bool(split),
+                out=out,
+                device=device,
+                report=report,
+                limits=limits,
+            )
         for evaluation in adapted.results["evaluations"]:
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())
-            console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}", soft_wrap=True)
+            by = f" (captions cleaned by {evaluation['cleaner']})" if "cleaner" in evaluation else ""
+            console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}{by}", soft_wrap=True)
         if adapted.predicted is not None:
             console.print(f"predicted: {len(adapted.predicted.written)} pictures")
         console.print(f"run: {adapted.run}")

@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli.commands.cleaning_options import (
+    BaseUrlOption,
+    CleanerOption,
+    MaxRequestsOption,
+    MaxUsdOption,
+    PriceOption,
+    cleaning_limits,
+)
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import CaptionsOption, DataOption, DeviceOption
 from tadp_cli.progress import bars, console, first_process
@@ -21,6 +29,11 @@ def evaluate(
         str, typer.Option(help="how prompts name the domain, such as null or simple; empty: as in training")
     ] = "",
     token_file: Annotated[str, typer.Option(help="learned_embeds.safetensors, for textual-inversion")] = "",
+    cleaner: CleanerOption = "",
+    base_url: BaseUrlOption = None,
+    price: PriceOption = None,
+    max_usd: MaxUsdOption = 1.0,
+    max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Score a run on its own validation split or on any data set with the same classes.
@@ -40,6 +53,8 @@ def evaluate(
                 domain=domain,
                 modifier=modifier,
                 token_file=token_file,
+                cleaner=cleaner,
+                limits=cleaning_limits(base_url, price, max_usd, max_requests),
                 device=device,
                 report=report,
             )
@@ -47,4 +62,6 @@ def evaluate(
             return
         for name, value in entry["metrics"].items():
             console.print(f"{name:12} {value:.4f}")
+        if "cleaner" in entry:
+            console.print(f"captions cleaned by {entry['cleaner']}")
         console.print(f"added to {run / 'results.json'}")

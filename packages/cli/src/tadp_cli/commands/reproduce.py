@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tadp_cli.commands.cleaning_options import (
+    BaseUrlOption,
+    CleanerOption,
+    MaxRequestsOption,
+    MaxUsdOption,
+    PriceOption,
+    cleaning_limits,
+)
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption
 from tadp_cli.progress import bars, console, require_one_process
@@ -145,6 +153,11 @@ def _table_command(name: str) -> Callable[..., None]:
             bool,
             typer.Option("--dry-run", help="print data, prompt, schedule, memory and what is missing; run nothing"),
         ] = False,
+        cleaner: CleanerOption = "",
+        base_url: BaseUrlOption = None,
+        price: PriceOption = None,
+        max_usd: MaxUsdOption = 1.0,
+        max_requests: MaxRequestsOption = None,
         device: DeviceOption = "auto",
     ) -> None:
         with one_line_errors():
@@ -160,7 +173,8 @@ def _table_command(name: str) -> Callable[..., None]:
                 data=tuple(data or ()),
                 targets=tuple(target or ()),
                 images=_images_by_domain(images or ()),
-                settings=tuple(settings or ()),
+                settings=(*(settings or ()), *([f"test.cleaner={cleaner}"] if cleaner else ())),
+                limits=cleaning_limits(base_url, price, max_usd, max_requests),
                 fit=fit,
                 train_images=train_images,
                 scored_images=scored_images,

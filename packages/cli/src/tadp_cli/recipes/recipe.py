@@ -47,6 +47,16 @@ class TestConfig:
     captions: str = ""
     """File of its captions; without one the captioner writes them, and the words for prompt.domain's look leave them
     (paper 4.3)."""
+    cleaner: str = "rules"
+    """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
+
+    def __post_init__(self):
+        from tadp_captioning.cleaners import check_cleaner
+
+        try:
+            check_cleaner(self.cleaner)
+        except ValueError as error:
+            raise ValueError(f"test.cleaner: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tadp_captioning import CleaningLimits
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.experiment import run_experiment
@@ -61,7 +63,15 @@ def check_classes(recipe: Recipe, target: str, split: str) -> None:
 
 
 def adapt(
-    recipe: Recipe, modifier: str, target: str, *, labelled: bool, out: Path, device: str, report: Report
+    recipe: Recipe,
+    modifier: str,
+    target: str,
+    *,
+    labelled: bool,
+    out: Path,
+    device: str,
+    report: Report,
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
 ) -> Adapted:
     """Caption, clean, learn the look, train on the source; then score on the target, or predict it without labels.
 
@@ -72,12 +82,12 @@ def adapt(
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
     recipe = recipe.replace(**changes, **look)
     claim(out / "adapt.json", {"recipe": asdict(recipe), "target": target}, "an adaptation")
-    recipe = with_captions(recipe, out, device, report)
+    recipe = with_captions(recipe, out, device, report, limits)
     if look:
         recipe = with_look(recipe, out, Path(split_name(target)[1]), None, device, report)
     run = out / RUN_FOLDER
     begun = (run / "config.toml").is_file()
-    results = run_experiment(recipe, run, device=device, resume=begun, report=report)
+    results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits)
     predicted = None
     if not labelled:
         folder = out / PREDICTIONS_FOLDER

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tadp_captioning.cleaners import RULES
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run
 from tadp_heads.data.registry import split_name
@@ -21,19 +22,27 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     names = _test_names({entry["data"] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():
-        scores = {place_of(entry): entry for entry in entries[run]}
+        scores = {_told_place(entry): entry for entry in entries[run]}
         rows += [
             {
                 "task": recipe.task,
                 "prompt": recipe.prompt.kind if _alone(recipe, recipes.values()) else f"{recipe.prompt.kind}: {run}",
                 "modifier": None if recipe.prompt.modifier == "null" else recipe.prompt.modifier,
-                "test": "/".join((names[data], split)) + "".join(f" ({how})" for how in otherwise if how),
+                "test": "/".join((names[data], split)) + how,
                 "seed": recipe.train.seed,
                 "metrics": entry["metrics"],
+                **({"cleaner": entry["cleaner"]} if "cleaner" in entry else {}),
             }
-            for (data, split, *otherwise), entry in scores.items()
+            for (data, split, how), entry in scores.items()
         ]
     return rows
+
+
+def _told_place(entry: dict[str, Any]) -> tuple[str, str, str]:
+    """Data, split, and in brackets what tells evaluations on them apart; of cleaners, all but the rules."""
+    data, split, protocol, modifier, domain, cleaner = place_of(entry)
+    by = f"captions cleaned by {cleaner}" if cleaner not in ("", RULES) else ""
+    return data, split, "".join(f" ({how})" for how in (protocol, modifier, domain, by) if how)
 
 
 def _test_names(data: set[str]) -> dict[str, str]:

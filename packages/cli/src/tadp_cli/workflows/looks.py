@@ -5,6 +5,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from tadp_captioning import CleaningLimits
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.tables import LookTest
 from tadp_cli.workflows.demo import SEEDS, SOURCE
@@ -38,7 +40,8 @@ class LookData:
         """The run's metrics here, read from its results where they are there already."""
         place = (self.folder, _SPLIT, "", self.modifier, self.domain)
         for entry in json.loads((run / RESULTS_FILE).read_text())["evaluations"]:
-            if place_of(entry) == place:
+            *there, _ = place_of(entry)
+            if tuple(there) == place:
                 return entry["metrics"]
         return score_run(
             run,
@@ -61,14 +64,23 @@ class LookData:
         return shlex.join([*line, *(["--token-file", self.token_file] if self.token_file else [])])
 
 
-def look_data(recipe: Recipe, test: LookTest, out: Path, count: int, device: str, report: Report) -> LookData:
+def look_data(
+    recipe: Recipe,
+    test: LookTest,
+    out: Path,
+    count: int,
+    device: str,
+    report: Report,
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
+) -> LookData:
     """`count` Scenes in the test's look, their captions and a learnt token where they are asked for, all made once."""
     folder = out / "data" / recipe.task / test.look
     write_scenes(folder, task=recipe.task, look=test.look, split=_SPLIT, count=count, seed=SEEDS["test"])
     captions = None
     if recipe.needs_captions:
         captions = captions_file(recipe, str(folder), (_SPLIT,), out, device, report)
-        captions = captions if test.look == SOURCE else cleaned(captions, test.look)
+        if test.look != SOURCE:
+            captions = cleaned(captions, test.look, recipe.test.cleaner, limits, report)
     token = ""
     if test.modifier in LEARNT:
         images, held_out = draw_look(out / "looks" / test.look / "images", test.look, LOOK_IMAGES, SEEDS["look"])

@@ -1,8 +1,10 @@
 """What a run needs before it begins: captions of its data, and the look of its target."""
 
+import re
 from pathlib import Path
 
-from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
+from tadp_captioning import CaptionStore, CleaningLimits, clean_store, get_domain, load_cleaner
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.personalizing import learn, settings
@@ -14,29 +16,43 @@ LEARNT = ("textual-inversion", "dreambooth")
 """Modifiers that a personalization stands behind."""
 
 
-def with_captions(recipe: Recipe, out: Path, device: str, report: Report) -> Recipe:
-    """One file of captions for all runs that ask for the same; the target's without the words for its look."""
+def with_captions(
+    recipe: Recipe, out: Path, device: str, report: Report, limits: CleaningLimits = NO_LIMITS_GIVEN
+) -> Recipe:
+    """One file of captions for all runs that ask for the same; the target's without the words for its domain."""
     changes = {}
+    domain, cleaner = recipe.prompt.domain, recipe.test.cleaner
+    of_target = recipe.needs_captions and recipe.test.folder and not recipe.test.captions
+    if of_target and domain:  # a model without a price is an error before hours of captioning
+        load_cleaner(cleaner, domain, limits)
     if not recipe.data.captions:
         splits = (recipe.data.train, recipe.data.val)
         changes["data.captions"] = str(captions_file(recipe, recipe.data.folder, splits, out, device, report))
-    if recipe.needs_captions and recipe.test.folder and not recipe.test.captions:
+    if of_target:
         raw = captions_file(recipe, recipe.test.folder, (recipe.test.split,), out, device, report)
-        changes["test.captions"] = str(cleaned(raw, recipe.prompt.domain))
+        changes["test.captions"] = str(cleaned(raw, domain, cleaner, limits, report) if domain else raw)
     return recipe.replace(**changes)
 
 
-def cleaned(raw: Path, domain: str | None) -> Path:
-    """The same captions without the words for the domain's look, or any's for None, in a file beside it (paper 4.3)."""
-    file = clean_path(raw)
-    store, _ = clean_store(CaptionStore.read(raw), RuleCleaner(domain))
+def cleaned(
+    raw: Path,
+    domain: str | None,
+    cleaner: str = RULES,
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
+    report: Report = lambda *_: None,
+) -> Path:
+    """The same captions without the words for the domain, or any's for None, in a file beside it (paper 4.3)."""
+    file = clean_path(raw, cleaner)
+    worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
+    store, _ = clean_store(CaptionStore.read(raw), worker)
     store.write(file)
     return file
 
 
-def clean_path(raw: Path) -> Path:
-    """Where `cleaned` writes."""
-    return raw.with_name(f"{raw.stem}_clean.jsonl")
+def clean_path(raw: Path, cleaner: str = RULES) -> Path:
+    """Where `cleaned` writes: a file per cleaner."""
+    by = "" if cleaner == RULES else "_" + re.sub(r"[^\w.-]+", "-", cleaner)
+    return raw.with_name(f"{raw.stem}_clean{by}.jsonl")
 
 
 def with_look(

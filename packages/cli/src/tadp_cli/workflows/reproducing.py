@@ -29,6 +29,8 @@ class Score(NamedTuple):
     row: str
     seed: int
     metrics: dict[str, float]
+    cleaner: str = ""
+    """Of the target's captions; "" where it has none that were cleaned."""
 
 
 def reproduce(
@@ -50,7 +52,9 @@ def reproduce(
             resume = (run / RECIPE_FILE).is_file()
             ready = fitted(ready, bench.fit, run, device=bench.device, resume=resume)
         looks = _looks(table, ready, bench, report)
-        scores.append(Score(row.name, recipe.train.seed, _scored(table, ready, looks, run, bench, report)))
+        metrics = _scored(table, ready, looks, run, bench, report)
+        cleaner = ready.test.cleaner if ready.needs_captions and (ready.test.folder or looks) else ""
+        scores.append(Score(row.name, recipe.train.seed, metrics, cleaner))
         commands += commands_of(table, planned, ready, bench, looks)
         write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
         write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in dict.fromkeys(commands)))
@@ -63,7 +67,7 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
     if bench.scale == "miniature":
         recipe = _with_scenes(recipe, bench, trained_on)
     if recipe.learns_from_captions:
-        recipe = with_captions(recipe, bench.out, bench.device, report)
+        recipe = with_captions(recipe, bench.out, bench.device, report, bench.limits)
         if trained_on != SOURCE:
             # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
@@ -98,7 +102,7 @@ def _with_scenes(recipe: Recipe, bench: Bench, looks: str) -> Recipe:
 def _looks(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[str, LookData]:
     """{metric: what it is scored on}, of those that the miniature scores on looks."""
     return {
-        metric: look_data(recipe, how, bench.out, bench.scored_images, bench.device, report)
+        metric: look_data(recipe, how, bench.out, bench.scored_images, bench.device, report, bench.limits)
         for metric, how in table.metrics.items()
         if isinstance(how, LookTest) and bench.scale == "miniature"
     }
@@ -141,7 +145,11 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:
     targets = {row.name: row.target for row in table.rows}
-    rows = [{"row": s.row, "seed": s.seed, "metrics": s.metrics, "target": targets[s.row]} for s in scores]
+    rows = [
+        {"row": s.row, "seed": s.seed, "metrics": s.metrics, "target": targets[s.row]}
+        | ({"cleaner": s.cleaner} if s.cleaner else {})
+        for s in scores
+    ]
     results = {"table": table.name, "scale": bench.scale, "rows": rows}
     averages = averages_of(table, scores)
     if averages:

@@ -4,6 +4,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from tadp_captioning import CleaningLimits
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.tables import Table
 from tadp_cli.recipes.typed import parse, toml
@@ -32,8 +34,9 @@ def commands_of(
     for look in looks.values():
         if look.captions is not None:
             lines += _caption(ready, look.folder, (look.split,), bench)
-            if clean_path(captions_path(ready, look.folder, bench.out)) == look.captions:
-                lines.append(_clean_line(captions_path(ready, look.folder, bench.out), look.name))
+            raw = captions_path(ready, look.folder, bench.out)
+            if raw != look.captions:
+                lines.append(_clean_line(raw, look.name, ready.test.cleaner, bench.limits))
         lines.append(look.command(planned.run, bench.device))
     return lines
 
@@ -63,7 +66,8 @@ def _caption_lines(planned: PlannedRun, ready: Recipe, bench: Bench) -> list[str
             lines.append(_clean_line(raw, None))
     if ready.test.captions != before.test.captions:
         lines += _caption(ready, ready.test.folder, (ready.test.split,), bench)
-        lines.append(_clean_line(captions_path(ready, ready.test.folder, bench.out), ready.prompt.domain))
+        raw = captions_path(ready, ready.test.folder, bench.out)
+        lines.append(_clean_line(raw, ready.prompt.domain, ready.test.cleaner, bench.limits))
     return lines
 
 
@@ -76,9 +80,14 @@ def _caption(recipe: Recipe, folder: str, splits: tuple[str, ...], bench: Bench)
     return [shlex.join([*line, "--split", split]) for split in splits]
 
 
-def _clean_line(raw: Path, domain: str | None) -> str:
-    line = ["tadp", "captions", "clean", str(raw), "--out", str(clean_path(raw))]
-    return shlex.join([*line, "--domain", domain or "all"])
+def _clean_line(raw: Path, domain: str | None, cleaner: str = RULES, limits: CleaningLimits = NO_LIMITS_GIVEN) -> str:
+    line = ["tadp", "captions", "clean", str(raw), "--out", str(clean_path(raw, cleaner)), "--domain", domain or "all"]
+    if cleaner != RULES:
+        line += ["--cleaner", cleaner, "--max-usd", str(limits.max_usd)]
+        line += ["--base-url", limits.base_url] if limits.base_url else []
+        line += ["--price", ",".join(map(str, limits.price))] if limits.price else []
+        line += ["--max-requests", str(limits.max_requests)] if limits.max_requests else []
+    return shlex.join(line)
 
 
 def _personalize_line(ready: Recipe, bench: Bench) -> str:

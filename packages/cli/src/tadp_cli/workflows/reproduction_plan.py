@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tadp_captioning import CleaningLimits
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.tables import SCALES, Row, Table
 from tadp_cli.workflows.preparing import LEARNT
@@ -45,6 +47,8 @@ class Bench:
     steps: int = 0
     """Training steps in place of the recipes'; 0: the recipes'."""
     device: str = "cpu"
+    limits: CleaningLimits = NO_LIMITS_GIVEN
+    """Of a model that cleans captions (test.cleaner)."""
 
     def __post_init__(self):
         if self.scale not in SCALES:

@@ -78,9 +78,11 @@ def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
 def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
     """What was scored of a run, and how: of two evaluations of the same place the later one counts.
 
-    Data, split, protocol, and where the prompts were made otherwise than in training their modifier and domain.
+    Data, split, protocol, where the prompts were made otherwise than in training their modifier and domain, and the
+    cleaner of the captions where they were cleaned.
     """
-    return (entry["data"], entry["split"], *(entry.get(key, "") for key in ("protocol", "modifier", "domain")))
+    keys = ("protocol", "modifier", "domain", "cleaner")
+    return (entry["data"], entry["split"], *(entry.get(key, "") for key in keys))
 
 
 def begin_run(folder: Path, recipe: Recipe) -> None:

@@ -1,10 +1,12 @@
 """Scoring a finished run on a split of any data set with the same classes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_captioning import CaptionStore, RuleCleaner, clean_store
+from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
@@ -35,6 +37,8 @@ class Scorable(NamedTuple):
     model: PerceptionModel
     dataset: SampleDataset
     prompts: Prompts
+    cleaner: str = ""
+    """What removed the words for a domain from the captions, as far as they record it."""
 
 
 def open_scorable(
@@ -46,6 +50,8 @@ def open_scorable(
     domain: str = "",
     modifier: str = "",
     token_file: str = "",
+    cleaner: str = "",
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
     most: int | None = None,
     device: str = "cpu",
     report: Report = lambda *_: None,
@@ -55,11 +61,16 @@ def open_scorable(
     Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
     look (paper 4.3), so that they read like those the run was trained with. `modifier` puts that look into the prompts
     in place of what the recipe puts there; "" leaves it as it is. `token_file`: for the modifier textual-inversion.
+    `cleaner` removes those words, "" for the recipe's, within `limits`.
     """
     recipe = _asked(read_run(run), modifier, domain, token_file)
     if not recipe.needs_captions and (captions or (domain and not modifier)):
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
-    cleaner = RuleCleaner(domain) if domain else None  # an unknown domain is said before hours of captioning
+    if cleaner and not domain:
+        raise ValueError(f"--cleaner {cleaner} removes the words for a domain: name it with --domain")
+    cleaner = cleaner or recipe.test.cleaner
+    if domain:  # an unknown domain, or a model without a price, is an error before hours of captioning
+        load_cleaner(cleaner, domain, limits)
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
@@ -73,8 +84,18 @@ def open_scorable(
     if recipe.needs_captions:
         with accelerator.main_process_first():
             store = _captions(run, recipe, dataset, folder, split, captions, device, report)
-        store = store if cleaner is None else clean_store(store, cleaner)[0]
-    return Scorable(recipe, model, dataset, _prompts(run, recipe, model, dataset, store, device, report))
+            if domain:
+                store = cleaned_captions(store, dataset.ids, cleaner, domain, limits, report)
+    prompts = _prompts(run, recipe, model, dataset, store, device, report)
+    return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
+
+
+def cleaned_captions(
+    store: CaptionStore, ids: Sequence[str], cleaner: str, domain: str, limits: CleaningLimits, report: Report
+) -> CaptionStore:
+    """The captions of these images without the words for the domain."""
+    worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
+    return clean_store(CaptionStore(store.record(image_id) for image_id in ids), worker)[0]
 
 
 def _captions(
@@ -147,6 +168,8 @@ def score_run(
     domain: str = "",
     modifier: str = "",
     token_file: str = "",
+    cleaner: str = "",
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
@@ -154,7 +177,7 @@ def score_run(
 
     The arguments are those of `open_scorable`.
     """
-    recipe, model, dataset, prompts = open_scorable(
+    recipe, model, dataset, prompts, cleaned_by = open_scorable(
         run,
         folder=folder,
         split=split,
@@ -162,6 +185,8 @@ def score_run(
         domain=domain,
         modifier=modifier,
         token_file=token_file,
+        cleaner=cleaner,
+        limits=limits,
         device=device,
         report=report,
     )
@@ -177,6 +202,8 @@ def score_run(
     entry = {"data": folder, "split": split, "metrics": metrics}
     if protocol:
         entry["protocol"] = protocol
+    if cleaned_by:
+        entry["cleaner"] = cleaned_by
     if modifier:
         entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
     accelerator = make_accelerator(recipe, device)

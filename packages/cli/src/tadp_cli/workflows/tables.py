@@ -59,6 +59,9 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
         for drawn in _drawn_to_fit(console, table, headings, lines):
             console.print(drawn)
     runs = len({score.seed for score in scores})
+    cleaners = dict.fromkeys(score.cleaner for score in scores if score.cleaner)
+    if cleaners:
+        console.print(f"Captions of other domains cleaned by {', '.join(cleaners)}.")
     console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
 
 
