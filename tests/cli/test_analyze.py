@@ -9,11 +9,15 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, variation
-from tadp_cli.workflows.analyses.localisation import localise, words_in
+from tadp_backbone.words import heat_maps
+from tadp_captioning.cosine import CosineMentions
+from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, recall, variation
+from tadp_cli.workflows.analyses.localisation import localise, maps_of, words_in
 from tadp_cli.workflows.analyses.regression import fit_line
 from tadp_cli.workflows.analyses.scored import scored_images
 from tadp_cli.workflows.analyses.setting import Setting
+from tadp_cli.workflows.attending import all_layers
+from tadp_heads.data import Sample
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -65,6 +69,41 @@ def test_off_target_matrices_are_shares(out):
         assert all(sum(row) <= 1 + 1e-6 for row in matrix)
     assert len(found["rises"]) == 5
     assert 0 <= found["all"]["off_target"] <= 1
+
+
+def test_attention_is_over_all_scales_or_over_those_of_the_head():
+    """The paper's Figure 4 has all; the heads get two of the three."""
+    backbone = DiffusionBackbone.from_pretrained("tiny")
+    assert set(all_layers(backbone).values()) == {4, 8, 16}
+    sample = Sample(torch.randint(256, (3, 64, 64), dtype=torch.uint8), torch.zeros(64, 64), "a")
+    words = words_in(backbone, "a ring", ["ring"])
+    maps = {scales: maps_of(backbone, sample, "a ring", words, scales=scales)["ring"] for scales in ("all", "head")}
+    features = backbone(sample.image[None] / 127.5 - 1, backbone.encode_text(["a ring"]))
+    torch.testing.assert_close(maps["head"], heat_maps(features, list(words.values()))[0])
+    assert not torch.allclose(maps["all"], maps["head"])
+
+
+def test_recall_by_cosine_has_a_line_of_its_own(out, monkeypatch):
+    """As in the paper's Figure S5; the threshold is the setting's, the encoder the run's."""
+    asked = []
+
+    class Recording(CosineMentions):
+        def __init__(self, classes, encode, *, threshold):
+            asked.append((len(classes), len(encode(["ring", "a star"])), threshold))
+            super().__init__(classes, encode, threshold=threshold)
+
+    monkeypatch.setattr(recall, "CosineMentions", Recording)
+    setting = Setting(out=out, images=6, steps=2, train_images=2, cosine=0.9999)
+    findings = recall.analyze(setting)
+    assert asked == [(12, 2, 0.9999)]
+    assert findings.numbers["r"] == pytest.approx(
+        np.corrcoef(findings.numbers["recall"], findings.numbers["mIoU"])[0, 1]
+    )
+    assert "cosine of at least 0.9999" in findings.remark
+    with pytest.raises(ValueError, match=r"--cosine is 1.5, expected above 0, at most 1"):
+        Setting(out=out, cosine=1.5)
+    with pytest.raises(ValueError, match="unknown --scales 'some'; choose from all, head"):
+        Setting(out=out, scales="some")
 
 
 def test_recall_and_size_have_their_lines(out):

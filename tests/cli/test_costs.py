@@ -23,6 +23,7 @@ def test_the_tiny_models_are_counted_as_they_are():
         costs_of(load_recipe("scenes-detection"))
 
 
+@pytest.mark.slow
 def test_blip2_at_full_size_has_its_published_number_of_parameters():
     """3.7 billion; a longer caption takes a pass of the language model per token."""
     short, long = captioner_costs("blip2", 10), captioner_costs("blip2", 40)

@@ -27,6 +27,12 @@ def analyze(
     images: Annotated[int, typer.Option(help="most images to look at")] = 100,
     steps: Annotated[int, typer.Option(help="training steps of a head, where no run is given")] = 300,
     train_images: Annotated[int, typer.Option(help="pictures that such a head is trained on")] = 350,
+    cosine: Annotated[
+        float, typer.Option(help="recall: CLIP cosine at which a word names a class (paper: 0.9); 0: match by words")
+    ] = 0.0,
+    scales: Annotated[
+        str, typer.Option(help="attention: head, the maps that the head is given, or all, as in the paper's figure")
+    ] = "head",
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
@@ -58,6 +64,8 @@ def analyze(
                 images=images,
                 steps=steps,
                 train_images=train_images,
+                cosine=cosine,
+                scales=scales,
                 device=device,
                 seed=seed,
                 report=report,

@@ -29,6 +29,8 @@ def run_analysis(name: str, setting: Setting) -> Findings:
         "steps": setting.steps,
         "train_images": setting.train_images,
         "seed": setting.seed,
+        "cosine": setting.cosine,
+        "scales": setting.scales,
     }
     write_json(setting.out / f"{name}.json", {"analysis": name, "setting": measured_on, "numbers": findings.numbers})
     return findings

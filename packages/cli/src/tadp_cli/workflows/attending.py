@@ -76,6 +76,11 @@ def attention_of(recorded: Recording, layers: dict[str, int], image_size: tuple[
     return Attention(layers=cells, strides=layers, image_size=image_size)
 
 
+def all_layers(backbone: DiffusionBackbone) -> dict[str, int]:
+    """{path: stride in image pixels} of all cross-attention layers of the down and up levels."""
+    return {path: factor * backbone.vae_factor for factor, paths in map_layers(backbone.unet).items() for path in paths}
+
+
 def layers_at(backbone: DiffusionBackbone, strides: Sequence[int] | None = None) -> dict[str, int]:
     """{path: stride} of the cross-attention layers at these strides in image pixels; None: those the head is given."""
     there = {factor * backbone.vae_factor: paths for factor, paths in map_layers(backbone.unet).items()}

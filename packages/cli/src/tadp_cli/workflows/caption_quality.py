@@ -23,11 +23,17 @@ def load_text_encoder(name: str) -> tuple[CLIPTokenizer, Callable[[Sequence[str]
     backbone = DiffusionBackbone.from_pretrained(name)
     if backbone.tokenizer is None or backbone.text_encoder is None:
         raise ValueError(f"backbone {name!r} has no tokenizer or text encoder")
+    return backbone.tokenizer, end_token_encoder(backbone)
+
+
+def end_token_encoder(backbone: DiffusionBackbone) -> Callable[[Sequence[str]], Tensor]:
+    """Texts -> (B, D), the embedding of each text's end token in the backbone's text encoder."""
 
     def encode(texts: Sequence[str]) -> Tensor:
-        return backbone.text_encoder(tokenize(backbone.tokenizer, texts)).pooler_output
+        ids = tokenize(backbone.tokenizer, texts).to(backbone.text_encoder.device)
+        return backbone.text_encoder(ids).pooler_output
 
-    return backbone.tokenizer, encode
+    return encode
 
 
 def class_tables(

@@ -105,9 +105,9 @@ def _maps(
 ) -> dict[str, Tensor]:
     """Of objects' classes; `vectors`: each one's place in a prompt that is an embedding."""
     if isinstance(prompt, Tensor):
-        return maps_of(backbone, sample, prompt, vectors, setting.image_range)
+        return maps_of(backbone, sample, prompt, vectors, setting.image_range, setting.scales)
     text = prompt[sample.id]
-    return maps_of(backbone, sample, text, words_in(backbone, text, list(vectors)), setting.image_range)
+    return maps_of(backbone, sample, text, words_in(backbone, text, list(vectors)), setting.image_range, setting.scales)
 
 
 def _cells(found: Mapping[str, float | int]) -> list[str]:
@@ -127,8 +127,9 @@ def _draw(setting: Setting, sample: Sample, maps, present: list[str], names, cap
             label = name if name in present else f"({name})"
             row.append(None if heat is None else heat_panel(image, label, heat.numpy()))
         rows.append(row)
+    strides = "all strides" if setting.scales == "all" else "the head's strides"
     foot = (
-        "Mean over heads, layers and strides; tokens of a word summed; each map scaled to its own maximum.",
+        f"Mean over heads, layers and {strides}; tokens of a word summed; each map scaled to its own maximum.",
         "Classes in brackets are not in the image. A gap: the prompt does not name the class.",
     )
     title = f"Cross-attention before training, by kind of prompt. Caption: {caption}"

@@ -11,6 +11,7 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.words import Word, find_word, heat_maps, words_of
 from tadp_captioning.mentions import ClassMentions
+from tadp_cli.workflows.attending import all_layers, attention_of, layers_at, recording
 from tadp_cli.workflows.passes import run_pass
 from tadp_heads.data import Sample, SampleDataset
 
@@ -44,15 +45,20 @@ def maps_of(
     context: str | Tensor,
     words: Mapping[str, Word],
     image_range: str = "sd",
+    scales: str = "head",
 ) -> dict[str, Tensor]:
     """{name: (H, W)} of the words of a text, or of the vectors of a context (1, T, D), from one pass; on the CPU.
 
-    `image_range`: in which of RANGES the backbone takes its images.
+    `image_range`: in which of RANGES the backbone takes its images. `scales`: "head" for the strides whose maps the
+    head is given, "all" for every stride of the UNet's down and up levels.
     """
     if not words:
         return {}
     given = backbone.encode_text([context]) if isinstance(context, str) else context
-    features = run_pass(backbone, sample.image[None], given, image_range)
+    layers = all_layers(backbone) if scales == "all" else layers_at(backbone)
+    with recording(backbone, layers) as recorded:
+        run_pass(backbone, sample.image[None], given, image_range)
+    features = attention_of(recorded, layers, tuple(sample.image.shape[-2:])).features()
     return dict(zip(words, heat_maps(features, list(words.values())).cpu(), strict=True))
 
 

@@ -53,6 +53,12 @@ class Setting:
     """Training steps of a head, where no run is given."""
     train_images: int = 350
     """Scenes that such a head is trained on; as many as in the demo."""
+    cosine: float = 0.0
+    """recall: a word names a class where their CLIP embeddings have at least this cosine (the paper: 0.9); 0: where it
+    is the name, its plural or a synonym."""
+    scales: str = "head"
+    """attention: "head" for the maps that the head is given, "all" for those of all strides, as in the paper's figure;
+    of the tiny backbone the coarsest were not taught to point."""
     device: str = "cpu"
     seed: int = 0
     report: Report = field(default=lambda *_: None)
@@ -61,6 +67,10 @@ class Setting:
         for name in ("images", "steps", "train_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if not 0 <= self.cosine <= 1:
+            raise ValueError(f"--cosine is {self.cosine}, expected above 0, at most 1, or 0 for matching by words")
+        if self.scales not in ("all", "head"):
+            raise ValueError(f"unknown --scales {self.scales!r}; choose from all, head")
 
     def figure(self, name: str) -> Path:
         return self.out / f"{name}.png"
