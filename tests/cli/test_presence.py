@@ -192,7 +192,7 @@ def test_labels_of_the_scored_images_are_not_used(run, scenes, tmp_path, kind):
         contexts = []
         for folder in (scenes, other):
             given = captions if kind == "caption+presence" else None
-            _, model, _, texts = open_scorable(run, folder=str(folder), captions=given)
+            _, model, _, texts, *_ = open_scorable(run, folder=str(folder), captions=given)
             contexts.append(texts.context(model.backbone, ids))
         assert torch.equal(*contexts)
     finally:

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from invoking import tadp
+from PIL import Image
 
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.run_sections import configuration, scores
+from tadp_cli.workflows import examining, prediction_sheet
 from tadp_cli.workflows.examining import examine_run, extremes, loss_curve, prediction_overlays, word_maps
+from tadp_cli.workflows.prediction_sheet import write_prediction_sheet
 from tadp_cli.workflows.run_report import run_names
+from tadp_cli.workflows.runs import read_run
 from tadp_heads import PerceptionModel
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
@@ -37,7 +41,11 @@ def world(tmp_path_factory):
 
 def test_a_page_about_several_runs(world, tmp_path):
     page = tmp_path / "new" / "page.html"
-    said = tadp("report", world / "a", world / "b", world / "c", "--images", "4", "--shown", "2", "--out", page)
+    sheet = tmp_path / "sheet.png"
+    extent = ("--images", "4", "--shown", "2")
+    said = tadp("report", world / "a", world / "b", world / "c", *extent, "--out", page, "--sheet", sheet)
+    with Image.open(sheet) as figure:
+        assert figure.height > figure.width * 0.8, "four rows of image, annotation and two predictions"
     assert "segmentation: mIoU" in said
     assert "depth: RMSE" in said
     html = page.read_text()
@@ -47,6 +55,34 @@ def test_a_page_about_several_runs(world, tmp_path):
     assert 'alt="prediction of c"' not in html  # of another task
     assert '<th scope="row">prompt.kind</th><td><mark>oracle</mark></td><td><mark>empty</mark></td>' in html
     assert not re.search(r"https?:|<script", html)
+
+
+def test_a_sheet_shows_where_the_last_run_is_ahead_and_where_it_is_behind(world, tmp_path, monkeypatch):
+    """As the paper's Figures S14 to S20 do, of a method against another."""
+    first, last = (examine_run(world / name, 4, device="cpu", report=lambda *_: None) for name in ("a", "b"))
+    ids = list(first.scores)
+    first.scores.update(zip(ids, (0.5, 0.5, 0.5, 0.5), strict=True))
+    last.scores.update(zip(ids, (0.4, 0.9, 0.6, 0.1), strict=True))
+    drawn = []
+    monkeypatch.setattr(
+        prediction_sheet, "sheet_figure", lambda path, *, titles, rows, foot: drawn.append((titles, rows))
+    )
+    names = {world / "a": "plain", world / "b": "ours"}
+    write_prediction_sheet(tmp_path / "sheet.png", [first, last], names, 1)
+    ((titles, rows),) = drawn
+    assert titles == ["ours against plain: the 1 best images, then the 1 worst"]
+    assert [row[0].label for row in rows] == [ids[1], ids[3]]
+    assert [panel.label for panel in rows[0][1:]] == ["annotation", "plain: mIoU 50.0", "ours: mIoU 90.0"]
+
+
+def test_images_of_the_test_data_are_looked_at_where_asked_for(world, monkeypatch):
+    assert "its recipe has no test data (test.folder); leave --target out" in tadp(
+        "report", world / "a", "--target", "--out", world / "t.html", code=2
+    )
+    asked = read_run(world / "a").replace(**{"test.folder": str(world / "segmentation"), "test.split": "train"})
+    monkeypatch.setattr(examining, "read_run", lambda run: asked)
+    examined = examine_run(world / "a", 4, on_target=True, device="cpu", report=lambda *_: None)
+    assert list(examined.scores) == list(open_folder(world / "segmentation", "segmentation", "train").ids)
 
 
 def test_a_page_without_pictures_goes_into_the_first_run(world):

@@ -22,11 +22,18 @@ def report(
     original_captions: Annotated[
         Path | None, typer.Option(help="captions before they were cleaned, to show what cleaning did")
     ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="a PNG: images, annotations and each run's prediction side by side")
+    ] = None,
+    target: Annotated[
+        bool, typer.Option("--target", help="look at the images of the recipes' test data, not of the validation split")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Tables of all scores, and one HTML page: scores, curves, classes, confusions, best and worst images, captions.
 
     A line for each prompt, a column for each data set; runs of several seeds share a line. The page needs no network.
+    --sheet shows where the last run is furthest ahead of the first and where it is furthest behind (Figs. S11 to S20).
 
     Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1 --out report.html`
     """
@@ -36,7 +43,14 @@ def report(
         from tadp_cli.workflows.runs import read_run
         from tadp_cli.workflows.tables import show_rows
 
-        options = ReportOptions(images=images, shown=shown, original_captions=original_captions, device=device)
+        options = ReportOptions(
+            images=images,
+            shown=shown,
+            original_captions=original_captions,
+            sheet=sheet,
+            on_target=target,
+            device=device,
+        )
         path = out or runs[0] / "report.html"
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--out is {path}, expected the name of an .html file")

@@ -20,7 +20,7 @@ from tadp_cli.workflows.attending import attention_of, layers_at, recording
 from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import METRICS_FILE
+from tadp_cli.workflows.runs import METRICS_FILE, read_run
 from tadp_cli.workflows.scoring import Scorable, open_scorable
 from tadp_heads.data import Sample
 from tadp_heads.tasks import get_task
@@ -47,10 +47,14 @@ class Examined:
         return self.scorable.recipe
 
 
-def examine_run(run: Path, images: int, *, device: str, report: Report) -> Examined:
-    """Predict and score the first `images` of the validation split once more, one by one."""
-    scorable = open_scorable(run, most=images, device=device, report=report)
-    recipe, model, dataset, _ = scorable
+def examine_run(run: Path, images: int, *, on_target: bool = False, device: str, report: Report) -> Examined:
+    """Predict and score the first `images` of the validation split once more, one by one.
+
+    `on_target`: those of the recipe's test data instead.
+    """
+    where = _target(read_run(run), run) if on_target else {}
+    scorable = open_scorable(run, **where, most=images, device=device, report=report)
+    recipe, model, dataset, *_ = scorable
     task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))
     whole, scores = task.metric(dataset.classes, protocol), {}
     for start in range(0, len(dataset), _BATCH):
@@ -73,9 +77,23 @@ def examine_run(run: Path, images: int, *, device: str, report: Report) -> Exami
     return Examined(run=run, scorable=scorable, scores=scores, per_class=per_class, confusion=shares)
 
 
+def _target(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Data, split and captions of the recipe's test, for `open_scorable`."""
+    test = recipe.test
+    if not test.folder:
+        raise ValueError(f"{run}: its recipe has no test data (test.folder); leave --target out")
+    written = recipe.needs_captions and not test.captions
+    return {
+        "folder": test.folder,
+        "split": test.split,
+        "captions": Path(test.captions) if test.captions else None,
+        "domain": recipe.prompt.domain if written else "",
+    }
+
+
 def predicted(scorable: Scorable, ids: Sequence[str], protocol: str = "") -> tuple[list[Sample], list[Any]]:
     """The samples and their raw predictions."""
-    _, model, dataset, prompts = scorable
+    _, model, dataset, prompts, *_ = scorable
     samples = [dataset.read(image_id) for image_id in ids]
     context = prompts.context(model.backbone, ids)
     return samples, model.predict_tensors([s.image for s in samples], context, protocol or None)
@@ -114,7 +132,7 @@ def truth_overlay(examined: Examined, image_id: str) -> Image.Image:
 @torch.no_grad()
 def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, Any]]:
     """(word, (H, W)) of the words with the highest maxima in the image's prompt; none where embeddings replace text."""
-    _, model, dataset, prompts = examined.scorable
+    _, model, dataset, prompts, *_ = examined.scorable
     text = prompts.texts.get(image_id)
     if text is None:
         return []
@@ -133,7 +151,7 @@ def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, A
 
 def caption_history(examined: Examined, image_id: str) -> tuple[str, str] | None:
     """(caption as it is stored, prompt as the model is given it), where the run is prompted with captions."""
-    _, _, _, prompts = examined.scorable
+    prompts = examined.scorable.prompts
     store = stored_captions(examined)
     if store is None or image_id not in prompts.texts or image_id not in store:
         return None

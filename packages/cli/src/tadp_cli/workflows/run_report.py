@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tadp_cli.workflows.examining import (
     word_maps,
 )
 from tadp_cli.workflows.pictures import to_pil
+from tadp_cli.workflows.prediction_sheet import write_prediction_sheet
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import flat_settings
 
@@ -48,11 +50,17 @@ class ReportOptions:
     """Best and worst images, of each so many."""
     original_captions: Path | None = None
     """Captions as they were before cleaning."""
+    sheet: Path | None = None
+    """A PNG to write: images, annotations and the predictions of all runs side by side."""
+    on_target: bool = False
+    """Whether the images are those of the recipe's test data in place of the validation split."""
     device: str = "cpu"
 
     def __post_init__(self):
         if self.images < 0 or self.shown < 1:
             raise ValueError(f"--images {self.images}, --shown {self.shown}: expected at least 0 and at least 1")
+        if self.sheet is not None and (not self.images or self.sheet.suffix.lower() != ".png"):
+            raise ValueError(f"--sheet {self.sheet}: expected the name of a .png file, and --images above 0")
 
 
 def write_run_report(
@@ -67,8 +75,12 @@ def write_run_report(
     examined: list[Examined] = []
     if options.images:
         place = checked_device(options.device)
-        alike = [r for r, recipe in recipes.items() if _where(recipe) == _where(next(iter(recipes.values())))]
-        examined = [examine_run(run, options.images, device=place, report=report) for run in alike]
+        where = _where(next(iter(recipes.values())), options.on_target)
+        alike = [run for run, recipe in recipes.items() if _where(recipe, options.on_target) == where]
+        look = partial(examine_run, on_target=options.on_target, device=place, report=report)
+        examined = [look(run, options.images) for run in alike]
+    if options.sheet is not None:
+        write_prediction_sheet(options.sheet, examined, names, options.shown)
     best, worst = _extreme_rows(examined, names, options)
     shown = examined[0].scorable.model.config if examined else None
     colours = dict(zip(shown.classes, shown.palette, strict=True)) if shown else {}
@@ -108,8 +120,10 @@ def _intro(recipes: Mapping[Path, Recipe]) -> str:
     return text
 
 
-def _where(recipe: Recipe) -> tuple[str, str, str]:
+def _where(recipe: Recipe, on_target: bool) -> tuple[str, str, str]:
     """Runs of the same task, data and split can be compared image by image."""
+    if on_target:
+        return recipe.task, recipe.test.folder, recipe.test.split
     return recipe.task, recipe.data.folder, recipe.data.val
 
 

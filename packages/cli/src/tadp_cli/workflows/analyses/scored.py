@@ -30,7 +30,7 @@ class ScoredImage(NamedTuple):
 
 def scored_images(scorable: Scorable, batch_size: int = 16) -> Iterator[ScoredImage]:
     """Every image of the data set, in its own frame; images with no annotated pixel are left out."""
-    _, model, dataset, prompts = scorable
+    _, model, dataset, prompts, *_ = scorable
     for start in range(0, len(dataset), batch_size):
         ids = dataset.ids[start : start + batch_size]
         samples = [dataset.read(image_id) for image_id in ids]
