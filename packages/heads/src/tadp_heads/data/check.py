@@ -10,7 +10,7 @@ from PIL import Image
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.sample import Sample, SampleDataset
+from tadp_heads.data.sample import IGNORE_INDEX, Sample, SampleDataset
 from tadp_heads.overlay import contact_sheet, draw_boxes, draw_depth, draw_legend, draw_mask
 
 
@@ -56,7 +56,10 @@ def check_dataset(
 
     with ThreadPoolExecutor(workers) as pool:
         seen = list(pool.map(guarded, dataset.ids))
-    counts = sum((item.counts for item in seen), Counter())
+    counts: Counter = Counter()
+    for item in seen:
+        counts.update(item.counts)
+    about = _about_classes(root, dataset, counts)
     ranges = [item.depth_range_m for item in seen if item.depth_range_m is not None]
     return CheckReport(
         root=root,
@@ -65,8 +68,8 @@ def check_dataset(
         sizes=dict(Counter(item.size for item in seen if item.size is not None).most_common()),
         histogram={name: counts[index] for index, name in enumerate(dataset.classes)},
         depth_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
-        problems=(*problems, *(line for item in seen for line in item.problems)),
-        warnings=(*warnings, *_about_classes(root, dataset.classes, counts)),
+        problems=(*problems, *(line for item in seen for line in item.problems), *about.problems),
+        warnings=(*warnings, *(line for item in seen for line in item.warnings), *about.warnings),
         dataset=dataset,
     )
 
@@ -86,18 +89,30 @@ def unopened(root: Path, task: str, error: DataError) -> CheckReport:
     )
 
 
-def _about_classes(root: Path, classes: Sequence[str], counts: Counter) -> list[str]:
-    """Warnings of ids that no class has, and of classes that no image has."""
-    warnings = []
+def _about_classes(root: Path, dataset: SampleDataset, counts: Counter) -> Inspection:
+    """Ids that no class has, classes that no image has, and masks in which all objects may have such ids."""
+    classes, about = dataset.classes, Inspection()
     foreign = {index - len(classes): n for index, n in counts.items() if index >= len(classes)}
-    if foreign:
-        share = sum(foreign.values()) / counts.total()
-        names = ", ".join(str(number) for number in sorted(foreign))
-        warnings.append(f"{root}: ids without a class, which are ignored: {names} ({share:.1%} of the pixels)")
+    ignored = foreign.pop(IGNORE_INDEX, 0)
+    names = ", ".join(str(number) for number in sorted(foreign))
+    share = f"{sum(foreign.values()) / max(1, counts.total()):.1%} of the pixels"
+    if len(classes) > 1 and sum(counts[index] > 0 for index in range(len(classes))) <= 1 and (foreign or ignored):
+        found = f"ids without a class ({names}: {share})" if foreign else f"{IGNORE_INDEX} (ignored)"
+        if ignored and not foreign:
+            found += f" in {ignored / counts.total():.1%} of the pixels"
+        error = DataError(
+            root,
+            found=f"at most one class in all masks, and {found}",
+            expected=f"ids 0 to {len(classes) - 1}, as classes.txt numbers them; black and white masks have 0 and 1",
+            fix="write the ids into the masks, not values made to be seen",
+        )
+        about.problems.append(str(error))
+    elif foreign:
+        about.warnings.append(f"{root}: ids without a class, which are ignored: {names} ({share})")
     absent = [name for index, name in enumerate(classes) if not counts[index]]
     if absent:
-        warnings.append(f"{root}: classes that never occur: {', '.join(absent)}")
-    return warnings
+        about.warnings.append(f"{root}: classes that never occur: {', '.join(absent)}")
+    return about
 
 
 def picture(sample: Sample, dataset: SampleDataset) -> Image.Image:

@@ -9,8 +9,10 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.frames import frame_note, read_in_frame, require_declared
 from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import read_image, require_folder
+from tadp_heads.data.inspection import Inspection
+from tadp_heads.data.reading import require_folder
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.pretrained import read_json
 
@@ -54,8 +56,11 @@ class CocoDetection(SampleDataset):
                 expected="each image once",
                 fix="delete the repetitions",
             )
+        declared = {image["file_name"]: _declared(image) for image in tables["images"]}
+        self.sizes = {sample_id: declared[name] for sample_id, name in self.files.items()}
         self.objects = {sample_id: objects[name] for sample_id, name in self.files.items()}
         names = [_field(path, category, "name", str) for category in categories]
+        _check_categories(path, categories)
         super().__init__(tuple(self.files), names, transform=transform)
 
     @property
@@ -65,7 +70,9 @@ class CocoDetection(SampleDataset):
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
-        image = read_image(inside(self.root, self.root / self.files[sample_id], self.path))
+        path = inside(self.root, self.root / self.files[sample_id], self.path)
+        image = read_in_frame(path, self.sizes[sample_id])
+        require_declared(self.path, self.sizes[sample_id], path, image)
         things = self.objects[sample_id]
         height, width = size = tuple(image.shape[-2:])
         boxes = torch.tensor([box for box, _, _ in things], dtype=torch.float32).reshape(-1, 4)
@@ -83,6 +90,13 @@ class CocoDetection(SampleDataset):
             xml_frame=torch.tensor(False),
         )
         return Sample(image, target, sample_id)
+
+    def inspect(self, sample_id: str) -> Inspection:
+        """As for every data set, and whether the image is turned otherwise than its boxes."""
+        inspection = super().inspect(sample_id)
+        path = self.root / self.files[sample_id]
+        inspection.warnings += filter(None, [frame_note(path, self.sizes[sample_id])])
+        return inspection
 
 
 def coco_split(root: str | Path, split: str, transform: Transform | None = None) -> CocoDetection:
@@ -133,7 +147,48 @@ def _read_annotation(
             fix="correct or delete the annotation",
         )
     left, top, width, height = box
-    return image_id, (left, top, left + width, top + height), labels[category], bool(annotation.get("iscrowd", 0))
+    return image_id, (left, top, left + width, top + height), labels[category], _is_crowd(path, annotation)
+
+
+_CROWD = {"0": False, "1": True, "false": False, "true": True, "none": False}
+
+
+def _is_crowd(path: Path, annotation: dict[str, Any]) -> bool:
+    """`iscrowd`, also as the text that some tools write."""
+    given = str(annotation.get("iscrowd", 0)).strip().lower()
+    if given not in _CROWD:
+        raise DataError(
+            path,
+            found=f"iscrowd {annotation['iscrowd']!r} in annotation {annotation.get('id')}",
+            expected="0 or 1",
+            fix="correct the annotation",
+        )
+    return _CROWD[given]
+
+
+def _check_categories(path: Path, categories: list[dict[str, Any]]) -> None:
+    """Raise for two categories of one id or of one name: which one an object has would be a guess."""
+    for key in ("id", "name"):
+        seen: dict[Any, dict[str, Any]] = {}
+        for category in categories:
+            other = seen.setdefault(category[key], category)
+            if other is not category:
+                raise DataError(
+                    path,
+                    found=f"two categories with the {key} {category[key]!r}: {_named(other)} and {_named(category)}",
+                    expected="every id and every name once",
+                    fix="merge the two, or rename one",
+                )
+
+
+def _named(category: dict[str, Any]) -> str:
+    return f"{str(category['name'])[:50]!r} (id {category['id']})"
+
+
+def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
+    """(width, height) as the file says; None where it does not."""
+    size = image.get("width"), image.get("height")
+    return size if all(type(side) is int and side > 0 for side in size) else None
 
 
 def _is_coordinate(value: Any) -> bool:

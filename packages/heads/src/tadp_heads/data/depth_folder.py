@@ -6,8 +6,9 @@ from pathlib import Path
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.frames import frame_note, read_in_frame
 from tadp_heads.data.inspection import Inspection, inspect_depth
-from tadp_heads.data.reading import files_by_id, read_image, require_folder, same_size, split_ids
+from tadp_heads.data.reading import files_by_id, require_folder, same_size, split_ids
 from tadp_heads.data.sample import Sample, SampleDataset, Transform
 from tadp_heads.depth.files import DEPTH_SUFFIXES, read_depth
 
@@ -29,17 +30,29 @@ class DepthPairs(SampleDataset):
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
         image_path, depth_path = self.pairs[sample_id]
-        image, depth = read_image(image_path), read_depth(depth_path)
+        depth = read_depth(depth_path)
+        image = read_in_frame(image_path, (depth.shape[-1], depth.shape[-2]), _picture(depth_path))
         same_size(image_path, image, depth_path, depth)
         return Sample(image, tv_tensors.Mask(depth), sample_id)
 
     def inspect(self, sample_id: str) -> Inspection:
         """Nearest and farthest depth."""
-        return inspect_depth(self.read(sample_id), self.pairs[sample_id][1])
+        image_path, depth_path = self.pairs[sample_id]
+        inspection = inspect_depth(self.read(sample_id), depth_path)
+        inspection.warnings += filter(None, [frame_note(image_path, inspection.size, _picture(depth_path))])
+        return inspection
+
+
+def _picture(depth_path: Path) -> Path | None:
+    """The depth map as an image file, which may have an EXIF tag of its own."""
+    return None if depth_path.suffix.lower() == ".npy" else depth_path
 
 
 class DepthFolder(DepthPairs):
-    """images/NAME.* with depth/NAME.png (16 bits, millimetres) or .npy (metres), 0 = no value; split.txt of names."""
+    """images/NAME.* with depth/NAME.png (16 bits, millimetres), .npy or .tiff (metres); SPLIT.txt of names.
+
+    0 is no value.
+    """
 
     def __init__(self, root: str | Path, split: str | None = None, transform: Transform | None = None):
         self.root = Path(root)

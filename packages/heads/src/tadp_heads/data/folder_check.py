@@ -7,12 +7,13 @@ from pathlib import Path
 from tadp_heads.data.check import CheckReport, check_dataset, unopened
 from tadp_heads.data.depth_folder import DepthPairs, depth_files
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco, split_files
+from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco
 from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.segmentation_folder import mask_files, read_classes
 from tadp_heads.data.segmentation_pairs import SegmentationPairs
-from tadp_heads.data.voc import SPLITS, VOCDetection
+from tadp_heads.data.split_lists import SPLITS, listed_id, split_files
+from tadp_heads.data.voc import VOCDetection
 
 
 def check_folder(root: str | Path, task: str | None = None) -> list[CheckReport]:
@@ -111,9 +112,10 @@ def _unpaired(images: Mapping[str, Path], targets: Mapping[str, Path], expected:
 def _split_problems(root: Path, folder: Path, known: Iterable[str]) -> list[str]:
     """Problems of the split files: malformed ones, unknown ids, ids shared by train and another."""
     known, problems, splits = set(known), [], {}
-    for path in split_files(folder):
+    for path in split_files(folder, known):
         try:
-            splits[path.stem] = ids = {line.split()[0] for line in read_lines(inside(root, path), "image ids")}
+            lines = read_lines(inside(root, path), "image ids")
+            splits[path.stem] = ids = {listed_id(line, known) if folder != root else line for line in lines}
         except DataError as error:
             problems.append(str(error))
             continue

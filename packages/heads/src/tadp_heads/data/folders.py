@@ -9,8 +9,9 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.sample import SampleDataset, Transform
-from tadp_heads.data.segmentation_folder import CLASSES_FILE, SegmentationFolder, mask_files
-from tadp_heads.data.voc import SPLITS, VOCDetection
+from tadp_heads.data.segmentation_folder import SegmentationFolder, mask_files
+from tadp_heads.data.split_lists import CLASSES_FILE, SPLITS, listed_id, split_files
+from tadp_heads.data.voc import VOCDetection
 from tadp_heads.data.xml_files import read_xml
 
 _LAYOUTS = (
@@ -42,21 +43,13 @@ def annotated_splits(root: Path, task: str) -> tuple[str, ...]:
         return ()
     if task != "detection":
         _, targets = mask_files(root) if task == "segmentation" else depth_files(root)
-        return tuple(
-            path.stem for path in split_files(root) if targets.keys() & set(read_lines(inside(root, path), "image ids"))
-        )
+        lists = {path.stem: read_lines(inside(root, path), "image ids") for path in split_files(root, targets)}
+        return tuple(split for split, lines in lists.items() if targets.keys() & set(lines))
     if not (root / "Annotations").is_dir():
         return tuple(split for split in coco_files(root) if any(open_coco(root, split, None).objects.values()))
     known = files_by_id(root / "Annotations", (".xml",), root).keys()
-    lists = {path.stem: read_lines(inside(root, path), "image ids") for path in split_files(root / SPLITS)}
-    return tuple(split for split, lines in lists.items() if known & {line.split()[0] for line in lines})
-
-
-def split_files(folder: Path) -> list[Path]:
-    """The lists of image ids in a folder, sorted."""
-    files = [path for path in sorted(folder.glob("*.txt")) if path.name != CLASSES_FILE]
-    # VOC's lists of one class, such as dog_train.txt, repeat the ids of the others.
-    return [path for path in files if not (folder.parent.name == SPLITS.parent.name and "_" in path.stem)]
+    lists = {path.stem: read_lines(inside(root, path), "image ids") for path in split_files(root / SPLITS, known)}
+    return tuple(split for split, lines in lists.items() if known & {listed_id(line, known) for line in lines})
 
 
 def open_folder(
@@ -95,7 +88,7 @@ def box_classes(root: Path, malformed: list[str] | None = None) -> tuple[str, ..
     if (root / CLASSES_FILE).is_file():
         return read_lines(inside(root, root / CLASSES_FILE), "class names")
     names: set[str] = set()
-    for path in sorted((root / "Annotations").glob("*.xml")):
+    for path in sorted((root / "Annotations").glob("[!.]*.xml")):
         try:
             names |= _object_names(inside(root, path))
         except DataError as error:
@@ -121,7 +114,7 @@ def coco_files(root: Path) -> dict[str, Path]:
 
 
 def open_coco(root: Path, split: str | None, transform: Transform | None) -> CocoDetection:
-    """Images lie in a folder named like the split, or in images/."""
+    """Images lie in a folder named like the split, there or in images/, or in images/ itself."""
     files = coco_files(root)
     if split is None and len(files) == 1:
         split = next(iter(files))
@@ -132,5 +125,6 @@ def open_coco(root: Path, split: str | None, transform: Transform | None) -> Coc
             expected="one of them to be named" if split is None else f"instances_{split}.json",
             fix="name one of those splits",
         )
-    images = root / split if (root / split).is_dir() else root / "images"
+    places = (root / split, root / "images" / split, root / "images")
+    images = next((place for place in places if place.is_dir()), places[-1])
     return CocoDetection(inside(root, images), inside(root, files[split]), transform)

@@ -22,6 +22,8 @@ class Inspection:
     """Nearest and farthest valid depth in metres."""
     problems: list[str] = field(default_factory=list)
     """One line each."""
+    warnings: list[str] = field(default_factory=list)
+    """What may be meant so, one line each."""
 
 
 def inspect_sample(sample: Any) -> Inspection:

@@ -1,29 +1,36 @@
 """Reading single files of a data set: images, lists of names; each error says file, finding, expectation and cure."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.inside import inside
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".gif", ".ppm", ".pgm", ".avif", ".jp2"),
+)
 
 
 def open_image(path: Path) -> Image.Image:
     """The decoded image, in the file's own mode and turned upright as its EXIF tag says."""
+    return upright(open_stored(path))
+
+
+def open_stored(path: Path) -> Image.Image:
+    """The decoded image as it is stored."""
     if not os.path.isfile(path):  # Path's own raises where a name is too long to be one
         fix = "check the path; in a data set, add the file or take its id off the split file"
         raise DataError(path, found="no file", expected="an image", fix=fix)
     try:
         with Image.open(path) as image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            return image
     except UnidentifiedImageError as error:
         raise DataError(path, found="no image data", expected="an image file", fix="replace the file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -32,19 +39,26 @@ def open_image(path: Path) -> Image.Image:
         ) from error
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as the EXIF tag says; a damaged EXIF block turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's reader of EXIF raises nearly anything; the pixels are there
+        return image
+
+
 def open_rgb(path: Path) -> Image.Image:
     """The image as 8-bit RGB; transparency is dropped, grey becomes RGB."""
-    image = open_image(path)
+    return to_rgb(open_image(path), path)
+
+
+def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """8-bit RGB of an image that was read from `path`."""
     if image.mode.startswith(("I", "F")):
         raise DataError(
             path, found=f"an image of mode {image.mode}", expected="8 bits a channel", fix="convert it to 8-bit RGB"
         )
     return image.convert("RGB")
-
-
-def read_image(path: Path) -> tv_tensors.Image:
-    """(3, H, W) uint8 RGB."""
-    return tv_tensors.Image(torch.from_numpy(np.array(open_rgb(path))).permute(2, 0, 1).contiguous())
 
 
 def same_size(image_path: Path, image: torch.Tensor, target_path: Path, target: torch.Tensor) -> None:
@@ -77,7 +91,7 @@ def read_lines(path: Path, what: str) -> tuple[str, ...]:
     lines = [line for line in lines if line]
     if not lines:
         raise DataError(path, found="an empty file", expected=f"{what}, one a line", fix="fill it")
-    repeated = sorted({line for line in lines if lines.count(line) > 1}) if len(set(lines)) < len(lines) else []
+    repeated = sorted(line for line, times in Counter(lines).items() if times > 1)
     if repeated:
         raise DataError(
             path, found=f"{repeated[0]!r} more than once", expected=f"each of {what} once", fix="delete the repetition"
@@ -92,13 +106,18 @@ def require_folder(path: Path, what: str, root: Path | None = None) -> Path:
     return path if root is None else inside(root, path)
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether a file or a folder on its way is one that Macs and notebooks leave: "._x.jpg", .ipynb_checkpoints."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
 def files_by_id(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, root: Path | None = None) -> dict[str, Path]:
     """{path below `folder` without its suffix: file}, sorted; two files of one id are an error, as is a link that
     leads out of `root` (None: out of `folder`)."""
     suffixes = tuple(suffixes)
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or is_hidden(path.relative_to(folder)) or not path.is_file():
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:
@@ -119,7 +138,7 @@ def split_ids(root: Path, split: str | None, known: Iterable[str]) -> tuple[str,
         return known
     path = root / f"{split}.txt"
     if not path.is_file():
-        present = sorted(file.stem for file in root.glob("*.txt") if file.name != "classes.txt")
+        present = sorted(file.stem for file in root.glob("[!.]*.txt") if file.name != "classes.txt")
         raise DataError(
             path,
             found="no such split file",

@@ -39,7 +39,7 @@ class DatasetEntry:
 
 
 def _voc_year(year: str, root: Path, split: str, transform: Transform | None, xml_frame: bool = False) -> VOCDetection:
-    return VOCDetection(find_voc(root, year), split, VOC_CLASSES, transform, xml_frame=xml_frame)
+    return VOCDetection(find_voc(root, year), split, VOC_CLASSES, transform, xml_frame=xml_frame, declares_size=False)
 
 
 def _voc0712(root: Path, split: str, transform: Transform | None, xml_frame: bool = False) -> SampleDataset:
@@ -53,7 +53,8 @@ def _voc0712(root: Path, split: str, transform: Transform | None, xml_frame: boo
 def _cross_domain(name: str, classes: tuple[str, ...], root: Path, split: str, transform: Transform | None):
     """Watercolor2k and its siblings: the folder of the download, or the one that holds it."""
     inner = root / name
-    return VOCDetection(inside(root, inner) if inner.is_dir() else root, split, classes, transform)
+    folder = inside(root, inner) if inner.is_dir() else root
+    return VOCDetection(folder, split, classes, transform, declares_size=False)
 
 
 def _acdc(root: Path, split: str, transform: Transform | None) -> SampleDataset:

@@ -8,9 +8,9 @@ from tadp_heads.data.inside import inside
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder, split_ids
 from tadp_heads.data.sample import Color, Transform
 from tadp_heads.data.segmentation_pairs import SegmentationPairs, pair_up
+from tadp_heads.data.split_lists import CLASSES_FILE
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
-CLASSES_FILE = "classes.txt"
 
 
 class SegmentationFolder(SegmentationPairs):

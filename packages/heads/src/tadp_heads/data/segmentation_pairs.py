@@ -9,8 +9,9 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.frames import frame_note, read_in_frame
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.reading import open_image, open_rgb, read_image, require_size, same_size
+from tadp_heads.data.reading import open_image, same_size
 from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
 
 
@@ -48,23 +49,25 @@ class SegmentationPairs(SampleDataset):
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk; mask (H, W) int64, IGNORE_INDEX where the file has no class."""
         image_path, mask_path = self.pairs[sample_id]
-        image = read_image(image_path)
         mask = torch.from_numpy(self.lookup[read_mask(mask_path)].astype(np.int64))
+        image = read_in_frame(image_path, (mask.shape[1], mask.shape[0]), mask_path)
         same_size(image_path, image, mask_path, mask)
         return Sample(image, tv_tensors.Mask(mask), sample_id)
 
     def inspect(self, sample_id: str) -> Inspection:
         """Counts the bytes of the mask, those of no class too."""
         image_path, mask_path = self.pairs[sample_id]
-        size, raw = open_rgb(image_path).size, read_mask(mask_path)
-        require_size(mask_path, (raw.shape[1], raw.shape[0]), image_path, size)
+        raw = read_mask(mask_path)
+        image = read_in_frame(image_path, (raw.shape[1], raw.shape[0]), mask_path)
+        same_size(image_path, image, mask_path, torch.from_numpy(raw))
         counts: Counter = Counter()
         for byte, pixels in enumerate(np.bincount(raw.ravel(), minlength=256).tolist()):
             known = self.lookup[byte] != IGNORE_INDEX
-            # A byte without a class is counted under its own number, which the report names; 255 is meant so.
-            if pixels and (known or byte != IGNORE_INDEX):
+            # A byte without a class is counted under its own number, which the report names.
+            if pixels:
                 counts[int(self.lookup[byte]) if known else len(self.classes) + byte] += pixels
-        inspection = Inspection(size=size, counts=counts)
+        inspection = Inspection(size=(raw.shape[1], raw.shape[0]), counts=counts)
+        inspection.warnings += filter(None, [frame_note(image_path, inspection.size, mask_path)])
         if not (self.lookup[raw] != IGNORE_INDEX).any():
             error = DataError(
                 mask_path,

@@ -1,6 +1,6 @@
 """Object detection in Pascal VOC's layout: VOC 2007 and 2012, Watercolor2k, Comic2k, Clipart1k, and a user's own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -8,9 +8,12 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.frames import frame_note, read_in_frame, require_declared
 from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import files_by_id, read_image, read_lines, require_folder
+from tadp_heads.data.inspection import Inspection
+from tadp_heads.data.reading import files_by_id, read_lines, require_folder
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
+from tadp_heads.data.split_lists import SPLITS, listed_id
 from tadp_heads.data.xml_files import read_xml
 
 VOC_CLASSES = (
@@ -45,14 +48,13 @@ _PROMPT_NAMES = {
 }
 WATERCOLOR_CLASSES = ("bicycle", "bird", "car", "cat", "dog", "person")
 """Those of Watercolor2k and Comic2k, six of VOC's."""
-SPLITS = Path("ImageSets") / "Main"
-"""Where the split files lie."""
 
 
 class VOCDetection(SampleDataset):
     """`root`/JPEGImages/ID.*, Annotations/ID.xml and ImageSets/Main/SPLIT.txt; `split` None takes every annotation.
 
-    `ids` names the images instead of a split file.
+    `ids` names the images instead of a split file. `declares_size`: an XML file's <size> must be the image's; published
+    data sets are taken as they are.
 
     VOC's pixels count from 1 and its boxes include their last one; here xmin and ymin become one less, so that boxes
     are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is
@@ -70,17 +72,19 @@ class VOCDetection(SampleDataset):
         *,
         ids: Sequence[str] | None = None,
         xml_frame: bool = False,
+        declares_size: bool = True,
     ):
         self.root = Path(root)
+        self.declares_size = declares_size
         self.xml_frame = xml_frame
         self.image_files = files_by_id(
             require_folder(self.root / "JPEGImages", "VOC's folder of images", self.root), root=self.root
         )
         self.annotations = require_folder(self.root / "Annotations", "VOC's folder of XML files", self.root)
         if ids is None and split is None:
-            ids = tuple(sorted(path.stem for path in self.annotations.glob("*.xml")))
+            ids = tuple(sorted(path.stem for path in self.annotations.glob("[!.]*.xml")))
         elif ids is None:
-            ids = split_ids(self.root / SPLITS, split, self.root)
+            ids = split_ids(self.root / SPLITS, split, self.root, self.image_files)
         absent = [name for name in ids if name not in self.image_files]
         if absent:
             raise DataError(
@@ -94,9 +98,12 @@ class VOCDetection(SampleDataset):
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
-        image = read_image(self.image_files[sample_id])
         path = inside(self.root, self.annotations / f"{sample_id}.xml")
         root = read_xml(path)
+        declared = _declared(root)
+        image = read_in_frame(self.image_files[sample_id], declared)
+        if self.declares_size:
+            require_declared(path, declared, self.image_files[sample_id], image)
         objects = [_read_object(path, element, self.classes) for element in root.iter("object")]
         boxes = torch.tensor([box for box, _, _ in objects], dtype=torch.float32).reshape(-1, 4)
         if not self.xml_frame:
@@ -111,24 +118,31 @@ class VOCDetection(SampleDataset):
         )
         return Sample(image, target, sample_id)
 
+    def inspect(self, sample_id: str) -> Inspection:
+        """As for every data set, and whether the image is turned otherwise than its boxes."""
+        inspection = super().inspect(sample_id)
+        declared = _declared(read_xml(self.annotations / f"{sample_id}.xml"))
+        inspection.warnings += filter(None, [frame_note(self.image_files[sample_id], declared)])
+        return inspection
+
 
 def voc_prompt_names(classes: Sequence[str]) -> tuple[str, ...]:
     """VOC's classes as the paper's prompts name them (Fig. S1; its code: datasets/VOCDataset.py)."""
     return tuple(_PROMPT_NAMES.get(name, name) for name in classes)
 
 
-def split_ids(folder: Path, split: str, root: Path) -> tuple[str, ...]:
-    """First column of the split file; a second one, as in VOC's lists of one class, is left alone."""
+def split_ids(folder: Path, split: str, root: Path, known: Collection[str]) -> tuple[str, ...]:
+    """Ids of the split file; a second column, as in VOC's lists of one class, is left alone."""
     path = folder / f"{split}.txt"
     if not path.is_file():
-        present = ", ".join(sorted(file.stem for file in folder.glob("*.txt") if "_" not in file.stem))
+        present = ", ".join(sorted(file.stem for file in folder.glob("[!.]*.txt") if "_" not in file.stem))
         raise DataError(
             path,
             found="no such split file",
             expected=f"one of the splits {present}" if present else "a file with one image id a line",
             fix="name another split",
         )
-    return tuple(line.split()[0] for line in read_lines(inside(root, path), "image ids"))
+    return tuple(listed_id(line, known) for line in read_lines(inside(root, path), "image ids"))
 
 
 def _read_object(path: Path, element: Element, classes: Sequence[str]) -> tuple[list[float], int, bool]:
@@ -155,6 +169,12 @@ def _read_object(path: Path, element: Element, classes: Sequence[str]) -> tuple[
     if difficult not in ("0", "1"):
         raise DataError(path, found=f"difficult {difficult!r}", expected="0 or 1", fix="correct the object")
     return box, classes.index(name), difficult == "1"
+
+
+def _declared(root: Element) -> tuple[int, int] | None:
+    """(width, height) of <size>; None where it is missing or, as some tools write it, 0."""
+    sides = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    return (int(sides[0]), int(sides[1])) if all(side.isdecimal() and int(side) > 0 for side in sides) else None
 
 
 def _check_inside(path: Path, boxes: torch.Tensor, size: tuple[int, int]) -> None:

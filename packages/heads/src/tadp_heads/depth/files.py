@@ -14,7 +14,9 @@ from tadp_heads.data.reading import open_image
 
 MILLIMETRES = 1000
 """Steps of the PNG per metre."""
-DEPTH_SUFFIXES = (".png", ".npy")
+DEPTH_SUFFIXES = (".png", ".npy", ".tif", ".tiff")
+_MOST_WHOLE_METRES = 200
+"""An array of whole numbers above this is in millimetres."""
 
 
 def write_depth_png(path: str | Path, depth: Tensor) -> None:
@@ -37,11 +39,13 @@ def write_depth_npy(path: str | Path, depth: Tensor) -> None:
 
 
 def read_depth(path: str | Path) -> Tensor:
-    """16-bit PNG in millimetres or .npy in metres -> (H, W) float32 in metres, 0 = no value."""
+    """16-bit image in millimetres, .npy or floating-point TIFF in metres -> (H, W) float32 in metres, 0 = no value."""
     path = Path(path)
     if path.suffix.lower() == ".npy":
-        return _read_npy(path)
+        return _metres(path, _read_npy(path))
     image = open_image(path)
+    if image.mode == "F":
+        return _metres(path, np.array(image))
     if not image.mode.startswith("I"):
         raise DataError(
             path,
@@ -49,11 +53,38 @@ def read_depth(path: str | Path) -> Tensor:
             expected="a 16-bit grey PNG in millimetres",
             fix="export the depth as 16-bit PNG, or as .npy in metres",
         )
-    millimetres = np.array(image).astype(np.float32)
-    return torch.from_numpy(millimetres / MILLIMETRES)
+    values = np.array(image)
+    if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise DataError(
+            path,
+            found=f"values from {values.min()} to {values.max()}",
+            expected="millimetres of 16 bits, 0 to 65535",
+            fix="export the depth as 16-bit PNG, or as .npy in metres",
+        )
+    return torch.from_numpy(values.astype(np.float32) / MILLIMETRES)
 
 
-def _read_npy(path: Path) -> Tensor:
+def _metres(path: Path, values: np.ndarray) -> Tensor:
+    """(H, W) float32 of an array that should be in metres."""
+    metres = values.astype(np.float32)
+    if not np.isfinite(metres).all() or (metres < 0).any():
+        raise DataError(
+            path,
+            found="negative or non-finite depth",
+            expected="metres, 0 = no value",
+            fix="write 0 where there is none",
+        )
+    if values.dtype.kind in "iu" and metres.max(initial=0) > _MOST_WHOLE_METRES:
+        raise DataError(
+            path,
+            found=f"whole numbers up to {metres.max():g}",
+            expected="metres, as floating-point numbers",
+            fix="divide millimetres by 1000, or save them as 16-bit PNG",
+        )
+    return torch.from_numpy(metres)
+
+
+def _read_npy(path: Path) -> np.ndarray:
     if not path.is_file():
         raise DataError(path, found="no file", expected="a depth map", fix="add the file or take its id off the split")
     try:
@@ -70,15 +101,7 @@ def _read_npy(path: Path) -> Tensor:
         raise DataError(
             path, found=f"an array {metres.shape} of {metres.dtype}", expected="(H, W) numbers", fix="write metres"
         )
-    metres = metres.astype(np.float32)
-    if not np.isfinite(metres).all() or (metres < 0).any():
-        raise DataError(
-            path,
-            found="negative or non-finite depth",
-            expected="metres, 0 = no value",
-            fix="write 0 where there is none",
-        )
-    return torch.from_numpy(metres)
+    return metres
 
 
 def _as_map(depth: Tensor) -> np.ndarray:
