@@ -12,6 +12,13 @@ from tadp_cli.commands.cleaning_options import (
     PriceOption,
     cleaning_limits,
 )
+from tadp_cli.commands.personalize_options import (
+    CountOption,
+    LearnSplitOption,
+    PresetOption,
+    RankOption,
+    personalize_changes,
+)
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption, OutFolder, SeedOption
 from tadp_cli.progress import bars, console, require_one_process
@@ -29,6 +36,10 @@ def adapt(
     split: Annotated[str, typer.Option(help="split of the target that is scored; empty: found out by its labels")] = "",
     recipe: Annotated[str, typer.Option(help="in place of the task's recipe for Scenes")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
+    learn_split: LearnSplitOption = "",
+    count: CountOption = None,
+    rank: RankOption = None,
+    preset: PresetOption = "",
     cleaner: CleanerOption = "",
     base_url: BaseUrlOption = None,
     price: PriceOption = None,
@@ -51,6 +62,9 @@ def adapt(
         require_one_process("tadp adapt")
         changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}
         changes |= {"test.cleaner": cleaner} if cleaner else {}
+        changes |= personalize_changes(count, rank, preset, learn_split)
+        if rank is not None and modifier != "dreambooth":
+            raise ValueError(f"--rank {rank} goes with --modifier dreambooth, not with {modifier}")
         limits = cleaning_limits(base_url, price, max_usd, max_requests)
         chosen = load_recipe(recipe or f"scenes-{task}", tuple(settings or ())).replace(**changes)
         split, why = scored_split(target, chosen.task, split)

@@ -12,8 +12,11 @@ from tadp_cli.progress import console
 
 
 def caption(
-    data: Annotated[list[str], typer.Argument(help="a folder, a data set, a .txt list, a glob, or image files")],
+    data: Annotated[
+        list[str], typer.Argument(help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, or image files")
+    ],
     out: Annotated[Path, typer.Option(help="JSON Lines to write; what is there already is not done again")],
+    split: Annotated[str, typer.Option(help="split of the data set; needed for NAME:FOLDER")] = "",
     captioner: Annotated[
         str,
         typer.Option(
@@ -40,13 +43,13 @@ def caption(
     `accelerate launch --multi_gpu --num_processes 2 --no_python tadp caption photos/ --out captions.jsonl`
     """
     with one_line_errors():
-        from tadp_captioning import CaptionStore, caption_images, find_images, load_captioner
+        from tadp_captioning import CaptionStore, caption_images, load_captioner
         from tadp_cli.workflows.captions import flagged_images, process_share, reports_of_all, whole_report
         from tadp_cli.workflows.devices import checked_device
 
         if device is not None:
             checked_device(device)
-        images = find_images(data[0] if len(data) == 1 else data)
+        images = _images(data, split)
         if only_flagged is not None:
             images = flagged_images(only_flagged, images)
         share = process_share()
@@ -89,3 +92,16 @@ def caption(
             raise RuntimeError(
                 f"{len(done.failed)} of {len(images)} images could not be captioned; mend or remove them"
             )
+
+
+def _images(data: list[str], split: str) -> dict[str, Path]:
+    """The images by id: of a split of a data set as its reader has them, else whatever was named."""
+    from tadp_captioning import find_images
+    from tadp_heads.data.registry import split_name
+    from tadp_heads.data.split_images import split_images
+
+    if len(data) == 1 and (split or split_name(data[0])[0]):
+        return split_images(data[0], split)
+    if split:
+        raise ValueError(f"--split {split} is that of one data set, and {len(data)} were named: caption one at a time")
+    return find_images(data[0] if len(data) == 1 else data)

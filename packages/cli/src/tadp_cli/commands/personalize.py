@@ -13,6 +13,7 @@ from tadp_cli.progress import Bars, bars, console
 if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization
 
+_SCENES = 10
 _PROMPTS = {"learnt": "learnt", "initial_word": "initial word", "plain": "plain", "empty": "empty"}
 
 
@@ -22,8 +23,11 @@ def personalize(
     ],
     out: Annotated[Path | None, typer.Option(help="folder to write to")] = None,
     images: Annotated[
-        Path | None, typer.Option(help="folder of the target's images; none: Scenes in that look")
+        str | None, typer.Option(help="the target's images: a folder, or NAME:FOLDER of a data set; none: Scenes")
     ] = None,
+    split: Annotated[
+        str, typer.Option(help="split of the data set in --images; empty: train, of dark-zurich train/night")
+    ] = "",
     method: Annotated[str, typer.Option(help="textual-inversion, dreambooth, or both")] = "textual-inversion",
     backbone: Annotated[str, typer.Option(help="tiny, sd15, sd21, or a Stable Diffusion pipeline's folder")] = "tiny",
     preset: Annotated[
@@ -36,7 +40,9 @@ def personalize(
         str, typer.Option(help="says what each image shows; none: no captions; empty: the tiny one for tiny, else none")
     ] = "",
     held_out: Annotated[Path | None, typer.Option(help="images that are not trained on, to measure by")] = None,
-    count: Annotated[int, typer.Option(help="how many Scenes are drawn when no images are given")] = 10,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="number of images, drawn by the seed; none: all of them, or 10 Scenes")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     only_estimate: Annotated[
         bool, typer.Option("--dry-run", help="only say what would train and the memory it takes")
@@ -58,7 +64,13 @@ def personalize(
             return
         if out is None:
             raise ValueError("--out is missing: name the folder to write to")
-        sources = {"domain": domain, "images": images, "held_out": held_out, "count": count, "captioner": captioner}
+        learned = None
+        if images is not None:
+            from tadp_cli.workflows.domain_images import domain_images
+
+            learned = domain_images(images, split)
+        count = count or (_SCENES if images is None else 0)
+        sources = {"domain": domain, "images": learned, "held_out": held_out, "count": count, "captioner": captioner}
         how = {"backbone": backbone, "resume": resume, "device": device, "seed": seed}
         _print_results(_run(configs, out, sources | how))
 

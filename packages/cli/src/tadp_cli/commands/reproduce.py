@@ -14,6 +14,7 @@ from tadp_cli.commands.cleaning_options import (
     PriceOption,
     cleaning_limits,
 )
+from tadp_cli.commands.personalize_options import CountOption, PresetOption, RankOption, personalize_changes
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption
 from tadp_cli.progress import bars, console, require_one_process
@@ -107,16 +108,16 @@ def _print_plan(table: "Table", bench: "Bench", rows: Sequence[str], seeds: int)
             console.print(f"  {what:16}{value}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _images_by_domain(texts: Iterable[str]) -> dict[str, Path]:
+def _images_by_domain(texts: Iterable[str]) -> dict[str, str]:
     """ "comic=DIR" -> {"comic": DIR}."""
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for text in texts:
         domain, equals, folder = text.partition("=")
         if not (domain and equals and folder):
             raise ValueError(f"--images {text!r}: expected DOMAIN=FOLDER, e.g. comic=data/comic2k/comic")
         if domain in found:
             raise ValueError(f"--images names the domain {domain} twice, {found[domain]} and {folder}: name it once")
-        found[domain] = Path(folder)
+        found[domain] = folder
     return found
 
 
@@ -137,7 +138,9 @@ def _table_command(name: str) -> Callable[..., None]:
         ] = None,
         images: Annotated[
             list[str] | None,
-            typer.Option(help="full scale: DOMAIN=FOLDER of unlabelled images of a domain; one per domain"),
+            typer.Option(
+                help="full scale: DOMAIN=FOLDER, or DOMAIN=NAME:FOLDER, of images of a domain; one per domain"
+            ),
         ] = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="key=value for all rows, e.g. train.precision=bf16")
@@ -153,6 +156,9 @@ def _table_command(name: str) -> Callable[..., None]:
             bool,
             typer.Option("--dry-run", help="print data, prompt, schedule, memory and what is missing; run nothing"),
         ] = False,
+        count: CountOption = None,
+        rank: RankOption = None,
+        preset: PresetOption = "",
         cleaner: CleanerOption = "",
         base_url: BaseUrlOption = None,
         price: PriceOption = None,
@@ -173,7 +179,11 @@ def _table_command(name: str) -> Callable[..., None]:
                 data=tuple(data or ()),
                 targets=tuple(target or ()),
                 images=_images_by_domain(images or ()),
-                settings=(*(settings or ()), *([f"test.cleaner={cleaner}"] if cleaner else ())),
+                settings=(
+                    *(settings or ()),
+                    *([f"test.cleaner={cleaner}"] if cleaner else ()),
+                    *(f"{key}={value}" for key, value in personalize_changes(count, rank, preset).items()),
+                ),
                 limits=cleaning_limits(base_url, price, max_usd, max_requests),
                 fit=fit,
                 train_images=train_images,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.recipes.personalize_config import PersonalizeConfig
 from tadp_cli.recipes.prompt_config import (
     EMBEDDING_PROMPTS,
     MODIFIERS,
@@ -117,6 +118,7 @@ class Recipe:
     test: TestConfig = field(default_factory=TestConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     presence: PresenceConfig = field(default_factory=PresenceConfig)
+    personalize: PersonalizeConfig = field(default_factory=PersonalizeConfig)
     backbone: BackboneSection = field(default_factory=BackboneSection)
     head: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the task's head."""

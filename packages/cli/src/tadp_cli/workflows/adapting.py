@@ -8,13 +8,14 @@ from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
+from tadp_cli.workflows.domain_images import target_images
 from tadp_cli.workflows.experiment import run_experiment
 from tadp_cli.workflows.predicting import Predicted, PredictOptions, predict_images
 from tadp_cli.workflows.preparing import LEARNT, look_settings, with_captions, with_look
 from tadp_cli.workflows.reporting import Report
 from tadp_heads.data.folders import annotated_tasks
 from tadp_heads.data.names import class_mapping
-from tadp_heads.data.registry import labelled_splits, open_data, split_name
+from tadp_heads.data.registry import labelled_splits, open_data
 
 RUN_FOLDER = "run"
 PREDICTIONS_FOLDER = "predictions"
@@ -78,13 +79,18 @@ def adapt(
     `recipe` names the source as data.folder, the target's split as test.split and its look as prompt.domain. Each
     stage is left alone where it is done; a folder begun with other settings is refused.
     """
-    look = look_settings(out, recipe.prompt.domain, modifier) if modifier in LEARNT else {}
+    rank = recipe.personalize.rank
+    look = look_settings(out, recipe.prompt.domain, modifier, rank) if modifier in LEARNT else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
     recipe = recipe.replace(**changes, **look)
+    images = None
+    if look:  # what cannot be learned is an error before anything is captioned
+        evaluated = recipe.test.split if labelled else ""
+        images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
     claim(out / "adapt.json", {"recipe": asdict(recipe), "target": target}, "an adaptation")
     recipe = with_captions(recipe, out, device, report, limits)
     if look:
-        recipe = with_look(recipe, out, Path(split_name(target)[1]), None, device, report)
+        recipe = with_look(recipe, out, images, None, device, report)
     run = out / RUN_FOLDER
     begun = (run / "config.toml").is_file()
     results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_c
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli._io import write_json
 from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.domain_images import drawn
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.scenes import ALL_LOOKS
@@ -72,7 +73,7 @@ def personalize(
 def learn(
     *,
     domain: str,
-    images: Path | None,
+    images: Path | Sequence[Path] | None,
     held_out: Path | None,
     count: int,
     method: str,
@@ -85,7 +86,7 @@ def learn(
     progress: Callable[[int, int, float], None],
     captioner: str = "",
 ) -> Personalization:
-    """Textual Inversion or DreamBooth on the images, or on `count` Scenes in the domain's look where none are given.
+    """Textual Inversion or DreamBooth on `count` of the images (0: on all), or of Scenes where none are given.
 
     `captioner` says what each image shows, so that the look alone is left to the token; "" is the tiny captioner for
     the tiny backbone and else none, as in the paper. `progress(step, steps, loss)` is called after each update.
@@ -110,7 +111,10 @@ def learn(
     with tempfile.TemporaryDirectory() as scratch:
         if images is None:
             images, held_out = draw_look(Path(scratch), look.name, count, SCENES_SEED)
-        pictures, unseen = image_files(images), None if held_out is None else image_files(held_out)
+            pictures: Path | list[Path] = image_files(images)
+        else:
+            pictures = drawn(image_files(images) if isinstance(images, Path) else images, count, seed)
+        unseen = None if held_out is None else image_files(held_out)
         return run(base, pictures, **words, config=config, out=out, held_out=unseen, progress=progress, resume=resume)
 
 

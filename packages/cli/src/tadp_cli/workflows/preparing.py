@@ -1,19 +1,28 @@
 """What a run needs before it begins: captions of its data, and the look of its target."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, get_domain, load_cleaner
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
+from tadp_cli.recipes.personalize_config import PersonalizeConfig
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.personalizing import learn, settings
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.registry import open_data, split_name
+from tadp_personalize.lora import LORA_FILE
 
 LEARNT = ("textual-inversion", "dreambooth")
 """Modifiers that a personalization stands behind."""
+_DEFAULT = PersonalizeConfig()
+_LEARNED_FROM = "learned_from.json"
+_DECIDES = ("split", "count", "seed", "preset")
+"""Settings that decide what is learned, beside the rank, which is part of the folder's name."""
 
 
 def with_captions(
@@ -56,12 +65,17 @@ def clean_path(raw: Path, cleaner: str = RULES) -> Path:
 
 
 def with_look(
-    recipe: Recipe, out: Path, images: Path | None, held_out: Path | None, device: str, report: Report
+    recipe: Recipe,
+    out: Path,
+    images: Path | Sequence[Path] | None,
+    held_out: Path | None,
+    device: str,
+    report: Report,
 ) -> Recipe:
-    """The recipe with its target's look, learnt once for all runs in `out`."""
+    """The recipe with its target's domain, learned once for all runs in `out`."""
     domain, method = recipe.prompt.domain, recipe.prompt.modifier
-    learn_look(out, domain, method, recipe.backbone.source, images, held_out, device, report)
-    return recipe.replace(**look_settings(out, domain, method))
+    learn_look(out, domain, method, recipe.backbone.source, images, held_out, device, report, recipe.personalize)
+    return recipe.replace(**look_settings(out, domain, method, recipe.personalize.rank))
 
 
 def learn_look(
@@ -69,37 +83,49 @@ def learn_look(
     domain: str,
     method: str,
     source: str,
-    images: Path | None,
+    images: Path | Sequence[Path] | None,
     held_out: Path | None,
     device: str,
     report: Report,
+    how: PersonalizeConfig = _DEFAULT,
 ) -> None:
-    """A look where `look_settings` finds it, if it isn't there: a token, and for DreamBooth a UNet too."""
-    folder = out / "looks" / domain / method
-    if not (folder / RESULTS_FILE).is_file():
-        if images is None:
-            raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
-        learnt = learn(
-            domain=domain,
-            images=images,
-            held_out=held_out,
-            count=0,
-            method=method,
-            config=settings(method, source),
-            backbone=source,
-            out=folder,
-            resume=(folder / "state").is_dir(),
-            device=device,
-            seed=0,
-            progress=lambda step, total, _: report(f"{method} {domain}", step, total),
-        )
-        if not learnt.finished:
-            raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
+    """A domain where `look_settings` finds it, if it isn't there: a token, and for DreamBooth a UNet or a LoRA too."""
+    folder = look_folder(out, domain, method, how.rank)
+    begun = (folder / RESULTS_FILE).is_file()
+    if not begun or (folder / _LEARNED_FROM).is_file():
+        claim(folder / _LEARNED_FROM, {key: asdict(how)[key] for key in _DECIDES}, f"what was learned of {domain}")
+    if begun:
+        return
+    if images is None:
+        raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
+    learnt = learn(
+        domain=domain,
+        images=images,
+        held_out=held_out,
+        count=how.count,
+        method=method,
+        config=settings(method, source, how.preset, rank=how.rank or None if method == "dreambooth" else None),
+        backbone=source,
+        out=folder,
+        resume=(folder / "state").is_dir(),
+        device=device,
+        seed=how.seed,
+        progress=lambda step, total, _: report(f"{method} {domain}", step, total),
+    )
+    if not learnt.finished:
+        raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
 
 
-def look_settings(out: Path, domain: str, method: str) -> dict[str, str]:
-    """Where in `out` a recipe finds the look that was learnt, as settings by their dotted names."""
-    folder = out / "looks" / domain / method
+def look_folder(out: Path, domain: str, method: str, rank: int = 0) -> Path:
+    """Where in `out` a domain is learned."""
+    return out / "looks" / domain / (f"{method}-rank{rank}" if rank and method == "dreambooth" else method)
+
+
+def look_settings(out: Path, domain: str, method: str, rank: int = 0) -> dict[str, str]:
+    """Where in `out` a recipe finds the domain that was learned, as settings by their dotted names."""
+    folder = look_folder(out, domain, method, rank)
+    if method == "dreambooth" and rank:
+        return {"backbone.unet": "", "backbone.lora": str(folder / LORA_FILE)}
     if method == "dreambooth":
         return {"backbone.unet": str(folder / "pipeline" / "unet")}
     return {"prompt.token": get_domain(domain).token, "prompt.token_file": str(folder / "learned_embeds.safetensors")}

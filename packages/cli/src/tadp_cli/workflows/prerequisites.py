@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.fetching import cached_bytes, homes
-from tadp_cli.workflows.preparing import LEARNT
+from tadp_cli.workflows.preparing import LEARNT, look_folder
 from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.registry import split_name
@@ -27,10 +27,13 @@ def missing_inputs(recipe: Recipe, bench: Bench) -> Iterator[str]:
         if where and not split_name(where)[1].is_dir():
             yield f"no folder {split_name(where)[1]} ({option} {split_name(where)[0] or 'NAME'}:FOLDER)"
     domain, method = recipe.prompt.domain, recipe.prompt.modifier
-    if method in LEARNT and not (bench.out / "looks" / domain / method / RESULTS_FILE).is_file():
+    if (
+        method in LEARNT
+        and not (look_folder(bench.out, domain, method, recipe.personalize.rank) / RESULTS_FILE).is_file()
+    ):
         if domain not in bench.images:
             yield f"no images of the domain {domain} (--images {domain}=FOLDER)"
-        elif not bench.images[domain].exists():
+        elif not split_name(bench.images[domain])[1].exists():
             yield f"no images at {bench.images[domain]} (--images {domain}=FOLDER)"
 
 

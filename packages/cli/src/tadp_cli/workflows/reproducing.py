@@ -8,6 +8,7 @@ from tadp_cli._io import write_json, write_text
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.tables import LookTest, Table
 from tadp_cli.workflows.demo import SEEDS, SOURCE
+from tadp_cli.workflows.domain_images import domain_images
 from tadp_cli.workflows.experiment import run_experiment, score_once
 from tadp_cli.workflows.fitting import fitted
 from tadp_cli.workflows.looks import LOOK_IMAGES, LookData, look_data
@@ -16,7 +17,7 @@ from tadp_cli.workflows.preparing import LEARNT, cleaned, with_captions, with_lo
 from tadp_cli.workflows.prerequisites import check_inputs
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.reproduction_commands import commands_of
-from tadp_cli.workflows.reproduction_plan import Bench, plan_runs
+from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain, plan_runs
 from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -72,7 +73,9 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
             # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
     if recipe.prompt.modifier in LEARNT:
-        images, held_out = bench.images.get(recipe.prompt.domain), None
+        images, held_out = None, None
+        if recipe.prompt.domain in bench.images:
+            images = domain_images(images_of_domain(recipe, bench), recipe.personalize.split)
         if bench.scale == "miniature":
             folder = bench.out / "looks" / recipe.prompt.domain / "images"
             images, held_out = draw_look(folder, recipe.prompt.domain, LOOK_IMAGES, SEEDS["look"])

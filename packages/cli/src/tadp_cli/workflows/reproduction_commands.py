@@ -11,10 +11,11 @@ from tadp_cli.recipes.tables import Table
 from tadp_cli.recipes.typed import parse, toml
 from tadp_cli.workflows.demo import SOURCE
 from tadp_cli.workflows.looks import LookData
-from tadp_cli.workflows.preparing import LEARNT, captions_path, clean_path
-from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
+from tadp_cli.workflows.preparing import LEARNT, captions_path, clean_path, look_folder
+from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.workflows.runs import flat_settings
 from tadp_heads.data.registry import split_name
+from tadp_heads.data.split_images import domain_split
 
 
 def commands_of(
@@ -91,14 +92,19 @@ def _clean_line(raw: Path, domain: str | None, cleaner: str = RULES, limits: Cle
 
 
 def _personalize_line(ready: Recipe, bench: Bench) -> str:
-    domain, method = ready.prompt.domain, ready.prompt.modifier
-    out = bench.out / "looks" / domain
+    domain, method, how = ready.prompt.domain, ready.prompt.modifier, ready.personalize
+    images = bench.out / "looks" / domain / "images"
     line = ["tadp", "personalize", "--domain", domain, "--method", method, "--backbone", ready.backbone.source]
     if bench.scale == "miniature":
-        line += ["--images", str(out / "images" / "learn"), "--held-out", str(out / "images" / "held_out")]
+        line += ["--images", str(images / "learn"), "--held-out", str(images / "held_out")]
     else:
-        line += ["--images", str(bench.images[domain])]
-    return shlex.join([*line, "--device", bench.device, "--out", str(out / method)])
+        where = images_of_domain(ready, bench)
+        split = how.split or domain_split(where)
+        line += ["--images", where, *(["--split", split] if split else [])]
+    line += ["--count", str(how.count)] if how.count else []
+    line += ["--seed", str(how.seed), *(["--preset", how.preset] if how.preset else [])]
+    line += ["--rank", str(how.rank)] if how.rank and method == "dreambooth" else []
+    return shlex.join([*line, "--device", bench.device, "--out", str(look_folder(bench.out, domain, method, how.rank))])
 
 
 def _eval_line(ready: Recipe, run: Path, protocol: str, device: str) -> str:

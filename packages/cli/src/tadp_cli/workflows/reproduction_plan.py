@@ -35,8 +35,8 @@ class Bench:
     paper's also one data set of the user's own, for all rows."""
     targets: tuple[str, ...] = ()
     """NAME:FOLDER each, in place of test.folder of the rows that are evaluated on that data set."""
-    images: Mapping[str, Path] = field(default_factory=dict)
-    """{domain: unlabelled images from which it is learned}; in miniature they are Scenes."""
+    images: Mapping[str, str | Path] = field(default_factory=dict)
+    """{domain: folder, or NAME:FOLDER, of the images from which it is learned}; in miniature they are Scenes."""
     settings: tuple[str, ...] = ()
     """ "key=value" for all rows, on top of their recipes."""
     fit: str = ""
@@ -136,6 +136,18 @@ def _by_name(option: str, given: Sequence[str], folders: Sequence[str], used: st
             raise ValueError(f"{option} names {name} twice, {found[name]} and {where}: name each data set once")
         found[name] = where
     return found
+
+
+def images_of_domain(recipe: Recipe, bench: Bench) -> str:
+    """The folder, or NAME:FOLDER, from which the recipe's domain is learned.
+
+    The folder of the data set that the recipe is evaluated on is read as that data set, whose splits are kept apart.
+    """
+    where = str(bench.images[recipe.prompt.domain])
+    name, folder = split_name(where)
+    target = recipe.test.folder
+    same = name is None and target and folder.resolve() == split_name(target)[1].resolve()
+    return target if same else where
 
 
 def _check_domains(images: Mapping[str, Path], recipes: Iterable[Recipe]) -> None:

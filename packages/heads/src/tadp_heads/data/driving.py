@@ -78,19 +78,10 @@ class DrivingSegmentation(SegmentationPairs):
         if split not in layout.splits:
             raise ValueError(f"split {split!r} of {name} has no labels; choose from {', '.join(layout.splits)}")
         self.root = Path(root)
-        folder = require_folder(self.root / layout.images.format(split=split), "a folder of images", self.root)
-        images = files_by_id(folder, root=self.root)
+        images = driving_images(name, self.root, split)
         labels = require_folder(self.root / layout.labels.format(split=split), "a folder of labels", self.root)
-        ids = [item for item in images if item.endswith(layout.image_ending)]
-        stems = {item: item.removesuffix(layout.image_ending) + layout.label_ending for item in ids}
-        if not ids:
-            raise DataError(
-                self.root / layout.images.format(split=split),
-                found="no image",
-                expected=f"files *{layout.image_ending}.png",
-                fix="check that the archive was unpacked here",
-            )
-        kind = "TrainIds" if (labels / f"{stems[ids[0]]}TrainIds.png").is_file() else "Ids"
+        stems = {item: item.removesuffix(layout.image_ending) + layout.label_ending for item in images}
+        kind = "TrainIds" if (labels / f"{next(iter(stems.values()))}TrainIds.png").is_file() else "Ids"
         super().__init__(
             {item: (images[item], inside(self.root, labels / f"{stem}{kind}.png")) for item, stem in stems.items()},
             CITYSCAPES_CLASSES,
@@ -98,6 +89,22 @@ class DrivingSegmentation(SegmentationPairs):
             lookup=identity_lookup(19) if kind == "TrainIds" else _label_id_lookup(),
             transform=transform,
         )
+
+
+def driving_images(name: str, root: Path, split: str) -> dict[str, Path]:
+    """{id: image file} of a split with or without labels, of one of LAYOUTS."""
+    layout = LAYOUTS[name]
+    folder = require_folder(root / layout.images.format(split=split), f"the images of {name}'s split {split}", root)
+    files = files_by_id(folder, root=root)
+    images = {item: file for item, file in files.items() if item.endswith(layout.image_ending)}
+    if not images:
+        raise DataError(
+            folder,
+            found="no image",
+            expected=f"files *{layout.image_ending}.png",
+            fix="check that the archive was unpacked here",
+        )
+    return images
 
 
 def _label_id_lookup() -> np.ndarray:
