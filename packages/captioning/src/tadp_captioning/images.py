@@ -51,17 +51,14 @@ def _upright_rgb(image: "Image.Image") -> "Image.Image":
     image.load()
     with suppress(Exception):  # a damaged EXIF block says nothing of the pixels, which are there
         image = ImageOps.exif_transpose(image)
-    return (_to_8_bit(image) if image.mode[0] in "IF" else image).convert("RGB")
+    return (to_8_bit(image) if image.mode[0] in "IF" else image).convert("RGB")
 
 
-def _to_8_bit(image: "Image.Image") -> "Image.Image":
+def to_8_bit(image: "Image.Image") -> "Image.Image":
     """Grey of 16 bits, or floats in [0, 1] -> [0, 255]; Pillow's own way cuts off all above 255."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.asarray(image, dtype=np.float64)
-    low, high = float(values.min()), float(values.max())
+    values = image if image.mode == "F" else image.convert("I").convert("F")
+    low, high = values.getextrema()
     largest = {"F": 1, "I": 255 if high <= 255 else 65535}.get(image.mode, 65535)
     if not 0 <= low <= high <= largest:
         raise ValueError(f"values from {low:g} to {high:g} in an image of mode {image.mode}: convert it to 8 bits")
-    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
+    return values.point(lambda value: value * (255 / largest) + 0.5).convert("L")  # which cuts off the fraction

@@ -4,6 +4,7 @@ import logging
 import os
 
 import typer
+from typer.core import TyperGroup
 
 from tadp_cli.commands.adapt import adapt
 from tadp_cli.commands.analyze import analyze
@@ -22,10 +23,20 @@ from tadp_cli.commands.recipes import recipes
 from tadp_cli.commands.report import report
 from tadp_cli.commands.reproduce import reproduce_app
 from tadp_cli.commands.training import train
+from tadp_cli.home import with_home
 from tadp_cli.terminal import PrintableFormatter
+
+
+class _HomeGroup(TyperGroup):
+    """The top level: a ~ in an argument is the home folder also where the shell left it."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [with_home(argument) for argument in args])
+
 
 app = typer.Typer(
     name="tadp",
+    cls=_HomeGroup,
     help="Text-aligned diffusion perception: caption, personalize, train, evaluate.",
     pretty_exceptions_enable=False,
     no_args_is_help=True,

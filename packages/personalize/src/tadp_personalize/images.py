@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from os import PathLike
@@ -24,7 +25,10 @@ SUFFIXES = (
     ".heic",
     ".heif",
     ".ppm",
+    ".pgm",
     ".jp2",
+    ".jpe",
+    ".jfif",
 )
 LEAST_IMAGES = 3
 _MOST_ENLARGED = 4
@@ -100,9 +104,12 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
     if getattr(image, "n_frames", 1) > 1:
         done.append(f"first of {image.n_frames} frames")
         image.seek(0)
-    upright = ImageOps.exif_transpose(image)
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        done.append("turned upright")
+    image.load()
+    upright = image
+    with suppress(Exception):  # a damaged EXIF block says nothing of the pixels, which are there
+        upright = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            done.append("turned upright")
     if upright.mode.startswith("I") or upright.mode == "F":
         done.append("16 bit to 8 bit")
         upright = _to_8_bit(upright)
@@ -116,12 +123,15 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Integers in [0, 65535], floats in [0, 1] -> [0, 255]; Pillow's own convert cuts all above 255 to white."""
+    """Grey of 16 bits, or floats in [0, 1] -> [0, 255]; Pillow's own convert cuts all above 255 to white."""
     import numpy as np
 
     values = np.asarray(image, dtype=np.float64)
-    scaled = values * 255 if image.mode == "F" else values / 257
-    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+    low, high = float(values.min()), float(values.max())
+    largest = {"F": 1, "I": 255 if high <= 255 else 65535}.get(image.mode, 65535)
+    if not 0 <= low <= high <= largest:
+        raise ValueError(f"values from {low:g} to {high:g} in an image of mode {image.mode}: convert it to 8 bits")
+    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
 
 
 def _named(images: ImageSource | Iterable[ImageSource]) -> list[tuple[str, ImageSource]]:
@@ -132,7 +142,7 @@ def _named(images: ImageSource | Iterable[ImageSource]) -> list[tuple[str, Image
         root = Path(images)
         if not root.is_dir():
             raise ValueError(f"{images} is not a folder; give a folder of images, or a list of paths or PIL images")
-        found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+        found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and _is_visible(p, root))
         return [(path.relative_to(root).as_posix(), path) for path in found]
     sources = list(images)
     for source in sources:
@@ -141,6 +151,12 @@ def _named(images: ImageSource | Iterable[ImageSource]) -> list[tuple[str, Image
     names = [f"image {i + 1}" if isinstance(s, Image.Image) else Path(s).name for i, s in enumerate(sources)]
     unique = [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
     return list(zip(unique, sources, strict=True))
+
+
+def _is_visible(path: Path, root: Path) -> bool:
+    """Not what Macs and notebooks leave, such as "._x.jpg" and .ipynb_checkpoints, nor a folder called x.jpg."""
+    parts = path.relative_to(root).parts
+    return path.is_file() and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def _read(source: ImageSource) -> tuple[Image.Image, str]:

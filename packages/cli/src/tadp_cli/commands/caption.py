@@ -96,7 +96,7 @@ def caption(
 
 def _images(data: list[str], split: str) -> dict[str, Path]:
     """The images by id: of a split of a data set as its reader has them, else whatever was named."""
-    from tadp_captioning import find_images
+    from tadp_cli.workflows.pictures import find_pictures
     from tadp_heads.data.registry import split_name
     from tadp_heads.data.split_images import split_images
 
@@ -104,4 +104,4 @@ def _images(data: list[str], split: str) -> dict[str, Path]:
         return split_images(data[0], split)
     if split:
         raise ValueError(f"--split {split} is that of one data set, and {len(data)} were named: caption one at a time")
-    return find_images(data[0] if len(data) == 1 else data)
+    return find_pictures(data)

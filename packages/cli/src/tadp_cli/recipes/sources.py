@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning.text_files import read_text
+from tadp_cli.home import tree_with_home
 from tadp_cli.recipes.tables import row_tree, table_names
 
 
@@ -88,7 +89,7 @@ def _read(name: str, beside: Path, heirs: tuple[Source, ...]) -> Source:
     if (tree := row_tree(name)) is not None:
         return Source(name=f"recipe {name}", tree=tree, folder=beside)
     if name in shipped:
-        text, where = shipped[name].read_text(), f"recipe {name}"
+        text, where = shipped[name].read_text(encoding="utf-8"), f"recipe {name}"
     elif path.is_file():
         text, where = read_text(path), str(path)
     else:
@@ -97,7 +98,7 @@ def _read(name: str, beside: Path, heirs: tuple[Source, ...]) -> Source:
         expected = f"expected a TOML file or one of {known}; `tadp recipes` lists all"
         raise ValueError(f"{asked}unknown recipe {name!r}: {expected}")
     try:
-        return Source(name=where, tree=tomllib.loads(text), text=text, folder=path.parent)
+        return Source(name=where, tree=tree_with_home(tomllib.loads(text)), text=text, folder=path.parent)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: {error}; correct the TOML") from error
 

@@ -1,48 +1,67 @@
 """A user's own images: found by files, folders and globs, read into 8-bit RGB."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from tadp_captioning import find_images
-from tadp_heads.data.errors import DataError
+from tadp_captioning.images import to_8_bit
 from tadp_heads.data.reading import open_image
 
-_LARGEST_16_BIT = 65535
+PREDICTION_FILES = ("settings.json", "captions.jsonl")
+"""What a folder of predictions holds beside them."""
 
 
-def find_pictures(given: Sequence[str], leave_out: Path) -> dict[str, Path]:
-    """{id: file} of any mixture of files, folders, .txt lists and globs; what lies below `leave_out` is left out."""
+def find_pictures(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Path]:
+    """{id: file} of any mixture of files, folders, .txt lists and globs.
+
+    What lies below `leave_out` is left out, and so are predictions that an earlier call wrote below a named folder.
+    """
     if len(given) == 1:
         found = find_images(given[0])
-    elif all(Path(one).suffix != ".txt" and Path(one).is_file() for one in given):
+    elif all(Path(one).suffix.lower() != ".txt" and Path(one).expanduser().is_file() for one in given):
         found = find_images(given)
     else:
         found = find_images(list(dict.fromkeys(file for one in given for file in find_images(one).values())))
-    below = leave_out.resolve()
-    files = {image_id: file for image_id, file in found.items() if not file.resolve().is_relative_to(below)}
+    below = None if leave_out is None else leave_out.resolve()
+    named = {Path(one).expanduser().resolve() for one in given}
+    holds: dict[Path, bool] = {}
+    files = {}
+    for image_id, file in found.items():
+        folder = file.parent.resolve()
+        if folder not in holds:
+            holds[folder] = _is_written(folder, below, named)
+        if not holds[folder]:
+            files[image_id] = file
     if not files:
-        raise ValueError(f"no images in {', '.join(given)} but those below {leave_out}, which is written to")
+        beside = f", or below {leave_out}, which is written to" if leave_out is not None else ""
+        raise ValueError(f"no images in {', '.join(map(str, given))} but predictions of `tadp predict`{beside}")
     return files
 
 
+def _is_written(folder: Path, below: Path | None, named: Collection[Path]) -> bool:
+    """Whether predictions are written there now, or were by an earlier call; a folder that is named itself is meant."""
+    for place in (folder, *folder.parents):
+        if place == below:
+            return True
+        if place in named:
+            return False
+        if all((place / name).is_file() for name in PREDICTION_FILES):
+            return True
+    return False
+
+
 def open_picture(path: Path) -> Image.Image:
-    """8-bit RGB, upright as the file's EXIF tag says; 16-bit grey is scaled by 1/257, transparency dropped."""
+    """8-bit RGB, upright as the file's EXIF tag says; 16-bit grey and floats in [0, 1] are scaled."""
     image = open_image(path)
     if not image.mode.startswith(("I", "F")):
         return image.convert("RGB")
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > _LARGEST_16_BIT:
-        raise DataError(
-            path,
-            found=f"values from {values.min()} to {values.max()} in an image of mode {image.mode}",
-            expected="8 or 16 bits a channel",
-            fix="convert it to 8-bit RGB",
-        )
-    return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+    try:
+        return to_8_bit(image).convert("RGB")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def to_pil(image: Tensor) -> Image.Image:

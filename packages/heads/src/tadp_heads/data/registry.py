@@ -164,4 +164,4 @@ def split_name(where: str | Path) -> tuple[str | None, Path]:
     name, colon, folder = str(where).partition(":")
     if colon and name not in DATASETS and name.isidentifier() and not Path(where).exists():
         raise ValueError(f"unknown data set {name!r} in {str(where)!r}; choose from {', '.join(DATASETS)}, or a folder")
-    return (name, Path(folder)) if colon and name in DATASETS else (None, Path(where))
+    return (name, Path(folder).expanduser()) if colon and name in DATASETS else (None, Path(where).expanduser())
