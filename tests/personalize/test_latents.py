@@ -55,6 +55,13 @@ def test_random_crops_differ_and_stay_inside(make_latents):
     assert lefts == {0, 1, 2, 3}
 
 
+def test_a_squashed_image_is_there_as_a_whole(make_latents, make_pictures):
+    """As the reference's Textual Inversion resizes: each side on its own."""
+    latents, image = make_latents(crop="squash", flip=0.0), make_pictures(1)[0]
+    assert latents.images[0].tobytes() == image.resize((16, 16), Image.Resampling.BICUBIC).tobytes()
+    torch.testing.assert_close(latents.modes(), make_latents(crop="squash", cache=True).modes())
+
+
 @pytest.mark.parametrize("size", [1, 4, 7])
 def test_every_image_comes_once_in_each_round(size):
     order = [i for k in range(25) for i in image_order(5, k * size, size, 0, "images")]

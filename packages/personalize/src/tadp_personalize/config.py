@@ -7,7 +7,7 @@ from tadp_personalize.prompts import STYLE_TEMPLATES, check_template
 
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("no", "fp16", "bf16")
-CROPS = ("center", "random")
+CROPS = ("center", "random", "squash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,11 @@ class TrainingConfig:
     """Sentences of the training prompts, see `prompts`."""
     flip: float = 0.5
     """Probability of mirroring an image left to right."""
-    crop: Literal["center", "random"] = "center"
-    """Which square of the image is taken after its shorter side was resized to the model's size."""
+    crop: Literal["center", "random", "squash"] = "center"
+    """Which square of the image is taken after its shorter side was resized to the model's size; squash: all of the
+    image, each side resized to the model's size."""
     cache_latents: bool = False
-    """Encode each image (and its mirror image) once and draw from the kept posterior; needs crop="center"."""
+    """Encode each image (and its mirror image) once and draw from the kept posterior; not with crop="random"."""
     stratified: bool = False
     """Spread a batch's time steps evenly over the whole range (each still uniform): less noisy gradients."""
     gradient_checkpointing: bool = False
@@ -68,7 +69,7 @@ class TrainingConfig:
         _one_of("mixed_precision", self.mixed_precision, PRECISIONS)
         _one_of("crop", self.crop, CROPS)
         if self.cache_latents and self.crop == "random":
-            raise ValueError('cache_latents=True keeps one crop an image: use crop="center", or cache_latents=False')
+            raise ValueError("cache_latents=True keeps one crop an image: use another crop, or cache_latents=False")
         if not self.templates:
             raise ValueError("templates must name at least one sentence")
         for template in self.templates:

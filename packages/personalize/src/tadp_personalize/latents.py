@@ -21,7 +21,7 @@ class ImageLatents:
     def __init__(
         self, images: Sequence[Image.Image], vae: AutoencoderKL, *, size: int, flip: float, crop: str, cache: bool
     ) -> None:
-        self.images = [_resized(image, size) for image in images]
+        self.images = [_squashed(image, size) if crop == "squash" else _resized(image, size) for image in images]
         self.vae, self.size, self.flip, self.crop = vae, size, flip, crop
         self._cached = self._encode_all() if cache else None
 
@@ -63,6 +63,11 @@ class ImageLatents:
             for chunk in pixels.split(_ENCODED_AT_ONCE)
         ]
         return torch.cat([p.mean for p in posteriors]).float(), torch.cat([p.std for p in posteriors]).float()
+
+
+def _squashed(image: Image.Image, size: int) -> Image.Image:
+    """Each side to `size`, bicubic."""
+    return image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:

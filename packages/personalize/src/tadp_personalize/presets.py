@@ -1,9 +1,10 @@
-"""Settings under a name: the paper's two accounts of its own runs, and one for the miniature model."""
+"""Settings under a name: the paper's two accounts of its own runs, its code's, and one for the miniature model."""
 
 from dataclasses import replace
 from typing import Literal
 
 from tadp_personalize.config import DreamBoothConfig, LoraConfig, TextualInversionConfig
+from tadp_personalize.prompts import REFERENCE_DREAMBOOTH_TEMPLATES, REFERENCE_STYLE_TEMPLATES
 
 Method = Literal["textual-inversion", "dreambooth"]
 
@@ -45,6 +46,13 @@ PRESETS: dict[str, dict[Method, TextualInversionConfig | DreamBoothConfig]] = {
         ),
     },
     "lora": {"dreambooth": DreamBoothConfig(steps=1000, learning_rate=1e-4, lora=LoraConfig(rank=8, alpha=8.0))},
+    # The commands that were run (docs/reference.md, section 6): their sentences, their crops and their clipping.
+    "paper-code": {
+        "textual-inversion": replace(_S4_TOKEN, templates=REFERENCE_STYLE_TEMPLATES, crop="squash", max_grad_norm=None),
+        "dreambooth": replace(
+            _S4_TUNE, templates=REFERENCE_DREAMBOOTH_TEMPLATES, crop="random", flip=0.0, max_grad_norm=1.0
+        ),
+    },
 }
 
 

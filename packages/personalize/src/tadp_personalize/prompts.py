@@ -23,6 +23,20 @@ STYLE_TEMPLATES = (
     "a close view [in {token} style]",
 )
 
+REFERENCE_STYLE_TEMPLATES = tuple(
+    f"{picture} [in the style of {{token}}]"
+    for picture in (
+        *("a painting", "a rendering", "a cropped painting", "the painting", "a clean painting", "a dirty painting"),
+        *("a dark painting", "a picture", "a cool painting", "a close-up painting", "a bright painting"),
+        *("a cropped painting", "a good painting", "a close-up painting", "a rendition", "a nice painting"),
+        *("a small painting", "a weird painting", "a large painting"),
+    )
+)
+"""The 19 sentences by which the paper's Textual Inversion was trained, two of them twice (docs/reference.md)."""
+
+REFERENCE_DREAMBOOTH_TEMPLATES = ("an image [in {token} style]",)
+"""The one sentence by which the paper's DreamBooth was trained."""
+
 OBJECT_TEMPLATES = (
     "a picture of a [{token}] thing",
     "one [{token}] thing seen from near",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tadp_personalize._io import replacing
 from tadp_personalize.base import Base
@@ -35,4 +35,30 @@ def write_sheet(path: Path, base: Base, prompts: Sequence[str], *, seed: int, co
             sheet.paste(picture, (x * width, y * height))
     with replacing(path) as partial:
         sheet.save(partial, format="PNG")
+    return path
+
+
+def write_images(path: Path, images: Sequence[Image.Image], *, size: int, columns: int = 4) -> Path:
+    """Write the first `columns` of the images that are learned from, cropped to squares, as one row (Figure S7)."""
+    sheet = Image.new("RGB", (columns * size, size))
+    for x, image in enumerate(images[:columns]):
+        sheet.paste(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC), (x * size, 0))
+    with replacing(path) as partial:
+        sheet.save(partial, format="PNG")
+    return path
+
+
+def stack_sheets(path: Path, sheets: Sequence[Path]) -> Path:
+    """Write sheets of the same width below each other as one PNG."""
+    pictures = []
+    for sheet in sheets:
+        with Image.open(sheet) as picture:
+            pictures.append(picture.convert("RGB"))
+    whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+    top = 0
+    for picture in pictures:
+        whole.paste(picture, (0, top))
+        top += picture.height
+    with replacing(path) as partial:
+        whole.save(partial, format="PNG")
     return path

@@ -25,7 +25,7 @@ from tadp_personalize.material import Captioned, Captioner, Material, gather
 from tadp_personalize.objective import DenoisingLoss
 from tadp_personalize.prompts import fill, plain
 from tadp_personalize.result import Personalization
-from tadp_personalize.samples import write_sheet
+from tadp_personalize.samples import write_images, write_sheet
 from tadp_personalize.tokens import expand_prompt
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -102,6 +102,7 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
                 path = learner.save(folder)
                 if config.sample_every:
                     _sheet(request, base, material, folder / "samples" / "final.png")
+                    write_images(folder / "images.png", material.learnt_from.images, size=base.image_size)
     result = Personalization(
         folder=folder,
         path=path,

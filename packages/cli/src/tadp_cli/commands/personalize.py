@@ -43,6 +43,15 @@ def personalize(
     count: Annotated[
         int | None, typer.Option(min=1, help="number of images, drawn by the seed; none: all of them, or 10 Scenes")
     ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="key=value of the method's settings, e.g. class_images=200, train_text_encoder=true"
+        ),
+    ] = None,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="draw sample sheets of the learned token (paper, Figures S7 to S10)")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     only_estimate: Annotated[
         bool, typer.Option("--dry-run", help="only say what would train and the memory it takes")
@@ -55,9 +64,15 @@ def personalize(
     Example: `tadp personalize --domain watercolor --images paintings/ --out tokens/watercolor`
     """
     with one_line_errors():
+        from dataclasses import replace
+
+        from tadp_cli.workflows.personalize_settings import with_settings
         from tadp_cli.workflows.personalizing import dry_run, settings_by_method
 
         configs = settings_by_method(method, backbone, preset, steps=steps, vectors=vectors, rank=rank)
+        configs = with_settings(configs, options or ())
+        if samples:  # those of the last step are drawn in any case
+            configs = {name: replace(c, sample_every=c.sample_every or c.steps + 1) for name, c in configs.items()}
         if only_estimate:
             for name, config in configs.items():
                 _tell(f"{name}: {dry_run(backbone, config)}")

@@ -25,7 +25,8 @@ from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.scenes import ALL_LOOKS
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion
-from tadp_personalize.prompts import CAPTION_TEMPLATES
+from tadp_personalize.prompts import CAPTION_TEMPLATES, STYLE_TEMPLATES, takes_captions
+from tadp_personalize.samples import stack_sheets
 
 METHODS = ("textual-inversion", "dreambooth")
 BOTH = "both"
@@ -101,10 +102,12 @@ def learn(
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")
-    captioner = captioner or ("tiny" if backbone == "tiny" else NO_CAPTIONER)
+    own_sentences = config.templates != STYLE_TEMPLATES  # such as the one of the paper's DreamBooth
+    captioner = captioner or ("tiny" if backbone == "tiny" and not own_sentences else NO_CAPTIONER)
     words: dict[str, Any] = {"initializer": " ".join(look.initial)}
     if captioner != NO_CAPTIONER:
-        config = replace(config, templates=sentences(look))
+        if not takes_captions(config.templates):
+            config = replace(config, templates=sentences(look))
         words["captioner"] = lambda pictures: content_captions(pictures, captioner, look, device)
     run: Any = textual_inversion if method == "textual-inversion" else dreambooth
     words["token"] = look.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
@@ -198,8 +201,11 @@ def image_files(given: Path) -> Path | list[Path]:
 
 
 def write_comparison(out: Path, methods: tuple[str, ...]) -> None:
-    """The results of several methods in one file beside their folders."""
+    """The results of several methods in one file beside their folders, and their sample sheets in one picture."""
     write_json(out / RESULTS_FILE, {name: json.loads((out / name / RESULTS_FILE).read_text()) for name in methods})
+    sheets = [out / methods[0] / "images.png", *(out / name / "samples" / "final.png" for name in methods)]
+    if all(sheet.is_file() for sheet in sheets):
+        stack_sheets(out / "samples.png", sheets)
 
 
 def draw_look(folder: Path, look: str, count: int, seed: int) -> tuple[Path, Path]:
