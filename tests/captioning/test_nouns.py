@@ -41,10 +41,48 @@ def test_the_shipped_tagger_agrees_with_nltk_on_real_captions(perceptron, shared
     assert both / (both + extra) > 0.96
 
 
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("a café with a piñata on a table", {"café", "piñata", "table"}),
+        ("a cafe\u0301 with a pin\u0303ata", {"café", "piñata"}),
+        ("a jalapeño and a crème brûlée", {"jalapeño", "brûlée"}),
+        ("zwei Bäume und eine Straße", {"Straße"}),
+        ("a dog’s bowl", {"dog", "bowl"}),
+        ("собака на траве", set()),
+    ],
+)
+def test_words_of_any_alphabet_stay_whole(caption, words):
+    found = set(nouns_prompt(caption, shipped_tagger()).split())
+    assert words <= found
+    assert found <= words | {"crème", "zwei", "und", "eine", *caption.replace("’", " ").split()} - {"s"}
+
+
+@pytest.fixture(autouse=True)
+def fresh_tagger():
+    load_tagger.cache_clear()
+    yield
+    load_tagger.cache_clear()
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_nothing_is_looked_for_on_the_network(monkeypatch, tmp_path, caplog, variable):
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.setattr("tadp_captioning.nouns.urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "1")
+    assert load_tagger() is load_tagger()
+    assert len(caplog.records) == 1, "said once per process"
+
+
 def test_without_data_and_network_the_shipped_tagger_takes_over_and_it_is_said(monkeypatch, tmp_path, caplog, capfd):
     import nltk
 
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(nltk.downloader._downloader, "_url", "http://127.0.0.1:9/index.xml")  # nothing listens there
     with pytest.raises(ValueError, match=r"nltk\.downloader averaged_perceptron_tagger_eng"):
         nltk_tagger()

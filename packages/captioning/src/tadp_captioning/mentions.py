@@ -34,34 +34,36 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 """Words that stand for a class of VOC, Cityscapes or ADE20K in BLIP-2's captions; extend it by an argument."""
 
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese characters."""
 _IRREGULAR = {
     "man": "men",
     "woman": "women",
     "child": "children",
     "person": "persons",
     "goose": "geese",
-    "calf": "calves",
     "ox": "oxen",
     "mouse": "mice",
     "foot": "feet",
-    "leaf": "leaves",
-    "knife": "knives",
-    "shelf": "shelves",
 }
 
 
-def plural(noun: str) -> str:
-    """The English plural of a noun or of a name's last word."""
+def plurals(noun: str) -> set[str]:
+    """English plurals of a noun or of a name's last word; both where English has two (mangos, mangoes)."""
     head, _, last = noun.rpartition(" ")
     if last in _IRREGULAR:
-        last = _IRREGULAR[last]
+        found = {_IRREGULAR[last]}
     elif re.search(r"(?:s|x|z|ch|sh)$", last):
-        last += "es"
+        found = {last + "es"}
     elif re.search(r"[^aeiou]y$", last):
-        last = last[:-1] + "ies"
+        found = {last[:-1] + "ies"}
+    elif re.search(r"[^aeiou]o$", last):
+        found = {last + "s", last + "es"}
+    elif ending := re.search(r"(?<=[a-z]{2})fe?$", last):
+        found = {last + "s", last[: ending.start()] + "ves"}
     else:
-        last += "s"
-    return f"{head} {last}" if head else last
+        found = {last + "s"}
+    return {f"{head} {word}" if head else word for word in found}
 
 
 class ClassMentions:
@@ -73,7 +75,7 @@ class ClassMentions:
 
     def __init__(self, classes: Sequence[str], synonyms: Mapping[str, Sequence[str]] = SYNONYMS):
         self.classes = tuple(classes)
-        self._patterns = {name: _pattern(name, synonyms.get(name, ())) for name in classes}
+        self._patterns = {name: _pattern(name, _synonyms(name, synonyms)) for name in classes}
 
     def __call__(self, caption: str) -> list[str]:
         """Classes that the caption names, in label order."""
@@ -82,14 +84,23 @@ class ClassMentions:
 
 def class_words(name: str, synonyms: Sequence[str] | None = None) -> list[str]:
     """All that names a class: its name or names, synonyms (None: those of SYNONYMS), plurals; the longest first."""
-    synonyms = SYNONYMS.get(name, ()) if synonyms is None else synonyms
+    synonyms = _synonyms(name, SYNONYMS) if synonyms is None else synonyms
     words = [part.strip().replace("_", " ") for part in name.split(",")] + list(synonyms)
     return sorted(
-        {form for word in words if word for form in (word, plural(word))}, key=lambda form: (-len(form), form)
+        {form for word in words if word for form in (word, *plurals(word))}, key=lambda form: (-len(form), form)
     )
 
 
+def _synonyms(name: str, synonyms: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Those of the name, or of its usual form: "Traffic_Light" has those of "traffic light"."""
+    return synonyms.get(name) or synonyms.get(" ".join(re.split(r"[\s_-]+", name.strip())).casefold(), ())
+
+
 def _pattern(name: str, synonyms: Sequence[str]) -> re.Pattern[str]:
-    forms = class_words(name, synonyms)
-    anywhere = "|".join(re.escape(form).replace(r"\ ", "[ -]").replace(r"\-", "[ -]") for form in forms)
-    return re.compile(rf"\b(?:{anywhere})\b", re.IGNORECASE)
+    return re.compile("|".join(map(_form_pattern, class_words(name, synonyms))), re.IGNORECASE)
+
+
+def _form_pattern(form: str) -> str:
+    """The words of a form, whole; in scripts without blanks between words, anywhere."""
+    text = re.escape(form).replace(r"\ ", "[ -]").replace(r"\-", "[ -]")
+    return text if _UNSPACED.search(form) else rf"(?<!\w)(?:{text})(?!\w)"

@@ -4,10 +4,13 @@ import gzip
 import io
 import json
 import logging
+import os
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from urllib.request import urlopen
 
 logger = logging.getLogger(__name__)
 
@@ -16,17 +19,26 @@ Tagger = Callable[[Sequence[str]], list[tuple[str, str]]]
 
 TAGGER_FILE = "tagger.json.gz"
 _DATA = "averaged_perceptron_tagger_eng"
-_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*|'s\b|\d+")
+_LETTERS = r"[^\W\d_]+"  # of any alphabet
+_WORD = re.compile(rf"{_LETTERS}(?:-{_LETTERS})*|'s\b|\d+")
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_CONNECT_S = 5.0
+"""Seconds to wait for a server: NLTK itself waits for minutes behind a firewall that drops packets."""
 
 
 def nouns_prompt(caption: str, tagger: Tagger) -> str:
     """Words tagged NN or NNS, each once, in order, joined by spaces (docs/reference.md, section 6); "" for none."""
-    tagged = tagger(_WORD.findall(caption))
+    plain = unicodedata.normalize("NFC", caption).replace("\u2019", "'")  # a letter and its accent are one; dog's
+    tagged = tagger(_WORD.findall(plain))
     return " ".join(dict.fromkeys(word for word, tag in tagged if tag in ("NN", "NNS")))
 
 
+@cache
 def load_tagger() -> Tagger:
-    """NLTK's tagger, its data fetched once where there is a network; else `shipped_tagger`, which a warning says."""
+    """NLTK's tagger, its data fetched once where there is a network; else `shipped_tagger`, which a warning says.
+
+    Looked for once per process, and not on the network where HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set.
+    """
     try:
         return nltk_tagger()
     except ValueError as error:
@@ -39,6 +51,12 @@ def load_tagger() -> Tagger:
 def _fetch_data() -> bool:
     import nltk
 
+    if any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE):
+        return False
+    try:
+        urlopen(nltk.downloader._downloader.url, timeout=_CONNECT_S).close()
+    except OSError:
+        return False
     return nltk.download(_DATA, quiet=True, print_error_to=io.StringIO())  # our own warning says it in one line
 
 
