@@ -1,13 +1,17 @@
 """`tadp reproduce TABLE --scale full --dry-run`: rows resolve to the paper's data, prompts, captions and targets."""
 
+from dataclasses import replace
+
 import pytest
 from invoking import tadp
+from official_layouts import LAYOUTS
 
 from tadp_captioning import CaptionRecord, CaptionStore
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.tables import load_table
 from tadp_cli.workflows import dry_reproduction
 from tadp_cli.workflows.dry_reproduction import dry_rows, first_prompt
+from tadp_cli.workflows.preparing import captions_path, clean_path
 from tadp_cli.workflows.reproduction_plan import Bench, plan_runs
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -56,8 +60,14 @@ MODIFIED = {
 MINIMUM_TOKENS = {"0": 0, "20": 20, "40": 40}
 
 
-def rows_of(table, tmp_path, monkeypatch):
+def free_of_cost(monkeypatch):
+    """Counting on full-size models takes seconds per row."""
     monkeypatch.setattr(dry_reproduction, "estimated_bytes", lambda *_: 12e9)
+    monkeypatch.setattr(dry_reproduction, "costs_of", lambda _: "867 M parameters")
+
+
+def rows_of(table, tmp_path, monkeypatch):
+    free_of_cost(monkeypatch)
     bench = Bench(out=tmp_path, scale="full")
     return {f"{table}/{row.row}": row.lines for row in dry_rows(plan_runs(load_table(table), bench), bench)}
 
@@ -90,6 +100,7 @@ def test_every_row_of_the_paper_resolves_to_its_data_prompt_captions_and_target(
         else:
             assert lines["prompt"] == PROMPTS[row], name
             assert ("captions" in lines) == (row == "nouns-20")
+        assert ("costs" in lines) == (table == "table-2" and "tadp-0" not in row and "20" not in row)
         assert "weights of sd15 (`tadp fetch sd15`)" in lines["missing"]
         assert "no folder data/" in lines["missing"]
 
@@ -140,3 +151,42 @@ def test_with_the_data_the_prompt_is_that_of_the_first_image(kind, prompt, tmp_p
     modifier = () if kind == "averaged-eos" else ("prompt.modifier=simple", "prompt.domain=comic")
     recipe = load_recipe("scenes-segmentation", (f"prompt.kind={kind}", f"data.captions={file}", *modifier))
     assert first_prompt(recipe, dataset, Bench(out=tmp_path)).startswith(prompt)
+
+
+PASCAL = "airplane bicycle bird boat bottle bus car cat chair cow dining table dog horse motorcycle person"
+FIRST_IMAGES = {
+    "table-1/class-names": f"background {PASCAL} potted plant sheep sofa train television",
+    "table-1/oracle": "background television",
+    "table-1/tadp-0": "a cat on a sofa",
+    "table-2/oracle": "thing 1 thing 150",
+    "table-4/dark-zurich-simple": "a dark night photo of a cat on a sofa",
+    "table-4/nighttime-driving-nearby": "a foggy photo of a cat on a sofa",
+    "table-5/watercolor-simple": "a watercolor style painting of a cat on a sofa",
+    "table-5/comic-null": "a cat on a sofa",
+}
+
+
+@pytest.mark.parametrize("name", FIRST_IMAGES)
+def test_with_official_data_the_prompts_are_the_paper_s(name, tmp_path, monkeypatch):
+    """In the layouts of the downloads, with the captions that an earlier reproduction wrote."""
+    free_of_cost(monkeypatch)
+    recipe = load_recipe(name)
+    places = {"data": (recipe.data.folder, recipe.data.train), "target": (recipe.test.folder, recipe.test.split)}
+    given, bench = {}, Bench(out=tmp_path / "out", scale="full")
+    for option, (where, split) in places.items():
+        if where:
+            known = where.partition(":")[0]
+            LAYOUTS[known](tmp_path / known, split)
+            given[option] = f"{known}:{tmp_path / known}"
+            ids = dry_reproduction.open_data(given[option], recipe.task, split).ids
+            file = captions_path(recipe, given[option], bench.out)
+            file = clean_path(file, recipe.test.cleaner) if option == "target" else file
+            CaptionStore([CaptionRecord(id=ids[0], caption="a cat on a sofa")]).write(file)
+    table, row = name.split("/")
+    bench = replace(bench, data=(given["data"],), targets=(given["target"],) if "target" in given else ())
+    (found,) = dry_rows(plan_runs(load_table(table), bench, [row]), bench)
+    assert found.lines["prompt"] == FIRST_IMAGES[name]
+    if "target" in given:
+        assert found.lines["prompt, target"] == FIRST_IMAGES[name]
+        assert found.lines["target"].startswith(given["target"])
+    assert "no folder" not in found.lines["missing"]
