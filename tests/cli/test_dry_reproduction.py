@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from invoking import tadp
-from official_layouts import LAYOUTS
+from official_layouts import LAYOUTS, picture
 
 from tadp_captioning import CaptionRecord, CaptionStore
 from tadp_cli.recipes.recipe import load_recipe
@@ -12,7 +12,8 @@ from tadp_cli.recipes.tables import load_table
 from tadp_cli.workflows import dry_reproduction
 from tadp_cli.workflows.dry_reproduction import dry_rows, first_prompt
 from tadp_cli.workflows.preparing import captions_path, clean_path
-from tadp_cli.workflows.reproduction_plan import Bench, plan_runs
+from tadp_cli.workflows.prerequisites import missing_inputs
+from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain, plan_runs
 from tadp_heads.data.scenes_disk import write_scenes
 
 DATA = {
@@ -60,6 +61,14 @@ MODIFIED = {
 MINIMUM_TOKENS = {"0": 0, "20": 20, "40": 40}
 
 
+LEARNED = (
+    "night, by {} from 500 images of dark-zurich:data/dark-zurich, split train/night",
+    "watercolor, by {} from 5 images of watercolor2k:data/watercolor2k, split train",
+    "comic, by {} from 5 images of comic2k:data/comic2k, split train",
+)
+"""Appendix D.1, in the order of MODIFIED."""
+
+
 def free_of_cost(monkeypatch):
     """Counting on full-size models takes seconds per row."""
     monkeypatch.setattr(dry_reproduction, "estimated_bytes", lambda *_: 12e9)
@@ -89,7 +98,8 @@ def test_every_row_of_the_paper_resolves_to_its_data_prompt_captions_and_target(
             modifier = name.removeprefix(next(start for start in TARGETS if name.startswith(start)))
             assert lines["prompt"] == MODIFIED[modifier][domain], name
             assert lines["captions"] == "blip2, at least 0 tokens"
-            assert ("domain" in lines) == (modifier in ("textual-inversion", "dreambooth"))
+            learned = LEARNED[domain].format(modifier) if modifier in ("textual-inversion", "dreambooth") else None
+            assert lines.get("domain") == learned, name
         elif row.startswith("tadp-"):
             assert lines["prompt"] == "{caption}", name
             assert lines["captions"] == f"blip2, at least {row.rpartition('-')[2]} tokens", name
@@ -103,6 +113,21 @@ def test_every_row_of_the_paper_resolves_to_its_data_prompt_captions_and_target(
         assert ("costs" in lines) == (table == "table-2" and "tadp-0" not in row and "20" not in row)
         assert "weights of sd15 (`tadp fetch sd15`)" in lines["missing"]
         assert "no folder data/" in lines["missing"]
+
+
+def test_night_is_learned_once_from_dark_zurich_s_training_images(tmp_path):
+    """For both targets of Table 4; a download without that split is told before anything is run."""
+    LAYOUTS["dark-zurich"](tmp_path / "dz", "val")
+    bench = Bench(out=tmp_path / "out", scale="full", targets=(f"dark-zurich:{tmp_path / 'dz'}",))
+    rows = ["dark-zurich-textual-inversion", "nighttime-driving-textual-inversion"]
+    plan = plan_runs(load_table("table-4"), bench, rows)
+    for planned in plan:
+        (told,) = (line for line in missing_inputs(planned.recipe, bench) if "domain" in line)
+        assert told.startswith("images of the domain night: ")
+    picture(tmp_path / "dz/rgb_anon/train/night/seq/tr1_rgb_anon.png")
+    sources = {images_of_domain(planned.recipe, bench) for planned in plan}
+    assert sources == {f"dark-zurich:{tmp_path / 'dz'}"}
+    assert not [line for planned in plan for line in missing_inputs(planned.recipe, bench) if "domain" in line]
 
 
 def test_a_row_tells_its_schedule_its_memory_and_what_is_missing(tmp_path):

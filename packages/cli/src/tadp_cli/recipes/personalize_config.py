@@ -7,6 +7,8 @@ from tadp_cli.recipes.typed import at_least
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalizeConfig:
+    images: str = ""
+    """For `tadp reproduce`: folder, or NAME:FOLDER, of the images of the domain, where --images names none."""
     split: str = ""
     """Split of the target's data set from which the domain is learned, never evaluated unless it is named here. Empty:
     train, of Dark Zurich train/night; of a user's folder train where there is one, else all that is not evaluated."""

@@ -14,11 +14,12 @@ from tadp_cli.workflows.costs import costs_of
 from tadp_cli.workflows.engine.memory_estimate import class_count, context_length, estimated_bytes
 from tadp_cli.workflows.preparing import LEARNT, captions_path, clean_path
 from tadp_cli.workflows.prerequisites import missing_inputs, missing_weights
-from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
+from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.workflows.text import build_prompts, listed_names, prompt_template
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data, split_name
+from tadp_heads.data.split_images import domain_split
 
 GB = 10**9
 _SHOWN = 160
@@ -56,8 +57,7 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
         where = f"Scenes: {recipe.prompt.domain}" if scenes else recipe.test.folder
         lines["target"] = f"{where}, split {recipe.test.split}"
     if recipe.prompt.modifier in LEARNT:
-        source = "Scenes" if scenes else bench.images.get(recipe.prompt.domain, "images that are missing")
-        lines["domain"] = f"{recipe.prompt.domain}, by {recipe.prompt.modifier} from {source}"
+        lines["domain"] = f"{recipe.prompt.domain}, by {recipe.prompt.modifier} from {_learned_from(recipe, bench)}"
     if recipe.needs_captions:
         lines["captions"] = recipe.data.captions or f"{recipe.captioner}, at least {recipe.data.min_tokens} tokens"
     lines["prompt"] = first_prompt(recipe, data, bench)
@@ -72,6 +72,14 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
     lacking += [] if scenes else _missing_memory(needed)
     lines["missing"] = "; ".join(lacking) or "nothing"
     return lines
+
+
+def _learned_from(recipe: Recipe, bench: Bench) -> str:
+    if bench.scale == "miniature":
+        return "Scenes"
+    where, how = images_of_domain(recipe, bench), recipe.personalize
+    split = how.split or domain_split(where)
+    return f"{how.count or 'all'} images of {where or '(none)'}{f', split {split}' if split else ''}"
 
 
 def first_prompt(recipe: Recipe, dataset: SampleDataset | None, bench: Bench, *, of_target: bool = False) -> str:

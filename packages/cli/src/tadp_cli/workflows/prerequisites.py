@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.domain_images import domain_images
 from tadp_cli.workflows.fetching import cached_bytes, homes
 from tadp_cli.workflows.preparing import LEARNT, look_folder
-from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun
+from tadp_cli.workflows.reproduction_plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.registry import split_name
 
@@ -26,15 +27,25 @@ def missing_inputs(recipe: Recipe, bench: Bench) -> Iterator[str]:
     for where, option in ((recipe.data.folder, "--data"), (recipe.test.folder, "--target")):
         if where and not split_name(where)[1].is_dir():
             yield f"no folder {split_name(where)[1]} ({option} {split_name(where)[0] or 'NAME'}:FOLDER)"
-    domain, method = recipe.prompt.domain, recipe.prompt.modifier
-    if (
-        method in LEARNT
-        and not (look_folder(bench.out, domain, method, recipe.personalize.rank) / RESULTS_FILE).is_file()
-    ):
-        if domain not in bench.images:
-            yield f"no images of the domain {domain} (--images {domain}=FOLDER)"
-        elif not split_name(bench.images[domain])[1].exists():
-            yield f"no images at {bench.images[domain]} (--images {domain}=FOLDER)"
+    if recipe.prompt.modifier in LEARNT:
+        yield from _missing_images(recipe, bench)
+
+
+def _missing_images(recipe: Recipe, bench: Bench) -> Iterator[str]:
+    """Of the domain, unless it was learned already."""
+    domain, how = recipe.prompt.domain, recipe.personalize
+    if (look_folder(bench.out, domain, recipe.prompt.modifier, how.rank) / RESULTS_FILE).is_file():
+        return
+    where = images_of_domain(recipe, bench)
+    if not where:
+        yield f"no images of the domain {domain} (--images {domain}=FOLDER)"
+    elif not split_name(where)[1].exists():
+        yield f"no images of the domain {domain} at {where} (--images {domain}=FOLDER)"
+    else:
+        try:
+            domain_images(where, how.split)
+        except (ValueError, OSError) as error:
+            yield f"images of the domain {domain}: {error}"
 
 
 def missing_weights(recipe: Recipe) -> Iterator[str]:

@@ -73,12 +73,11 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
             # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
     if recipe.prompt.modifier in LEARNT:
-        images, held_out = None, None
-        if recipe.prompt.domain in bench.images:
-            images = domain_images(images_of_domain(recipe, bench), recipe.personalize.split)
         if bench.scale == "miniature":
             folder = bench.out / "looks" / recipe.prompt.domain / "images"
             images, held_out = draw_look(folder, recipe.prompt.domain, LOOK_IMAGES, SEEDS["look"])
+        else:
+            images, held_out = domain_images(images_of_domain(recipe, bench), recipe.personalize.split), None
         recipe = with_look(recipe, bench.out, images, held_out, bench.device, report)
     return recipe
 

@@ -79,7 +79,9 @@ def plan_runs(table: Table, bench: Bench, rows: Sequence[str] = (), seeds: int =
     recipes = [load_recipe(table.recipe_name(row, bench.scale), bench.settings) for row in wanted]
     own = not table.of_the_paper and len(bench.data) == 1
     data = {} if own else _by_name("--data", bench.data, [recipe.data.folder for recipe in recipes], "train on")
-    targets = _by_name("--target", bench.targets, [recipe.test.folder for recipe in recipes], "are evaluated on")
+    learned = [recipe.personalize.images for recipe in recipes if recipe.prompt.modifier in LEARNT]
+    tested = [recipe.test.folder for recipe in recipes]
+    targets = _by_name("--target", bench.targets, [*tested, *learned], "are evaluated on or learn from")
     _check_domains(bench.images, recipes)
     return [
         PlannedRun(row, seeded, bench.out / "runs" / row.name / f"seed{seeded.train.seed}")
@@ -112,6 +114,8 @@ def _on_data(recipe: Recipe, bench: Bench, data: str | Mapping[str, str], target
     target = targets.get(_name(recipe.test.folder))
     changes |= {"data.folder": folder} if folder else {}
     changes |= {"test.folder": target} if target else {}
+    learned_from = targets.get(_name(recipe.personalize.images))
+    changes |= {"personalize.images": learned_from} if learned_from else {}
     return recipe.replace(**changes)
 
 
@@ -139,11 +143,11 @@ def _by_name(option: str, given: Sequence[str], folders: Sequence[str], used: st
 
 
 def images_of_domain(recipe: Recipe, bench: Bench) -> str:
-    """The folder, or NAME:FOLDER, from which the recipe's domain is learned.
+    """The folder, or NAME:FOLDER, from which the recipe's domain is learned; "": none is named.
 
     The folder of the data set that the recipe is evaluated on is read as that data set, whose splits are kept apart.
     """
-    where = str(bench.images[recipe.prompt.domain])
+    where = str(bench.images.get(recipe.prompt.domain, recipe.personalize.images))
     name, folder = split_name(where)
     target = recipe.test.folder
     same = name is None and target and folder.resolve() == split_name(target)[1].resolve()
