@@ -16,6 +16,9 @@ _ROOM = 120
 
 def recipes(
     only: Annotated[str, typer.Argument(help="part of a name, such as scenes or table-5; none: all but tables")] = "",
+    costs: Annotated[
+        bool, typer.Option("--costs", help="estimate GPU memory and hours of training, without weights or data")
+    ] = False,
 ) -> None:
     """List the recipes: task, data, prompt, schedule (steps x images of a step), and what the paper got, or in which
     table of it a recipe has rows.
@@ -33,6 +36,9 @@ def recipes(
         names += [name for name in row_names() if only and only in name]
         if not names:
             raise ValueError(f"no recipe has {only!r} in its name; `tadp recipes` lists all")
+        if costs:
+            _print_costs([name for name in names if load_recipe(name).backbone.source != "tiny"])
+            return
         whole = (Column(heading, no_wrap=True) for heading in ("recipe", "task", "data", "prompt"))
         table = Table(*whole, "schedule", "paper", box=None, pad_edge=False)
         tables = paper_tables()
@@ -48,6 +54,22 @@ def recipes(
             quoted = sum(row.reported for row in rows)
             also = f", and {quoted} that the paper quotes from other work" if quoted else ""
             console.print(f"{name}: {len(rows) - quoted} rows{also}; `tadp recipes {name}` lists them")
+
+
+def _print_costs(names: list[str]) -> None:
+    """A line per recipe; the precision that a recipe does not have is estimated as if it had."""
+    from tadp_cli.recipes.recipe import load_recipe
+    from tadp_cli.workflows.training_costs import FLOPS, TrainingCosts
+
+    known = TrainingCosts()
+    console.print("Estimates for one H100, training alone (docs/performance.md):")
+    for name in names:
+        recipe = load_recipe(name)
+        train, found = recipe.train, {precision: known.of(recipe, precision) for precision in FLOPS}
+        cells = ", ".join(f"{p} {cost.memory / 1e9:.0f} GB {cost.hours:.1f} h" for p, cost in found.items())
+        console.print(
+            f"{name}: {train.steps} steps of {train.accumulate} x {train.batch_size} images, {cells}", soft_wrap=True
+        )
 
 
 def _cells(recipe: "Recipe") -> tuple[str, str, str, str]:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli._io import write_json
-from tadp_cli.workflows.records import read_object
 
 
 def claim(file: Path, settings: dict[str, Any], what: str) -> None:
     """Write the settings into the file, or refuse where it holds others; `what` the folder holds, in words."""
     mine = json.loads(json.dumps(settings))
     if file.is_file():
-        theirs = read_object(file)
+        theirs = json.loads(file.read_text())
         if theirs != mine:
             other = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
             raise ValueError(

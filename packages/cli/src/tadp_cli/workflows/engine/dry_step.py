@@ -13,6 +13,7 @@ from tadp_cli.recipes.recipe import Recipe, TrainConfig
 from tadp_cli.workflows.engine.features import Batch, LiveFeatures, cached_bytes, features_of, is_fixed
 from tadp_cli.workflows.engine.footprint import LiveBytes, weight_bytes
 from tadp_cli.workflows.engine.low_rank import add_low_rank
+from tadp_cli.workflows.engine.meta_autocast import meta_autocast
 from tadp_cli.workflows.engine.parameter_groups import choose_trained, parameter_groups
 from tadp_cli.workflows.engine.shards import blocks
 from tadp_cli.workflows.engine.sharing import share_of
@@ -89,13 +90,12 @@ class DryStep:
 
     def _counted(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
         known = [*self.model.parameters(), *self.model.buffers(), *_tensors(batch)]
-        with LiveBytes(known) as counted, fused_attention():
+        with LiveBytes(known) as counted, fused_attention(), meta_autocast(DTYPES[config.precision]):
             self._pass(config, batch, accumulates)
         self._forget_gradients()
         trained = _total(self.trained.values())
         copies = 3 if config.ema else 2  # AdamW's moments, and the average
-        half = 0 if config.precision == "fp32" else weight_bytes(self._unet) // 2
-        return weight_bytes(self.model) + copies * trained + half + WORKSPACES * counted.peak
+        return weight_bytes(self.model) + copies * trained + WORKSPACES * counted.peak
 
     def _measured(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
         parameters = list(self.trained.values())

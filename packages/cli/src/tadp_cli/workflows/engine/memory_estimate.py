@@ -1,4 +1,4 @@
-"""The memory of a recipe's training step, estimated without its weights, its data or a GPU."""
+"""Memory and arithmetic of a recipe's training step, estimated without its weights, its data or a GPU."""
 
 # B batch, T tokens, D width of the context, K classes
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
 from tadp_backbone.describe import untrained
@@ -13,6 +14,7 @@ from tadp_backbone.sizes import padded_size
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.dry_step import DTYPES, OVERHEAD, WORKSPACES, arriving
 from tadp_cli.workflows.engine.footprint import LiveBytes, weight_bytes
+from tadp_cli.workflows.engine.meta_autocast import meta_autocast
 from tadp_cli.workflows.training import backbone_settings
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.sample import DetectionTarget
@@ -35,27 +37,48 @@ def estimated_bytes(recipe: Recipe, classes: int, tokens: int) -> float:
     `classes`: of the data; `tokens`: of a context. The backbone is built on the meta device, which has no values, so
     that nothing is computed; the head of detection, which chooses regions by their scores, runs on the CPU.
     """
-    config = recipe.train
-    backbone = meta_backbone(recipe, classes, tokens)
-    side = config.size or SCENES_SIDE
-    images = torch.empty(config.batch_size, 3, *padded_size((side, side), backbone.levels[-1].stride), device="meta")
-    context = _context(backbone, config.batch_size, tokens)
-    on_cpu = recipe.task == "detection"
-    with torch.device("cpu" if on_cpu else "meta"):
-        head = get_task(recipe.task).build_head(backbone.levels, ["class"] * classes, **recipe.head).train()
-    backbone.train()
-    if config.unet_lr_scale == 0:
-        backbone.freeze()
-    if config.gradient_checkpointing:
-        backbone.unet.enable_gradient_checkpointing()
-    known = [*backbone.parameters(), *backbone.buffers(), *head.parameters(), *head.buffers(), images, context]
-    with LiveBytes(known) as counted, fused_attention(), _autocast(config.precision):
-        _loss(recipe, head, backbone(images, context).levels, classes, side).float().backward()
+    config, step = recipe.train, _Step(recipe, classes, tokens)
+    backbone, head = step.backbone, step.head
+    known = [*backbone.parameters(), *backbone.buffers(), *head.parameters(), *head.buffers(), *step.inputs]
+    with LiveBytes(known) as counted, fused_attention(), meta_autocast(DTYPES[config.precision]):
+        step.run()
     trained = sum(p.numel() * p.element_size() for m in (backbone, head) for p in m.parameters() if p.requires_grad)
     summed = trained if config.accumulate > 1 else 0  # gradients of the passes before
-    half = 0 if config.precision == "fp32" else weight_bytes(backbone.unet) // 2
-    fixed = weight_bytes(backbone) + weight_bytes(head) + (3 if config.ema else 2) * trained + half + OVERHEAD
+    fixed = weight_bytes(backbone) + weight_bytes(head) + (3 if config.ema else 2) * trained + OVERHEAD
     return fixed + WORKSPACES * max(counted.peak, summed)
+
+
+def estimated_flops(recipe: Recipe, classes: int, tokens: int) -> float:
+    """Floating-point operations for one image, forward and backward and what checkpointing runs again; a multiply-add
+    is two. Text encoder and optimizer are left out: below 1 %."""
+    with FlopCounterMode(display=False) as counter:
+        _Step(recipe.replace(**{"train.batch_size": 1, "train.precision": "fp32"}), classes, tokens).run()
+    return counter.get_total_flops()
+
+
+class _Step:
+    """A pass forward and backward without values."""
+
+    def __init__(self, recipe: Recipe, classes: int, tokens: int):
+        self.recipe, self.classes, config = recipe, classes, recipe.train
+        self.backbone = backbone = meta_backbone(recipe, classes, tokens).train()
+        self.side = config.size or SCENES_SIDE
+        size = padded_size((self.side, self.side), backbone.levels[-1].stride)
+        self.inputs = (
+            torch.empty(config.batch_size, 3, *size, device="meta"),
+            _context(backbone, config.batch_size, tokens),
+        )
+        with torch.device("cpu" if recipe.task == "detection" else "meta"):
+            self.head = get_task(recipe.task).build_head(backbone.levels, ["class"] * classes, **recipe.head).train()
+        if config.unet_lr_scale == 0:
+            backbone.freeze()
+        if config.gradient_checkpointing:
+            backbone.unet.enable_gradient_checkpointing()
+
+    def run(self) -> None:
+        with _autocast(self.recipe.train.precision):
+            levels = list(self.backbone(*self.inputs).levels)
+            _loss(self.recipe, self.head, levels, self.classes, self.side).float().backward()
 
 
 def class_count(recipe: Recipe) -> int:
