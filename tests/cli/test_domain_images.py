@@ -2,17 +2,20 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from invoking import tadp
 from PIL import Image
 
 from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.domain_images import domain_images, drawn, target_images
 from tadp_cli.workflows.preparing import look_settings
 from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes_disk import write_scenes
+from tadp_personalize import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,17 @@ def test_the_targets_own_folder_is_read_as_the_target(tmp_path):
         assert images_of_domain(recipe, Bench(out=tmp_path, scale="full", images={"comic": given})) == where
 
 
+def test_a_folder_of_an_earlier_version_is_resumed(tmp_path):
+    """Its settings are fewer: those that came later had their defaults."""
+    file = tmp_path / "adapt.json"
+    file.write_text('{"recipe": {"test": {"split": "test"}}}')
+    now, defaults = ({"recipe": {"test": {"split": split, "cleaner": "rules"}}} for split in ("test", ""))
+    claim(file, now, "an adaptation", defaults)
+    now["recipe"]["test"]["cleaner"] = "openai:mine"
+    with pytest.raises(ValueError, match="holds an adaptation with other settings"):
+        claim(file, now, "an adaptation", defaults)
+
+
 def test_a_split_of_a_data_set_is_captioned(paintings, tmp_path):
     out = tmp_path / "c.jsonl"
     given = ("caption", f"watercolor2k:{paintings}", "--captioner", "tiny", "--max-tokens", "1", "--out", out)
@@ -95,6 +109,29 @@ def test_a_split_of_a_data_set_is_captioned(paintings, tmp_path):
     assert sorted(captioned) == ids(paintings, "train")
     both = (paintings / "JPEGImages", paintings)
     assert "is that of one data set" in tadp("caption", *both, "--split", "train", "--out", out, code=2)
+
+
+@pytest.mark.slow  # learns a LoRA and trains with it
+def test_an_adaptation_by_lora_is_trained_evaluated_and_predicted(tmp_path, monkeypatch):
+    short = replace(PRESETS["miniature"]["dreambooth"], steps=1, warmup=0, unet_layers=None)
+    monkeypatch.setitem(PRESETS, "miniature", {"dreambooth": short})
+    for look, splits in (("photo", ("train", "val")), ("watercolor", ("train", "test"))):
+        for split in splits:
+            write_scenes(tmp_path / look, task="segmentation", look=look, split=split, count=3, seed=len(split))
+    places = ("--source", tmp_path / "photo", "--target", tmp_path / "watercolor", "--out", tmp_path / "out")
+    how = ("--modifier", "dreambooth", "--rank", "2", "--count", "3", "--preset", "miniature")
+    short_run = ("--set", "train.steps=1", "--set", "train.batch_size=2")
+    assert "watercolor test: mIoU" in tadp("adapt", *places, "--domain", "watercolor", *how, *short_run)
+    lora = tmp_path / "out" / "looks" / "watercolor" / "dreambooth-rank2" / "pytorch_lora_weights.safetensors"
+    assert load_recipe(tmp_path / "out" / "run" / "config.toml").backbone.lora == str(lora)
+    card = json.loads((lora.parent / "personalization.json").read_text())
+    assert sorted(card["captions"]) == sorted(
+        f"{name}.png" for name in open_data(tmp_path / "watercolor", None, "train").ids
+    )
+    lora.unlink()  # the run has it merged into its own weights
+    run = tmp_path / "out" / "run"
+    tadp("eval", run, "--data", tmp_path / "watercolor", "--split", "train", "--domain", "watercolor")
+    tadp("predict", run, tmp_path / "watercolor" / "images", "--out", tmp_path / "predicted")
 
 
 def test_personalize_draws_from_a_split(paintings, tmp_path):

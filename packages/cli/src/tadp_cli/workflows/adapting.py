@@ -87,7 +87,8 @@ def adapt(
     if look:  # what cannot be learned is an error before anything is captioned
         evaluated = recipe.test.split if labelled else ""
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
-    claim(out / "adapt.json", {"recipe": asdict(recipe), "target": target}, "an adaptation")
+    settings, defaults = {"recipe": asdict(recipe), "target": target}, {"recipe": asdict(Recipe())}
+    claim(out / "adapt.json", settings, "an adaptation", defaults)
     recipe = with_captions(recipe, out, device, report, limits)
     if look:
         recipe = with_look(recipe, out, images, None, device, report)

@@ -7,11 +7,14 @@ from typing import Any
 from tadp_cli._io import write_json
 
 
-def claim(file: Path, settings: dict[str, Any], what: str) -> None:
-    """Write the settings into the file, or refuse where it holds others; `what` the folder holds, in words."""
+def claim(file: Path, settings: dict[str, Any], what: str, defaults: dict[str, Any] | None = None) -> None:
+    """Write the settings into the file, or refuse where it holds others; `what` the folder holds, in words.
+
+    `defaults`: of settings that the file of an earlier version does not have yet.
+    """
     mine = json.loads(json.dumps(settings))
     if file.is_file():
-        theirs = json.loads(file.read_text())
+        theirs = _filled(json.loads(file.read_text()), json.loads(json.dumps(defaults or {})))
         if theirs != mine:
             other = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
             raise ValueError(
@@ -20,3 +23,12 @@ def claim(file: Path, settings: dict[str, Any], what: str) -> None:
             )
         return
     write_json(file, mine)
+
+
+def _filled(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the defaults where they are missing, section by section."""
+    filled = defaults | settings
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(filled[key], dict):
+            filled[key] = _filled(filled[key], value)
+    return filled

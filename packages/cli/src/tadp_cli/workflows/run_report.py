@@ -170,10 +170,10 @@ def _image_row(first: Examined, image_id: str, overlays, originals: CaptionStore
 
 
 def _samples(recipes: Mapping[Path, Recipe]) -> dict[str, Image.Image]:
-    """The last sheet that personalization drew beside a run's token or UNet."""
+    """The last sheet that personalization drew beside a run's token, UNet or LoRA."""
     sheets = {}
     for recipe in recipes.values():
-        for source in (recipe.prompt.token_file, recipe.backbone.unet):
+        for source in (recipe.prompt.token_file, recipe.backbone.unet, recipe.backbone.lora):
             drawn = next((f / "samples" / "final.png" for f in (Path(source).parent, Path(source)) if source), None)
             if drawn is not None and drawn.is_file():
                 with Image.open(drawn) as sheet:
