@@ -1,6 +1,8 @@
 """What holds for all tests: no network, few threads, where larger test data may lie."""
 
 import os
+import random
+import sys
 from pathlib import Path
 
 # Before any test module imports what reads them.
@@ -12,6 +14,16 @@ os.environ["MPLBACKEND"] = "Agg"
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seeds what a test or fixture draws unseeded: the same numbers alone, in any order and in any worker."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from agreement import assert_same_ids
 from invoking import tadp
 from PIL import Image
 
@@ -198,7 +199,7 @@ def test_scores_of_images_and_probabilities_are_the_heads(out):
     text = scorable.prompts.texts[scored.sample.id]
     found = off_target._probabilities(scorable, scored.sample.image, text, scored.prediction.shape)
     torch.testing.assert_close(found.sum(0), torch.ones(64, 64))
-    assert torch.equal(found.argmax(0), scored.prediction)
+    assert_same_ids(found.argmax(0), scored.prediction)
     truth = scored.sample.target.as_subclass(torch.Tensor)
     for name, area in scored.areas.items():
         label = scorable.dataset.classes.index(name)

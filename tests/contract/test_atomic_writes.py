@@ -26,6 +26,15 @@ def test_each_package_has_the_same_functions(repository, package):
     assert functions_of(repository, package).items() <= functions_of(repository, "cli").items()
 
 
+@pytest.mark.parametrize("package", ["captioning", "personalize"])
+def test_each_package_has_the_same_module_for_foreign_files(repository, package):
+    own, first = (
+        (repository / "packages" / name / "src" / f"tadp_{name}" / "_reading.py").read_text()
+        for name in (package, "backbone")
+    )
+    assert own == first
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_else_makes_temporary_names(repository, package):
     for path in (repository / "packages" / package / "src").rglob("*.py"):

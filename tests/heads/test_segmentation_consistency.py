@@ -22,7 +22,8 @@ def test_it_is_the_mean_of_both_divergences_of_torch_with_the_same_gradient(shap
 
 def test_it_is_symmetric_and_nothing_for_the_same_prediction():
     first, second = torch.randn(2, 1, 4, 3, 3, generator=torch.Generator().manual_seed(1)).half()
-    assert symmetric_kl(first, second) == symmetric_kl(second, first) > 0
+    assert symmetric_kl(first, second) > 0
+    torch.testing.assert_close(symmetric_kl(first, second), symmetric_kl(second, first))
     assert symmetric_kl(first, first + 2) < 1e-5, "logits say the same whatever is added to them all"
 
 

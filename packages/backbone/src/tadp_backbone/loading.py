@@ -11,11 +11,12 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ._reading import reading
 from .config import BackboneConfig
 from .ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
 from .ldm.checkpoint import looks_like
 from .ldm.vae import drop_decoder
-from .reading import read_json_object, reading
+from .reading import read_json_object
 from .sources import locate
 from .table import BACKBONES
 from .typed import check_fields

@@ -9,9 +9,9 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from ._reading import reading
 from .ldm import read_checkpoint
 from .ldm.checkpoint import looks_like
-from .reading import reading
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone

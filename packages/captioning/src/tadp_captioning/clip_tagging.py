@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tadp_captioning._reading import reading
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,8 +29,10 @@ class ClipTagger:
         """`source`: a hub id such as openai/clip-vit-large-patch14, or a folder of model and processor."""
         from transformers import CLIPModel, CLIPProcessor
 
-        model = CLIPModel.from_pretrained(source, use_safetensors=True).to(device)
-        return cls(model, CLIPProcessor.from_pretrained(source), names)
+        with reading(source, "give a whole CLIP that transformers wrote, its weights as .safetensors"):
+            model = CLIPModel.from_pretrained(source, use_safetensors=True).to(device)
+            processor = CLIPProcessor.from_pretrained(source)
+        return cls(model, processor, names)
 
     def probabilities(self, images: "Tensor | Sequence[Any]") -> "Tensor":
         """uint8 images (B, 3, H, W) or PIL images -> (B, K) in [0, 1], on the CPU."""

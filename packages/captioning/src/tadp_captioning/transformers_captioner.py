@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from tadp_captioning._reading import reason_of
 from tadp_captioning.captioner import GenerationConfig
 from tadp_captioning.chat_text import NoCaption
 from tadp_captioning.families import Family, checked_prompt, family_of, rgb
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
 
 logger = logging.getLogger(__name__)
+_FIX = "give a whole folder that transformers wrote, its weights as .safetensors"
 
 START_BATCH = {"cpu": 8, "cuda": 64}  # by kind of device; halved by the captioner when memory runs out
 
@@ -120,13 +122,17 @@ def load_transformers_captioner(
         )
     except OSError as error:  # what transformers raises for anything missing, local or remote
         raise ValueError(
-            f"captioner {name!r}: cannot load {spec.model}: {str(error).splitlines()[0]} With network it is fetched "
+            f"captioner {name!r}: cannot load {spec.model}: {reason_of(error)} With network it is fetched "
             "once; without one, name a folder that holds it, or the captioner tiny, which knows simple painted scenes"
         ) from error
     except ImportError as error:  # the video part of Qwen's processors wants torchvision, for images too
         raise ValueError(
             f"captioner {name!r}: {' '.join(str(error).split())[:80]}...; pip install 'tadp-captioning[qwen]'"
         ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a malformed file leads transformers into exceptions of any kind
+        raise ValueError(f"captioner {name!r}: {spec.model} cannot be read: {reason_of(error)}; {_FIX}") from error
     _be_greedy(model)
     return TransformersCaptioner(
         name=name,

@@ -1,7 +1,7 @@
 """The diffusion model that is personalized: its parts, its sizes, its identity."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNe
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tadp_personalize._reading import reading
+
 _VALUES_PER_TENSOR = 8
+_FIX = "give a whole folder that diffusers wrote, its weights as .safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,17 +148,22 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
         raise ValueError(
             f"{folder} is not a diffusers folder: it has no model_index.json; write one with save_pretrained"
         )
-    index = StableDiffusionPipeline.load_config(folder)
+    with reading(folder, _FIX):
+        index = StableDiffusionPipeline.load_config(folder)
     if "text_encoder_2" in index or "unet" not in index:
         raise ValueError(
             f"{folder} holds a {index.get('_class_name')}; expected a StableDiffusionPipeline with one text encoder"
         )
 
     def load(cls: type, part: str) -> Any:
-        return cls.from_pretrained(folder, subfolder=part, dtype=torch.float32 if part in full_precision else dtype)
+        with reading(f"{folder}/{part}", _FIX):
+            return cls.from_pretrained(folder, subfolder=part, dtype=torch.float32 if part in full_precision else dtype)
 
+    with reading(f"{folder}/scheduler", _FIX):
+        scheduler = scheduler_class(index).from_pretrained(folder, subfolder="scheduler")
+    with reading(f"{folder}/tokenizer", _FIX):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
     unet, text_encoder = load(UNet2DConditionModel, "unet"), load(CLIPTextModel, "text_encoder")
-    scheduler = getattr(diffusers, index["scheduler"][1])
     return _checked(
         Base(
             name=_name_of(folder),
@@ -163,10 +171,18 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
             unet=unet,
             vae=load(AutoencoderKL, "vae"),
             text_encoder=text_encoder,
-            tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
-            scheduler=scheduler.from_pretrained(folder, subfolder="scheduler"),
+            tokenizer=tokenizer,
+            scheduler=scheduler,
         )
     )
+
+
+def scheduler_class(index: Mapping[str, Any]) -> type:
+    """The class that a pipeline's index names, which must be one of diffusers' schedulers."""
+    found = getattr(diffusers, index["scheduler"][1])
+    if not issubclass(found, diffusers.SchedulerMixin):
+        raise ValueError(f"{index['scheduler'][1]} is no scheduler")
+    return found
 
 
 def _name_of(folder: str) -> str:

@@ -10,13 +10,13 @@ from os import PathLike
 from types import SimpleNamespace
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tadp_personalize.base import Base, frozen
+from tadp_personalize._reading import reading
+from tadp_personalize.base import Base, frozen, scheduler_class
 from tadp_personalize.config import DreamBoothConfig, TextualInversionConfig
 from tadp_personalize.inversion import token_learner
 from tadp_personalize.meta_attention import fused_attention
@@ -111,14 +111,15 @@ def _on_meta(base: Any, config: TextualInversionConfig | DreamBoothConfig) -> Ba
 
 
 def _configs_of_folder(folder: str) -> SimpleNamespace:
-    index = StableDiffusionPipeline.load_config(folder)
-    return SimpleNamespace(
-        unet=UNet2DConditionModel.load_config(folder, subfolder="unet"),
-        vae=AutoencoderKL.load_config(folder, subfolder="vae"),
-        text_encoder=CLIPTextConfig.from_pretrained(folder, subfolder="text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
-        scheduler=getattr(diffusers, index["scheduler"][1]).from_pretrained(folder, subfolder="scheduler"),
-    )
+    with reading(folder, "give a whole folder that diffusers wrote"):
+        index = StableDiffusionPipeline.load_config(folder)
+        return SimpleNamespace(
+            unet=UNet2DConditionModel.load_config(folder, subfolder="unet"),
+            vae=AutoencoderKL.load_config(folder, subfolder="vae"),
+            text_encoder=CLIPTextConfig.from_pretrained(folder, subfolder="text_encoder"),
+            tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"),
+            scheduler=scheduler_class(index).from_pretrained(folder, subfolder="scheduler"),
+        )
 
 
 def _configs_of_parts(parts: Any) -> SimpleNamespace:

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from tadp_personalize._io import replacing, write_text
+from tadp_personalize._reading import reading
 
 STATE_FILE = Path("state") / "state.pt"
 METRICS_FILE = "metrics.jsonl"
+_FIX = "it is no state of this run as it was saved: delete it to begin anew"
 
 
 def save_state(
@@ -35,8 +37,9 @@ def load_state(
     file = folder / STATE_FILE
     if not file.is_file():
         return 0
-    state = torch.load(file, weights_only=True, map_location="cpu")
-    differing = [name for name, value in settings.items() if state["settings"].get(name) != value]
+    with reading(file, _FIX):
+        state = torch.load(file, weights_only=True, map_location="cpu")
+        differing = [name for name, value in settings.items() if state["settings"].get(name) != value]
     if differing:
         changes = "; ".join(
             f"{name} was {state['settings'].get(name)!r}, is now {settings[name]!r}" for name in differing
@@ -44,13 +47,13 @@ def load_state(
         raise ValueError(
             f"{folder} cannot be resumed with other settings: {changes}; use the old ones or another folder"
         )
-    with torch.no_grad():
+    with torch.no_grad(), reading(file, _FIX):
         for name, parameter in trained.items():
             parameter.copy_(state["trained"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    if scaler is not None:
-        scaler.load_state_dict(state["scaler"])
-    return state["step"]
+        optimizer.load_state_dict(state["optimizer"])
+        if scaler is not None:
+            scaler.load_state_dict(state["scaler"])
+        return int(state["step"])
 
 
 def begin_files(folder: Path, step: int) -> None:

@@ -5,20 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tadp_personalize._io import replacing
+from tadp_personalize._reading import reading
 from tadp_personalize.base import identity_of
 
 EMBEDDINGS_FILE = "learned_embeds.safetensors"
 CARD_DATA_FILE = "personalization.json"
+_FIX = "copy it again from where it was made"
 
 
 def token_names(token: str, vectors: int) -> list[str]:
@@ -117,12 +118,12 @@ def load_token(
         raise ValueError(f"{file} does not exist; give a {EMBEDDINGS_FILE} or the folder it is in")
     if unet is not None:
         check_base(file, unet=unet, text_encoder=text_encoder)
-    with safe_open(file, framework="pt") as tensors:
-        names = list(tensors.keys())
-        if len(names) != 1:
-            raise ValueError(f"{file} holds {len(names)} tensors, expected one, named by its token")
-        rows = tensors.get_tensor(names[0])
-    rows = rows.unsqueeze(0) if rows.ndim == 1 else rows
+    with reading(file, _FIX):
+        tensors = load_file(file)
+    names = list(tensors)
+    if len(names) != 1 or tensors[names[0]].ndim not in (1, 2):
+        raise ValueError(f"{file} holds {len(names)} tensors, expected one (n, D), named by its token")
+    rows = torch.atleast_2d(tensors[names[0]])
     width = text_encoder.get_input_embeddings().embedding_dim
     if rows.shape[1] != width:
         raise ValueError(
@@ -159,9 +160,9 @@ def base_of(path: str | PathLike) -> str | None:
             raise ValueError(
                 f"{path} has no {CARD_DATA_FILE}; give a folder written by textual_inversion or dreambooth"
             )
-        data: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
-        return data["base"]["identity"]
+        with reading(card, _FIX):
+            return str(json.loads(card.read_text(encoding="utf-8"))["base"]["identity"])
     if path.suffix != ".safetensors":
         return None
-    with safe_open(path, framework="pt") as tensors:
+    with reading(path, _FIX), safe_open(path, framework="pt") as tensors:
         return (tensors.metadata() or {}).get("base")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli._io import write_json
+from tadp_cli.workflows.records import read_object
 
 
 def claim(file: Path, settings: dict[str, Any], what: str, defaults: dict[str, Any] | None = None) -> None:
@@ -14,7 +15,7 @@ def claim(file: Path, settings: dict[str, Any], what: str, defaults: dict[str, A
     """
     mine = json.loads(json.dumps(settings))
     if file.is_file():
-        theirs = _filled(json.loads(file.read_text()), json.loads(json.dumps(defaults or {})))
+        theirs = _filled(read_object(file), json.loads(json.dumps(defaults or {})))
         if theirs != mine:
             other = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
             raise ValueError(

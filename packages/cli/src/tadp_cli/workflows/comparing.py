@@ -1,12 +1,12 @@
 """The scores of finished runs side by side."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tadp_captioning.cleaners import RULES
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.records import read_evaluations
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run
 from tadp_heads.data.registry import split_name
 
@@ -18,7 +18,7 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     something else differs, a line has its run's name.
     """
     recipes = {run: read_run(run) for run in runs}
-    entries = {run: json.loads((run / RESULTS_FILE).read_text())["evaluations"] for run in runs}
+    entries = {run: read_evaluations(run / RESULTS_FILE) for run in runs}
     names = _test_names({entry["data"] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():

@@ -4,7 +4,6 @@ The paper gives the head cross-attention maps by the position of their token in 
 by class word wherever it stands in the prompt, and the bare list of the classes named, without any place.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import build_model
@@ -121,7 +121,7 @@ def run_controls(
 
     data, path = out / "data", out / CONTROLS_FILE
     settings = {"train_images": train_images, "scored_images": scored_images, "steps": steps}
-    known = json.loads(path.read_text()) if path.is_file() else {"settings": settings, "rows": []}
+    known = read_object(path, "settings", "rows") if path.is_file() else {"settings": settings, "rows": []}
     if known["settings"] != settings:
         raise ValueError(f"{out} holds controls with other settings; name another --out, or remove it")
     for split, count in (("train", train_images), ("val", scored_images)):

@@ -1,6 +1,5 @@
 """The paper's cross-domain workflow (4.3) from end to end, on Scenes and the tiny models, through files on disk."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
+from tadp_cli.workflows.records import read_evaluations, read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_cli.workflows.scoring import score_run
@@ -187,7 +187,7 @@ def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, rep
             report=lambda what, done, total: report(f"token {target}", done, total),
         )
         write_json(summary, {"held_out": {"token": learnt.token, "before": learnt.before, "after": learnt.after}})
-    return json.loads(summary.read_text())
+    return read_object(summary)
 
 
 def _settings(plan: Plan, seed: int) -> list[_Setting]:
@@ -223,7 +223,7 @@ def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, repo
     if not (folder / RESULTS_FILE).is_file():
         begun = (folder / "config.toml").is_file()
         train(_recipe(out, plan, setting), folder, device=device, resume=begun, report=report)
-    source_scores = json.loads((folder / RESULTS_FILE).read_text())["evaluations"]
+    source_scores = read_evaluations(folder / RESULTS_FILE)
     rows = []
     # With several targets a modifier's score on the source would be several numbers under one name.
     if not setting.target or len(plan.targets) == 1:

@@ -1,6 +1,5 @@
 """Finished runs looked at image by image: scores, confusions, the best and the worst."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.workflows.attending import attention_of, layers_at, recording
 from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.pictures import to_pil
+from tadp_cli.workflows.records import read_steps
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import METRICS_FILE, read_run
 from tadp_cli.workflows.scoring import Scorable, open_scorable
@@ -170,9 +170,7 @@ def stored_captions(examined: Examined) -> CaptionStore | None:
 
 def loss_curve(run: Path) -> tuple[list[int], list[float]]:
     """Steps and losses of metrics.jsonl, a mean over fiftieths of the training."""
-    path = run / METRICS_FILE
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.is_file() else []
-    points = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    points = [(row["step"], row["loss"]) for row in read_steps(run / METRICS_FILE) if "loss" in row]
     width = max(1, len(points) // 50)
     groups = [points[i : i + width] for i in range(0, len(points) - width + 1, width)]
     return [group[-1][0] for group in groups], [sum(loss for _, loss in group) / len(group) for group in groups]

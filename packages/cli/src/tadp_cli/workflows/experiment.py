@@ -1,12 +1,12 @@
 """A whole experiment: a recipe's training, and the scores on its validation split and on its target domain."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_cleaner
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.records import read_evaluations, read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of
 from tadp_cli.workflows.scoring import score_run
@@ -28,7 +28,7 @@ def run_experiment(
     train(recipe, out, device=device, resume=resume, report=report)
     if recipe.test.folder:
         score_once(out, recipe, "", device=device, report=report, limits=limits)
-    return json.loads((out / RESULTS_FILE).read_text())
+    return read_object(out / RESULTS_FILE)
 
 
 def score_once(
@@ -47,7 +47,7 @@ def score_once(
     test = recipe.test
     where = (test.folder, test.split) if test.folder else (recipe.data.folder, recipe.data.val)
     cleaner = _cleaner(recipe)
-    for entry in json.loads((run / RESULTS_FILE).read_text())["evaluations"]:
+    for entry in read_evaluations(run / RESULTS_FILE):
         *place, by = place_of(entry)
         if tuple(place) == (*where, protocol, "", "") and by in ("", cleaner):
             return entry["metrics"]

@@ -1,12 +1,12 @@
 """Weights by name: where they lie on this machine, and fetching them."""
 
-import json
 from pathlib import Path
 
 from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
 from tadp_captioning.families import FAMILIES
 from tadp_captioning.table import CAPTIONERS, CaptionerSpec
+from tadp_cli.workflows.records import read_object
 
 _OTHER_FORMATS = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
 
@@ -54,7 +54,7 @@ def cached_bytes() -> dict[str, int]:
 def _check_captions(repository: str, folder: Path) -> None:
     """Before gigabytes are downloaded that nothing here can use."""
     config = folder / "config.json"
-    kind = json.loads(config.read_text()).get("model_type") if config.is_file() else None
+    kind = read_object(config).get("model_type") if config.is_file() else None
     if kind not in FAMILIES:
         raise ValueError(
             f"{repository} holds neither a backbone (no model_index.json, no unet/) nor a captioner (model_type in "

@@ -1,6 +1,5 @@
 """Runs of the miniature scored on Scenes in other looks, under prompts that name the look or leave it unnamed."""
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from tadp_cli.recipes.tables import LookTest
 from tadp_cli.workflows.demo import SEEDS, SOURCE
 from tadp_cli.workflows.personalizing import draw_look
 from tadp_cli.workflows.preparing import LEARNT, captions_file, cleaned, learn_look, look_settings
+from tadp_cli.workflows.records import read_evaluations
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of
 from tadp_cli.workflows.scoring import score_run
@@ -39,7 +39,7 @@ class LookData:
     def score(self, run: Path, device: str, report: Report) -> dict[str, float]:
         """The run's metrics here, read from its results where they are there already."""
         place = (self.folder, _SPLIT, "", self.modifier, self.domain)
-        for entry in json.loads((run / RESULTS_FILE).read_text())["evaluations"]:
+        for entry in read_evaluations(run / RESULTS_FILE):
             *there, _ = place_of(entry)
             if tuple(there) == place:
                 return entry["metrics"]

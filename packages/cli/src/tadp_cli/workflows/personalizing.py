@@ -1,6 +1,5 @@
 """Learning a domain's look, with the defaults of the domain table filled in."""
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli._io import write_json
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.domain_images import drawn
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
 from tadp_heads.data.scenes import ALL_LOOKS
@@ -202,7 +202,7 @@ def image_files(given: Path) -> Path | list[Path]:
 
 def write_comparison(out: Path, methods: tuple[str, ...]) -> None:
     """The results of several methods in one file beside their folders, and their sample sheets in one picture."""
-    write_json(out / RESULTS_FILE, {name: json.loads((out / name / RESULTS_FILE).read_text()) for name in methods})
+    write_json(out / RESULTS_FILE, {name: read_object(out / name / RESULTS_FILE) for name in methods})
     sheets = [out / methods[0] / "images.png", *(out / name / "samples" / "final.png" for name in methods)]
     if all(sheet.is_file() for sheet in sheets):
         stack_sheets(out / "samples.png", sheets)

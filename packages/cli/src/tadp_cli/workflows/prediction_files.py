@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from tadp_cli._io import replacing, write_text
+from tadp_cli.workflows.outputs import below
 from tadp_heads import DepthResult, DetectionResult, SegmentationResult
 from tadp_heads.depth.files import write_depth_npy, write_depth_png
 from tadp_heads.results import Result
@@ -22,9 +23,10 @@ def write_prediction(result: Result, out: Path, image_id: str, file_name: str) -
     segmentation: ID_mask.png, class ids with the palette. depth: ID_depth.png, 16-bit millimetres, and ID_depth.npy,
     float32 metres. detection: ID_boxes.json, a COCO data set of this one image whose annotations have a score.
     """
-    out = (out / image_id).parent
     out.mkdir(parents=True, exist_ok=True)
-    stem = Path(image_id).name
+    place = below(out, image_id)
+    out, stem = place.parent, place.name
+    out.mkdir(parents=True, exist_ok=True)
     if isinstance(result, DepthResult):
         write_depth_png(out / f"{stem}_depth.png", result.metres.clamp(max=LARGEST_PNG_METRES))
         write_depth_npy(out / f"{stem}_depth.npy", result.metres)
@@ -37,7 +39,7 @@ def write_prediction(result: Result, out: Path, image_id: str, file_name: str) -
 
 def is_written(out: Path, image_id: str) -> bool:
     """Whether the overlay is there, which is written last."""
-    return (out / f"{image_id}_overlay.png").is_file()
+    return below(out, f"{image_id}_overlay.png").is_file()
 
 
 def palette_mask(result: SegmentationResult) -> Image.Image:

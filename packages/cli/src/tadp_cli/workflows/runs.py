@@ -8,6 +8,7 @@ from typing import Any
 
 from tadp_cli._io import write_json, write_text
 from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.workflows.records import read_object, read_steps
 from tadp_heads.data import SampleDataset
 
 RECIPE_FILE = "config.toml"
@@ -104,7 +105,7 @@ def saved_prompt_names(folder: Path, classes: Sequence[str]) -> dict[str, str]:
     """
     path = folder / NAMES_FILE
     if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path, *classes)
     return {name: "" if name == "background" else name for name in classes}
 
 
@@ -118,9 +119,7 @@ def use_prompt_names(known: Mapping[str, str], *datasets: SampleDataset) -> None
 def cut_metrics(path: Path, steps: int) -> None:
     """Drop the lines of steps after the state that a run goes on from: they are made again."""
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("}\n")]  # a killed process may leave half a line
-        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= steps))
+        write_text(path, "".join(json.dumps(row) + "\n" for row in read_steps(path) if row["step"] <= steps))
 
 
 def read_run(folder: Path) -> Recipe:

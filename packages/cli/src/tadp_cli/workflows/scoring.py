@@ -15,6 +15,7 @@ from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine import make_accelerator
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.presence.store import presence_of
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import (
     RESULTS_FILE,
@@ -216,7 +217,7 @@ def score_run(
 def _keep(file: Path, entry: dict[str, Any]) -> None:
     """In place of the metrics of the same data; another process that scores the same run waits, and adds its own."""
     with replacing(file) as partial:
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = read_object(file, "evaluations")
         others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
         results["evaluations"] = [*others, entry]
         partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

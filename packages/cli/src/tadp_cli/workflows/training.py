@@ -1,6 +1,5 @@
 """From a recipe to a trained and scored run folder (paper App. D)."""
 
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,6 +21,7 @@ from tadp_cli.workflows.engine.memory import out_of_memory_named
 from tadp_cli.workflows.engine.validation import Validation
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.presence.learning import learn_presence
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import (
     RECIPE_FILE,
@@ -61,7 +61,7 @@ def train(
         if main:
             check_run(out, recipe, resume)
         if finished:
-            return json.loads((out / RESULTS_FILE).read_text())
+            return read_object(out / RESULTS_FILE)
         return _train(recipe, out, accelerator, device, report if main else lambda *_: None)
 
 

@@ -1,6 +1,5 @@
 """What an analysis is given, and what it gives back."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from tadp_captioning import CaptionStore
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.demo import SEEDS, SOURCE
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE, read_run
 from tadp_cli.workflows.scoring import Scorable, open_scorable
@@ -96,7 +96,7 @@ class Setting:
         """In which range the backbone takes its images: the run's, as a few are trained on standardised ones."""
         if self.run is None:
             return "sd"
-        return json.loads((self.run / "config.json").read_text(encoding="utf-8"))["model"]["image_range"]
+        return read_object(self.run / "config.json", "model")["model"]["image_range"]
 
     @property
     def captioner_name(self) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tadp_backbone._reading import reading
 from tadp_cli._io import replacing
 from tadp_cli.workflows.engine.shards import as_kept
 
@@ -91,7 +93,13 @@ def last_state(run: Path) -> Path | None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """The state, on the CPU."""
-    return torch.load(path, weights_only=True, map_location="cpu")
+    with reading_state(path):
+        return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def reading_state(path: Path) -> AbstractContextManager[None]:
+    """Around all that may find a state malformed."""
+    return reading(path, "it is no state of this run as it was saved: delete it to resume from an earlier one")
 
 
 def _states(run: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from tadp_cli._io import append
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, save_state
+from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, reading_state, save_state
 from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for, is_fixed
 from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
@@ -143,8 +143,9 @@ class Training:
         path = last_state(self.out)
         if path is not None:
             state = read_state(path)
-            self.state.load(state)
-            self.begun = state["step"]
+            with reading_state(path):
+                self.state.load(state)
+                self.begun = state["step"]
         if self.processes > 1:
             begun = self.accelerator.gather(torch.tensor([self.begun], device=self.accelerator.device)).tolist()
             if len(set(begun)) > 1:

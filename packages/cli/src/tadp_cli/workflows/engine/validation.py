@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from tadp_cli._io import append, replacing_folder, write_json, write_text
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.store import FOLDER as PRESENCE_FOLDER
+from tadp_cli.workflows.records import read_evaluations, read_steps
 from tadp_cli.workflows.runs import METRICS_FILE, NAMES_FILE, RECIPE_FILE, RESULTS_FILE, results_of
 from tadp_heads import PerceptionModel
 
@@ -41,7 +41,7 @@ class Validation:
         folder = self.out / BEST_FOLDER
         name, sign = _DECIDES[self.recipe.task]
         if (folder / RESULTS_FILE).is_file():
-            best = json.loads((folder / RESULTS_FILE).read_text())["evaluations"][0]["metrics"][name]
+            best = read_evaluations(folder / RESULTS_FILE)[0]["metrics"][name]
             if not sign * metrics[name] > sign * best:
                 return
         with replacing_folder(folder) as partial:
@@ -54,8 +54,4 @@ class Validation:
             write_json(partial / RESULTS_FILE, {**results_of(self.recipe, metrics), "step": step})
 
     def _scored(self) -> set[int]:
-        path = self.out / METRICS_FILE
-        lines: list[dict[str, Any]] = []
-        if path.is_file():
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {line["step"] for line in lines if "val" in line}
+        return {row["step"] for row in read_steps(self.out / METRICS_FILE) if "val" in row}

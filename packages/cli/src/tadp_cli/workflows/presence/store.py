@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
@@ -26,10 +26,12 @@ from tadp_cli.workflows.presence.judges import (
     in_batches,
     judged,
 )
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.presence import Calibration, LatentPresence, PresenceHead
+from tadp_heads.pretrained import read_safetensors
 
 FOLDER = "presence"
 _FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
@@ -81,7 +83,7 @@ def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str])
     path = run / FOLDER / _FILE
     if not path.is_file():
         return False
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = read_object(path, "settings", "names", "images")
     return (known["settings"], known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
 
 
@@ -90,14 +92,14 @@ def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device
     path = run / FOLDER / _FILE
     if not path.is_file():
         return None
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = read_object(path, "names", "images", *Calibration._fields)
     judge = make_judge(recipe, backbone, known["names"], device)
     if isinstance(judge, FirstPass):
         judge.head = PresenceHead.from_pretrained(path.parent).to(device)
     elif isinstance(judge, Latents):
         judge.net = LatentPresence.from_pretrained(path.parent).to(device)
     calibration = Calibration(*(known[field] for field in Calibration._fields))
-    rows = load_file(path.parent / _TRAINED)["probabilities"]
+    rows = read_safetensors(path.parent / _TRAINED)["probabilities"]
     found = dict(zip(known["images"], rows, strict=True))
     return LearntPresence(judge, calibration, Presence(judge.names, found, calibration.threshold))
 

@@ -1,0 +1,68 @@
+"""The JSON files of runs, read back; a file that was edited, cut or is another's is an error that names it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tadp_heads.data.errors import DataError
+from tadp_heads.pretrained import read_json
+
+
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """The object in a JSON file, which has these keys."""
+    value = read_json(path)
+    missing = [key for key in keys if key not in value] if isinstance(value, dict) else []
+    if not isinstance(value, dict) or missing:
+        raise DataError(
+            path,
+            found=f"no {missing[0]!r}" if missing else f"a {type(value).__name__}",
+            expected="the object that tadp wrote",
+            fix="restore the file, or make the folder anew",
+        )
+    return value
+
+
+def read_evaluations(path: Path) -> list[dict[str, Any]]:
+    """Those of a results.json: {"data": folder, "split": name, "metrics": {name: value}, ...} each."""
+    entries = read_object(path, "evaluations")["evaluations"]
+    if not isinstance(entries, list) or not all(map(_is_evaluation, entries)):
+        raise DataError(
+            path,
+            found=f"evaluations {str(entries)[:80]!r}",
+            expected="a list of data, split and metrics, which are numbers",
+            fix="restore the file, or score the run again",
+        )
+    return entries
+
+
+def read_steps(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl, an object with a step each, without a last one that a killed process left torn."""
+    if not path.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True), 1):
+        row = _parsed(line)
+        if isinstance(row, dict) and type(row.get("step")) is int:
+            rows.append(row)
+        elif line.endswith("\n"):
+            raise DataError(
+                path,
+                found=f"{line.strip()[:60]!r} in line {number}",
+                expected="an object with a step",
+                fix="delete the line",
+            )
+    return rows
+
+
+def _is_evaluation(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("metrics"), dict):
+        return False
+    numbers = all(type(value) in (int, float) for value in entry["metrics"].values())
+    return numbers and all(isinstance(entry.get(key), str) for key in ("data", "split"))
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
