@@ -64,8 +64,9 @@ class _Images:
 def test_a_recipe_says_how_modifiers_are_written(domain, modifier, grammatical, reference):
     captions = CaptionStore([CaptionRecord(id="a", caption="a dog")])
     for style, wanted in (("grammatical", grammatical), ("reference", reference)):
-        settings = f"prompt.domain={domain}", f"prompt.modifier={modifier}", f"prompt.modifier_style={style}"
-        prompt = load_recipe("scenes-segmentation", settings).prompt
+        settings = [f"prompt.domain={domain}", f"prompt.modifier={modifier}", f"prompt.modifier_style={style}"]
+        settings += ["backbone.unet=tuned/unet"] if modifier == "dreambooth" else []
+        prompt = load_recipe("scenes-segmentation", tuple(settings)).prompt
         assert build_prompts(prompt, _Images, None, captions).texts == {"a": wanted}
         sentence = prompt_template(prompt, _Images.classes)
         assert sentence.replace("{caption}", as_trained(prompt, ["a dog"])[0]) == wanted, "as in prediction"

@@ -1,6 +1,7 @@
 """The paper's tables: rows are recipes that say what the public code ran; the miniature runs."""
 
 import json
+import re
 import shlex
 from copy import copy
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from invoking import tadp
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
@@ -19,7 +21,9 @@ from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import load_table, row_names, table_names
 from tadp_cli.workflows import personalizing, reproducing, reproduction_plan
 from tadp_cli.workflows.engine.objective import check_options
+from tadp_cli.workflows.preparing import look_settings
 from tadp_cli.workflows.reproducing import COMMANDS_FILE, Score, averages_of, reproduce
+from tadp_cli.workflows.reproduction_commands import commands_of
 from tadp_cli.workflows.reproduction_plan import Bench, chosen, plan_runs
 from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.registry import DATASETS, split_name
@@ -287,6 +291,50 @@ def test_the_printed_commands_make_the_same_from_captions_to_scores(row, tmp_pat
     recipes = [load_recipe(tmp_path / side / f"runs/{row}/seed0/config.toml") for side in ("out", "hand")]
     assert recipes[0].train == recipes[1].train
     assert not recipes[0].train.flip
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "table-4/nighttime-driving-textual-inversion",
+            [
+                "caption cityscapes:data/cityscapes .* --split train",
+                "caption cityscapes:data/cityscapes .* --split val",
+                "caption nighttime-driving:data/nighttime-driving .* --split test",
+                "captions clean .*/nighttime-driving_blip2_min0.jsonl .* --domain night",
+                "personalize --domain night --method textual-inversion --backbone sd15 "
+                "--images dark-zurich:data/dark-zurich --split train/night --count 500 ",
+                "train table-4/nighttime-driving-textual-inversion .*--set prompt.token_file=",
+            ],
+        ),
+        (
+            "table-2/tadp-40",
+            [
+                "caption ade20k:data/ade20k --captioner blip2 --min-tokens 40 .* --split train",
+                "caption ade20k:data/ade20k --captioner blip2 --min-tokens 40 .* --split val",
+                "train table-2/tadp-40 .*--set data.captions=",
+                "eval .* --protocol ade-ms-flip",
+            ],
+        ),
+    ],
+)
+def test_the_commands_of_a_row_at_full_scale_are_whole_and_taken(name, lines, tmp_path):
+    table, row = load_table(name.partition("/")[0]), name.partition("/")[2]
+    bench = Bench(out=tmp_path, scale="full")
+    (planned,) = plan_runs(table, bench, [row])
+    changes = {"data.captions": str(tmp_path / "captions/a.jsonl")}
+    if planned.recipe.test.folder:
+        changes["test.captions"] = str(tmp_path / "captions/b.jsonl")
+        changes |= look_settings(tmp_path, "night", "textual-inversion")
+    found = commands_of(table, planned, planned.recipe.replace(**changes), bench, {})
+    assert len(found) == len(lines)
+    for line, wanted in zip(found, lines, strict=True):
+        assert re.match(f"tadp {wanted}", line), line
+        command, arguments = get_command(app), shlex.split(line)[1:]
+        while hasattr(command, "commands"):
+            command = command.commands[arguments.pop(0)]
+        command.make_context(command.name, arguments)
 
 
 def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
