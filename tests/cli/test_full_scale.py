@@ -21,7 +21,7 @@ from tadp_heads.data.registry import open_data
 
 NOT_OF_THE_PAPER = ("segmentation", "depth", "detection", "cityscapes-night")
 RECIPES = [name for name in shipped_recipes() if not name.startswith("scenes-") and name not in NOT_OF_THE_PAPER]
-ROWS = [name for name in row_names() if name.startswith("table-") and "-miniature/" not in name]
+ROWS = [name for name in row_names() if name.startswith(("table-", "figure-3/")) and "-miniature/" not in name]
 DATA = {
     "table-1/": ("voc2012 trainaug", "voc2012 val"),
     "table-2/": ("ade20k train", "ade20k val"),
@@ -32,10 +32,14 @@ DATA = {
     "table-5/comic-": ("voc0712-boxes-xml trainval", "comic2k test"),
     "table-s1/": ("ade20k train", "ade20k val"),
     "table-s2/": ("ade20k train", "ade20k val"),
+    "figure-3/pascal-": ("voc2012 trainaug", "voc2012 val"),
+    "figure-3/ade20k-": ("ade20k train", "ade20k val"),
+    "figure-3/nyuv2-": ("nyuv2 train", "nyuv2 test"),
 }
 """What the rows of each table are trained on, and evaluated on last."""
 
-MANY_TEXTS = [n for n in ROWS if n.startswith(("table-2/", "table-s1/")) and n.endswith(("vpd", "vpd-ls"))]
+_ON_ADE20K = ("table-2/", "table-s1/", "figure-3/ade20k-")
+MANY_TEXTS = [name for name in ROWS if name.startswith(_ON_ADE20K) and name.endswith(("vpd", "vpd-ls"))]
 """Rows that encode 150 names in 80 sentences each."""
 
 
