@@ -22,6 +22,7 @@ from tadp_cli.pretrain.vae import train_vae
 
 log = logging.getLogger("tadp.pretrain")
 
+SHIPPED_VAE = Path(__file__).parent / "vae_second_edition"
 VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
 ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
@@ -68,15 +69,21 @@ def _vae(corpus: Corpus, arguments: argparse.Namespace) -> None:
     log.info("vae: scaling factor %.4f", vae.config.scaling_factor)
 
 
+def _trained_vae(arguments: argparse.Namespace) -> AutoencoderKL:
+    """The VAE of this `--out`, or the one that comes with the package."""
+    trained = arguments.out / "vae" / "trained"
+    return AutoencoderKL.from_pretrained(trained if trained.is_dir() else SHIPPED_VAE).float()
+
+
 def _encoder(corpus: Corpus, arguments: argparse.Namespace) -> None:
-    vae = AutoencoderKL.from_pretrained(arguments.out / "vae" / "trained")
+    vae = _trained_vae(arguments)
     folder = arguments.out / "encoder"
     config = replace(ENCODER, seed=arguments.seed)
     train_encoder(corpus, vae, config, folder, lambda model: model.half().save_pretrained(folder / "trained"))
 
 
 def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
-    vae = AutoencoderKL.from_pretrained(arguments.out / "vae" / "trained")
+    vae = _trained_vae(arguments)
     tokenizer = build_clip_tokenizer()
     folder = arguments.out / f"unet-grounding-{arguments.grounding:g}"
     config = replace(UNET, seed=arguments.seed, stop=arguments.stop)
