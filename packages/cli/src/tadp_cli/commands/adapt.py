@@ -57,7 +57,8 @@ def adapt(
     with one_line_errors():
         from tadp_cli.recipes.recipe import load_recipe
         from tadp_cli.workflows.adapting import adapt as run
-        from tadp_cli.workflows.adapting import check_classes, scored_split
+        from tadp_cli.workflows.adapting import scored_split
+        from tadp_cli.workflows.early_checks import check_classes
 
         require_one_process("tadp adapt")
         changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}

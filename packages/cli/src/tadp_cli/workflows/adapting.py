@@ -14,8 +14,7 @@ from tadp_cli.workflows.predicting import Predicted, PredictOptions, predict_ima
 from tadp_cli.workflows.preparing import LEARNT, look_settings, with_captions, with_look
 from tadp_cli.workflows.reporting import Report
 from tadp_heads.data.folders import annotated_tasks
-from tadp_heads.data.names import class_mapping
-from tadp_heads.data.registry import labelled_splits, open_data
+from tadp_heads.data.registry import labelled_splits
 
 RUN_FOLDER = "run"
 PREDICTIONS_FOLDER = "predictions"
@@ -48,19 +47,6 @@ def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
     if task in annotated_tasks(Path(target)):
         return "", "it has labels, but no split file with an image that has one; write test.txt to have it scored"
     return "", f"it has no labels for {task}"
-
-
-def check_classes(recipe: Recipe, target: str, split: str) -> None:
-    """What would fail in scoring, after hours of training, fails now: labels that are missing, or of other classes."""
-    known = open_data(recipe.data.folder, recipe.task, recipe.data.train).classes
-    wanted = open_data(target, recipe.task, split).classes
-    if recipe.task == "detection":
-        class_mapping(known, wanted)
-    elif known != wanted:
-        raise ValueError(
-            f"{target} has the classes {', '.join(wanted)}, and the source {', '.join(known)}: bring them to the same, "
-            "or name the folder of its images alone as --target, to have them predicted"
-        )
 
 
 def adapt(

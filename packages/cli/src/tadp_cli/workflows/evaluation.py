@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch.distributed as dist
 
+from tadp_cli.workflows.early_checks import warn_of_metrics
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
@@ -41,11 +42,16 @@ def evaluate(
         shares: list[dict[int, Metric]] = [{}] * processes
         dist.all_gather_object(shares, counted)
         counted = {start: metric for share in shares for start, metric in share.items()}
+    if not counted:
+        raise ValueError("the split has no images to evaluate; name another")
     first, *others = (counted[start] for start in sorted(counted))
     for metric in others:
         first.merge_state(metric)
     first.sync_on_compute = False  # the processes' parts are together already
-    return {name: float(value) for name, value in first.compute().items()}
+    values = {name: float(value) for name, value in first.compute().items()}
+    if rank == 0:
+        warn_of_metrics(task.name, first, values)
+    return values
 
 
 def _counted(model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, protocol: str, indices: range) -> Metric:

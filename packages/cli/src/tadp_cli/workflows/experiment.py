@@ -6,6 +6,7 @@ from typing import Any
 from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_cleaner
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.workflows.early_checks import check_target
 from tadp_cli.workflows.records import read_evaluations, read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of
@@ -25,6 +26,8 @@ def run_experiment(
     """`train`, then the score on `recipe.test` where it names a data set; what results.json holds."""
     if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
         load_cleaner(recipe.test.cleaner, recipe.prompt.domain, limits)
+    if not (out / RESULTS_FILE).is_file():
+        check_target(recipe)
     train(recipe, out, device=device, resume=resume, report=report)
     if recipe.test.folder:
         score_once(out, recipe, "", device=device, report=report, limits=limits)

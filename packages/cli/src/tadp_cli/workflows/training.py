@@ -15,6 +15,7 @@ from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.early_checks import check_images, check_protocol
 from tadp_cli.workflows.engine import SEED_LIMIT, fit, make_accelerator
 from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.engine.memory import out_of_memory_named
@@ -72,6 +73,9 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
     dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
     validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
+    check_protocol(recipe)
+    for part, split in ((dataset, recipe.data.train), (validation, recipe.data.val)):
+        check_images(part, recipe.data.folder, split)
     if (out / RECIPE_FILE).is_file():
         use_prompt_names(saved_prompt_names(out, dataset.classes), dataset, validation)
     backbone = load_backbone(recipe, device)

@@ -74,6 +74,15 @@ def check_dataset(
     )
 
 
+def sampled_doubts(dataset: SampleDataset, root: Path, count: int = 16) -> tuple[str, ...]:
+    """Problems of the labels as a whole that `count` samples show; a malformed one among them is an error."""
+    step = max(1, len(dataset) // count)
+    counts: Counter = Counter()
+    for sample_id in dataset.ids[::step][:count]:
+        counts.update(dataset.inspect(sample_id).counts)
+    return tuple(_about_classes(root, dataset, counts).problems)
+
+
 def unopened(root: Path, task: str, error: DataError) -> CheckReport:
     """The report on a data set that cannot even be opened."""
     return CheckReport(
@@ -92,6 +101,8 @@ def unopened(root: Path, task: str, error: DataError) -> CheckReport:
 def _about_classes(root: Path, dataset: SampleDataset, counts: Counter) -> Inspection:
     """Ids that no class has, classes that no image has, and masks in which all objects may have such ids."""
     classes, about = dataset.classes, Inspection()
+    if dataset.task == "depth":
+        return about
     foreign = {index - len(classes): n for index, n in counts.items() if index >= len(classes)}
     ignored = foreign.pop(IGNORE_INDEX, 0)
     names = ", ".join(str(number) for number in sorted(foreign))
