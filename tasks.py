@@ -27,8 +27,18 @@ UPDATE_GB = 2
 QUIET_SECONDS = 20
 """Without a terminal: at most one line about pip's progress in this time."""
 
-SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
-"""One test process a core, up to 1.5 GB each; a file's tests stay together, for what they share is made once a file."""
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
+"""One test process per core, up to 1.5 GB each. Neighbouring tests, which share fixtures, go to one process at first; a
+process that is done early takes tests of another."""
+
+ENVIRONMENTS = (
+    {"ATEN_CPU_CAPABILITY": "default"},
+    {"ATEN_CPU_CAPABILITY": "avx2"},
+    {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+    {"OMP_NUM_THREADS": "1"},
+    {"OMP_NUM_THREADS": "4"},
+)
+"""What changes the last bits of results: vector instructions of torch and of oneDNN, and the number of threads."""
 
 # The first match in pip's output names the cause, so what brings others about stands first: without a network pip ends
 # with "No matching distribution" too.
@@ -255,8 +265,10 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
         return [[str(executable(root, "tadp")), "demo", *arguments]]
     python = [str(executable(root, "python")), "-m"]
     if task == "test":
-        selection = [] if "--slow" in arguments else ["-m", "not slow"]
-        return [[*python, "pytest", *SIDE_BY_SIDE, *selection, *(a for a in arguments if a != "--slow")]]
+        kinds = [*["numerical"] * ("--everywhere" in arguments), *["not slow"] * ("--slow" not in arguments)]
+        selection = ["-m", " and ".join(kinds)] if kinds else []
+        given = [argument for argument in arguments if argument not in ("--slow", "--everywhere")]
+        return [[*python, "pytest", *SIDE_BY_SIDE, *selection, *given]]
     if task == "lint":
         return [[*python, "ruff", "check", *arguments], [*python, "ruff", "format", "--check", *arguments]]
     if task == "bench":
@@ -264,10 +276,36 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
     return [[*python, "tadp_cli.pretrain", *arguments]]
 
 
+def run(task: str, arguments: list[str], root: Path, progress: Progress) -> int:
+    """Runs a task's commands up to the first that fails; its exit code, else 0."""
+    for command in commands_of(task, arguments, root):
+        progress.say(f"{task}: {' '.join(['tadp' if task == 'demo' else 'python', *command[1:]])}")
+        code = subprocess.call(command, cwd=root)
+        if code != 0:
+            progress.say(f"{task}: failed with exit code {code}")
+            return code
+    return 0
+
+
+def run_everywhere(arguments: list[str], root: Path, progress: Progress) -> int:
+    """Tests in every environment, whatever fails in others; the last exit code that is not 0, else 0."""
+    lines, result = [], 0
+    for environment in ENVIRONMENTS:
+        name, start = " ".join(f"{key}={value}" for key, value in environment.items()), time.monotonic()
+        progress.say(f"test: with {name}")
+        (command,) = commands_of("test", arguments, root)
+        code = subprocess.call(command, cwd=root, env={**os.environ, **environment})
+        lines.append(f"{name:27} {time.monotonic() - start:5.0f} s  {'passed' if code == 0 else f'exit code {code}'}")
+        result = code or result
+    print("\n".join(lines), flush=True)
+    return result
+
+
 TASKS = {
     "setup": "make .venv with the five packages and the tools (nothing to do when it is up to date)",
     "demo": "the whole cross-domain workflow on the embedded miniature; writes runs/demo",
-    "test": "the tests; --slow for the slow ones too; paths and options go to pytest",
+    "test": "the tests; --slow for the slow ones too; --everywhere for the numerical ones with other processors'"
+    " instructions and other threads; paths and options go to pytest",
     "lint": "ruff: rules and formatting",
     "bench": "the benchmarks; options go to pytest",
     "pretrain": "train the embedded miniature models anew; options go to the script (--help lists them)",
@@ -295,12 +333,10 @@ def main(arguments: list[str]) -> int:
         if task == "setup":
             progress.say(f"{ROOT / '.venv'} is up to date")
             return 0
-        for command in commands_of(task, rest, ROOT):
-            progress.say(f"{task}: {' '.join(['tadp' if task == 'demo' else 'python', *command[1:]])}")
-            code = subprocess.call(command, cwd=ROOT)
-            if code != 0:
-                progress.say(f"{task}: failed with exit code {code}")
-                return code
+        everywhere = task == "test" and "--everywhere" in rest
+        code = run_everywhere(rest, ROOT, progress) if everywhere else run(task, rest, ROOT, progress)
+        if code != 0:
+            return code
     except TaskError as error:
         progress.say(str(error))
         return 1

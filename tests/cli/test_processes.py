@@ -116,7 +116,7 @@ def test_two_processes_train_and_score_as_one(tmp_path, shard):
     assert ("spread over 2 processes" in printed) == (shard == "true")
     _assert_alike(tmp_path / "one", tmp_path / "two")
     two = json.loads((tmp_path / "two" / "results.json").read_text())["evaluations"][0]["metrics"]
-    assert score_run(tmp_path / "two")["metrics"] == two, "the same weights score the same to the bit"
+    assert score_run(tmp_path / "two")["metrics"] == two, "the same batches on the same machine"
 
 
 @pytest.mark.slow

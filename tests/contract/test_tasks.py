@@ -121,6 +121,8 @@ def test_arguments_are_passed_on(tasks, tmp_path):
     assert test[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "-m", "not slow", "tests/backbone", "-k", "maps"]
     (slow,) = tasks.commands_of("test", ["--slow", "tests"], tmp_path)
     assert slow[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "tests"]
+    (numerical,) = tasks.commands_of("test", ["--everywhere", "-x"], tmp_path)
+    assert numerical[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "-m", "numerical and not slow", "-x"]
     (bench,) = tasks.commands_of("bench", [], tmp_path)
     assert bench[1:] == ["-m", "pytest", "benchmarks"]
     assert [command[3] for command in tasks.commands_of("lint", [], tmp_path)] == ["check", "format"]
@@ -193,3 +195,15 @@ def test_a_failing_command_passes_its_exit_code_on(tasks, monkeypatch, capsys):
     )
     assert tasks.main(["lint"]) == 5
     assert "failed with exit code 5" in capsys.readouterr().out
+
+
+def test_everywhere_runs_all_environments_and_tells_the_time_of_each(tasks, monkeypatch, capsys):
+    monkeypatch.setattr(tasks, "setup", lambda root, progress: None)
+    fails = "import os; raise SystemExit(3 * (os.environ.get('ATEN_CPU_CAPABILITY') == 'default'))"
+    monkeypatch.setattr(tasks, "commands_of", lambda *_: [[sys.executable, "-c", fails]])
+    assert tasks.main(["test", "--everywhere"]) == 3
+    told = capsys.readouterr().out.splitlines()[-len(tasks.ENVIRONMENTS) :]
+    assert [line.split()[0] for line in told] == [
+        f"{name}={value}" for environment in tasks.ENVIRONMENTS for name, value in environment.items()
+    ]
+    assert [line.endswith(" s  passed") for line in told] == [False, True, True, True, True]

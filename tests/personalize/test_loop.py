@@ -47,7 +47,7 @@ def stop_at(step):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_n_and_resume_and_n_are_2n_to_the_bit(name, pipe, pictures, tmp_path):
+def test_n_and_resume_and_n_are_2n_on_the_same_machine(name, pipe, pictures, tmp_path):
     method, config = METHODS[name]
     whole = method(pipe, pictures, config=config, out=tmp_path / "whole")
     before = signal.getsignal(signal.SIGTERM)

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """What a pass through the backbone computes; the same numbers for the same config, weights and inputs."""
+    """What a pass through the backbone computes; up to rounding, config, weights and inputs decide the numbers."""
 
     timestep: int = 1
     """Diffusion step at which features are read, in [0, 1000). The paper writes t = 0, its code runs t = 1."""

@@ -138,7 +138,10 @@ def personalization(results: dict[str, Any], samples: Sequence[Image.Image]) -> 
 def settings(values: Mapping[str, Any]) -> Section | None:
     if not values:
         return None
-    intro = "Everything that was chosen for this run; the same settings and seed give the same numbers on one machine."
+    intro = (
+        "Everything that was chosen for this run; the same settings and seed give the same numbers on the same machine "
+        "with the same number of threads."
+    )
     body = "".join(table_row(name, [escape(_plain(value))]) for name, value in values.items())
     return section("settings", "Settings", intro, table(("setting", "value"), body))
 

@@ -23,7 +23,8 @@ def evaluate(
     """The protocol's metrics over all images, none left out; a detector may know more classes than the data has.
 
     Several processes take whole batches, the same as one process would, and join what each counted in the order of the
-    batches: the metrics are equal to the bit. `progress` is told how many images are scored, and of how many.
+    batches: the metrics are equal bit for bit where processes have the same CPU and number of threads. `progress` is
+    told how many images are scored, and of how many.
     """
     task = model.task
     protocol = protocol or model.config.protocol or next(iter(task.protocols))

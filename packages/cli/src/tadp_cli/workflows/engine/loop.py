@@ -1,4 +1,7 @@
-"""The training loop, on accelerate: one process or many, any precision, gone on with to the bit."""
+"""The training loop, on accelerate: one process or many, any precision, resumable.
+
+On the same CPU with the same number of threads, a resumed run ends with the same weights bit for bit.
+"""
 
 import json
 import logging
