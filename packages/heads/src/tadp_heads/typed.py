@@ -10,6 +10,20 @@ def told(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
 
 
+LARGEST_SIZE = 2**16
+"""Of a layer or a count in the config of a head."""
+
+
+def check_config(config: Any) -> None:
+    """Refuse values of other types than a head's config declares, and sizes that no memory holds."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not fits(value, kind):
+            raise ValueError(f"{name} is {str(value)[:80]}, expected {told(kind)}")
+        if type(value) is int and value > LARGEST_SIZE:
+            raise ValueError(f"{name} is {value}, expected at most {LARGEST_SIZE}")
+
+
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value of JSON, which has lists in place of tuples, is of the type; NaN and infinity are no floats."""
     origin, items = get_origin(kind), get_args(kind)

@@ -1,5 +1,6 @@
 """Settings of the training loop and of the two methods."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,9 @@ from tadp_personalize.prompts import STYLE_TEMPLATES, check_template
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("no", "fp16", "bf16")
 CROPS = ("center", "random", "squash")
+
+_MOST_HELD = 10**5
+"""Of what is held in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +65,8 @@ class TrainingConfig:
             _at_least(name, getattr(self, name), 1)
         for name in ("warmup", "weight_decay", "sample_every"):
             _at_least(name, getattr(self, name), 0)
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0 and finite, not {self.learning_rate}")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip is a probability in [0, 1], not {self.flip}")
         _one_of("schedule", self.schedule, SCHEDULES)
@@ -88,7 +92,7 @@ class TextualInversionConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least("vectors", self.vectors, 1)
+        _at_least("vectors", self.vectors, 1, _MOST_HELD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ class LoraConfig:
     """The same for the text encoder, when it trains."""
 
     def __post_init__(self) -> None:
-        _at_least("rank", self.rank, 1)
+        _at_least("rank", self.rank, 1, _MOST_HELD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +138,11 @@ class DreamBoothConfig(TrainingConfig):
         _at_least("prior_weight", self.prior_weight, 0)
 
 
-def _at_least(name: str, value: float, least: float) -> None:
+def _at_least(name: str, value: float, least: float, most: float = 10**8) -> None:
     if not value >= least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, not {value}")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

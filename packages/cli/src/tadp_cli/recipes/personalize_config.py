@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.recipes.typed import at_least
+from tadp_cli.recipes.typed import MOST_HELD, at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,4 +23,4 @@ class PersonalizeConfig:
 
     def __post_init__(self):
         for name in ("count", "rank"):
-            at_least(f"personalize.{name}", getattr(self, name), 0)
+            at_least(f"personalize.{name}", getattr(self, name), 0, MOST_HELD)

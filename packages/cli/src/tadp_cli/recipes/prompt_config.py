@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.recipes.typed import at_least, one_of
+from tadp_cli.recipes.typed import MOST_HELD, at_least, one_of
 
 PROMPTS = (
     "empty",
@@ -62,7 +62,7 @@ class PromptConfig:
     it is or put under the simple modifier of one of these; `modifier` is then for testing alone."""
 
     def __post_init__(self):
-        at_least("prompt.vectors", self.vectors, 1)
+        at_least("prompt.vectors", self.vectors, 1, MOST_HELD)
         one_of("prompt.modifier_style", self.modifier_style, ("grammatical", "reference"))
 
 
@@ -91,7 +91,7 @@ class PresenceConfig:
     def __post_init__(self):
         one_of("presence.source", self.source, ("head", "captioner", "clip"))
         one_of("presence.first_pass", self.first_pass, ("caption", "empty"))
-        at_least("presence.folds", self.folds, 2)
+        at_least("presence.folds", self.folds, 2, MOST_HELD)
         at_least("presence.steps", self.steps, 10)
         if not 0 < self.precision <= 1:
             raise ValueError(f"presence.precision is {self.precision}, expected a share above 0, at most 1")

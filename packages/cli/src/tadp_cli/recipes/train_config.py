@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.recipes.typed import at_least, one_of
+from tadp_cli.recipes.typed import MOST_HELD, at_least, one_of
 
 SCHEDULES = ("constant", "poly", "cosine", "poly-mmcv", "rise-fall")
 """After a linear warm-up: constant; poly, (1 - x)^power, and cosine, both to min_lr. poly-mmcv: poly over all steps and
@@ -91,10 +91,13 @@ class TrainConfig:
         one_of("train.schedule", self.schedule, SCHEDULES)
         one_of("train.groups", self.groups, GROUPS)
         one_of("train.precision", self.precision, PRECISIONS)
-        for name in ("steps", "batch_size", "accumulate", "save_every", "keep"):
+        for name in ("steps", "save_every", "keep"):
             at_least(f"train.{name}", getattr(self, name), 1)
-        counts, numbers = ("warmup", "workers", "eval_every", "crops", "lora_rank"), ("clip", "weight_decay")
-        for name in (*counts, *numbers, "unet_lr_scale", "consistency"):
+        for name in ("batch_size", "accumulate"):
+            at_least(f"train.{name}", getattr(self, name), 1, MOST_HELD)
+        for name in ("workers", "crops", "lora_rank", "size"):
+            at_least(f"train.{name}", getattr(self, name), 0, MOST_HELD)
+        for name in ("warmup", "eval_every", "clip", "weight_decay", "unet_lr_scale", "consistency"):
             at_least(f"train.{name}", getattr(self, name), 0)
         for name in ("ema", "drop_path"):
             if not 0 <= getattr(self, name) < 1:

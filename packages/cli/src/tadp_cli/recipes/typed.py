@@ -7,6 +7,9 @@ import tomllib
 import typing
 from typing import Any
 
+MOST_HELD = 10**5
+"""Of what is held in memory at once, such as the images of a batch."""
+
 
 class SettingError(ValueError):
     """Says what is wrong, and with which settings, so that whoever read them can tell where they stand."""
@@ -65,7 +68,9 @@ def _named(message: str, tree: dict) -> list[tuple[str, ...]]:
 def checked(value: Any, expected: Any, keys: tuple[str, ...]) -> Any:
     """The value, of the type that a setting is declared with; arrays become tuples."""
     kind, items = typing.get_origin(expected) or expected, typing.get_args(expected)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) in (int, float):
+        if not abs(value) < 1e100:  # also NaN, and integers beyond the range of a float
+            raise SettingError(f"{'.'.join(keys)} is {value}, expected a finite number", keys)
         return float(value)
     if kind is tuple and isinstance(value, (list, tuple)):
         return tuple(checked(item, items[0], keys) for item in value)
@@ -74,6 +79,8 @@ def checked(value: Any, expected: Any, keys: tuple[str, ...]) -> Any:
     if not isinstance(value, kind) or (kind in (int, float) and type(value) is bool):
         wanted = {tuple: "an array", dict: "a table"}.get(kind, kind.__name__)
         raise SettingError(f"{'.'.join(keys)} is {value!r}, expected {wanted}", keys)
+    if kind is int and abs(value) >= 2**63:  # the largest that torch takes, seeds included
+        raise SettingError(f"{'.'.join(keys)} is {value}, expected an integer of 64 bits", keys)
     return value
 
 
@@ -83,10 +90,12 @@ def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
 
 
-def at_least(name: str, value: float, least: int) -> None:
-    """Refuse what is below `least`."""
-    if value < least:
+def at_least(name: str, value: float, least: int, most: int = 10**8) -> None:
+    """Refuse what is below `least`, and what is above `most`, which no training would ever come to the end of."""
+    if not value >= least:
         raise ValueError(f"{name} is {value}, expected at least {least}")
+    if value > most:
+        raise ValueError(f"{name} is {value}, expected at most {most}")
 
 
 def toml(value: Any) -> str:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.typed import check_config
 
 # B batch, H W image pixels, h w cells of the fused map; s its stride
 FUSION_INDEX = 2
@@ -37,6 +38,7 @@ class DepthHeadConfig:
     def __post_init__(self):
         object.__setattr__(self, "levels", as_levels(self.levels))
         object.__setattr__(self, "deconv_channels", tuple(self.deconv_channels))
+        check_config(self)
         if not (math.isfinite(self.max_depth_m) and self.max_depth_m > 0):
             raise ValueError(f"max_depth_m is {self.max_depth_m}: expected metres above 0, e.g. 10.0 for rooms")
         first = self.levels[0].stride

@@ -18,6 +18,7 @@ from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.detection.detections import Detections
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.typed import check_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class FasterRCNNHeadConfig:
     def __post_init__(self):
         object.__setattr__(self, "levels", as_levels(self.levels))
         object.__setattr__(self, "anchor_ratios", tuple(self.anchor_ratios))
+        check_config(self)
         strides = [level.stride for level in self.levels]
         # torchvision assigns regions to levels by powers of two, without gaps.
         if strides[0].bit_count() != 1 or any(b != 2 * a for a, b in pairwise(strides)):

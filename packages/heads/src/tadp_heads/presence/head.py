@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.typed import check_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class PresenceHeadConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "levels", as_levels(self.levels))
+        check_config(self)
         if self.num_classes < 1:
             raise ValueError(f"num_classes {self.num_classes}: expected at least 1")
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.typed import check_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class LatentPresenceConfig:
     """Channels of the first two convolutions; half of those of the last two."""
 
     def __post_init__(self):
+        check_config(self)
         if self.num_classes < 1:
             raise ValueError(f"num_classes {self.num_classes}: expected at least 1")
 

@@ -11,6 +11,7 @@ from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.segmentation.ade import AdeFPN
 from tadp_heads.segmentation.pascal import GROUPS, PascalFPN
 from tadp_heads.segmentation.reference import read_reference
+from tadp_heads.typed import check_config
 
 VARIANTS = {"pascal": PascalFPN, "ade": AdeFPN}
 
@@ -32,6 +33,7 @@ class SegmentationHeadConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "levels", as_levels(self.levels))
+        check_config(self)
         if self.variant not in VARIANTS:
             raise ValueError(f"unknown FPN variant {self.variant!r}; choose from {', '.join(VARIANTS)}")
         if self.num_classes < 1:
