@@ -58,5 +58,5 @@ def test_counts_of_personalization_are_bounded(value):
         lambda: DreamBoothConfig(class_images=value),
         lambda: TextualInversionConfig(learning_rate=value if value != value else float("inf")),
     ):
-        with pytest.raises(ValueError, match="must be (at least|at most|above 0)"):
+        with pytest.raises(ValueError, match=r"must be (at least|at most|above 0)"):
             make()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mutations import mutated
 from official_layouts import LAYOUTS, mask, picture, text, voc_boxes
+from PIL import Image
 from safetensors.torch import save_file
 
 from tadp_backbone.loading import read_config
@@ -59,11 +60,17 @@ def write_segmentation(root):
     text(root / "train.txt", "a\n")
 
 
+def write_depth_tiff(path, metres):
+    Image.fromarray(metres.numpy()).save(path)
+
+
 def depth(suffix):
+    writers = {".png": write_depth_png, ".npy": write_depth_npy}
+
     def write(root):
         picture(root / "images" / "a.png")
         (root / "depth").mkdir()
-        {".png": write_depth_png, ".npy": write_depth_npy}[suffix](root / f"depth/a{suffix}", torch.full((16, 24), 2.0))
+        writers.get(suffix, write_depth_tiff)(root / f"depth/a{suffix}", torch.full((16, 24), 2.0))
         text(root / "train.txt", "a\n")
 
     return write
@@ -82,7 +89,7 @@ def write_list(root):
 SAMPLES = {
     **{f"data set {name}": data_set(name) for name in LAYOUTS},
     "folder segmentation": (write_segmentation, read_folder),
-    **{f"folder depth {suffix}": (depth(suffix), read_folder) for suffix in (".png", ".npy")},
+    **{f"folder depth {suffix}": (depth(suffix), read_folder) for suffix in (".png", ".npy", ".tif", ".tiff")},
     "folder detection": (lambda root: voc_boxes(root, "train", "a"), read_folder),
     "folder detection coco": (lambda root: LAYOUTS["coco"](root, "train"), read_folder),
     **{f"captions {suffix}": captions(suffix) for suffix in (".jsonl", ".json", ".csv", ".tsv", ".parquet")},

@@ -19,6 +19,8 @@ _UNREAD_SUFFIXES = (
 )
 """Images that Pillow does not decode; they are named, not read."""
 _NAMED = 5
+_OUTSIDE = "TADP_READ_OUTSIDE"
+"""The environment variable that allows links out of a folder of images."""
 
 
 def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
@@ -60,9 +62,13 @@ def _of_folder(folder: Path) -> tuple[Path, list[Path]]:
     root = next((folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()), folder)
     left_out: dict[str, str] = {}
     files = []
+    if os.path.islink(root) and _leads_out(root, folder):
+        raise ValueError(f"{root}: a link out of {folder}; name its target itself, or set {_OUTSIDE}=1 to allow it")
     for file in _walk(root, left_out):
         suffix = file.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
+        if suffix in IMAGE_SUFFIXES and os.path.islink(file) and _leads_out(file, folder):
+            left_out[str(file)] = f"a link out of the folder; {_OUTSIDE}=1 allows it"
+        elif suffix in IMAGE_SUFFIXES:
             files.append(file)
         elif suffix in _UNREAD_SUFFIXES:
             left_out[str(file)] = "convert it to JPEG or PNG"
@@ -75,6 +81,12 @@ def _of_folder(folder: Path) -> tuple[Path, list[Path]]:
         more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
         logger.warning("%s: %d left out: %s%s", folder, len(left_out), ", ".join(named), more)
     return root, files
+
+
+def _leads_out(link: Path, folder: Path) -> bool:
+    if os.environ.get(_OUTSIDE) == "1" or link == folder:
+        return False
+    return not Path(os.path.realpath(link)).is_relative_to(os.path.realpath(folder))
 
 
 def _walk(root: Path, left_out: dict[str, str]) -> Iterator[Path]:

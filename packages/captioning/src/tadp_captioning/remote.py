@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tadp_captioning.api_key import KEY_VARIABLE, read_key, without_key, without_keys
 from tadp_captioning.limited_client import TRIES, Tries, limited_client
+from tadp_captioning.text_files import writable
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ def read_answer(body: str) -> Answer:
     if not isinstance(text, str | None):
         raise UnfitAnswerError(f"no text but {_beginning(str(text))}")
     tokens = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens"))
-    return Answer(_writable(without_key(text or "")), _writable(without_key(str(reason or "")[:80])), *tokens)
+    return Answer(writable(without_key(text or "")), writable(without_key(str(reason or "")[:80])), *tokens)
 
 
 def _beginning(text: str) -> str:
@@ -172,11 +173,6 @@ def _tokens(usage: Any, name: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int | float) or not math.isfinite(min(count, _MOST_TOKENS)):
         return 0
     return max(0, int(min(count, _MOST_TOKENS)))
-
-
-def _writable(text: str) -> str:
-    """Without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _text_of(content: Any) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tadp_captioning.jsonl import append_rows, read_rows
+from tadp_captioning.text_files import writable
 
 if TYPE_CHECKING:
     from tadp_captioning.formats import Columns
@@ -35,6 +36,9 @@ class CaptionRecord:
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error"."""
 
+    def __post_init__(self):
+        object.__setattr__(self, "caption", writable(self.caption))
+
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "CaptionRecord":
         """A line's object -> a record, which keeps what is left of the object as its `extra`."""
@@ -42,6 +46,8 @@ class CaptionRecord:
         if not isinstance(image_id, str) or not isinstance(caption, str):
             raise ValueError("expected an object with texts 'id' and 'caption'")
         others = {name: row.pop(name, "") for name in ("captioner", "params", "source", "cleaner")}
+        if not all(isinstance(value, str) for value in others.values()):
+            raise ValueError(f"expected texts {', '.join(map(repr, others))}")
         return cls(id=image_id, caption=caption, **others, extra=row)
 
     def to_json(self) -> dict[str, Any]:

@@ -15,3 +15,10 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         name, byte = encoding.removesuffix("-sig").upper(), content[error.start]
         raise ValueError(f"{path}: not {name} (byte {error.start} is 0x{byte:02x}); save it as UTF-8") from None
+
+
+def writable(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can hold, and UTF-8 and tokenizers cannot."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
