@@ -13,6 +13,12 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 
+
+def pytest_addoption(parser):
+    """--faults: kill commands at all file operations, not at ten of each (tests/cli/test_faults.py)."""
+    parser.addoption("--faults", action="store_true", help="inject faults at all file operations")
+
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

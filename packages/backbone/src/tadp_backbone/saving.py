@@ -5,7 +5,7 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
@@ -45,6 +45,7 @@ def _write(backbone: "DiffusionBackbone", folder: Path) -> None:
         "requires_safety_checker": False,
         "safety_checker": [None, None],
     }
+    _forget_last_call(backbone.tokenizer)
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         part = getattr(backbone, name)
         if part is not None:
@@ -59,3 +60,12 @@ def _write(backbone: "DiffusionBackbone", folder: Path) -> None:
     }
     if tensors:
         save_file(tensors, folder / ADAPTERS_FILE)
+
+
+def _forget_last_call(tokenizer: Any) -> None:
+    """A fast tokenizer keeps the padding and truncation of its last call, and would write them: what is saved would
+    depend on what was encoded before."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is not None:
+        fast.no_padding()
+        fast.no_truncation()

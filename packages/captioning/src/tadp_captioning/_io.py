@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 
 try:
@@ -41,6 +42,17 @@ def replacing(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
+def write_whole(file: RawIOBase, data: bytes) -> None:
+    """Add to the end of a file; what was written before a failure is taken back."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except BaseException:
+        file.truncate(end)
+        raise
+
+
 @contextmanager
 def naming(path: Path, partial: Path) -> Iterator[None]:
     """Inside, a write to `partial` that the system refuses is an OSError that names `path`, whoever writes."""
@@ -54,6 +66,11 @@ def naming(path: Path, partial: Path) -> Iterator[None]:
         if number is None:
             raise OSError(f"{path} could not be written whole ({error})") from error
         raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def is_limit(error: Exception) -> bool:
+    """Whether a file could not be opened for a limit of this process or machine, whatever is in it."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def _partial(path: Path) -> Path:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tadp_captioning._io import is_limit
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -40,6 +42,8 @@ def read_image(image_id: str, path: Path, known_hash: str | None = None) -> Read
     except UnidentifiedImageError:
         return ReadImage(image_id, path, None, digest, f"{path.name}: not an image file")
     except Exception as error:  # decoders of damaged files raise nearly anything, and the next image may be whole
+        if is_limit(error):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         return ReadImage(image_id, path, None, digest, f"{path.name}: {reason}")
 

@@ -5,8 +5,11 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from tadp_captioning._io import naming, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +52,14 @@ def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     import fcntl
 
     lines = "".join(to_line(row) for row in rows)
-    with path.open("a+b") as file:
+    with naming(path, path), path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _end_last_line(file)
-        file.write(lines.encode())
-        file.flush()
+        write_whole(file, lines.encode())
         os.fsync(file.fileno())
 
 
-def _end_last_line(file: BinaryIO) -> None:
+def _end_last_line(file: RawIOBase) -> None:
     """Cut a torn last line, which under the lock can only be a killed writer's; end one that lacks its newline."""
     end = file.seek(0, os.SEEK_END)
     start, tail = end, b""

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,20 @@ def write_json(path: Path, value: Any, *, allow_nan: bool = True) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Add whole lines to a file; what was written of them before a failure is taken back."""
+    """Add whole lines to a file, or nothing."""
     with naming(path, path), path.open("ab", buffering=0) as file:
-        end, left = file.tell(), text.encode()
-        try:
-            while left:
-                left = left[file.write(left) :]
-        except BaseException:
-            file.truncate(end)
-            raise
+        write_whole(file, text.encode())
+
+
+def write_whole(file: RawIOBase, data: bytes) -> None:
+    """Add to the end of a file; what was written before a failure is taken back."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except BaseException:
+        file.truncate(end)
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -107,6 +113,11 @@ def naming(path: Path, partial: Path) -> Iterator[None]:
         if number is None:
             raise OSError(f"{path} could not be written whole ({error})") from error
         raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def is_limit(error: Exception) -> bool:
+    """Whether a file could not be opened for a limit of this process or machine, whatever is in it."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def _partial(path: Path) -> Path:

@@ -69,6 +69,11 @@ def naming(path: Path, partial: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
+def is_limit(error: Exception) -> bool:
+    """Whether a file could not be opened for a limit of this process or machine, whatever is in it."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 def _partial(path: Path) -> Path:
     # A name may have 255 bytes: the long ones are cut, and told apart by their hash.
     name = os.fsencode(path.name)

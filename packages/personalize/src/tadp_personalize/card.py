@@ -8,6 +8,7 @@ from tadp_personalize._io import write_json, write_text
 from tadp_personalize.base import Base
 from tadp_personalize.config import TrainingConfig
 from tadp_personalize.result import Personalization
+from tadp_personalize.state import README_FILE, RESULTS_FILE
 from tadp_personalize.tokens import CARD_DATA_FILE
 
 _KINDS = {"learnt": "learnt prompt", "initial_word": "initial word", "plain": "plain prompt", "empty": "empty prompt"}
@@ -43,9 +44,9 @@ def write_card(card: Card, result: Personalization) -> None:
         "images": len(result.images.used),
         "held_out": measured,
     }
-    write_json(result.folder / CARD_DATA_FILE, data)
-    write_json(result.folder / "results.json", numbers)
-    write_text(result.folder / "README.md", _readme(card, result))
+    write_json(result.folder / CARD_DATA_FILE, data, allow_nan=False)
+    write_text(result.folder / README_FILE, _readme(card, result))
+    write_json(result.folder / RESULTS_FILE, numbers, allow_nan=False)  # last: where it is, the rest is there
 
 
 def _readme(card: Card, result: Personalization) -> str:

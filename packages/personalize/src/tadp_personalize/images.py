@@ -11,6 +11,8 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
+from tadp_personalize._io import is_limit
+
 ImageSource = str | PathLike | Image.Image
 SUFFIXES = (
     ".png",
@@ -74,6 +76,8 @@ def read_images(
         try:
             image, note = _read(source)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if is_limit(error):
+                raise
             skipped[name] = (
                 f"cannot be read ({error})" if not _needs_heif(name) else "HEIC needs the package pillow-heif"
             )

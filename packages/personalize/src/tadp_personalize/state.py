@@ -9,9 +9,12 @@ from torch import nn
 
 from tadp_personalize._io import replacing, write_text
 from tadp_personalize._reading import reading
+from tadp_personalize.tokens import CARD_DATA_FILE
 
 STATE_FILE = Path("state") / "state.pt"
 METRICS_FILE = "metrics.jsonl"
+RESULTS_FILE = "results.json"
+README_FILE = "README.md"
 _FIX = "it is no state of this run as it was saved: delete it to begin anew"
 
 
@@ -57,10 +60,13 @@ def load_state(
 
 
 def begin_files(folder: Path, step: int) -> None:
-    """Make the folder's state and metrics those of a run after `step` updates.
+    """Make the folder that of an unfinished run after `step` updates, whatever was in it.
 
-    A killed run had done more steps than its last state holds; a new run in an old folder must not find the old state.
+    A killed run had done more steps than its last state holds; a new run in an old folder must not find the old state,
+    and until it is finished nobody must take the old results and card for its own.
     """
+    for name in (RESULTS_FILE, CARD_DATA_FILE, README_FILE):
+        (folder / name).unlink(missing_ok=True)
     if step == 0:
         (folder / STATE_FILE).unlink(missing_ok=True)
     file = folder / METRICS_FILE

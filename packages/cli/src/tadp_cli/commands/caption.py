@@ -46,6 +46,7 @@ def caption(
         from tadp_captioning import CaptionStore, caption_images, load_captioner
         from tadp_cli.workflows.captions import flagged_images, process_share, reports_of_all, whole_report
         from tadp_cli.workflows.devices import checked_device
+        from tadp_cli.workflows.engine.locking import file_lock
 
         if device is not None:
             checked_device(device)
@@ -53,27 +54,28 @@ def caption(
         if only_flagged is not None:
             images = flagged_images(only_flagged, images)
         share = process_share()
-        writer = load_captioner(
-            captioner,
-            device=device or share.device,
-            min_new_tokens=min_tokens,
-            max_new_tokens=max_tokens,
-            prompt=prompt,
-            batch_size=batch_size,
-            base_url=base_url,
-        )
-        store, start = CaptionStore.open(out), time.monotonic()
-        with caption_bar(shown=share.rank == 0) as report:
-            done = caption_images(
-                writer,
-                images,
-                store,
-                workers=workers,
-                redo=images if only_flagged is not None else (),
-                rank=share.rank,
-                world_size=share.world_size,
-                progress=report,
+        with file_lock(out, share.rank):
+            writer = load_captioner(
+                captioner,
+                device=device or share.device,
+                min_new_tokens=min_tokens,
+                max_new_tokens=max_tokens,
+                prompt=prompt,
+                batch_size=batch_size,
+                base_url=base_url,
             )
+            store, start = CaptionStore.open(out), time.monotonic()
+            with caption_bar(shown=share.rank == 0) as report:
+                done = caption_images(
+                    writer,
+                    images,
+                    store,
+                    workers=workers,
+                    redo=images if only_flagged is not None else (),
+                    rank=share.rank,
+                    world_size=share.world_size,
+                    progress=report,
+                )
         reports = reports_of_all(done, share)
         if share.rank > 0:
             return  # the first process speaks for all

@@ -1,6 +1,7 @@
 """`tadp personalize`: a look from a handful of images."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from tadp_cli.errors import one_line_errors
 from tadp_cli.options import DeviceOption, SeedOption
-from tadp_cli.progress import Bars, bars, console
+from tadp_cli.progress import Bars, bars, console, first_process
 
 if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization
@@ -66,6 +67,7 @@ def personalize(
     with one_line_errors():
         from dataclasses import replace
 
+        from tadp_cli.workflows.engine.locking import run_lock
         from tadp_cli.workflows.personalize_settings import with_settings
         from tadp_cli.workflows.personalizing import dry_run, settings_by_method
 
@@ -86,17 +88,21 @@ def personalize(
             learned = domain_images(images, split)
         count = count or (_SCENES if images is None else 0)
         sources = {"domain": domain, "images": learned, "held_out": held_out, "count": count, "captioner": captioner}
-        how = {"backbone": backbone, "resume": resume, "device": device, "seed": seed}
-        _print_results(_run(configs, out, sources | how))
+        how = {"backbone": backbone, "device": device, "seed": seed}
+        with run_lock(out) if first_process() else nullcontext(False) as killed:
+            results = _run(configs, out, resume, killed, sources | how)
+        _print_results(results)
 
 
-def _run(configs: dict[str, Any], out: Path, arguments: dict[str, Any]) -> "dict[str, Personalization]":
+def _run(
+    configs: dict[str, Any], out: Path, resume: bool, killed: bool, arguments: dict[str, Any]
+) -> "dict[str, Personalization]":
     """One run a method, in a folder of its own where there are several; all of them finished."""
     from tadp_cli.workflows.personalizing import learn, write_comparison
 
     results = {}
     folders = {name: out / name if len(configs) > 1 else out for name in configs}
-    _check_folders(folders.values(), arguments["resume"])
+    arguments["resume"] = _resumes(folders.values(), resume, killed)
     for name, config in configs.items():
         with bars() as report:
 
@@ -116,14 +122,17 @@ def _tell(line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _check_folders(folders: Iterable[Path], resume: bool) -> None:
-    """What was learnt is not written over unasked, and only what was begun goes on."""
+def _resumes(folders: Iterable[Path], resume: bool, killed: bool) -> bool:
+    """Whether there is a run to resume. An unfinished one resumes without being asked to, and so does the command of a
+    process that was `killed` here; a finished one is not written over unasked."""
     folders = list(folders)
-    begun = [folder for folder in folders if (folder / "results.json").is_file() or (folder / "state").is_dir()]
-    if begun and not resume:
-        raise ValueError(f"{begun[0]} holds a run already; add --resume to go on with it, or name another --out")
-    if resume and not begun:
+    finished = [folder for folder in folders if (folder / "results.json").is_file()]
+    begun = finished or any((folder / "state").is_dir() for folder in folders)
+    if len(finished) == len(folders) and not resume and not killed:
+        raise ValueError(f"{finished[0]} holds a run already; add --resume to go on with it, or name another --out")
+    if resume and not begun and not killed:
         raise ValueError(f"{folders[0]} holds no run to resume; leave --resume out")
+    return bool(begun)
 
 
 def _print_results(results: "dict[str, Personalization]") -> None:

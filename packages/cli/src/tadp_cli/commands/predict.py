@@ -44,7 +44,9 @@ def predict(
         if done.written:
             counts += f" ({len(done.written) / done.seconds:.2g} images/s)"
         console.print(f"{counts}: {out}", markup=False, highlight=False, soft_wrap=True)
+        if len(done.failed) == 1:
+            raise RuntimeError(next(iter(done.failed.values())))
         for reason in done.failed.values():
             console.print(f"failed: {reason}", markup=False, highlight=False, soft_wrap=True)
         if done.failed:
-            raise RuntimeError(f"{len(done.failed)} images could not be read; mend or remove them")
+            raise RuntimeError(f"{len(done.failed)} images could not be predicted; fix or remove them")

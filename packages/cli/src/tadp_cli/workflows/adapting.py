@@ -9,6 +9,7 @@ from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.domain_images import target_images
+from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.experiment import run_experiment
 from tadp_cli.workflows.predicting import Predicted, PredictOptions, predict_images
 from tadp_cli.workflows.preparing import LEARNT, look_settings, with_captions, with_look
@@ -73,16 +74,17 @@ def adapt(
     if look:  # what cannot be learned is an error before anything is captioned
         evaluated = recipe.test.split if labelled else ""
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
-    settings, defaults = {"recipe": asdict(recipe), "target": target}, {"recipe": asdict(Recipe())}
-    claim(out / "adapt.json", settings, "an adaptation", defaults)
-    recipe = with_captions(recipe, out, device, report, limits)
-    if look:
-        recipe = with_look(recipe, out, images, None, device, report)
-    run = out / RUN_FOLDER
-    begun = (run / "config.toml").is_file()
-    results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits)
-    predicted = None
-    if not labelled:
-        folder = out / PREDICTIONS_FOLDER
-        predicted = predict_images(run, [target], folder, PredictOptions(), device=device, report=report)
+    with run_lock(out):
+        settings, defaults = {"recipe": asdict(recipe), "target": target}, {"recipe": asdict(Recipe())}
+        claim(out / "adapt.json", settings, "an adaptation", defaults)
+        recipe = with_captions(recipe, out, device, report, limits)
+        if look:
+            recipe = with_look(recipe, out, images, None, device, report)
+        run = out / RUN_FOLDER
+        begun = (run / "config.toml").is_file()
+        results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits)
+        predicted = None
+        if not labelled:
+            folder = out / PREDICTIONS_FOLDER
+            predicted = predict_images(run, [target], folder, PredictOptions(), device=device, report=report)
     return Adapted(run=run, results=results, predicted=predicted)

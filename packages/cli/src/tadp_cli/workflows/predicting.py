@@ -13,8 +13,10 @@ from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.devices import checked_device
+from tadp_cli.workflows.engine.locking import run_lock
+from tadp_cli.workflows.engine.memory import where_memory_lacks
 from tadp_cli.workflows.pictures import find_pictures, open_picture
-from tadp_cli.workflows.prediction_files import is_written, write_prediction
+from tadp_cli.workflows.prediction_files import is_written, save_png, write_prediction
 from tadp_cli.workflows.presence.prompting import prompted
 from tadp_cli.workflows.presence.store import presence_of
 from tadp_cli.workflows.reporting import Report
@@ -62,7 +64,7 @@ class Predicted:
     there: list[str] = field(default_factory=list)
     """Predicted by an earlier call with the same settings."""
     failed: dict[str, str] = field(default_factory=dict)
-    """{id: why it could not be read}."""
+    """{id: why it could not be read or predicted}."""
     seconds: float = 0.0
     """For what was written, loading of the model left out."""
 
@@ -84,34 +86,64 @@ def predict_images(
     """
     recipe = read_run(run)
     files = find_pictures(images, leave_out=out)
+    with run_lock(out):
+        return _predict_files(run, recipe, files, out, options, device, report)
+
+
+def _predict_files(
+    run: Path,
+    recipe: Recipe,
+    files: Mapping[str, Path],
+    out: Path,
+    options: PredictOptions,
+    device: str,
+    report: Report,
+) -> Predicted:
     model = _model(run, recipe, options).to(checked_device(device))
     chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
     if options.size is not None:
         chosen["size"] = options.size
     claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
     if model.config.classes:
-        draw_legend(model.config.classes, model.config.palette).save(out / LEGEND_FILE)
+        save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
     judge = presence_of(run, recipe, model, device)
     captioned = takes_captions(model, recipe) and options.caption is None
     captioner = load_captioner(model.config.captioner, device=device) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
-    done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in store])
+    known = set(store)  # ids as they are: the store's own search leaves out suffixes, by which a.jpg is a.png too
+    done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in known])
     left = {image_id: file for image_id, file in files.items() if image_id not in set(done.there)}
     start = time.perf_counter()
-    for batch in _batches(left, options, done.failed):
+
+    def predict(batch: list[_Picture]) -> None:
         pictures = [picture.image for picture in batch]
         texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
         shrunk = [picture.shrunk for picture in batch]
         texts, context = prompted(recipe, model, judge, shrunk, texts)
         results = model.predict_batch(shrunk, texts, len(batch), context)
-        store.add(*(_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)))
         for picture, result in zip(batch, results, strict=True):
             whole = result if picture.shrunk is picture.image else result.on(picture.image)
             write_prediction(whole, out, picture.id, picture.file.name)
-            done.written.append(picture.id)
+        # Last, so that a killed process leaves no caption that the next one adds once more.
+        records = [_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)]
+        store.add(*(record for record in records if record.id not in known))
+        done.written.extend(picture.id for picture in batch)
+
+    for batch in _batches(left, options, done.failed):
+        for picture, error in where_memory_lacks(predict, batch):
+            done.failed[picture.id] = _too_large(picture, error, options, model)
         report("predict", len(done.written) + len(done.failed), len(left))
     done.seconds = time.perf_counter() - start
     return done
+
+
+def _too_large(picture: _Picture, error: str, options: PredictOptions, model: PerceptionModel) -> str:
+    width, height = picture.shrunk.size
+    size = min(1024, (options.size or max(width, height)) // 2)
+    windows = ", or in windows with --protocol slide" if "slide" in model.task.protocols else ""
+    return (
+        f"{picture.file}: not enough memory for {width}x{height} pixels{error}: predict it with --size {size}{windows}"
+    )
 
 
 def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionModel:
@@ -151,10 +183,13 @@ def _batches(files: Mapping[str, Path], options: PredictOptions, failed: dict[st
     for image_id, file in files.items():
         try:
             image = open_picture(file)
+            shrunk = image if options.size is None else _shrunk(image, options.size)
         except ValueError as error:
             failed[image_id] = str(error)
             continue
-        shrunk = image if options.size is None else _shrunk(image, options.size)
+        except MemoryError:
+            failed[image_id] = f"{file}: not enough memory to read it: make the image smaller"
+            continue
         size = shrunk.width * shrunk.height
         if batch and (len(batch) == options.batch_size or pixels + size > _BATCH_PIXELS):
             yield batch

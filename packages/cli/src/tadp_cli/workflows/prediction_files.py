@@ -33,8 +33,8 @@ def write_prediction(result: Result, out: Path, image_id: str, file_name: str) -
     elif isinstance(result, DetectionResult):
         write_text(out / f"{stem}_boxes.json", json.dumps(coco_form(result, file_name), indent=1, ensure_ascii=False))
     else:
-        _save(palette_mask(result), out / f"{stem}_mask.png")
-    _save(result.overlay(), out / f"{stem}_overlay.png")
+        save_png(palette_mask(result), out / f"{stem}_mask.png")
+    save_png(result.overlay(), out / f"{stem}_overlay.png")
 
 
 def is_written(out: Path, image_id: str) -> bool:
@@ -73,6 +73,7 @@ def coco_form(result: DetectionResult, file_name: str) -> dict[str, Any]:
     }
 
 
-def _save(image: Image.Image, path: Path) -> None:
+def save_png(image: Image.Image, path: Path) -> None:
+    """Whole or not at all."""
     with replacing(path) as partial:
         image.save(partial, format="PNG")

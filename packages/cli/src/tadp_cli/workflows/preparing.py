@@ -11,6 +11,7 @@ from tadp_cli.recipes.personalize_config import PersonalizeConfig
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.claims import claim
+from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.personalizing import learn, settings
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
@@ -98,20 +99,21 @@ def learn_look(
         return
     if images is None:
         raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
-    learnt = learn(
-        domain=domain,
-        images=images,
-        held_out=held_out,
-        count=how.count,
-        method=method,
-        config=settings(method, source, how.preset, rank=how.rank or None if method == "dreambooth" else None),
-        backbone=source,
-        out=folder,
-        resume=(folder / "state").is_dir(),
-        device=device,
-        seed=how.seed,
-        progress=lambda step, total, _: report(f"{method} {domain}", step, total),
-    )
+    with run_lock(folder):
+        learnt = learn(
+            domain=domain,
+            images=images,
+            held_out=held_out,
+            count=how.count,
+            method=method,
+            config=settings(method, source, how.preset, rank=how.rank or None if method == "dreambooth" else None),
+            backbone=source,
+            out=folder,
+            resume=(folder / "state").is_dir(),
+            device=device,
+            seed=how.seed,
+            progress=lambda step, total, _: report(f"{method} {domain}", step, total),
+        )
     if not learnt.finished:
         raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
 

@@ -29,20 +29,32 @@ def flat_settings(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
-def check_run(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """That a run may begin in the folder, or the one in it go on with this recipe."""
+def check_run(folder: Path, recipe: Recipe, resume: bool, killed: bool = False) -> None:
+    """Raise unless a run may begin in `folder`, or the one in it resume with this recipe.
+
+    An unfinished run resumes without being asked to, and so does the command of a process that was `killed` here.
+    """
     path = folder / RECIPE_FILE
-    if not resume:
-        if path.is_file():
-            raise ValueError(f"{folder} holds a run already; add --resume to go on with it, or name another --out")
-        return
     if not path.is_file():
-        raise ValueError(f"{folder} holds no run to resume ({RECIPE_FILE} is missing); leave --resume out")
+        if resume and not killed:
+            raise ValueError(f"{folder} holds no run to resume ({RECIPE_FILE} is missing); leave --resume out")
+        return
+    if not resume and not killed and _is_finished(folder, recipe):
+        raise ValueError(f"{folder} holds a run already; add --resume to go on with it, or name another --out")
     changed = _changed(load_recipe(path), recipe)
     if changed:
         raise ValueError(
             f"{folder} was begun with other settings: {'; '.join(changed)}; resume with those, or name another --out"
         )
+
+
+def _is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether it is trained, and scored on the recipe's test too where it names one."""
+    file, test = folder / RESULTS_FILE, recipe.test
+    if not file.is_file():
+        return False
+    scored = json.loads(file.read_text(encoding="utf-8"))["evaluations"]
+    return not test.folder or any((entry["data"], entry["split"]) == (test.folder, test.split) for entry in scored)
 
 
 def _changed(old: Recipe, new: Recipe) -> list[str]:

@@ -52,15 +52,15 @@ def train(
 ) -> dict[str, Any]:
     """Train as the recipe says and score on its validation split; returns what results.json holds.
 
-    Under `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one
-    writes.
+    An unfinished run of the same settings resumes; a finished one is read with `resume`, and else refused. Under
+    `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
     """
     checked_device(device)
     accelerator = make_accelerator(recipe, device)
-    finished, main = resume and (out / RESULTS_FILE).is_file(), accelerator.is_main_process
-    with run_lock(out) if main else nullcontext():
+    finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
+    with run_lock(out) if main else nullcontext(False) as killed:
         if main:
-            check_run(out, recipe, resume)
+            check_run(out, recipe, resume, killed)
         if finished:
             return read_object(out / RESULTS_FILE)
         return _train(recipe, out, accelerator, device, report if main else lambda *_: None)

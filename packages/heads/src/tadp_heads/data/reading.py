@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tadp_heads._io import is_limit
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.inside import inside
 
@@ -34,6 +35,8 @@ def open_stored(path: Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise DataError(path, found="no image data", expected="an image file", fix="replace the file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if is_limit(error):
+            raise
         raise DataError(
             path, found=f"a broken image ({error})", expected="an image file", fix="replace the file"
         ) from error

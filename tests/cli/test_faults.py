@@ -1,0 +1,196 @@
+"""Commands that are killed at any file operation, or refused one: the same command completes, and nothing is left.
+
+Ten seeded points per command; all of them with `python3 tasks.py test --faults`.
+"""
+
+import errno
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from faults import DiskState, failing, states_of
+from invoking import tadp
+from same_files import differences
+from typer.testing import CliRunner
+
+from tadp_cli.main import app
+from tadp_heads.data.scenes_disk import write_scenes
+
+POINTS, REFUSALS = 10, 2
+_TINY = ("train.batch_size=1", "train.size=32", "head.variant=ade", "head.width=8", "train.unet_lr_scale=0")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run, after what lies in the folder already."""
+
+    arguments: Callable[[Path, Path], tuple]
+    """(world, out) -> the command line."""
+    begun_with: str = ""
+    """Folder of the world that `out` is a copy of at first."""
+
+
+def _set(*settings: str) -> list[str]:
+    return [f"--set={setting}" for setting in settings]
+
+
+def _train(world: Path, out: Path) -> tuple:
+    steps = ("train.steps=2", "train.save_every=1", "train.eval_every=1", "train.keep=1", "prompt.kind=caption")
+    return "train", "scenes-segmentation", "--data", world / "photos", "--out", out, *_set(*_TINY, *steps)
+
+
+def _adapt(world: Path, out: Path) -> tuple:
+    places = ("--source", world / "photos", "--target", world / "paintings" / "images", "--domain", "watercolor")
+    return "adapt", *places, "--modifier", "simple", "--out", out, *_set(*_TINY, "train.steps=1")
+
+
+COMMANDS = {
+    "caption": Command(
+        lambda world, out: (
+            "caption",
+            world / "photos",
+            "--captioner",
+            "tiny",
+            "--batch-size",
+            1,
+            "--out",
+            out / "captions.jsonl",
+        )
+    ),
+    "train": Command(_train),
+    "personalize": Command(
+        lambda world, out: (
+            "personalize",
+            "--domain",
+            "watercolor",
+            "--images",
+            world / "photos",
+            "--steps",
+            2,
+            "--captioner",
+            "none",
+            "--out",
+            out,
+        )
+    ),
+    "adapt": Command(_adapt),
+    "predict": Command(
+        lambda world, out: ("predict", world / "run", world / "photos", "--batch-size", 2, "--out", out)
+    ),
+    "report": Command(lambda world, out: ("report", out, "--images", 2, "--shown", 1), begun_with="run"),
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two data sets and a run, hardly trained."""
+    root = tmp_path_factory.mktemp("world")
+    for folder, look, split, count in (
+        ("photos", "photo", "train", 3),
+        ("photos", "photo", "val", 2),
+        ("paintings", "watercolor", "test", 2),
+    ):
+        write_scenes(root / folder, task="segmentation", look=look, split=split, count=count, seed=0, size=32)
+    steps = _set(*_TINY, "train.steps=1", "prompt.kind=caption")
+    tadp("train", "scenes-segmentation", "--data", root / "photos", "--out", root / "run", *steps)
+    return root
+
+
+class Undisturbed:
+    """A command's folder where nothing went wrong, and the states on the way there."""
+
+    def __init__(self, name: str, world: Path, root: Path):
+        self.name, self.command, self.world = name, COMMANDS[name], world
+        self.out, self.expected = root / "out", root / "expected"
+        self.begin()
+        self.states = states_of(self.run, self.out, root / "copies")
+        shutil.copytree(self.out, self.expected)
+
+    def begin(self) -> None:
+        shutil.rmtree(self.out, ignore_errors=True)
+        if self.command.begun_with:
+            shutil.copytree(self.world / self.command.begun_with, self.out)
+
+    def run(self) -> str:
+        return tadp(*self.command.arguments(self.world, self.out))
+
+    def completes(self) -> list[str]:
+        """Run the command once more; what is wrong in its folder then."""
+        result = CliRunner().invoke(app, [str(a) for a in self.command.arguments(self.world, self.out)])
+        if result.exit_code != 0:
+            return [f"exit code {result.exit_code}: {result.output[-300:]} {result.exception!r}"]
+        return differences(self.expected, self.out) + [f"ids twice in {file}" for file in _with_ids_twice(self.out)]
+
+
+def _with_ids_twice(folder: Path) -> list[str]:
+    found = []
+    for file in folder.rglob("captions*.jsonl"):
+        ids = [json.loads(line)["id"] for line in file.read_text().splitlines()]
+        found += [file.name] if len(ids) != len(set(ids)) else []
+    return found
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def undisturbed(request, world, tmp_path_factory):
+    return Undisturbed(request.param, world, tmp_path_factory.mktemp(request.param))
+
+
+def _chosen(points: list, count: int, pytestconfig) -> list:
+    if pytestconfig.getoption("faults"):
+        return points
+    return random.Random(0).sample(points, min(count, len(points)))
+
+
+def test_a_killed_command_completes_when_it_is_run_again(undisturbed, pytestconfig, capsys):
+    states = _chosen(undisturbed.states, POINTS, pytestconfig)
+    wrong = {}
+    for state in states:
+        state.put(undisturbed.out)
+        found = undisturbed.completes()
+        if found:
+            wrong[state.before] = found
+    _tell(capsys, undisturbed, f"killed at {len(states)} of {len(undisturbed.states)} points", len(states) - len(wrong))
+    assert not wrong, _lines(wrong)
+
+
+def test_a_refused_operation_is_one_line_and_the_next_run_completes(undisturbed, pytestconfig, capsys):
+    wrong, points = {}, _chosen(list(range(_operations(undisturbed.states))), REFUSALS, pytestconfig)
+    for point in points:
+        undisturbed.begin()
+        code = (errno.ENOSPC, errno.EROFS, errno.EMFILE)[point % 3]
+        with failing(undisturbed.out, point, code) as refused:
+            arguments = undisturbed.command.arguments(undisturbed.world, undisturbed.out)
+            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if not refused:
+            continue
+        left = [path.name for path in undisturbed.out.rglob(".*")] if undisturbed.out.exists() else []
+        told = [line for line in result.output.splitlines() if line.startswith("error: ")]
+        if result.exit_code != 1 or len(told) != 1 or str(undisturbed.out) not in told[0] or left:
+            wrong[f"{errno.errorcode[code]} at {refused[0]}"] = [
+                result.output[-300:],
+                repr(result.exception),
+                str(left),
+            ]
+        found = undisturbed.completes()
+        if found:
+            wrong[f"again after {errno.errorcode[code]} at {refused[0]}"] = found
+    _tell(capsys, undisturbed, f"refused at {len(points)} points", len(points) - len(wrong))
+    assert not wrong, _lines(wrong)
+
+
+def _operations(states: list[DiskState]) -> int:
+    return sum(state.before.split()[0] in ("open", "os.mkdir", "os.fsync") for state in states)
+
+
+def _lines(wrong: dict[str, list[str]]) -> str:
+    return "\n".join(f"{point}: {'; '.join(found)}" for point, found in wrong.items())
+
+
+def _tell(capsys, undisturbed: Undisturbed, points: str, consistent: int) -> None:
+    with capsys.disabled():
+        sys.stdout.write(f"\n{undisturbed.name}: {points}, {consistent} consistent\n")
