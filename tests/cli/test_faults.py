@@ -9,8 +9,10 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults import DiskState, failing, states_of
@@ -18,10 +20,12 @@ from invoking import tadp
 from same_files import differences
 from typer.testing import CliRunner
 
+from tadp_backbone import loading
+from tadp_captioning import transformers_captioner
 from tadp_cli.main import app
 from tadp_heads.data.scenes_disk import write_scenes
 
-POINTS, REFUSALS = 10, 2
+POINTS, REFUSALS = 10, 1
 _TINY = ("train.batch_size=1", "train.size=32", "head.variant=ade", "head.width=8", "train.unet_lr_scale=0")
 
 
@@ -40,7 +44,7 @@ def _set(*settings: str) -> list[str]:
 
 
 def _train(world: Path, out: Path) -> tuple:
-    steps = ("train.steps=2", "train.save_every=1", "train.eval_every=1", "train.keep=1", "prompt.kind=caption")
+    steps = ("train.steps=2", "train.save_every=1", "train.eval_every=1", "train.keep=1", "prompt.kind=empty")
     return "train", "scenes-segmentation", "--data", world / "photos", "--out", out, *_set(*_TINY, *steps)
 
 
@@ -86,16 +90,39 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shipped_models_are_read_once():
+    """Each command gets copies of the shipped models, as reading them takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((loading, "load_parts"), (transformers_captioner, "load_transformers_captioner")):
+            patch.setattr(module, name, _once(getattr(module, name)))
+        yield
+
+
+def _once(load: Callable) -> Callable:
+    loaded: dict[str, Any] = {}
+
+    def copied(*args: Any, **options: Any) -> Any:
+        if args[0] != "tiny":
+            return load(*args, **options)
+        key = repr((args, options))
+        if key not in loaded:
+            loaded[key] = load(*args, **options)
+        return deepcopy(loaded[key])
+
+    return copied
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Two data sets and a run, hardly trained."""
     root = tmp_path_factory.mktemp("world")
     for folder, look, split, count in (
-        ("photos", "photo", "train", 3),
-        ("photos", "photo", "val", 2),
-        ("paintings", "watercolor", "test", 2),
+        ("photos", "photo", "train", 2),
+        ("photos", "photo", "val", 1),
+        ("paintings", "watercolor", "test", 1),
     ):
-        write_scenes(root / folder, task="segmentation", look=look, split=split, count=count, seed=0, size=32)
+        write_scenes(root / folder, task="segmentation", look=look, split=split, count=count, seed=len(split), size=32)
     steps = _set(*_TINY, "train.steps=1", "prompt.kind=caption")
     tadp("train", "scenes-segmentation", "--data", root / "photos", "--out", root / "run", *steps)
     return root
