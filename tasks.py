@@ -39,6 +39,8 @@ ENVIRONMENTS = (
     {"OMP_NUM_THREADS": "4"},
 )
 """What changes the last bits of results: vector instructions of torch and of oneDNN, and the number of threads."""
+FAULTS = ("-rP", "--show-capture=stdout", "tests/cli/test_faults.py")
+"""What counts the injection points of each command, and those with a consistent state."""
 
 # The first match in pip's output names the cause, so what brings others about stands first: without a network pip ends
 # with "No matching distribution" too.
@@ -268,6 +270,7 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
         kinds = [*["numerical"] * ("--everywhere" in arguments), *["not slow"] * ("--slow" not in arguments)]
         selection = ["-m", " and ".join(kinds)] if kinds else []
         given = [argument for argument in arguments if argument not in ("--slow", "--everywhere")]
+        given = [*(FAULTS if "--faults" in given else ()), *given]
         return [[*python, "pytest", *SIDE_BY_SIDE, *selection, *given]]
     if task == "lint":
         return [[*python, "ruff", "check", *arguments], [*python, "ruff", "format", "--check", *arguments]]
@@ -305,7 +308,7 @@ TASKS = {
     "setup": "make .venv with the five packages and the tools (nothing to do when it is up to date)",
     "demo": "the whole cross-domain workflow on the embedded miniature; writes runs/demo",
     "test": "the tests; --slow for the slow ones too; --everywhere for the numerical ones with other processors'"
-    " instructions and other threads; paths and options go to pytest",
+    " instructions and other threads; --faults for kills at any file operation; paths and options go to pytest",
     "lint": "ruff: rules and formatting",
     "bench": "the benchmarks; options go to pytest",
     "pretrain": "train the embedded miniature models anew; options go to the script (--help lists them)",

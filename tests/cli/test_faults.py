@@ -8,7 +8,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 from faults import DiskState, failing, states_of
 from invoking import tadp
 from same_files import differences
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tadp_backbone import loading
 from tadp_captioning import transformers_captioner
@@ -143,12 +143,17 @@ class Undisturbed:
         if self.command.begun_with:
             shutil.copytree(self.world / self.command.begun_with, self.out)
 
-    def run(self) -> str:
-        return tadp(*self.command.arguments(self.world, self.out))
+    def invoke(self) -> Result:
+        arguments = self.command.arguments(self.world, self.out)
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    def run(self) -> None:
+        result = self.invoke()
+        assert result.exit_code == 0, result.output
 
     def completes(self) -> list[str]:
         """Run the command once more; what is wrong in its folder then."""
-        result = CliRunner().invoke(app, [str(a) for a in self.command.arguments(self.world, self.out)])
+        result = self.invoke()
         if result.exit_code != 0:
             return [f"exit code {result.exit_code}: {result.output[-300:]} {result.exception!r}"]
         return differences(self.expected, self.out) + [f"ids twice in {file}" for file in _with_ids_twice(self.out)]
@@ -162,62 +167,45 @@ def _with_ids_twice(folder: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module", params=COMMANDS)
-def undisturbed(request, world, tmp_path_factory):
-    return Undisturbed(request.param, world, tmp_path_factory.mktemp(request.param))
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_same_command_completes_after_a_kill_and_after_a_refused_operation(name, world, tmp_path, pytestconfig):
+    undisturbed = Undisturbed(name, world, tmp_path)
+    everything = pytestconfig.getoption("faults")
+    states, count = undisturbed.states, _operations(undisturbed.states)
+    killed = states if everything else random.Random(0).sample(states, min(POINTS, len(states)))
+    refused = range(count) if everything else random.Random(0).sample(range(count), min(REFUSALS, count))
+    wrong = _killed(undisturbed, killed)
+    consistent = len(killed) - len(wrong)
+    sys.stdout.write(f"{name}: {len(killed)} of {len(states)} injection points, {consistent} consistent states; ")
+    failed = _refused(undisturbed, refused)
+    sys.stdout.write(f"{len(refused)} of {count} operations refused, {len(refused) - len(failed)} told and resumed\n")
+    assert not wrong | failed, "\n".join(f"{point}: {what}" for point, what in (wrong | failed).items())
 
 
-def _chosen(points: list, count: int, pytestconfig) -> list:
-    if pytestconfig.getoption("faults"):
-        return points
-    return random.Random(0).sample(points, min(count, len(points)))
-
-
-def test_a_killed_command_completes_when_it_is_run_again(undisturbed, pytestconfig, capsys):
-    states = _chosen(undisturbed.states, POINTS, pytestconfig)
+def _killed(undisturbed: Undisturbed, states: Sequence[DiskState]) -> dict[str, list[str]]:
     wrong = {}
     for state in states:
         state.put(undisturbed.out)
-        found = undisturbed.completes()
-        if found:
-            wrong[state.before] = found
-    _tell(capsys, undisturbed, f"killed at {len(states)} of {len(undisturbed.states)} points", len(states) - len(wrong))
-    assert not wrong, _lines(wrong)
+        wrong[f"killed before {state.before}"] = undisturbed.completes()
+    return {point: found for point, found in wrong.items() if found}
 
 
-def test_a_refused_operation_is_one_line_and_the_next_run_completes(undisturbed, pytestconfig, capsys):
-    wrong, points = {}, _chosen(list(range(_operations(undisturbed.states))), REFUSALS, pytestconfig)
+def _refused(undisturbed: Undisturbed, points: Sequence[int]) -> dict[str, list[str]]:
+    """From each of these operations on, a full disk, a read-only one, or no more open files."""
+    wrong = {}
     for point in points:
         undisturbed.begin()
         code = (errno.ENOSPC, errno.EROFS, errno.EMFILE)[point % 3]
         with failing(undisturbed.out, point, code) as refused:
-            arguments = undisturbed.command.arguments(undisturbed.world, undisturbed.out)
-            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if not refused:
-            continue
-        left = [path.name for path in undisturbed.out.rglob(".*")] if undisturbed.out.exists() else []
-        told = [line for line in result.output.splitlines() if line.startswith("error: ")]
-        if result.exit_code != 1 or len(told) != 1 or str(undisturbed.out) not in told[0] or left:
-            wrong[f"{errno.errorcode[code]} at {refused[0]}"] = [
-                result.output[-300:],
-                repr(result.exception),
-                str(left),
-            ]
-        found = undisturbed.completes()
-        if found:
-            wrong[f"again after {errno.errorcode[code]} at {refused[0]}"] = found
-    _tell(capsys, undisturbed, f"refused at {len(points)} points", len(points) - len(wrong))
-    assert not wrong, _lines(wrong)
+            result = undisturbed.invoke()
+        if refused:
+            told = [line for line in result.output.splitlines() if line.startswith("error: ")]
+            left = [path.name for path in undisturbed.out.rglob(".*")] if undisturbed.out.exists() else []
+            clear = result.exit_code == 1 and len(told) == 1 and str(undisturbed.out) in told[0] and not left
+            found = [] if clear else [result.output[-300:], repr(result.exception), *left]
+            wrong[f"{errno.errorcode[code]} at operation {point}, {refused[0]}"] = found + undisturbed.completes()
+    return {point: found for point, found in wrong.items() if found}
 
 
-def _operations(states: list[DiskState]) -> int:
+def _operations(states: Sequence[DiskState]) -> int:
     return sum(state.before.split()[0] in ("open", "os.mkdir", "os.fsync") for state in states)
-
-
-def _lines(wrong: dict[str, list[str]]) -> str:
-    return "\n".join(f"{point}: {'; '.join(found)}" for point, found in wrong.items())
-
-
-def _tell(capsys, undisturbed: Undisturbed, points: str, consistent: int) -> None:
-    with capsys.disabled():
-        sys.stdout.write(f"\n{undisturbed.name}: {points}, {consistent} consistent\n")

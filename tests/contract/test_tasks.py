@@ -123,6 +123,8 @@ def test_arguments_are_passed_on(tasks, tmp_path):
     assert slow[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "tests"]
     (numerical,) = tasks.commands_of("test", ["--everywhere", "-x"], tmp_path)
     assert numerical[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "-m", "numerical and not slow", "-x"]
+    (faults,) = tasks.commands_of("test", ["--faults"], tmp_path)
+    assert faults[-4:] == [*tasks.FAULTS, "--faults"]
     (bench,) = tasks.commands_of("bench", [], tmp_path)
     assert bench[1:] == ["-m", "pytest", "benchmarks"]
     assert [command[3] for command in tasks.commands_of("lint", [], tmp_path)] == ["check", "format"]

@@ -35,12 +35,13 @@ def check(
         from tadp_heads.data.registry import check_data
 
         reports = check_data(where, task or None, split or None)
-        for report, sheet in zip(reports, check_and_draw(reports, out), strict=True):
+        for report in reports:
             console.print(f"{report.task}: {report.images} images", markup=False, highlight=False)
             for line in lines_of(report):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
+        for sheet in check_and_draw(reports, out):  # after what was found, which does not depend on a place to draw
             if sheet is not None:
-                console.print(f"  sheet: {sheet}", markup=False, highlight=False, soft_wrap=True)
+                console.print(f"sheet: {sheet}", markup=False, highlight=False, soft_wrap=True)
         problems = sum(len(report.problems) for report in reports)
         if problems:
             raise RuntimeError(f"{problems} problems in {where}; mend them and check again")

@@ -41,10 +41,10 @@ def evaluate(
     Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
     """
     with one_line_errors():
-        from tadp_cli.workflows.scoring import score_run
+        from tadp_cli.workflows.scoring import keep_scores, scored
 
         with bars() as report:
-            entry = score_run(
+            entry = scored(
                 run,
                 folder=None if data is None else str(data),
                 split=split,
@@ -58,10 +58,11 @@ def evaluate(
                 device=device,
                 report=report,
             )
-        if not first_process():
-            return
-        for name, value in entry["metrics"].items():
-            console.print(f"{name:12} {value:.4f}")
-        if "cleaner" in entry:
-            console.print(f"captions cleaned by {entry['cleaner']}")
-        console.print(f"added to {run / 'results.json'}")
+        if first_process():  # before they are kept, which a run that cannot be written to refuses
+            for name, value in entry["metrics"].items():
+                console.print(f"{name:12} {value:.4f}")
+            if "cleaner" in entry:
+                console.print(f"captions cleaned by {entry['cleaner']}")
+        keep_scores(run, entry)
+        if first_process():
+            console.print(f"added to {run / 'results.json'}")

@@ -39,6 +39,7 @@ def report(
     """
     with one_line_errors():
         from tadp_cli.workflows.comparing import rows_of_runs
+        from tadp_cli.workflows.engine.locking import file_lock
         from tadp_cli.workflows.run_report import ReportOptions, write_run_report
         from tadp_cli.workflows.runs import read_run
         from tadp_cli.workflows.tables import show_rows
@@ -54,9 +55,10 @@ def report(
         path = out or runs[0] / "report.html"
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--out is {path}, expected the name of an .html file")
-        recipes = {run: read_run(run) for run in runs}
-        rows = rows_of_runs(runs)
-        show_rows(console, {"rows": rows})
-        with bars() as progress:
-            write_run_report(path, recipes, rows, options, progress)
+        with file_lock(path):  # a place that cannot be written to is known before the work
+            recipes = {run: read_run(run) for run in runs}
+            rows = rows_of_runs(runs)
+            show_rows(console, {"rows": rows})
+            with bars() as progress:
+                write_run_report(path, recipes, rows, options, progress)
         console.print(f"\nreport: {path}", markup=False, highlight=False, soft_wrap=True)

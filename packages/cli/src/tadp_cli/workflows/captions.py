@@ -1,5 +1,6 @@
 """Captions of a data set: read from a file, or written by a captioner into one."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -12,6 +13,8 @@ from tadp_captioning.store import image_key
 from tadp_captioning.text_files import read_text
 from tadp_heads.data import SampleDataset
 
+log = logging.getLogger(__name__)
+
 
 def captions_of(
     dataset: SampleDataset,
@@ -23,18 +26,29 @@ def captions_of(
     device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
 ) -> CaptionStore:
-    """The captions in `file`, which must have all of the data set's images; without a file they are written now."""
+    """The captions in `file`, which must have all of the data set's images; without a file they are written now.
+
+    Where `written_to` lies in a folder that cannot be written to, they are made for this call alone.
+    """
     known = dataset.image_files
     files = {image_id: known[image_id] for image_id in dataset.ids}
     if file is not None:
         return _given(file, files)
-    store = CaptionStore.open(written_to)
+    store = _open(written_to)
     model = load_captioner(captioner, device=device, min_new_tokens=min_tokens)
     report = caption_images(model, files, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))
         raise ValueError(f"{len(report.failed)} images could not be captioned, such as {image_id!r}: {reason}")
     return captions_of_files(store, files)
+
+
+def _open(file: Path) -> CaptionStore:
+    there = next(place for place in (file, *file.parents) if place.exists())
+    if os.access(there, os.W_OK):
+        return CaptionStore.open(file)
+    log.warning("%s cannot be written to: captions are made for this call and not kept", there)
+    return CaptionStore(CaptionStore.read(file).records()) if file.exists() else CaptionStore()
 
 
 def _given(file: Path, files: Mapping[str, Path]) -> CaptionStore:

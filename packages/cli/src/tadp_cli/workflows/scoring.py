@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from accelerate import PartialState
+
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
@@ -159,7 +161,14 @@ def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recip
     return recipe.replace(**changes, **({"prompt.token_file": token_file, "prompt.token": ""} if token_file else {}))
 
 
-def score_run(
+def score_run(run: Path, **how: Any) -> dict[str, Any]:
+    """`scored`, also put into the run's results.json in place of the metrics of the same data."""
+    entry = scored(run, **how)
+    keep_scores(run, entry)
+    return entry
+
+
+def scored(
     run: Path,
     *,
     folder: str | None = None,
@@ -174,10 +183,7 @@ def score_run(
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
-    """The metrics, also put into the run's results.json in place of those of the same data.
-
-    The arguments are those of `open_scorable`.
-    """
+    """The metrics, with what results.json says beside them. The arguments are those of `open_scorable`."""
     recipe, model, dataset, prompts, cleaned_by = open_scorable(
         run,
         folder=folder,
@@ -207,17 +213,19 @@ def score_run(
         entry["cleaner"] = cleaned_by
     if modifier:
         entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
-    accelerator = make_accelerator(recipe, device)
-    if accelerator.is_main_process:
-        _keep(run / RESULTS_FILE, entry)
-    accelerator.wait_for_everyone()
     return entry
 
 
-def _keep(file: Path, entry: dict[str, Any]) -> None:
-    """In place of the metrics of the same data; another process that scores the same run waits, and adds its own."""
-    with replacing(file) as partial:
-        results = read_object(file, "evaluations")
-        others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
-        results["evaluations"] = [*others, entry]
-        partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def keep_scores(run: Path, entry: dict[str, Any]) -> None:
+    """Put what `scored` returned into the run's results.json, in place of the metrics of the same data.
+
+    A process that scores the same run at the same time waits, and adds its own.
+    """
+    state, file = PartialState(), run / RESULTS_FILE
+    if state.is_main_process:
+        with replacing(file) as partial:
+            results = read_object(file, "evaluations")
+            others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
+            results["evaluations"] = [*others, entry]
+            partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    state.wait_for_everyone()
