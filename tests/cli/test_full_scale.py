@@ -89,8 +89,9 @@ def _train_evaluate_and_predict(bench, folder, recipe):
     results = _train(recipe, run)
     again = score_run(run)["metrics"]
     assert again == pytest.approx(results["evaluations"][0]["metrics"], rel=1e-3, abs=1e-4, nan_ok=True)
-    captioned = recipe.needs_captions or recipe.prompt.kind == "oracle"
-    options = PredictOptions(caption=CAPTION if captioned else None)
+    caption = "bathroom" if recipe.prompt.kind == "room-type" else CAPTION
+    captioned = recipe.needs_captions or recipe.prompt.kind in ("oracle", "room-type")
+    options = PredictOptions(caption=caption if captioned else None)
     images, out = [str(bench.image(recipe))], folder / "predictions"
     done = predict_images(run, images, out, options, device="cpu", report=lambda *_: None)
     assert (len(done.written), done.failed) == (1, {})
