@@ -12,7 +12,10 @@ from tadp_cli.workflows.adapting import scored_split
 from tadp_cli.workflows.comparing import rows_of_runs
 from tadp_heads.data.scenes_disk import write_scenes
 
-SHORT = ("--set", "train.steps=2", "--set", "train.batch_size=2")
+SHORT = [
+    f"--set={setting}"
+    for setting in ("train.steps=1", "train.batch_size=2", "head.fpn_channels=16", "head.representation_size=32")
+]
 
 
 @pytest.fixture(scope="module")

@@ -172,6 +172,7 @@ def test_a_frozen_unet_keeps_nothing_for_a_backward_pass(data):
     assert least < dry_step(recipe).bytes_needed(recipe.train) - 3 * 4 * 4_000_000
 
 
+@pytest.mark.slow
 def test_of_what_is_spread_over_processes_each_counts_its_part(data):
     recipe = _recipe(data, "segmentation", "train.accumulate=16")
     spread = recipe.replace(**{"train.shard": True})

@@ -70,7 +70,9 @@ def _crash():
     raise CrashError
 
 
-@pytest.mark.parametrize("task", SMALL)
+@pytest.mark.parametrize(
+    "task", [task if task == "segmentation" else pytest.param(task, marks=pytest.mark.slow) for task in SMALL]
+)
 def test_two_halves_are_the_whole_for_every_task_whatever_reads_the_images(task, recipe, tmp_path):
     """A UNet that trains, an average, steps of two passes; the second half has a process of its own that reads."""
     settings = ("train.unet_lr_scale=0.1", "train.ema=0.9", "train.transform=user", "train.size=32")

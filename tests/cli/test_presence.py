@@ -29,6 +29,12 @@ from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
 
 NAMES = ("circle", "tree", "star")
+SMALL = {
+    "segmentation": ("head.width=16",),
+    "detection": ("head.fpn_channels=16", "head.representation_size=32"),
+    "depth": (),
+}
+"""Settings of small heads."""
 
 
 def quiet(*_):
@@ -56,7 +62,7 @@ def recipe_of(scenes, *settings, task="segmentation"):
         "train.batch_size=2",
         "train.warmup=1",
     )
-    return load_recipe(f"scenes-{task}", (*fixed, *settings))
+    return load_recipe(f"scenes-{task}", (*fixed, *SMALL[task], *settings))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +142,9 @@ JUDGES = {
 }
 
 
-@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize(
+    "judge", [judge if "without" in judge else pytest.param(judge, marks=pytest.mark.slow) for judge in JUDGES]
+)
 def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, tmp_path, monkeypatch):
     """Trained and opened for scoring with the true masks of val, then with empty ones: all but the scores is equal."""
     data, scored, judged, find = tmp_path / "data", [], [], LearntPresence.find
@@ -287,8 +295,7 @@ def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_pat
     data, out, run = tmp_path / "data", tmp_path / "out", tmp_path / "run"
     for split, count in (("train", 4), ("val", 2)):
         write_scenes(data, task="detection", look="photo", split=split, count=count, seed=0)
-    small = ("head.fpn_channels=16", "head.representation_size=32", f"presence.source={source}")
-    metrics = train(recipe_of(data, *small, task="detection"), run)["evaluations"][0]["metrics"]
+    metrics = train(recipe_of(data, f"presence.source={source}", task="detection"), run)["evaluations"][0]["metrics"]
     assert "AP" in metrics
     assert score_run(run)["metrics"] == metrics
     texts = open_scorable(run).prompts.texts

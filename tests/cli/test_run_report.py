@@ -29,12 +29,13 @@ def world(tmp_path_factory):
         for split, count in (("train", 2), ("val", 4)):
             write_scenes(root / task, task=task, look="photo", split=split, count=count, seed=0)
     settings = ("train.steps=2", "train.batch_size=2", "train.flip=false")
+    small = {"segmentation": "head.width=16", "depth": "head.fusion_channels=16"}
     for name, task, prompt in (
         ("a", "segmentation", "oracle"),
         ("b", "segmentation", "empty"),
         ("c", "depth", "empty"),
     ):
-        options = [f"--set={setting}" for setting in (*settings, f"prompt.kind={prompt}")]
+        options = [f"--set={setting}" for setting in (*settings, small[task], f"prompt.kind={prompt}")]
         tadp("train", f"scenes-{task}", "--data", root / task, "--out", root / name, *options)
     return root
 

@@ -57,7 +57,7 @@ def check_that_it_goes_on_as_if_nothing_had_happened(name, pipe, pictures, folde
     assert not list(folder.rglob("*.part"))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["textual_inversion", pytest.param("dreambooth", marks=pytest.mark.slow)])
 def test_kill_9(name, pipe, pictures, tmp_path, request):
     folder = tmp_path / "killed"
     killed = subprocess.run(command(request, name, folder, 3), check=False)
