@@ -6,6 +6,7 @@ from typing import Any
 
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.domain_images import target_images
@@ -75,7 +76,9 @@ def adapt(
         evaluated = recipe.test.split if labelled else ""
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
     with run_lock(out):
+        folders = {"folders": [absolute(recipe.data.folder), absolute(target)]}
         settings, defaults = {"recipe": asdict(recipe), "target": target}, {"recipe": asdict(Recipe())}
+        settings, defaults = settings | folders, defaults | folders
         claim(out / "adapt.json", settings, "an adaptation", defaults)
         recipe = with_captions(recipe, out, device, report, limits)
         if look:

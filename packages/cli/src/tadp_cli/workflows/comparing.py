@@ -19,7 +19,7 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     """
     recipes = {run: read_run(run) for run in runs}
     entries = {run: read_evaluations(run / RESULTS_FILE) for run in runs}
-    names = _test_names({entry["data"] for found in entries.values() for entry in found})
+    names = _test_names({place_of(entry)[0] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():
         scores = {_told_place(entry): entry for entry in entries[run]}

@@ -8,6 +8,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_captioning.stats import class_report
 from tadp_cli._io import write_json
+from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import PROMPTS, Recipe, load_recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.claims import claim
@@ -15,7 +16,7 @@ from tadp_cli.workflows.personalizing import draw_look, personalize
 from tadp_cli.workflows.pointing import pointing_game
 from tadp_cli.workflows.records import read_evaluations, read_object
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE
+from tadp_cli.workflows.runs import RESULTS_FILE, place_of
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_cli.workflows.training import train
@@ -229,8 +230,8 @@ def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, repo
     if not setting.target or len(plan.targets) == 1:
         rows.append(_row(setting, SOURCE, source_scores[0]["metrics"]))
     for target in (setting.target,) if setting.target else plan.targets:
-        data = str(data_folder(out, setting.task, target))
-        known = [entry for entry in source_scores if entry["data"] == data]
+        data = absolute(str(data_folder(out, setting.task, target)))
+        known = [entry for entry in source_scores if place_of(entry)[0] == data]
         entry = known[0] if known else _score(out, setting, target, folder, data, device, report)
         rows.append(_row(setting, target, entry["metrics"]))
     return rows

@@ -21,7 +21,7 @@ from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.records import read_steps
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import METRICS_FILE, read_run
-from tadp_cli.workflows.scoring import Scorable, open_scorable
+from tadp_cli.workflows.scoring import Scorable, captions_folder, open_scorable
 from tadp_heads.data import Sample
 from tadp_heads.tasks import get_task
 
@@ -161,7 +161,7 @@ def caption_history(examined: Examined, image_id: str) -> tuple[str, str] | None
 def stored_captions(examined: Examined) -> CaptionStore | None:
     """The captions of the run's own data."""
     recipe, run = examined.recipe, examined.run
-    own = run / "captions" / f"{Path(recipe.data.folder).resolve().name}_{recipe.data.val}.jsonl"
+    own = captions_folder(run) / f"{Path(recipe.data.folder).resolve().name}_{recipe.data.val}.jsonl"
     file = Path(recipe.data.captions) if recipe.data.captions else own
     if not recipe.needs_captions or not file.is_file():
         return None

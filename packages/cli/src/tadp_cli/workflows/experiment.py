@@ -5,6 +5,7 @@ from typing import Any
 
 from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_cleaner
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.early_checks import check_target
 from tadp_cli.workflows.records import read_evaluations, read_object
@@ -52,7 +53,7 @@ def score_once(
     cleaner = _cleaner(recipe)
     for entry in read_evaluations(run / RESULTS_FILE):
         *place, by = place_of(entry)
-        if tuple(place) == (*where, protocol, "", "") and by in ("", cleaner):
+        if tuple(place) == (absolute(where[0]), where[1], protocol, "", "") and by in ("", cleaner):
             return entry["metrics"]
     entry = score_run(
         run,

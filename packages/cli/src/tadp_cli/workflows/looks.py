@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.tables import LookTest
 from tadp_cli.workflows.demo import SEEDS, SOURCE
@@ -38,7 +39,7 @@ class LookData:
 
     def score(self, run: Path, device: str, report: Report) -> dict[str, float]:
         """The run's metrics here, read from its results where they are there already."""
-        place = (self.folder, _SPLIT, "", self.modifier, self.domain)
+        place = (absolute(self.folder), _SPLIT, "", self.modifier, self.domain)
         for entry in read_evaluations(run / RESULTS_FILE):
             *there, _ = place_of(entry)
             if tuple(there) == place:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli._io import write_json, write_text
+from tadp_cli.recipes.paths import absolute, with_absolute_paths
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.records import read_object, read_steps
 from tadp_heads.data import SampleDataset
@@ -60,6 +61,7 @@ def _is_finished(folder: Path, recipe: Recipe) -> bool:
 def _changed(old: Recipe, new: Recipe) -> list[str]:
     """The settings that decide what a run learns, where they differ; a step's images may be split otherwise,
     though BatchNorm and dropout then see other passes."""
+    old, new = with_absolute_paths(old), with_absolute_paths(new)
     if old.train.effective_batch == new.train.effective_batch:
         new = replace(new, train=replace(new.train, batch_size=old.train.batch_size, accumulate=old.train.accumulate))
     before, after = _fixed(old), _fixed(new)
@@ -91,11 +93,11 @@ def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
 def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
     """What was scored of a run, and how: of two evaluations of the same place the later one counts.
 
-    Data, split, protocol, where the prompts were made otherwise than in training their modifier and domain, and the
-    cleaner of the captions where they were cleaned.
+    Data by its absolute path, split, protocol, where the prompts were made otherwise than in training their modifier
+    and domain, and the cleaner of the captions where they were cleaned.
     """
     keys = ("protocol", "modifier", "domain", "cleaner")
-    return (entry["data"], entry["split"], *(entry.get(key, "") for key in keys))
+    return (absolute(entry["data"]), entry["split"], *(entry.get(key, "") for key in keys))
 
 
 def begin_run(folder: Path, recipe: Recipe) -> None:

@@ -1,6 +1,8 @@
 """Scoring a finished run on a split of any data set with the same classes."""
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,8 +10,10 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
+from tadp_captioning.answer_cache import default_cache
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
+from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
@@ -119,7 +123,7 @@ def _captions(
         given or own,
         captioner=recipe.captioner,
         min_tokens=recipe.data.min_tokens,
-        written_to=run / "captions" / f"{Path(folder).resolve().name}_{split}.jsonl",
+        written_to=captions_folder(run) / f"{Path(folder).resolve().name}_{split}.jsonl",
         device=device,
         progress=lambda p: report("caption", p.done, p.total),
     )
@@ -168,6 +172,13 @@ def score_run(run: Path, **how: Any) -> dict[str, Any]:
     return entry
 
 
+def captions_folder(run: Path) -> Path:
+    """Where captions for a run are kept: in the run, or where it cannot be written to in the user's cache."""
+    if os.access(run, os.W_OK):
+        return run / "captions"
+    return default_cache().parent / "captions" / hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+
+
 def scored(
     run: Path,
     *,
@@ -197,7 +208,7 @@ def scored(
         device=device,
         report=report,
     )
-    folder, split = folder or recipe.data.folder, split or recipe.data.val
+    folder, split = absolute(folder or recipe.data.folder), split or recipe.data.val
     metrics = evaluate(
         model,
         dataset,

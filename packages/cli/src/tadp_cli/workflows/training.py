@@ -12,6 +12,7 @@ from accelerate.utils import set_seed
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning.mentions import class_words
 from tadp_cli._io import write_json
+from tadp_cli.recipes.paths import with_absolute_paths
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.devices import checked_device
@@ -56,6 +57,7 @@ def train(
     `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
     """
     checked_device(device)
+    recipe = with_absolute_paths(recipe)
     accelerator = make_accelerator(recipe, device)
     finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
     with run_lock(out) if main else nullcontext(False) as killed:

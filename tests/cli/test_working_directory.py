@@ -1,0 +1,53 @@
+"""What a run names and has scored is the same from every working directory, and a run need not be writable."""
+
+import os
+
+import pytest
+
+from tadp_cli.recipes.paths import absolute, with_absolute_paths
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows import scoring
+from tadp_cli.workflows.runs import begin_run, check_run, place_of
+
+
+@pytest.fixture
+def two_places(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "d").mkdir(parents=True)
+    return tmp_path
+
+
+def test_paths_of_a_recipe_become_absolute_and_names_stay(two_places, monkeypatch):
+    monkeypatch.chdir(two_places / "a")
+    recipe = load_recipe("scenes-segmentation").replace(**{"data.folder": "d", "test.folder": "cityscapes:d"})
+    found = with_absolute_paths(recipe)
+    assert (found.data.folder, found.test.folder) == (f"{two_places}/a/d", f"cityscapes:{two_places}/a/d")
+    assert (found.backbone.source, found.data.captions) == ("tiny", "")
+    assert with_absolute_paths(found) is found
+    assert absolute("") == ""
+
+
+def test_a_folder_of_another_working_directory_is_not_resumed_with(two_places, monkeypatch):
+    recipe = load_recipe("scenes-segmentation").replace(**{"data.folder": "d"})
+    monkeypatch.chdir(two_places / "a")
+    begin_run(two_places / "run", with_absolute_paths(recipe))
+    check_run(two_places / "run", recipe, resume=True)
+    monkeypatch.chdir(two_places / "b")
+    with pytest.raises(ValueError, match=r"data\.folder was '.*/a/d', is now '.*/b/d'"):
+        check_run(two_places / "run", recipe, resume=True)
+
+
+def test_an_evaluation_is_of_the_folder_and_not_of_its_name(two_places, monkeypatch):
+    monkeypatch.chdir(two_places / "a")
+    entry = {"data": absolute("d"), "split": "val", "metrics": {}}
+    assert place_of(entry) == place_of({**entry, "data": "d"})
+    monkeypatch.chdir(two_places / "b")
+    assert place_of(entry) != place_of({**entry, "data": "d"})
+
+
+def test_captions_for_a_run_that_cannot_be_written_to_are_kept_in_the_cache(monkeypatch, tmp_path):
+    assert scoring.captions_folder(tmp_path) == tmp_path / "captions"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert scoring.captions_folder(tmp_path).is_relative_to(tmp_path / "cache" / "tadp" / "captions")
+    assert scoring.captions_folder(tmp_path) != scoring.captions_folder(tmp_path / "other")
