@@ -114,3 +114,12 @@ def test_a_cleaner_asks_a_server_without_schemas_for_plain_json(chat_server, tmp
     cleaner = OpenAICleaner("watercolor", endpoint=endpoint, cache=tmp_path / "cache", price=Price(0, 0))
     assert cleaner.clean(["a watercolor dog"]).captions == ["a dog"]
     assert '{"captions":' in chat_server.requests[-1]["messages"][0]["content"]
+
+
+def test_a_server_of_this_machine_is_not_asked_through_a_proxy(chat_server, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    captioner = load_captioner("openai:m", base_url=chat_server.base_url, batch_size=1)
+    assert captioner.caption([Image.new("RGB", (8, 8))]) == ["a dog"]

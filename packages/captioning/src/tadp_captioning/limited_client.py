@@ -26,8 +26,11 @@ TRIES: ContextVar[Tries] = ContextVar("TRIES")
 """Of the question that this thread asks."""
 
 
-def limited_client(seconds: float) -> Any:
-    """A client for the OpenAI SDK, which asks again after what this raises for an answer beyond the limits."""
+def limited_client(seconds: float, *, local: bool = False) -> Any:
+    """A client for the OpenAI SDK, which asks again after what this raises for an answer beyond the limits.
+
+    `local`: the server runs on this machine, where no proxy leads.
+    """
     from openai import APITimeoutError, DefaultHttpxClient
 
     http = import_module(DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])  # httpx, or since 3.0 httpx2
@@ -43,7 +46,10 @@ def limited_client(seconds: float) -> Any:
             except TimeoutError:
                 raise http.ReadTimeout(f"no whole answer within {seconds:g} s", request=request) from None
 
-    return LimitedClient()
+    try:
+        return LimitedClient(trust_env=not local)
+    except ImportError as error:  # a proxy of SOCKS wants a further package
+        raise ValueError(f"the environment names a proxy: {error}") from error
 
 
 def _in_time(work: Callable[[], Any], seconds: float) -> Any:

@@ -74,7 +74,7 @@ class ChatModel:
             base_url=endpoint.base_url,
             timeout=endpoint.timeout_s,
             max_retries=endpoint.retries,
-            http_client=limited_client(endpoint.timeout_s),
+            http_client=limited_client(endpoint.timeout_s, local=_is_local(elsewhere or "")),
         )
         self._refused: set[str] = set()
         """Parameters that this model or server does not take."""
@@ -126,6 +126,11 @@ class ChatModel:
         """One line that names model and server and holds no key, even where the server sent it back."""
         where = f"model {self.endpoint.model!r} at {self._client.base_url.host}"
         return f"{where}: {' '.join(without_keys(reason).split())[:300]}{note}"
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _check_url(url: str) -> None:

@@ -24,6 +24,7 @@ from tadp_cli.commands.report import report
 from tadp_cli.commands.reproduce import reproduce_app
 from tadp_cli.commands.training import train
 from tadp_cli.home import with_home
+from tadp_cli.processes import forget_other_launchers
 from tadp_cli.terminal import PrintableFormatter
 
 
@@ -46,7 +47,8 @@ app = typer.Typer(
 
 
 @app.callback()
-def quiet_libraries() -> None:
+def settle_environment() -> None:
+    forget_other_launchers()
     # The libraries' own bars and notes would drown ours; a variable that the user has set stays.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

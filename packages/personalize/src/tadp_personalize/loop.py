@@ -6,7 +6,6 @@ On the same CPU with the same number of threads, a resumed run ends with the sam
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from torch import nn
 from tadp_personalize._io import append
 from tadp_personalize.batches import Batches
 from tadp_personalize.config import TrainingConfig
+from tadp_personalize.launchers import without_other_launchers
 from tadp_personalize.schedule import learning_rate
 from tadp_personalize.state import METRICS_FILE, begin_files, load_state, save_state
 from tadp_personalize.stop import stop_on_sigterm
@@ -58,9 +58,10 @@ def accelerator_for(mixed_precision: str, *, cpu: bool, **arguments: Any) -> Acc
     accelerate keeps one state for everything in a process and refuses another precision or device. Where the settings
     ask for one, that state is reset, and accelerators made before no longer count; else it stays as it is.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1" and _differs_from_state(mixed_precision, cpu):
-        AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=mixed_precision, cpu=cpu, **arguments)
+    with without_other_launchers() as alone:
+        if alone and _differs_from_state(mixed_precision, cpu):
+            AcceleratorState._reset_state(reset_partial_state=True)
+        return Accelerator(mixed_precision=mixed_precision, cpu=cpu, **arguments)
 
 
 def _differs_from_state(mixed_precision: str, cpu: bool) -> bool:

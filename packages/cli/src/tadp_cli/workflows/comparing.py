@@ -19,7 +19,7 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     """
     recipes = {run: read_run(run) for run in runs}
     entries = {run: read_evaluations(run / RESULTS_FILE) for run in runs}
-    names = _test_names({place_of(entry)[0] for found in entries.values() for entry in found})
+    names = _test_names({place_of(entry)[0]: entry["data"] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():
         scores = {_told_place(entry): entry for entry in entries[run]}
@@ -45,14 +45,17 @@ def _told_place(entry: dict[str, Any]) -> tuple[str, str, str]:
     return data, split, "".join(f" ({how})" for how in (protocol, modifier, domain, by) if how)
 
 
-def _test_names(data: set[str]) -> dict[str, str]:
-    """{data: a short name of it}: the folder's last part, with the data set's name before it, where that is enough."""
+def _test_names(data: dict[str, str]) -> dict[str, str]:
+    """{absolute path: a short name}, of {absolute path: as it was given}.
+
+    The folder's last part, with the data set's name before it, where that is enough.
+    """
     short = {}
-    for where in data:
-        name, folder = split_name(where)
+    for where, given in data.items():
+        name, folder = split_name(given)
         short[where] = f"{name}:{Path(folder).name}" if name else Path(folder).name
     names = list(short.values())
-    return {where: name if names.count(name) == 1 else where for where, name in short.items()}
+    return {where: name if names.count(name) == 1 else data[where] for where, name in short.items()}
 
 
 def _alone(recipe: Recipe, recipes: Iterable[Recipe]) -> bool:

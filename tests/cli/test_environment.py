@@ -1,0 +1,48 @@
+"""Variables of a cluster without a launcher: this process is the only one."""
+
+import os
+
+import pytest
+
+from tadp_cli.processes import forget_other_launchers
+from tadp_cli.progress import first_process, require_one_process
+from tadp_cli.workflows.captions import process_share
+from tadp_personalize.launchers import without_other_launchers
+
+LAUNCHED = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+
+
+@pytest.fixture(params=[["RANK"], ["RANK", "WORLD_SIZE"], ["RANK", "WORLD_SIZE", "LOCAL_RANK"], []])
+def cluster(request, monkeypatch):
+    """Some of a launcher's variables, and those of SLURM and MPI."""
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    for name in request.param:
+        monkeypatch.setenv(name, LAUNCHED[name])
+    for name, value in {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "PMI_SIZE": "4", "PMI_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_command_works_alone_and_prints(cluster):
+    forget_other_launchers()
+    assert process_share()[:2] == (0, 1)
+    assert first_process()
+    require_one_process("demo")
+    assert os.environ["SLURM_PROCID"] == "3"
+
+
+def test_an_accelerator_is_of_one_process_and_the_environment_stays(cluster):
+    before = dict(os.environ)
+    with without_other_launchers() as alone:
+        assert alone
+        assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE"} & set(os.environ)
+    assert dict(os.environ) == before
+
+
+def test_a_launcher_is_left_alone(monkeypatch):
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
+    forget_other_launchers()
+    with without_other_launchers() as alone:
+        assert not alone
+        assert process_share()[:2] == (3, 4)
