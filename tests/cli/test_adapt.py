@@ -144,7 +144,9 @@ def test_a_target_without_labels_is_learnt_from_and_predicted(world, tmp_path):
 
 
 def test_several_processes_are_refused(world, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    launched = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
     assert "tadp adapt runs in one process, not in 2" in adapt(world, tmp_path, code=2)
 
 

@@ -1,12 +1,18 @@
-"""Variables of a cluster without a launcher: this process is the only one."""
+"""Settings of the whole process that are the user's or a cluster's: they change nothing, and stay as they are."""
 
 import os
 
 import pytest
+import torch
+from PIL import Image
 
 from tadp_cli.processes import forget_other_launchers
 from tadp_cli.progress import first_process, require_one_process
+from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import process_share
+from tadp_cli.workflows.training import train
+from tadp_heads import PerceptionModel
+from tadp_heads.data.scenes_disk import write_scenes
 from tadp_personalize.launchers import without_other_launchers
 
 LAUNCHED = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -46,3 +52,20 @@ def test_a_launcher_is_left_alone(monkeypatch):
     with without_other_launchers() as alone:
         assert not alone
         assert process_share()[:2] == (3, 4)
+
+
+def test_a_default_number_format_of_the_users_code_changes_nothing(tmp_path):
+    write_scenes(tmp_path / "d", task="segmentation", look="photo", split="train", count=1, seed=0)
+    recipe = load_recipe("scenes-segmentation").replace(
+        **{"data.folder": str(tmp_path / "d"), "data.val": "train", "train.steps": 1, "train.batch_size": 1},
+        **{"prompt.kind": "empty"},
+    )
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(recipe, tmp_path / "run")
+        model = PerceptionModel.from_pretrained(tmp_path / "run")
+        model.predict(Image.new("RGB", (64, 64)))
+        assert {parameter.dtype for parameter in model.head.parameters()} == {torch.float32}
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)

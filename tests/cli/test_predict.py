@@ -300,3 +300,53 @@ def test_fresh_captions_are_put_as_in_training():
             template = prompt_template(config, Two.prompt_names)
             fresh = [template.replace("{caption}", text) for text in as_trained(config, captions.values())]
             assert fresh == list(trained.values())
+
+
+def plain(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (16, 16), colour).save(path)
+
+
+def test_images_of_the_same_names_in_other_folders_have_predictions_of_their_own(runs, tmp_path):
+    plain(tmp_path / "a" / "x.png", "red")
+    plain(tmp_path / "b" / "x.png", "blue")
+    out, call = tmp_path / "out", ("predict", runs / "segmentation", "--caption", "a ring", "--out", tmp_path / "out")
+    for folder in ("a", "b"):
+        assert "1 predicted" in tadp(*call, tmp_path / folder)
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*_mask.png")} == {"x_mask.png", "b/x_mask.png"}
+    for folder in ("a", "b"):
+        assert "0 predicted" in tadp(*call, tmp_path / folder)
+    plain(tmp_path / "a" / "x.png", "green")
+    assert "1 predicted" in tadp(*call, tmp_path / "a")
+    assert len(list(out.rglob("*_mask.png"))) == 2, "a changed image keeps its name"
+
+
+def test_a_list_of_paths_elsewhere_writes_below_out_alone(runs, tmp_path):
+    plain(tmp_path / "photos" / "p.png", "red")
+    truth = tmp_path / "photos" / "p_mask.png"
+    plain(truth, "white")
+    before = truth.read_bytes()
+    (tmp_path / "lists").mkdir()
+    for line in (str(tmp_path / "photos" / "p.png"), "../photos/p.png"):
+        (tmp_path / "lists" / "l.txt").write_text(line)
+        out = tmp_path / "out"
+        tadp("predict", runs / "segmentation", tmp_path / "lists" / "l.txt", "--caption", "a ring", "--out", out)
+        assert (out / "p_mask.png").is_file()
+        shutil.rmtree(out)
+    assert truth.read_bytes() == before
+    assert len(list((tmp_path / "photos").iterdir())) == 2
+
+
+@pytest.mark.parametrize("task", ["segmentation", "detection"])
+def test_names_that_are_no_utf_8_or_too_long_do_not_stop_the_others(runs, tmp_path, task):
+    folder, latin = tmp_path / "in", b"caf\xe9".decode("utf-8", "surrogateescape")
+    for name in ("a", latin, "x" * 250):
+        plain(folder / f"{name}.png", "red")
+    out = tmp_path / "out"
+    said = tadp("predict", runs / task, folder, "--caption", "a ring", "--out", out, code=1)
+    assert "2 predicted, 1 failed" in said
+    assert "File name too long" in said
+    assert (out / "a_overlay.png").is_file()
+    assert (out / f"{latin}_overlay.png").is_file()
+    captions = [json.loads(line)["id"] for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert sorted(captions) == sorted(["a", latin])

@@ -96,7 +96,7 @@ def build_context(
 @cache
 def clip_templates() -> tuple[str, ...]:
     """CLIP's 80 prompts for ImageNet, each with one {} for the name."""
-    return tuple(files(__package__).joinpath("clip_templates.txt").read_text().splitlines())
+    return tuple(files(__package__).joinpath("clip_templates.txt").read_text(encoding="utf-8").splitlines())
 
 
 def _averaged_eos(backbone: TextBackbone, name: str, templates: Sequence[str]) -> Tensor:

@@ -51,8 +51,8 @@ def _write(backbone: "DiffusionBackbone", folder: Path) -> None:
         if part is not None:
             part.save_pretrained(folder / name)
             index[name] = [type(part).__module__.split(".")[0], type(part).__name__]
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    (folder / CONFIG_FILE).write_text(json.dumps(asdict(backbone.config), indent=2) + "\n")
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(json.dumps(asdict(backbone.config), indent=2) + "\n", encoding="utf-8")
     tensors = {
         f"{name}.{key}": tensor.contiguous()
         for name, module in adapters_of(backbone).items()

@@ -73,8 +73,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any, *, allow_nan: bool = True) -> None:
-    """Write `value` as indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n")
+    """Write `value` as indented JSON; a file name that is no UTF-8 is written as escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=allow_nan)
+    if text != text.encode("utf-8", "replace").decode():
+        text = json.dumps(value, indent=2, allow_nan=allow_nan)
+    write_text(path, text + "\n")
 
 
 def append(path: Path, text: str) -> None:

@@ -36,6 +36,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _leave("stopped by Ctrl-C", STOPPED)
+    except UnicodeError as error:
+        _leave(_unicode_line(error), WRONG_INPUT)
     except ValueError as error:
         _leave(str(error.args[0]) if error.args else type(error).__name__, WRONG_INPUT)
     except (RuntimeError, OSError, MemoryError, ImportError) as error:
@@ -43,6 +45,18 @@ def one_line_errors() -> Iterator[None]:
             raise
         wrong_path = isinstance(error, _WRONG_PATHS) and error.errno is not None
         _leave(_line(error), WRONG_INPUT if wrong_path else FAILED)
+
+
+def _unicode_line(error: UnicodeError) -> str:
+    """What stands where, for of such errors the first argument is the codec."""
+    if not isinstance(error, UnicodeDecodeError | UnicodeEncodeError):
+        return str(error)
+    shown = error.object[max(0, error.start - 40) : error.end + 20]
+    done = "read" if isinstance(error, UnicodeDecodeError) else "written"
+    return (
+        f"{shown!r} cannot be {done} as {error.encoding} (position {error.start}): save the file as UTF-8, or rename "
+        "what has this name"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from tadp_heads.data.reading import files_by_id, open_rgb, require_folder
 from tadp_heads.data.sample import Color, default_palette
 from tadp_heads.noise import image_generators
 from tadp_heads.plugins import BACKBONES, CAPTIONERS, load_plugin, plugin_name
+from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -114,6 +115,7 @@ class PerceptionModel(nn.Module):
         return self.backbone.encode_text([self.config.prompt.replace(CAPTION_SLOT, text) for text in captions])
 
     @torch.no_grad()
+    @in_float32()
     def predict_tensors(
         self, images: Sequence[Tensor], context: Tensor, protocol: Any = None, batch_size: int = 8
     ) -> list[Any]:
@@ -153,6 +155,7 @@ class PerceptionModel(nn.Module):
         """The result for one image of any size; a caption that is needed and not given is written by the captioner."""
         return self.predict_batch([image], [caption])[0]
 
+    @in_float32()
     def predict_batch(
         self,
         images: Sequence[Image.Image],
@@ -202,6 +205,7 @@ class PerceptionModel(nn.Module):
         )
 
     @classmethod
+    @in_float32()
     def from_pretrained(cls, folder: str | Path, backbone: Any = None) -> Self:
         """The model that `save_pretrained` wrote, in eval mode; `backbone` None loads the one saved with it."""
         folder = Path(folder)

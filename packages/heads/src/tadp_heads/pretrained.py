@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tadp_heads._io import replacing, write_json
 from tadp_heads.data.errors import DataError
+from tadp_heads.precision import in_float32
 from tadp_heads.typed import fits, told
 
 CONFIG_NAME = "config.json"
@@ -37,6 +38,7 @@ class PretrainedHead(nn.Module):
         write_json(folder / CONFIG_NAME, dataclasses.asdict(self.config))
 
     @classmethod
+    @in_float32()
     def from_pretrained(cls, folder: str | Path) -> Self:
         """The head that `save_pretrained` wrote, in eval mode."""
         folder = Path(folder)

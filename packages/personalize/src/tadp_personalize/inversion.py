@@ -13,6 +13,7 @@ from tadp_personalize.images import ImageSource
 from tadp_personalize.loop import Progress
 from tadp_personalize.material import Captioner
 from tadp_personalize.objective import DenoisingLoss
+from tadp_personalize.precision import in_float32
 from tadp_personalize.result import Personalization
 from tadp_personalize.tokens import EMBEDDINGS_FILE, LearntRows, add_token, check_token, initial_rows, save_token
 from tadp_personalize.workflow import Request, run
@@ -20,6 +21,7 @@ from tadp_personalize.workflow import Request, run
 _PAPER = TextualInversionConfig()
 
 
+@in_float32()
 def textual_inversion(
     base: Any,
     images: ImageSource | Iterable[ImageSource],

@@ -18,6 +18,7 @@ from tadp_personalize.loop import Progress
 from tadp_personalize.lora import LORA_FILE, add_lora, save_lora
 from tadp_personalize.material import Captioner
 from tadp_personalize.objective import DenoisingLoss
+from tadp_personalize.precision import in_float32
 from tadp_personalize.prior import class_images
 from tadp_personalize.result import Personalization
 from tadp_personalize.workflow import Request, image_source, run
@@ -27,6 +28,7 @@ PIPELINE_FOLDER = "pipeline"
 _PAPER = DreamBoothConfig()
 
 
+@in_float32()
 def dreambooth(
     base: Any,
     images: ImageSource | Iterable[ImageSource],

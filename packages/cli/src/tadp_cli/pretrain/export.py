@@ -34,7 +34,7 @@ def export_pipeline(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(asdict(BACKBONES["tiny"].config), indent=2) + "\n")
+    (folder / CONFIG_FILE).write_text(json.dumps(asdict(BACKBONES["tiny"].config), indent=2) + "\n", encoding="utf-8")
 
 
 def export_captioner(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:

@@ -148,7 +148,7 @@ def paper_tables() -> dict[str, tuple[str, ...]]:
 def _read(name: str) -> dict[str, Any]:
     if name not in table_names():
         raise ValueError(f"unknown table {name!r}; choose from {', '.join(table_names())}")
-    return tomllib.loads(_folder().joinpath(f"{name}.toml").read_text())
+    return tomllib.loads(_folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _folder() -> Any:

@@ -34,7 +34,7 @@ def free_memory() -> tuple[int, int] | None:
     path = Path("/proc/meminfo")
     if not path.is_file():
         return None
-    lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines())
     free, total = (int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
     return free, total
 

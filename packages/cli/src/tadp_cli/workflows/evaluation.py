@@ -8,9 +8,11 @@ from tadp_cli.workflows.early_checks import warn_of_metrics
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
+from tadp_heads.precision import in_float32
 from tadp_heads.tasks import Metric
 
 
+@in_float32()
 def evaluate(
     model: PerceptionModel,
     dataset: SampleDataset,

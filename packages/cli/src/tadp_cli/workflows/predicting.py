@@ -1,5 +1,6 @@
 """Predictions of a run for loose images, written as files."""
 
+import errno
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
+from tadp_captioning.chat_text import NoCaption
+from tadp_captioning.matching import content_hash, free_id, source_of
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.devices import checked_device
@@ -23,6 +26,7 @@ from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import read_run
 from tadp_heads import PerceptionModel
 from tadp_heads.overlay import draw_legend
+from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
 
 SETTINGS_FILE = "settings.json"
@@ -77,6 +81,7 @@ class _Picture(NamedTuple):
     """As the model gets it."""
 
 
+@in_float32()
 def predict_images(
     run: Path, images: list[str], out: Path, options: PredictOptions, *, device: str, report: Report
 ) -> Predicted:
@@ -110,24 +115,35 @@ def _predict_files(
     captioned = takes_captions(model, recipe) and options.caption is None
     captioner = load_captioner(model.config.captioner, device=device) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
-    known = set(store)  # ids as they are: the store's own search leaves out suffixes, by which a.jpg is a.png too
-    done = Predicted(there=[image_id for image_id in files if is_written(out, image_id) and image_id in known])
+    files = {_own_id(store, image_id, file): file for image_id, file in files.items()}
+    done = Predicted(there=[i for i, file in files.items() if is_written(out, i) and _is_of(store.get(i), file)])
     left = {image_id: file for image_id, file in files.items() if image_id not in set(done.there)}
     start = time.perf_counter()
 
     def predict(batch: list[_Picture]) -> None:
         pictures = [picture.image for picture in batch]
         texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
+        refused = {p.id: text.reason for p, text in zip(batch, texts, strict=True) if isinstance(text, NoCaption)}
+        if refused:
+            done.failed.update(refused)
+            return predict([picture for picture in batch if picture.id not in refused])
         shrunk = [picture.shrunk for picture in batch]
         texts, context = prompted(recipe, model, judge, shrunk, texts)
         results = model.predict_batch(shrunk, texts, len(batch), context)
-        for picture, result in zip(batch, results, strict=True):
+        records = []
+        for picture, text, result in zip(batch, texts, results, strict=True):
             whole = result if picture.shrunk is picture.image else result.on(picture.image)
-            write_prediction(whole, out, picture.id, picture.file.name)
+            try:
+                write_prediction(whole, out, picture.id, picture.file.name)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                done.failed[picture.id] = f"{picture.file}: {error.strerror}: rename the image"
+                continue
+            records.append(_record(store, picture, text, captioner))
         # Last, so that a killed process leaves no caption that the next one adds once more.
-        records = [_record(p, text, captioner) for p, text in zip(batch, texts, strict=True)]
-        store.add(*(record for record in records if record.id not in known))
-        done.written.extend(picture.id for picture in batch)
+        store.add(*(record for record in records if store.get(record.id) != record))
+        done.written.extend(record.id for record in records)
 
     for batch in _batches(left, options, done.failed):
         for picture, error in where_memory_lacks(predict, batch):
@@ -208,8 +224,17 @@ def _shrunk(image: Image.Image, longest: int) -> Image.Image:
     return image.resize(tuple(max(1, round(side * factor)) for side in image.size), Image.Resampling.LANCZOS)
 
 
-def _record(picture: _Picture, text: str, captioner) -> CaptionRecord:
-    if captioner is None:
-        return CaptionRecord(id=picture.id, caption=text, source=picture.file.name)
-    names = {"captioner": captioner.name, "params": captioner.params}
-    return CaptionRecord(id=picture.id, caption=text, source=picture.file.name, **names)
+def _own_id(store: CaptionStore, image_id: str, file: Path) -> str:
+    """The id under which the image's prediction is kept: a longer one where another image of its name has it."""
+    return image_id if store.get(image_id) is None else free_id(store, image_id, file, content_hash(file))
+
+
+def _is_of(record: CaptionRecord | None, file: Path) -> bool:
+    """Whether the prediction was made from this content, as far as its record says."""
+    return record is not None and record.extra.get("hash") in (None, content_hash(file))
+
+
+def _record(store: CaptionStore, picture: _Picture, text: str, captioner) -> CaptionRecord:
+    names = {} if captioner is None else {"captioner": captioner.name, "params": captioner.params}
+    known = {"source": source_of(store, picture.file), "extra": {"hash": content_hash(picture.file)}}
+    return CaptionRecord(id=picture.id, caption=text, **known, **names)

@@ -1,13 +1,13 @@
 """A prediction as files in formats that other tools open; each is there whole or not at all."""
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from tadp_cli._io import replacing, write_text
+from tadp_cli._io import replacing, write_json
 from tadp_cli.workflows.outputs import below
 from tadp_heads import DepthResult, DetectionResult, SegmentationResult
 from tadp_heads.depth.files import write_depth_npy, write_depth_png
@@ -31,7 +31,7 @@ def write_prediction(result: Result, out: Path, image_id: str, file_name: str) -
         write_depth_png(out / f"{stem}_depth.png", result.metres.clamp(max=LARGEST_PNG_METRES))
         write_depth_npy(out / f"{stem}_depth.npy", result.metres)
     elif isinstance(result, DetectionResult):
-        write_text(out / f"{stem}_boxes.json", json.dumps(coco_form(result, file_name), indent=1, ensure_ascii=False))
+        write_json(out / f"{stem}_boxes.json", coco_form(result, file_name))
     else:
         save_png(palette_mask(result), out / f"{stem}_mask.png")
     save_png(result.overlay(), out / f"{stem}_overlay.png")
@@ -39,7 +39,7 @@ def write_prediction(result: Result, out: Path, image_id: str, file_name: str) -
 
 def is_written(out: Path, image_id: str) -> bool:
     """Whether the overlay is there, which is written last."""
-    return below(out, f"{image_id}_overlay.png").is_file()
+    return os.path.isfile(below(out, f"{image_id}_overlay.png"))  # False for a name that is too long
 
 
 def palette_mask(result: SegmentationResult) -> Image.Image:

@@ -35,6 +35,7 @@ from tadp_cli.workflows.training import load_token
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
+from tadp_heads.precision import in_float32
 
 
 class Scorable(NamedTuple):
@@ -48,6 +49,7 @@ class Scorable(NamedTuple):
     """What removed the words for a domain from the captions, as far as they record it."""
 
 
+@in_float32()
 def open_scorable(
     run: Path,
     *,
@@ -179,6 +181,7 @@ def captions_folder(run: Path) -> Path:
     return default_cache().parent / "captions" / hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
 
 
+@in_float32()
 def scored(
     run: Path,
     *,

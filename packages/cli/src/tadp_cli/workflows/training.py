@@ -40,6 +40,7 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.model import PerceptionConfig
+from tadp_heads.precision import in_float32
 from tadp_heads.tasks import get_task, train_transform
 from tadp_personalize import base_of, check_base
 from tadp_personalize.lora import LORA_FILE
@@ -48,6 +49,7 @@ _IMAGENET_LIMIT = 2.7
 """Largest absolute value of an image standardised by ImageNet's statistics."""
 
 
+@in_float32()
 def train(
     recipe: Recipe, out: Path, *, device: str = "cpu", resume: bool = False, report: Report = lambda *_: None
 ) -> dict[str, Any]:

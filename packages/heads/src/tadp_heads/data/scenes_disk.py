@@ -50,7 +50,8 @@ def write_scenes(
     if edition != 1:  # what was written before there were editions is the first
         identity["edition"] = edition
     identity_file = root / f"scenes_{split}.json"
-    if split_file.is_file() and identity_file.is_file() and json.loads(identity_file.read_text()) == identity:
+    known = json.loads(identity_file.read_text(encoding="utf-8")) if identity_file.is_file() else None
+    if split_file.is_file() and known == identity:
         return
     identity_file.unlink(missing_ok=True)
     for folder in (root / LAYOUTS[task], split_file.parent, root / _TARGET_FOLDERS[task]):
