@@ -46,7 +46,7 @@ CASES = {
     "memory of NumPy": (np._core._exceptions._ArrayMemoryError((9, 2**27), np.dtype("int64")), 1, "9.00 GiB more"),
     "memory of torch": (torch_without_memory(), 1, "not enough memory (it takes 2.00 GiB more)"),
     "memory of a GPU": (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.50 GiB. GPU 0"), 1, "3.50 GiB"),
-    "memory of a library": (ImportError("x.so: cannot allocate memory in static TLS block"), 1, "not enough memory"),
+    "memory of a library": (ImportError("x.so: failed to map segment from shared object"), 1, "not enough memory"),
     "Ctrl-C": (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
 }
 

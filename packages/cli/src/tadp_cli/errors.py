@@ -25,7 +25,9 @@ _REFUSALS = {
     errno.EMFILE: "{file}: the limit of {limit} open files is reached; raise it with `ulimit -n 1024`",
     errno.ENFILE: "{file}: the machine's limit of open files is reached; end other programs",
 }
-_NO_MEMORY = re.compile(r"out of memory|can(no|')t allocate memory|can't start new thread", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"out of memory|can(no|')t allocate memory|can't start new thread|failed to map segment", re.IGNORECASE
+)
 _SIZE = re.compile(r"(?:allocate|allocating) ([\d.]+ (?:[KMGT]i?B|bytes))")
 
 

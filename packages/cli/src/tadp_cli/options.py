@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli.errors import one_line_errors
+
 
 def _chosen_device(name: str) -> str:
     if name != "auto":
         return name
-    import torch
+    with one_line_errors():
+        import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 DeviceOption = Annotated[
