@@ -5,6 +5,8 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from torch.testing import assert_close
 
+pytestmark = pytest.mark.numerical
+
 HEADS = 8
 
 

@@ -7,6 +7,8 @@ from torch.testing import assert_close
 from tadp_backbone import record_cross_attention, record_self_attention
 from tadp_backbone.kernels import cross_attention_with_maps
 
+pytestmark = pytest.mark.numerical
+
 
 def processors(unet):
     return dict(unet.attn_processors)

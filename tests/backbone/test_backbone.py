@@ -6,6 +6,8 @@ from torch.testing import assert_close
 
 from tadp_backbone import Level
 
+pytestmark = pytest.mark.numerical
+
 
 def hooks_of(backbone):
     return sum(len(module._forward_hooks) for module in backbone.modules())

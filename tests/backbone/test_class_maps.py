@@ -7,6 +7,8 @@ from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.class_maps import class_tokens
 from tadp_backbone.words import words_of
 
+pytestmark = pytest.mark.numerical
+
 WORDS = (("circle", "circles"), ("tree", "trees"), ("red star",), ("star",))
 
 

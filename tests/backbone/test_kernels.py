@@ -17,13 +17,16 @@ from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets, group
 from tadp_backbone.kernels.cross_attention import fits_kernel
 from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu
 
+pytestmark = pytest.mark.numerical
+
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["kernels_cross_attention.py", "kernels_group_norm_silu.py"])
-def test_interpreted_kernels(name):
+@pytest.mark.parametrize("selection", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_interpreted_kernels(selection):
+    files = [str(HERE / name) for name in ("kernels_cross_attention.py", "kernels_group_norm_silu.py")]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=short", str(HERE / name)],
+        [sys.executable, "-m", "pytest", "-q", "--tb=short", "--noconftest", "-m", selection, *files],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,

@@ -6,6 +6,8 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Proces
 
 from tadp_captioning import Captioner, load_captioner
 
+pytestmark = pytest.mark.numerical
+
 
 def open_all(folder):
     return [Image.open(path) for path in sorted(folder.rglob("*.png"))]
@@ -60,7 +62,7 @@ LANGUAGE = {  # layers as published in Salesforce/blip2-opt-2.7b and Salesforce/
 }
 
 
-@pytest.mark.parametrize("language", LANGUAGE)
+@pytest.mark.parametrize("language", [pytest.param("opt", marks=pytest.mark.slow), "t5"])
 def test_blip2_of_all_published_layers_and_either_language_model(language, blip2_folder, image_folder, tmp_path):
     """39 + 12 + 32 or 24 + 24 layers at tiny width, 32 queries; T5 answers without repeating the question."""
     processor = Blip2Processor.from_pretrained(blip2_folder)

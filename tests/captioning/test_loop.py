@@ -124,6 +124,16 @@ def test_an_empty_list_of_images(captioner):
     assert caption_images(captioner, {}, CaptionStore()) == (0, 0, {})
 
 
+def test_ranks_share_the_images(captioner, image_folder, tmp_path):
+    images, captioned = find_images(image_folder), []
+    for rank in range(2):
+        report = caption_images(captioner, images, CaptionStore.open(tmp_path / "c.jsonl"), rank=rank, world_size=2)
+        captioned.append(report.captioned)
+    assert captioned == [4, 3]
+    lines = (tmp_path / "c.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == sorted(images)
+
+
 RUN = """
 import sys
 from tadp_captioning import CaptionStore, caption_images, find_images, load_captioner
@@ -146,6 +156,7 @@ def many_images(folder, count: int) -> None:
         Image.new("RGB", (16, 16), (i % 256, i // 2, 90)).save(folder / f"{i:03}.png")
 
 
+@pytest.mark.slow
 def test_kill_9_loses_at_most_the_batch_in_flight(blip2_folder, captioner, tmp_path):
     many_images(tmp_path / "data", 200)
     out = tmp_path / "c.jsonl"
@@ -166,6 +177,7 @@ def test_kill_9_loses_at_most_the_batch_in_flight(blip2_folder, captioner, tmp_p
     assert sorted(lines) == [f"{i:03}" for i in range(200)], "each image once"
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_the_file(blip2_folder, tmp_path):
     many_images(tmp_path / "data", 21)
     out = tmp_path / "c.jsonl"

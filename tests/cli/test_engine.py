@@ -25,6 +25,8 @@ from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, focal_loss
 from tadp_heads.tasks import get_task, train_transform
 
+pytestmark = pytest.mark.numerical
+
 SMALL = {
     "segmentation": ("head.variant=pascal", "head.width=64"),
     "depth": ("head.fusion_channels=16",),

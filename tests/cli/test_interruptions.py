@@ -18,6 +18,8 @@ from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.training import train
 from tadp_heads.data.scenes_disk import write_scenes
 
+pytestmark = pytest.mark.numerical
+
 SMALL = {
     "segmentation": ("head.variant=ade", "head.width=16", "prompt.kind=oracle"),
     "depth": ("head.fusion_channels=16", "prompt.kind=empty"),

@@ -15,6 +15,8 @@ from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.segmentation.consistency import symmetric_kl
 
+pytestmark = pytest.mark.numerical
+
 STYLES = 'prompt.styles=["comic", "night"]'
 CONSISTENT = "train.consistency=0.5"
 

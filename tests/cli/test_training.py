@@ -19,6 +19,8 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data.folders import open_folder
 from tadp_heads.data.scenes_disk import write_scenes
 
+pytestmark = pytest.mark.numerical
+
 
 def test_every_image_is_drawn_equally_often_and_half_are_mirrored():
     config = TrainConfig(batch_size=6, steps=100)

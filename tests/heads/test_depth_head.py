@@ -11,6 +11,8 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.depth import DepthHead, DepthTask
 from tadp_heads.depth.protocol import PROTOCOLS
 
+pytestmark = pytest.mark.numerical
+
 TOY = {"fusion_channels": 32, "deconv_channels": (8, 8, 8), "head_channels": 16}
 SD_LEVELS = ((320, 8), (640, 16), (1280, 32), (1280, 64))
 TOY_LEVELS = ((16, 8), (24, 16), (32, 32), (32, 64))

@@ -14,6 +14,8 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.detection import DetectionTask, FasterRCNNHead, detection_loss, training_targets
 from tadp_heads.detection.protocol import PROTOCOLS
 
+pytestmark = pytest.mark.numerical
+
 LEVELS = ((8, 4), (12, 8), (16, 16))
 TOY = {"fpn_channels": 16, "representation_size": 24}
 

@@ -17,6 +17,8 @@ from tadp_heads.data.scenes_disk import write_scenes
 from tadp_heads.segmentation import FPNHead
 from tadp_heads.tasks import TASK_NAMES, get_task
 
+pytestmark = pytest.mark.numerical
+
 PLUGIN = '''
 from collections import namedtuple
 from pathlib import Path

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from tadp_heads.data.errors import DataError
 from tadp_heads.segmentation import FPNHead
 
+pytestmark = pytest.mark.numerical
+
 SD_LEVELS = ((320, 8), (717, 16), (1357, 32), (1280, 64))  # 77 tokens' maps at strides 16 and 32
 SMALL = ((8, 8), (12, 16), (16, 32), (20, 64))
 

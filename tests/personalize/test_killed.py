@@ -80,6 +80,7 @@ def test_a_half_written_state_is_not_taken_for_one(pipe, pictures, tmp_path):
     assert [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] == before
 
 
+@pytest.mark.slow
 def test_sigterm(pipe, pictures, tmp_path, request):
     folder = tmp_path / "stopped"
     started = subprocess.Popen(command(request, "dreambooth", folder, 0), stdout=subprocess.PIPE, text=True)

@@ -19,6 +19,8 @@ from tadp_personalize.prompts import fill
 from tadp_personalize.schedule import learning_rate
 from tadp_personalize.workflow import image_source
 
+pytestmark = pytest.mark.numerical
+
 SMALL = {"batch_size": 2, "learning_rate": 3e-3, "save_every": 2, "schedule": "cosine", "warmup": 2}
 METHODS = {
     "token": (textual_inversion, TextualInversionConfig(steps=6, accumulate=2, vectors=2, **SMALL)),
