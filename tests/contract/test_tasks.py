@@ -205,7 +205,5 @@ def test_everywhere_runs_all_environments_and_tells_the_time_of_each(tasks, monk
     monkeypatch.setattr(tasks, "commands_of", lambda *_: [[sys.executable, "-c", fails]])
     assert tasks.main(["test", "--everywhere"]) == 3
     told = capsys.readouterr().out.splitlines()[-len(tasks.ENVIRONMENTS) :]
-    assert [line.split()[0] for line in told] == [
-        f"{name}={value}" for environment in tasks.ENVIRONMENTS for name, value in environment.items()
-    ]
+    assert [line.partition("=")[0] for line in told] == [next(iter(environment)) for environment in tasks.ENVIRONMENTS]
     assert [line.endswith(" s  passed") for line in told] == [False, True, True, True, True]

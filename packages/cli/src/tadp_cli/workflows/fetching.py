@@ -42,11 +42,11 @@ def homes(name: str) -> list[str]:
 
 def cached_bytes() -> dict[str, int]:
     """{repository: bytes on disk} in the hub's cache."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        return {repo.repo_id: repo.size_on_disk for repo in scan_cache_dir().repos}
+        return {repo.repo_id: repo.size_on_disk for repo in scan_cache_dir(constants.HF_HUB_CACHE).repos}
     except CacheNotFound:
         return {}
 
