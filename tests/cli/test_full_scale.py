@@ -98,6 +98,7 @@ def _train_evaluate_and_predict(bench, folder, recipe):
     return run
 
 
+@pytest.mark.slow
 def test_nyuv2_trains_resumes_and_is_evaluated_at_its_own_size(bench, tmp_path):
     """480 pixels are no multiple of 64; the protocol has two windows, each mirrored."""
     recipe = bench.recipe("nyuv2")

@@ -105,7 +105,9 @@ def test_the_objective_is_the_plain_formula(live, recipe):
         torch.testing.assert_close(objective(batch), expected)
 
 
-@pytest.mark.parametrize("settings", [(), ("train.unet_lr_scale=0.1", CONSISTENT)])
+@pytest.mark.parametrize(
+    "settings", [(), pytest.param(("train.unet_lr_scale=0.1", CONSISTENT), marks=pytest.mark.slow)]
+)
 def test_a_resumed_run_draws_what_one_that_was_never_stopped_draws(tmp_path, recipe, settings):
     class CrashError(RuntimeError):
         pass

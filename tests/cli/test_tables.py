@@ -278,7 +278,7 @@ def test_the_printed_commands_make_the_same_from_captions_to_scores(row, tmp_pat
     monkeypatch.setitem(PRESETS, "miniature", short)
     monkeypatch.setattr(personalizing, "HELD_OUT", 2)
     monkeypatch.setattr(reproducing, "LOOK_IMAGES", 3)
-    small = {"train_images": 4, "scored_images": 3, "steps": 1, "settings": ("train.flip=false",)}
+    small = {"train_images": 4, "scored_images": 3, "steps": 1, "settings": ("train.flip=false", "train.batch_size=2")}
     bench = Bench(out=tmp_path / "out", **small)
     if row.endswith("simple"):
         with pytest.raises(ValueError, match=r"--fit 0.1GB is too little for this recipe"):
