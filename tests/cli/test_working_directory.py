@@ -1,13 +1,16 @@
 """What a run names and has scored is the same from every working directory, and a run need not be writable."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from tadp_cli.recipes.paths import absolute, with_absolute_paths
 from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows import scoring
+from tadp_cli.workflows import preparing, scoring
 from tadp_cli.workflows.runs import begin_run, check_run, place_of
+from tadp_cli.workflows.training import train
+from tadp_heads.data.scenes_disk import write_scenes
 
 
 @pytest.fixture
@@ -51,3 +54,39 @@ def test_captions_for_a_run_that_cannot_be_written_to_are_kept_in_the_cache(monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert scoring.captions_folder(tmp_path).is_relative_to(tmp_path / "cache" / "tadp" / "captions")
     assert scoring.captions_folder(tmp_path) != scoring.captions_folder(tmp_path / "other")
+
+
+def test_a_state_is_not_resumed_on_other_images(tmp_path):
+    write_scenes(tmp_path / "d", task="segmentation", look="photo", split="train", count=2, seed=0)
+    recipe = load_recipe("scenes-segmentation").replace(
+        **{"data.folder": str(tmp_path / "d"), "data.val": "train", "train.steps": 1, "train.batch_size": 1},
+        **{"prompt.kind": "empty"},
+    )
+    train(recipe, tmp_path / "run")
+    (tmp_path / "run" / "results.json").unlink()
+    (tmp_path / "d" / "train.txt").write_text("train_00001\n")
+    with pytest.raises(ValueError, match="was begun on other images than the 1 that its split has now"):
+        train(recipe, tmp_path / "run", resume=True)
+
+
+def test_a_domain_learned_from_other_images_is_not_taken_for_this_ones(tmp_path, monkeypatch):
+    learned = []
+    monkeypatch.setattr(
+        preparing, "learn", lambda **how: learned.append(how) or SimpleNamespace(finished=True, steps=1)
+    )
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_text(name)
+
+    def learn_from(images):
+        arguments = ("watercolor", "textual-inversion", "tiny", images, None, "cpu", None)
+        preparing.learn_look(tmp_path / "out", *arguments)
+
+    learn_from(tmp_path / "a")
+    (tmp_path / "out" / "looks" / "watercolor" / "textual-inversion" / "results.json").write_text("{}")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    learn_from(tmp_path / "moved")
+    learn_from([tmp_path / "moved" / "1.png"])
+    assert len(learned) == 1
+    with pytest.raises(ValueError, match="holds what was learned of watercolor with other settings"):
+        learn_from(tmp_path / "b")

@@ -1,5 +1,6 @@
 """What a run needs before it begins: captions of its data, and the look of its target."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, get_domain, load_cleaner
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
+from tadp_captioning.matching import content_hash
 from tadp_cli.recipes.personalize_config import PersonalizeConfig
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.captions import captions_of
@@ -22,6 +24,7 @@ LEARNT = ("textual-inversion", "dreambooth")
 """Modifiers that a personalization stands behind."""
 _DEFAULT = PersonalizeConfig()
 _LEARNED_FROM = "learned_from.json"
+_LEARNED_IMAGES = "images.json"
 _DECIDES = ("split", "count", "seed", "preset")
 """Settings that decide what is learned, beside the rank, which is part of the folder's name."""
 
@@ -95,6 +98,8 @@ def learn_look(
     begun = (folder / RESULTS_FILE).is_file()
     if not begun or (folder / _LEARNED_FROM).is_file():
         claim(folder / _LEARNED_FROM, {key: asdict(how)[key] for key in _DECIDES}, f"what was learned of {domain}")
+    if images is not None and (not begun or (folder / _LEARNED_IMAGES).is_file()):
+        claim(folder / _LEARNED_IMAGES, {"images": _digest_of_images(images)}, f"what was learned of {domain}")
     if begun:
         return
     if images is None:
@@ -116,6 +121,15 @@ def learn_look(
         )
     if not learnt.finished:
         raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
+
+
+def _digest_of_images(images: Path | Sequence[Path]) -> str:
+    """Of the images' contents, whatever their names and order."""
+    if isinstance(images, Path) and images.is_dir():
+        files = [path for path in images.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    else:
+        files = [images] if isinstance(images, Path) else list(images)
+    return hashlib.sha256("".join(sorted(map(content_hash, files))).encode()).hexdigest()[:16]
 
 
 def look_folder(out: Path, domain: str, method: str, rank: int = 0) -> Path:

@@ -1,8 +1,9 @@
 """The states of a run, to go on from: files in state/, each written as a whole, the last few kept."""
 
+import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,11 @@ class Stateful:
             for index, moments in saved["state"].items()
         }
         return {**saved, "state": kept}
+
+
+def digest_of(ids: Sequence[str]) -> str:
+    """A short hash of image ids in their order."""
+    return hashlib.sha256("\n".join(ids).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def save_state(run: Path, step: int, state: Mapping[str, Any], keep: int) -> None:

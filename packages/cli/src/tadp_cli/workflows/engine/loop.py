@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor
 
 from tadp_cli._io import append
 from tadp_cli.recipes.recipe import Recipe
-from tadp_cli.workflows.engine.checkpoints import Stateful, last_state, read_state, reading_state, save_state
+from tadp_cli.workflows.engine.checkpoints import Stateful, digest_of, last_state, read_state, reading_state, save_state
 from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for, is_fixed
 from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
@@ -140,12 +140,20 @@ class Training:
             average=self.average,
         )
         self.begun = 0
+        self.images = ""
+        """Of the ids that the state's passes were drawn from."""
 
     def start(self, dataset: SampleDataset, prompts: Prompts, report: Report) -> None:
         """Go on from the last state; make ready what the passes read."""
+        self.images = digest_of(dataset.ids)
         path = last_state(self.out)
         if path is not None:
             state = read_state(path)
+            if state.get("images", self.images) != self.images:
+                raise ValueError(
+                    f"{self.out} was begun on other images than the {len(dataset)} that its split has now: restore the "
+                    "split, or name another --out"
+                )
             with reading_state(path):
                 self.state.load(state)
                 self.begun = state["step"]
@@ -252,7 +260,7 @@ class Training:
         main = self.accelerator.is_main_process
         state = whole(self.state.state(), keep=main)
         if main:
-            save_state(self.out, step, state, self.config.keep)
+            save_state(self.out, step, {**state, "images": self.images}, self.config.keep)
         self.accelerator.wait_for_everyone()
 
     def _anyone(self, request: StopRequest) -> bool:
