@@ -13,7 +13,7 @@ FORWARD = {torch.float32: 1e-5, torch.float16: 2e-3}
 BACKWARD = {torch.float32: 1e-4, torch.float16: 1e-2}
 SIZES = [  # B, heads, N, T, D; large heads take other tiles, float32 ones earlier than half precision
     (1, 5, 1, 1, 8),
-    (2, 2, 63, 77, 40),
+    (2, 2, 33, 77, 40),
     (1, 2, 20, 21, 64),
     (1, 1, 17, 150, 80),
     (1, 1, 17, 77, 160),
@@ -66,7 +66,7 @@ def test_results_and_gradients_are_the_plain_formula(sizes, dtype):
             assert gradient.abs().max() < BACKWARD[dtype]
 
 
-@pytest.mark.parametrize(("tokens", "width"), [(5, 16), (150, 72)])
+@pytest.mark.parametrize(("tokens", "width"), [(5, 16), pytest.param(150, 72, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("used", ["output", "maps"])
 def test_gradient_through_one_result_alone(used, tokens, width):
     tensors = inputs(1, 2, 18, tokens, width, torch.float32)

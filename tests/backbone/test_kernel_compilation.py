@@ -4,6 +4,9 @@ from itertools import product
 
 import pytest
 import torch
+
+pytest.importorskip("triton")
+
 from kernel_registers import DTYPES, SHARED_BYTES, WIDTHS, attention_launches, norm_launches, usage
 
 ATTENTION = [

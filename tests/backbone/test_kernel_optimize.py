@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone, record_cross_attention
 from tadp_backbone.kernels import GroupNormSiLU
+from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.optimizing import MOST_GRAPHS, graph_key, plain_tensors
 
 
@@ -120,6 +121,7 @@ def test_inductor_compiles_the_pass_whole(tmp_path, monkeypatch):
     assert counters["stats"]["unique_graphs"] == 1
 
 
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 def test_on_a_gpu_all_resnets_and_map_layers_take_the_kernels():
     """Tensors without data that claim to lie on a GPU: every resnet's norms see channels_last memory there."""
     backbone = random_backbone("toy")

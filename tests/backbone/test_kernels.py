@@ -14,6 +14,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch.testing import assert_close
 
 from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets, group_norm_silu
+from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.kernels.cross_attention import fits_kernel
 from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.numerical
 HERE = Path(__file__).parent
 
 
+@pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 @pytest.mark.parametrize("selection", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
 def test_interpreted_kernels(selection):
     files = [str(HERE / name) for name in ("kernels_cross_attention.py", "kernels_group_norm_silu.py")]

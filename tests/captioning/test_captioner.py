@@ -33,9 +33,10 @@ def test_captions_are_what_transformers_generates(blip2_folder, image_folder):
 
 
 SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
-LANGUAGE = {  # layers as published in Salesforce/blip2-opt-2.7b and Salesforce/blip2-flan-t5-xl
+PUBLISHED, FEW = {"vision": 39, "qformer": 12, "opt": 32, "t5": 24}, {"vision": 2, "qformer": 2, "opt": 2, "t5": 2}
+"""Layers of Salesforce/blip2-opt-2.7b and Salesforce/blip2-flan-t5-xl, whose T5 has as many in encoder and decoder."""
+LANGUAGE = {
     "opt": {
-        "num_hidden_layers": 32,
         "hidden_size": 16,
         "word_embed_proj_dim": 16,
         "ffn_dim": 32,
@@ -46,8 +47,6 @@ LANGUAGE = {  # layers as published in Salesforce/blip2-opt-2.7b and Salesforce/
         "pad_token_id": 0,
     },
     "t5": {
-        "num_layers": 24,
-        "num_decoder_layers": 24,
         "d_model": 16,
         "d_kv": 8,
         "d_ff": 32,
@@ -62,16 +61,29 @@ LANGUAGE = {  # layers as published in Salesforce/blip2-opt-2.7b and Salesforce/
 }
 
 
-@pytest.mark.parametrize("language", [pytest.param("opt", marks=pytest.mark.slow), "t5"])
-def test_blip2_of_all_published_layers_and_either_language_model(language, blip2_folder, image_folder, tmp_path):
-    """39 + 12 + 32 or 24 + 24 layers at tiny width, 32 queries; T5 answers without repeating the question."""
+@pytest.mark.parametrize(
+    ("language", "layers"),
+    [
+        ("t5", FEW),
+        pytest.param("t5", PUBLISHED, marks=pytest.mark.slow),
+        pytest.param("opt", PUBLISHED, marks=pytest.mark.slow),
+    ],
+)
+def test_blip2_of_all_layers_and_either_language_model(language, layers, blip2_folder, image_folder, tmp_path):
+    """At tiny width, 32 queries; T5 answers without repeating the question."""
     processor = Blip2Processor.from_pretrained(blip2_folder)
     processor.num_query_tokens = 32
     words = processor.tokenizer
+    depth = dict.fromkeys(("num_hidden_layers", "num_layers", "num_decoder_layers"), layers[language])
     config = Blip2Config(
-        vision_config={**SMALL, "num_hidden_layers": 39, "image_size": 32, "patch_size": 8},
-        qformer_config={**SMALL, "num_hidden_layers": 12, "vocab_size": len(words), "encoder_hidden_size": 16},
-        text_config={"model_type": language, "vocab_size": len(words), **LANGUAGE[language]},
+        vision_config={**SMALL, "num_hidden_layers": layers["vision"], "image_size": 32, "patch_size": 8},
+        qformer_config={
+            **SMALL,
+            "num_hidden_layers": layers["qformer"],
+            "vocab_size": len(words),
+            "encoder_hidden_size": 16,
+        },
+        text_config={"model_type": language, "vocab_size": len(words), **depth, **LANGUAGE[language]},
         num_query_tokens=32,
         image_token_index=words.convert_tokens_to_ids("<image>"),
     )

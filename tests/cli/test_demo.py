@@ -15,7 +15,7 @@ TOY = Plan(
     scored_images=4,
     target_images=3,
     token_steps=2,
-    prompts=("averaged-eos", "caption"),
+    prompts=("class-names", "caption"),
     steps=1,
 )
 

@@ -142,7 +142,9 @@ def test_malformed_depth(depth, kind):
     assert all("\n" not in line for line in report.problems)
 
 
-@pytest.mark.parametrize("task", TASK_NAMES)
+@pytest.mark.parametrize(
+    "task", [name if name == "detection" else pytest.param(name, marks=pytest.mark.slow) for name in TASK_NAMES]
+)
 def test_a_thousand_images_take_seconds(tmp_path, task):
     """Every file is opened and decoded: 120x120 pixels an image, and as much of masks or depth."""
     write_scenes(tmp_path, task=task, look="photo", split="train", count=1, seed=0, size=120)

@@ -201,7 +201,8 @@ def test_every_task_goes_through_the_same_calls(name, plugin):
     backbone, task = plugin.SmallBackbone(), get_task(name)
     classes = () if name == "depth" else ("square", "disc")
     levels = backbone.levels
-    head = task.build_head(levels, classes)
+    small = {"fpn_channels": 16, "representation_size": 32} if name == "detection" else {}
+    head = task.build_head(levels, classes, **small)
     assert isinstance(head, task.head_class)
     images, context = torch.rand(2, 3, 64, 64) * 2 - 1, backbone.encode_text(["a", "b"])
     detection = {

@@ -153,7 +153,7 @@ def test_images_of_different_sizes_make_a_batch_and_workers_are_seeded(task, nam
         batches = DataLoader(data, batch_size=len(SIZES), num_workers=2, collate_fn=list)
         return torch.stack([sample.image.as_subclass(torch.Tensor) for batch in batches for sample in batch])
 
-    once, again, others = epoch(0), epoch(0), [epoch(seed) for seed in (1, 2, 3)]
+    once, again, others = epoch(0), epoch(0), [epoch(1)]
     assert once.shape == (2 * len(SIZES), 3, 32, 32)
     assert torch.equal(once, again)
     assert any(not torch.equal(once, other) for other in others)

@@ -57,7 +57,8 @@ def check_that_it_goes_on_as_if_nothing_had_happened(name, pipe, pictures, folde
     assert not list(folder.rglob("*.part"))
 
 
-@pytest.mark.parametrize("name", ["textual_inversion", pytest.param("dreambooth", marks=pytest.mark.slow)])
+@pytest.mark.slow  # quick: signals within the process in test_loop.py, and faults in tests/cli/test_faults.py
+@pytest.mark.parametrize("name", METHODS)
 def test_kill_9(name, pipe, pictures, tmp_path, request):
     folder = tmp_path / "killed"
     killed = subprocess.run(command(request, name, folder, 3), check=False)
