@@ -2,9 +2,11 @@
 
 import re
 
+import pytest
 from bare import bare_environment, run_bare
 
 
+@pytest.mark.slow  # quick: declared imports, in tests/contract/test_import_graph.py
 def test_the_readmes_example_runs_without_the_other_packages(repository, tmp_path_factory, tmp_path):
     readme = (repository / "packages" / "backbone" / "README.md").read_text()
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL).group(1)

@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 from bare import bare_environment, run_bare
 from PIL import Image
 
 
+@pytest.mark.slow  # quick: declared imports, in tests/contract/test_import_graph.py
 def test_the_readmes_example_runs_without_the_other_packages_and_what_they_need(repository, tmp_path_factory, tmp_path):
     """No torchvision, diffusers or sibling: with the captioner that the package ships."""
     (tmp_path / "photos").mkdir()

@@ -290,7 +290,7 @@ def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, bac
     assert backbone.config is before
 
 
-@pytest.mark.parametrize("source", ["head", "captioner"])
+@pytest.mark.parametrize("source", ["head", pytest.param("captioner", marks=pytest.mark.slow)])
 def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_path):
     data, out, run = tmp_path / "data", tmp_path / "out", tmp_path / "run"
     for split, count in (("train", 4), ("val", 2)):

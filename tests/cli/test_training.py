@@ -64,7 +64,7 @@ def _recipe(scenes, *settings):
     [
         (0.0, ()),
         pytest.param(0.1, (), marks=pytest.mark.slow),  # of all tasks in test_interruptions.py
-        (0.0, ("train.transform=user", "train.size=48")),
+        pytest.param(0.0, ("train.transform=user", "train.size=48"), marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_lr_scale, transform):

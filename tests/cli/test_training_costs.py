@@ -23,6 +23,7 @@ def test_half_precision_keeps_smaller_activations():
     assert 0.4 < (half - weights) / (full - weights) < 0.85
 
 
+@pytest.mark.slow
 def test_checkpointing_adds_one_pass_forward_of_the_unet():
     plain, checkpointed = (
         estimated_flops(load_recipe("scenes-segmentation", (*BATCH, f"train.gradient_checkpointing={on}")), 13, 77)

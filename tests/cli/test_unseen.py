@@ -73,6 +73,7 @@ def test_a_row_trains_on_its_looks_without_their_words_and_is_scored_on_all_othe
     assert tests[2:] == ["neon/test (null)", "neon/test (simple) (neon)"]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_made_again_and_the_commands_make_the_same(scores, table, bench, tmp_path):
     told = []
     assert reproduce(table, bench, rows=[ROW], seeds=1, report=lambda *what: told.append(what[0])) == scores

@@ -1,6 +1,7 @@
 """Imports point one way, and what a package imports it also declares."""
 
 import ast
+import functools
 import itertools
 import re
 import sys
@@ -21,6 +22,7 @@ SIBLINGS = {
 """The packages each one may import besides itself."""
 
 
+@functools.cache
 def modules_of(repository: Path, package: str) -> dict[Path, ast.Module]:
     """All modules of a package, parsed; keys relative to the repository."""
     files = sorted((repository / "packages" / package / "src").rglob("*.py"))
