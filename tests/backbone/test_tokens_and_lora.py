@@ -66,11 +66,13 @@ def test_clashes_and_foreign_files_are_refused(make_backbone, tmp_path):
     backbone.load_tokens(file)
     size = len(backbone.tokenizer)
     save_file({"<wide>": torch.randn(1, 32)}, tmp_path / "wide.safetensors")
+    save_file({"<none>": torch.zeros(0, 64)}, tmp_path / "empty.safetensors")
     save_file({"a.lora_A.weight": torch.randn(1, 2, 3)}, tmp_path / "lora.safetensors")
     for call, message in [
         (lambda: backbone.load_tokens(file), "'<x>' is in the vocabulary already"),
         (lambda: backbone.load_tokens(file, token="cat"), "'cat' is in the vocabulary already"),
         (lambda: backbone.load_tokens(tmp_path / "wide.safetensors"), "vectors of 32, this text encoder's have 64"),
+        (lambda: backbone.load_tokens(tmp_path / "empty.safetensors"), "holds no vectors for '<none>'"),
         (lambda: backbone.load_tokens(tmp_path / "lora.safetensors"), "holds no learnt tokens"),
         (lambda: backbone.load_tokens(tmp_path / "none.bin"), "no such file of learnt tokens"),
     ]:

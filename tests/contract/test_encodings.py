@@ -1,6 +1,9 @@
 """Files are read and written as UTF-8 whatever the locale: no text file is opened without its encoding."""
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,3 +38,14 @@ def test_the_rule_finds_what_it_is_for(tmp_path):
     assert [line.rsplit(" ", 1)[1] for line in without_encoding(tmp_path / "a.py")] == [
         *("read_text", "write_text", "open", "open")
     ]
+
+
+def test_a_command_finds_a_file_whose_name_was_written_in_utf8_under_a_locale_that_is_not(tmp_path):
+    """Under an ASCII locale a run's data, recorded as a path with an umlaut, was "no folder"."""
+    (tmp_path / "b\u00fc").mkdir()
+    code = "from tadp_cli.utf8 import start_in_utf8; start_in_utf8(); import pathlib, sys; "
+    code += "print(pathlib.Path('b\\u00fc').is_dir(), pathlib.Path(sys.argv[1]).is_dir())"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, "b\u00fc"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **locale}, capture_output=True, check=True)
+    assert done.stdout.split() == [b"True", b"True"]

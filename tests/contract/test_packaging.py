@@ -88,7 +88,7 @@ def test_no_addresses_in_what_pip_reads(repository):
 @pytest.mark.parametrize(
     ("group", "name", "target"),
     [
-        ("console_scripts", "tadp", "tadp_cli.main:app"),
+        ("console_scripts", "tadp", "tadp_cli.main:main"),
         ("tadp.backbones", "diffusion", "tadp_backbone:DiffusionBackbone"),
         ("tadp.captioners", "default", "tadp_captioning:load_captioner"),
     ],

@@ -27,7 +27,7 @@ def test_damaged_tokens_are_named(tmp_path, damage):
         refused(lambda: base_of(tmp_path / "t.safetensors"), "t.safetensors")
 
 
-@pytest.mark.parametrize("shape", [(), (1, 2, 3)])
+@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 96)])
 def test_tensors_that_are_no_vectors_are_named(tmp_path, shape):
     save_file({"<x>": torch.zeros(shape)}, tmp_path / "t.safetensors")
     refused(lambda: load_token(tmp_path / "t.safetensors", tokenizer=None, text_encoder=None), "t.safetensors")

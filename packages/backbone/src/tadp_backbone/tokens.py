@@ -40,6 +40,9 @@ def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
             found = {token: next(iter(found.values()))}
     else:
         raise ValueError(f"{file} holds no learnt tokens; it looks like {looks_like(map(str, content))}")
+    empty = [token for token, vectors in found.items() if not vectors.numel()]
+    if empty:
+        raise ValueError(f"{file} holds no vectors for {', '.join(map(repr, empty))}; learn the token again")
     return {name: torch.atleast_2d(vectors.detach()) for name, vectors in found.items()}
 
 

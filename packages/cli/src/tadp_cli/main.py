@@ -26,6 +26,7 @@ from tadp_cli.commands.training import train
 from tadp_cli.home import with_home
 from tadp_cli.processes import forget_other_launchers
 from tadp_cli.terminal import PrintableFormatter
+from tadp_cli.utf8 import start_in_utf8
 
 
 class _HomeGroup(TyperGroup):
@@ -73,3 +74,9 @@ app.command("doctor")(doctor)
 app.command("recipes")(recipes)
 app.command("report")(report)
 app.add_typer(reproduce_app, name="reproduce")
+
+
+def main() -> None:
+    """The command `tadp`."""
+    start_in_utf8()
+    app()

@@ -123,6 +123,8 @@ def load_token(
     names = list(tensors)
     if len(names) != 1 or tensors[names[0]].ndim not in (1, 2):
         raise ValueError(f"{file} holds {len(names)} tensors, expected one (n, D), named by its token")
+    if not tensors[names[0]].numel():
+        raise ValueError(f"{file} holds no vectors for {names[0]!r}; learn the token again")
     rows = torch.atleast_2d(tensors[names[0]])
     width = text_encoder.get_input_embeddings().embedding_dim
     if rows.shape[1] != width:
