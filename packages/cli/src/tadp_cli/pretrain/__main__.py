@@ -1,4 +1,4 @@
-"""Command line of the pre-training: every stage goes on where it was stopped."""
+"""Command line of the pre-training: every stage resumes where it stopped."""
 
 import argparse
 import logging
@@ -11,18 +11,19 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPText
 
 from tadp_captioning.nouns import TAGGER_FILE
 from tadp_cli.pretrain.captioner import train_captioner
-from tadp_cli.pretrain.corpus import Corpus
+from tadp_cli.pretrain.corpus import Corpus, render_chunk
 from tadp_cli.pretrain.encoder import train_encoder
 from tadp_cli.pretrain.export import export_captioner, export_pipeline
 from tadp_cli.pretrain.loop import LoopConfig
 from tadp_cli.pretrain.tagger import export_tagger, train_tagger
 from tadp_cli.pretrain.tokenizers import build_clip_tokenizer
 from tadp_cli.pretrain.unet import train_unet
-from tadp_cli.pretrain.vae import train_vae
+from tadp_cli.pretrain.vae import reconstruction_db, train_vae
 
 log = logging.getLogger("tadp.pretrain")
 
 SHIPPED_VAE = Path(__file__).parent / "vae_second_edition"
+HELD_OUT_SEED = 77
 VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
 ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
@@ -66,7 +67,9 @@ def _parse() -> argparse.Namespace:
 def _vae(corpus: Corpus, arguments: argparse.Namespace) -> None:
     vae = train_vae(corpus, replace(VAE, seed=arguments.seed), arguments.out / "vae")
     vae.save_pretrained(arguments.out / "vae" / "trained")
-    log.info("vae: scaling factor %.4f", vae.config.scaling_factor)
+    unseen = render_chunk(HELD_OUT_SEED, 0, 80)
+    for domain, db in reconstruction_db(vae, unseen).items():
+        log.info("vae: %s %.1f dB", domain, db)
 
 
 def _trained_vae(arguments: argparse.Namespace) -> AutoencoderKL:

@@ -1,6 +1,6 @@
 """Writes trained parts as the folders that are shipped: float16 safetensors, the libraries' own layout."""
 
-import json
+import copy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPText
 
 from tadp_backbone.loading import CONFIG_FILE
 from tadp_backbone.table import BACKBONES
+from tadp_cli._io import replacing_folder, write_json
 from tadp_cli.pretrain.unet import build_scheduler
 
 
@@ -19,25 +20,28 @@ def export_pipeline(
     tokenizer: CLIPTokenizer,
     folder: Path,
 ) -> None:
-    """A folder that `StableDiffusionPipeline.from_pretrained` opens, with our backbone's settings beside its parts.
+    """A folder that `StableDiffusionPipeline.from_pretrained` opens, with our backbone's settings next to its parts.
 
-    The modules are left in float16.
+    Copies of the modules are written: a training that exports goes on in float32.
     """
+    vae, unet, text_encoder = (copy.deepcopy(module).half() for module in (vae, unet, text_encoder))
     pipeline = StableDiffusionPipeline(
-        vae=vae.half(),
-        unet=unet.half(),
-        text_encoder=text_encoder.half(),
+        vae=vae,
+        unet=unet,
+        text_encoder=text_encoder,
         tokenizer=tokenizer,
         scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(asdict(BACKBONES["tiny"].config), indent=2) + "\n", encoding="utf-8")
+    with replacing_folder(folder) as partial:
+        pipeline.save_pretrained(partial, safe_serialization=True)
+        write_json(partial / CONFIG_FILE, asdict(BACKBONES["tiny"].config))
 
 
 def export_captioner(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:
     """Model and processor in one folder. The model is left in float16."""
-    model.half().save_pretrained(folder)
-    processor.save_pretrained(folder)
+    with replacing_folder(folder) as partial:
+        model.half().save_pretrained(partial)
+        processor.save_pretrained(partial)

@@ -77,11 +77,12 @@ def train(
             append(folder / "metrics.jsonl", json.dumps(line) + "\n")
         if done % config.save_every == 0 or done == end:
             _save(module, optimizer, average, done, folder / "state.pt")
-        if done == end or time.monotonic() - exported > 60 * config.export_minutes:
+        if done < end and time.monotonic() - exported > 60 * config.export_minutes:
             exported = time.monotonic()
             export(_averaged(module, average))
     module.load_state_dict(average, strict=False)
     module.eval()
+    export(copy.deepcopy(module))
 
 
 def _schedule(step: int, config: LoopConfig) -> float:

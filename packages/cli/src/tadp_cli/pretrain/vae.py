@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from tadp_cli.pretrain.corpus import SIZE, Corpus
+from tadp_cli.pretrain.corpus import SIZE, Chunk, Corpus
 from tadp_cli.pretrain.loop import LoopConfig, train
 
 
@@ -49,6 +49,19 @@ def train_vae(corpus: Corpus, config: LoopConfig, folder: Path) -> AutoencoderKL
     seen = corpus.chunk(0, config.batch_size).images
     vae.register_to_config(scaling_factor=1 / float(encode_all(vae, seen).std()))
     return vae
+
+
+@torch.no_grad()
+def reconstruction_db(vae: AutoencoderKL, chunk: Chunk) -> dict[str, float]:
+    """{domain: PSNR in dB of the chunk's images of it after encoding and decoding}."""
+    images = to_model_range(chunk.images)
+    decoded = vae.decode(vae.encode(images).latent_dist.mode()).sample.clamp(-1, 1)
+    error = (decoded - images).square().mean(dim=(1, 2, 3))  # (N,)
+    domains = [chunk.look(index) for index in range(len(images))]
+    return {
+        domain: float(10 * torch.log10(4 / error[[own == domain for own in domains]].mean()))
+        for domain in dict.fromkeys(domains)
+    }
 
 
 def _gradient_l1(a: Tensor, b: Tensor) -> Tensor:
