@@ -312,7 +312,7 @@ TASKS = {
     " instructions and other threads; --faults for kills at any file operation; paths and options go to pytest",
     "lint": "ruff: rules and formatting",
     "bench": "the benchmarks; options go to pytest",
-    "pretrain": "train the embedded miniature models anew; options go to the script (--help lists them)",
+    "pretrain": "train tiny models for the second edition of Scenes; options go to the script (--help lists them)",
 }
 
 
