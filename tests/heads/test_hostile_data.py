@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from damaged import SAFETENSORS
 from official_layouts import LAYOUTS, mask, picture, text, voc_boxes
+from PIL import Image, features
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.folders import open_folder
+from tadp_heads.data.reading import open_image
 from tadp_heads.data.registry import check_data, open_data
 from tadp_heads.data.xml_files import read_xml
 from tadp_heads.depth.files import read_depth
@@ -50,6 +52,15 @@ def test_xml_is_read_whatever_encoding_it_declares(tmp_path, declared, written):
 def test_what_is_no_xml_is_named(tmp_path, content):
     (tmp_path / "a.xml").write_bytes(content)
     refused(lambda: read_xml(tmp_path / "a.xml"), "a.xml", "no valid XML")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+def test_a_decoder_that_fails_in_its_own_way_is_a_broken_image(tmp_path):
+    """Pillow's AVIF decoder raises RuntimeError."""
+    Image.effect_noise((20, 20), 80).convert("RGB").save(tmp_path / "a.avif")
+    content = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(content[:-20] + bytes(20))
+    refused(lambda: open_image(tmp_path / "a.avif"), "a.avif: found a broken image")
 
 
 def test_one_malformed_annotation_does_not_hide_the_others(tmp_path):

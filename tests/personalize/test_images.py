@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from tadp_personalize import read_images
 
@@ -77,6 +77,16 @@ def test_unusable_ones_are_named_and_the_rest_is_used(tmp_path, make_pictures):
     assert set(report.skipped) == {"broken.jpg", "phone.heic", "sliver.png"}
     assert report.duplicates == {"again.webp": "0.png"}
     assert report.as_dict()["count"] == 3
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+def test_a_decoder_that_fails_in_its_own_way_skips_the_image(tmp_path, make_pictures):
+    """Pillow's AVIF decoder raises RuntimeError."""
+    Image.effect_noise((20, 20), 80).convert("RGB").save(tmp_path / "a.avif")
+    content = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(content[:-20] + bytes(20))
+    _, report = read_images([tmp_path / "a.avif", *make_pictures(3)], size=16)
+    assert report.skipped["a.avif"].startswith("cannot be read (")
 
 
 def test_too_few_says_what_became_of_each(tmp_path, make_pictures):

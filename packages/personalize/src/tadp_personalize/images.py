@@ -12,6 +12,7 @@ from typing import Any
 from PIL import ExifTags, Image, ImageOps
 
 from tadp_personalize._io import is_limit
+from tadp_personalize._reading import reason_of
 
 ImageSource = str | PathLike | Image.Image
 SUFFIXES = (
@@ -75,12 +76,11 @@ def read_images(
     for name, source in _named(images):
         try:
             image, note = _read(source)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # decoders of damaged files raise nearly anything
             if is_limit(error):
                 raise
-            skipped[name] = (
-                f"cannot be read ({error})" if not _needs_heif(name) else "HEIC needs the package pillow-heif"
-            )
+            heif = "HEIC needs the package pillow-heif"
+            skipped[name] = heif if _needs_heif(name) else f"cannot be read ({reason_of(error)})"
             continue
         if min(image.size) * _MOST_ENLARGED < size:
             skipped[name] = f"too small: {image.width}x{image.height} pixels for a model of {size}x{size}"
