@@ -12,9 +12,11 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_cli._io import write_json
+from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.engine.checkpoints import read_state, reading_state
 from tadp_cli.workflows.prediction_files import write_prediction
 from tadp_cli.workflows.records import read_evaluations, read_object, read_steps
+from tadp_cli.workflows.runs import check_run
 from tadp_heads import DepthResult
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -120,6 +122,13 @@ def test_results_and_metrics_of_other_forms_are_named(tmp_path):
         (tmp_path / "m.jsonl").write_bytes(line + b"\n")
         with pytest.raises(ValueError, match=r"m.jsonl: found .* in line 1"):
             read_steps(tmp_path / "m.jsonl")
+
+
+@pytest.mark.parametrize("content", ["{}", "[", '{"evaluations": [3]}'])
+def test_a_run_with_malformed_results_is_not_begun_again_and_they_are_named(run, content):
+    (run / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=r"run/results\.json: found"):
+        check_run(run, load_recipe(run / "config.toml"), resume=False)
 
 
 @pytest.mark.parametrize("name", ["../a", "b/../../a", "linked/a"])

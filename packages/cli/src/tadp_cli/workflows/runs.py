@@ -9,7 +9,7 @@ from typing import Any
 from tadp_cli._io import write_json, write_text
 from tadp_cli.recipes.paths import absolute, with_absolute_paths
 from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.workflows.records import read_object, read_steps
+from tadp_cli.workflows.records import read_evaluations, read_object, read_steps
 from tadp_heads.data import SampleDataset
 
 RECIPE_FILE = "config.toml"
@@ -54,8 +54,8 @@ def _is_finished(folder: Path, recipe: Recipe) -> bool:
     file, test = folder / RESULTS_FILE, recipe.test
     if not file.is_file():
         return False
-    scored = json.loads(file.read_text(encoding="utf-8"))["evaluations"]
-    return not test.folder or any((entry["data"], entry["split"]) == (test.folder, test.split) for entry in scored)
+    wanted, evaluations = (absolute(test.folder), test.split), read_evaluations(file)
+    return not test.folder or any(place_of(entry)[:2] == wanted for entry in evaluations)
 
 
 def _changed(old: Recipe, new: Recipe) -> list[str]:
