@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -53,6 +55,51 @@ def pictures(tmp_path):
     (folder / "torn.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "words.png").write_text("no image")
     return folder
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server whose model describes no image of one colour."""
+
+    asked = 0
+
+    def do_POST(self):
+        type(self).asked += 1
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        url = request["messages"][0]["content"][1]["image_url"]["url"]
+        text = "I can't help with that." if len(url) < 1000 else "a red star"
+        choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        body = json.dumps({"choices": [choice]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def refusing_server(monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setattr(Refusing, "asked", 0)
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+def test_images_that_the_captioner_refuses_are_named_and_the_others_predicted(runs, tmp_path, refusing_server):
+    """A batch of refused images alone ended the command, and each of the others' captions was asked for twice."""
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
+    scene(64, 64).save(tmp_path / "d.png")
+    given = ("predict", runs / "segmentation", tmp_path, "--captioner", "openai:mine", "--out", tmp_path / "out")
+    said = tadp(*given, "--batch-size", "2", code=1)
+    assert "1 predicted, 3 failed" in said
+    assert "a.png: the captioner refused: I can't help with that." in said
+    assert Refusing.asked == 4
 
 
 SIZES = {

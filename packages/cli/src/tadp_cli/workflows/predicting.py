@@ -18,7 +18,7 @@ from tadp_cli.workflows.claims import claim
 from tadp_cli.workflows.devices import checked_device
 from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.engine.memory import where_memory_lacks
-from tadp_cli.workflows.pictures import find_pictures, open_picture
+from tadp_cli.workflows.pictures import PREDICTION_FILES, find_pictures, open_picture
 from tadp_cli.workflows.prediction_files import is_written, save_png, write_prediction
 from tadp_cli.workflows.presence.prompting import prompted
 from tadp_cli.workflows.presence.store import presence_of
@@ -29,8 +29,7 @@ from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
 
-SETTINGS_FILE = "settings.json"
-CAPTIONS_FILE = "captions.jsonl"
+SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
 LEGEND_FILE = "legend.png"
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
@@ -121,12 +120,10 @@ def _predict_files(
     start = time.perf_counter()
 
     def predict(batch: list[_Picture]) -> None:
-        pictures = [picture.image for picture in batch]
-        texts = captioner.caption(pictures) if captioner else [options.caption or ""] * len(batch)
-        refused = {p.id: text.reason for p, text in zip(batch, texts, strict=True) if isinstance(text, NoCaption)}
-        if refused:
-            done.failed.update(refused)
-            return predict([picture for picture in batch if picture.id not in refused])
+        texts = captioner.caption([p.image for p in batch]) if captioner else [options.caption or ""] * len(batch)
+        batch, texts = _with_captions(batch, texts, done.failed)
+        if not batch:
+            return
         shrunk = [picture.shrunk for picture in batch]
         texts, context = prompted(recipe, model, judge, shrunk, texts)
         results = model.predict_batch(shrunk, texts, len(batch), context)
@@ -151,6 +148,19 @@ def _predict_files(
         report("predict", len(done.written) + len(done.failed), len(left))
     done.seconds = time.perf_counter() - start
     return done
+
+
+def _with_captions(
+    pictures: list[_Picture], texts: list[str], failed: dict[str, str]
+) -> tuple[list[_Picture], list[str]]:
+    """The pictures whose text is a caption, and the captions; the reason why another has none goes into `failed`."""
+    kept = []
+    for picture, text in zip(pictures, texts, strict=True):
+        if isinstance(text, NoCaption):
+            failed[picture.id] = f"{picture.file}: {text.reason}"
+        else:
+            kept.append((picture, text))
+    return [picture for picture, _ in kept], [text for _, text in kept]
 
 
 def _too_large(picture: _Picture, error: str, options: PredictOptions, model: PerceptionModel) -> str:
