@@ -9,7 +9,7 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_note, read_in_frame, require_declared
+from tadp_heads.data.frames import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.inside import inside
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.reading import require_folder
@@ -94,8 +94,7 @@ class CocoDetection(SampleDataset):
     def inspect(self, sample_id: str) -> Inspection:
         """As for every data set, and whether the image is turned otherwise than its boxes."""
         inspection = super().inspect(sample_id)
-        path = self.root / self.files[sample_id]
-        inspection.warnings += filter(None, [frame_note(path, self.sizes[sample_id])])
+        inspection.warnings += frame_warnings(self.root / self.files[sample_id], self.sizes[sample_id])
         return inspection
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_note, read_in_frame
+from tadp_heads.data.frames import frame_warnings, read_in_frame
 from tadp_heads.data.inspection import Inspection, inspect_depth
 from tadp_heads.data.reading import files_by_id, require_folder, same_size, split_ids
 from tadp_heads.data.sample import Sample, SampleDataset, Transform
@@ -31,7 +31,7 @@ class DepthPairs(SampleDataset):
         """The sample as it is on disk."""
         image_path, depth_path = self.pairs[sample_id]
         depth = read_depth(depth_path)
-        image = read_in_frame(image_path, (depth.shape[-1], depth.shape[-2]), _picture(depth_path))
+        image = read_in_frame(image_path, (depth.shape[-1], depth.shape[-2]), _image_file(depth_path))
         same_size(image_path, image, depth_path, depth)
         return Sample(image, tv_tensors.Mask(depth), sample_id)
 
@@ -39,11 +39,11 @@ class DepthPairs(SampleDataset):
         """Nearest and farthest depth."""
         image_path, depth_path = self.pairs[sample_id]
         inspection = inspect_depth(self.read(sample_id), depth_path)
-        inspection.warnings += filter(None, [frame_note(image_path, inspection.size, _picture(depth_path))])
+        inspection.warnings += frame_warnings(image_path, inspection.size, _image_file(depth_path))
         return inspection
 
 
-def _picture(depth_path: Path) -> Path | None:
+def _image_file(depth_path: Path) -> Path | None:
     """The depth map as an image file, which may have an EXIF tag of its own."""
     return None if depth_path.suffix.lower() == ".npy" else depth_path
 

@@ -32,16 +32,17 @@ def read_in_frame(path: Path, size: tuple[int, int] | None, target: Path | None 
     return tv_tensors.Image(torch.from_numpy(np.array(to_rgb(image, path))).permute(2, 0, 1).contiguous())
 
 
-def frame_note(path: Path, size: tuple[int, int] | None, target: Path | None = None) -> str:
-    """What a check says of an image that may be turned otherwise than its annotation; "" where nothing is in doubt."""
+def frame_warnings(path: Path, size: tuple[int, int] | None, target: Path | None = None) -> list[str]:
+    """A warning of an image that may be turned otherwise than its annotation; none where nothing is in doubt."""
     stored = open_stored(path)
     if not _is_undecided(stored, size, target):
-        return ""
-    return (
+        return []
+    warning = (
         f"{path}: turned by its EXIF tag (orientation {_orientation(stored)}), which the annotation's size neither "
         "confirms nor denies; labels are taken as drawn on the turned image. Were they drawn on the stored pixels, "
         "remove the tag"
     )
+    return [warning]
 
 
 def require_declared(path: Path, declared: tuple[int, int] | None, image_path: Path, image: torch.Tensor) -> None:

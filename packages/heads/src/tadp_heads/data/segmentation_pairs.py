@@ -9,7 +9,7 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_note, read_in_frame
+from tadp_heads.data.frames import frame_warnings, read_in_frame
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.reading import open_image, same_size
 from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
@@ -67,7 +67,7 @@ class SegmentationPairs(SampleDataset):
             if pixels:
                 counts[int(self.lookup[byte]) if known else len(self.classes) + byte] += pixels
         inspection = Inspection(size=(raw.shape[1], raw.shape[0]), counts=counts)
-        inspection.warnings += filter(None, [frame_note(image_path, inspection.size, mask_path)])
+        inspection.warnings += frame_warnings(image_path, inspection.size, mask_path)
         if not (self.lookup[raw] != IGNORE_INDEX).any():
             error = DataError(
                 mask_path,

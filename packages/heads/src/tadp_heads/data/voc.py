@@ -8,7 +8,7 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_note, read_in_frame, require_declared
+from tadp_heads.data.frames import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.inside import inside
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.reading import files_by_id, read_lines, require_folder
@@ -122,7 +122,7 @@ class VOCDetection(SampleDataset):
         """As for every data set, and whether the image is turned otherwise than its boxes."""
         inspection = super().inspect(sample_id)
         declared = _declared(read_xml(self.annotations / f"{sample_id}.xml"))
-        inspection.warnings += filter(None, [frame_note(self.image_files[sample_id], declared)])
+        inspection.warnings += frame_warnings(self.image_files[sample_id], declared)
         return inspection
 
 
