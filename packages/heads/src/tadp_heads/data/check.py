@@ -108,9 +108,8 @@ def _about_classes(root: Path, dataset: SampleDataset, counts: Counter) -> Inspe
     names = ", ".join(str(number) for number in sorted(foreign))
     share = f"{sum(foreign.values()) / max(1, counts.total()):.1%} of the pixels"
     if len(classes) > 1 and sum(counts[index] > 0 for index in range(len(classes))) <= 1 and (foreign or ignored):
-        found = f"ids without a class ({names}: {share})" if foreign else f"{IGNORE_INDEX} (ignored)"
-        if ignored and not foreign:
-            found += f" in {ignored / counts.total():.1%} of the pixels"
+        only_ignored = f"{IGNORE_INDEX} (ignored) in {ignored / counts.total():.1%} of the pixels"
+        found = f"ids without a class ({names}: {share})" if foreign else only_ignored
         error = DataError(
             root,
             found=f"at most one class in all masks, and {found}",

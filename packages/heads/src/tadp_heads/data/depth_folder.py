@@ -63,7 +63,7 @@ class DepthFolder(DepthPairs):
             raise DataError(
                 images[unpaired[0]],
                 found=f"no depth map of its name ({len(unpaired)} such images)",
-                expected=f"depth/{unpaired[0]}.png or .npy",
+                expected=f"depth/{unpaired[0]}.png, .npy or .tiff",
                 fix="add the depth maps or list the images to use in a split file",
             )
         super().__init__({name: (images[name], maps[name]) for name in ids}, transform)
@@ -72,7 +72,7 @@ class DepthFolder(DepthPairs):
 def depth_files(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Images and depth maps by id."""
     images = files_by_id(require_folder(root / "images", "a folder of images", root), root=root)
-    folder = require_folder(root / "depth", "a folder of 16-bit PNG or .npy depth maps", root)
+    folder = require_folder(root / "depth", "a folder of depth maps: 16-bit PNG, .npy or .tiff", root)
     maps = files_by_id(folder, DEPTH_SUFFIXES, root)
     if not images:
         raise DataError(root / "images", found="no image", expected="JPEG or PNG files", fix="put the images there")

@@ -40,7 +40,7 @@ def _check_segmentation(root: Path) -> list[CheckReport]:
 def _check_depth(root: Path) -> list[CheckReport]:
     images, maps = depth_files(root)
     both = {name: (images[name], maps[name]) for name in images if name in maps}
-    problems = [*_unpaired(images, maps, "depth/{}.png or .npy"), *_split_problems(root, root, images)]
+    problems = [*_unpaired(images, maps, "depth/{}.png, .npy or .tiff"), *_split_problems(root, root, images)]
     return [check_dataset(root, DepthPairs(both), problems=problems)]
 
 
@@ -57,7 +57,7 @@ def _check_detection(root: Path) -> list[CheckReport]:
     problems += _split_problems(root, root / SPLITS, annotations)
     bare = sum(name not in annotations for name in images)
     warnings = [f"{root}: {bare} images without an annotation file, which are left out"] if bare else []
-    classes = box_classes(root, malformed=[])  # reading them one by one finds the malformed again
+    classes = box_classes(root, skip_malformed=True)
     dataset = VOCDetection(root, classes=classes, ids=[name for name in annotations if name in images])
     return [check_dataset(root, dataset, problems=problems, warnings=warnings)]
 

@@ -80,10 +80,10 @@ def open_folder(
     return open_coco(root, split, transform)
 
 
-def box_classes(root: Path, malformed: list[str] | None = None) -> tuple[str, ...]:
+def box_classes(root: Path, skip_malformed: bool = False) -> tuple[str, ...]:
     """Names of classes.txt, or those that occur in any annotation.
 
-    A malformed annotation is an error, unless there is a list `malformed`, which then gets its message.
+    A malformed annotation is an error, unless `skip_malformed`: a check reads each again and reports it.
     """
     if (root / CLASSES_FILE).is_file():
         return read_lines(inside(root, root / CLASSES_FILE), "class names")
@@ -91,10 +91,9 @@ def box_classes(root: Path, malformed: list[str] | None = None) -> tuple[str, ..
     for path in sorted((root / "Annotations").glob("[!.]*.xml")):
         try:
             names |= _object_names(inside(root, path))
-        except DataError as error:
-            if malformed is None:
+        except DataError:
+            if not skip_malformed:
                 raise
-            malformed.append(str(error))
     if not names:
         raise DataError(root / "Annotations", found="no object", expected="VOC annotations", fix="label some objects")
     return tuple(sorted(names))

@@ -31,8 +31,8 @@ class Joined(SampleDataset):
     @property
     def image_files(self) -> dict[str, Path]:
         """{id: image file}."""
-        files = {id(part): part.image_files for part in set(self.owner.values())}
-        return {sample_id: files[id(part)][sample_id] for sample_id, part in self.owner.items()}
+        files = {part: part.image_files for part in set(self.owner.values())}
+        return {sample_id: files[part][sample_id] for sample_id, part in self.owner.items()}
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""

@@ -1,4 +1,4 @@
-"""Depth maps on disk: 16-bit PNG in millimetres, or .npy in metres; 0 = no value in both."""
+"""Depth maps on disk: 16-bit images in millimetres, .npy or floating-point TIFF in metres; 0 = no value in all."""
 
 from pathlib import Path
 from tokenize import TokenError
