@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from damaged import save_broken_avif
 from PIL import Image, features
 
 from tadp_personalize import read_images
@@ -82,9 +83,7 @@ def test_unusable_ones_are_named_and_the_rest_is_used(tmp_path, make_pictures):
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
 def test_a_decoder_that_fails_in_its_own_way_skips_the_image(tmp_path, make_pictures):
     """Pillow's AVIF decoder raises RuntimeError."""
-    Image.effect_noise((20, 20), 80).convert("RGB").save(tmp_path / "a.avif")
-    content = (tmp_path / "a.avif").read_bytes()
-    (tmp_path / "a.avif").write_bytes(content[:-20] + bytes(20))
+    save_broken_avif(tmp_path / "a.avif")
     _, report = read_images([tmp_path / "a.avif", *make_pictures(3)], size=16)
     assert report.skipped["a.avif"].startswith("cannot be read (")
 

@@ -1,10 +1,12 @@
-"""Ways in which a .safetensors file can be damaged, and a pickle that would run code."""
+"""Ways in which a .safetensors file can be damaged, a broken image, and a pickle that would run code."""
 
+import io
 import json
 import os
 import struct
 
 import torch
+from PIL import Image
 
 
 class _Malice:
@@ -15,6 +17,15 @@ class _Malice:
 def save_malice(file) -> None:
     """What `torch.load` would run a command for."""
     torch.save({"weights": _Malice()}, file)
+
+
+def save_broken_avif(file) -> None:
+    """An AVIF image whose pixels no decoder reads; Pillow's raises RuntimeError, where others raise OSError."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((20, 20)).save(buffer, format="AVIF")
+    content = buffer.getvalue()
+    pixels = content.index(b"mdat") + 4
+    file.write_bytes(content[:pixels] + bytes(len(content) - pixels))
 
 
 def _safetensors(header, data=bytes(8), length=None) -> bytes:
