@@ -10,7 +10,7 @@ PUBLIC = {
     "tadp_backbone": {"DiffusionBackbone", "BackboneConfig", "Features", "Level"},
     "tadp_backbone.ldm": {"unet_from_ldm", "vae_from_ldm"},
     "tadp_captioning": {"CaptionStore", "load_captioner"},
-    "tadp_personalize": {"textual_inversion", "dreambooth"},
+    "tadp_personalize": {"textual_inversion", "dreambooth", "load_token"},
     "tadp_heads": {"PerceptionModel"},
     "tadp_heads.segmentation": {"FPNHead", "MeanIoU"},
     "tadp_heads.depth": {"DepthHead", "silog_loss", "depth_metrics"},
@@ -33,3 +33,25 @@ def test_importing_a_package_loads_no_model_library(package):
     code = f"import sys, {package}; print(sorted({heavy!r} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert result.stdout == "[]\n", result.stdout + result.stderr
+
+
+METHODS = {
+    "tadp_backbone.DiffusionBackbone": (
+        *("from_pretrained", "save_pretrained", "levels", "encode_text", "encode_image", "extract", "optimize"),
+        *("load_tokens", "load_lora", "load_unet", "freeze"),
+    ),
+    "tadp_backbone.Features": ("levels", "attention"),
+    "tadp_backbone.Level": ("channels", "stride"),
+    "tadp_captioning.CaptionStore": ("read", "open", "add", "write", "get", "records", "missing", "failed"),
+    "tadp_heads.PerceptionModel": ("from_pretrained", "save_pretrained", "predict", "predict_batch", "predict_folder"),
+    "tadp_heads.segmentation.FPNHead": ("from_reference", "from_pretrained", "save_pretrained"),
+    "tadp_heads.depth.DepthHead": ("from_reference", "from_pretrained", "save_pretrained"),
+}
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_the_contract_classes_have_their_methods(path):
+    module, _, name = path.rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    known = {*dir(cls), *getattr(cls, "__dataclass_fields__", ())}
+    assert known >= set(METHODS[path])
