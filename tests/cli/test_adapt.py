@@ -90,6 +90,8 @@ def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(wor
     scored = ("eval", out / "run", "--data", world / "paintings", "--split", "test", "--domain", "watercolor")
     assert "captions cleaned by rules" in tadp(*scored, "--cleaner", "rules")
     assert "captions cleaned by openai:mine" in tadp(*scored, "--base-url", model_url, "--price", "0,0")
+    given = ("--captions", out / "captions" / "paintings_tiny_min0_clean_openai-mine.jsonl")
+    assert "captions cleaned by openai:mine" in tadp(*scored, *given), "no model is asked about them again"
     entries = json.loads((out / "run/results.json").read_text())["evaluations"]
     assert [entry.get("cleaner") for entry in entries] == [None, "rules", "openai:mine"]
     rows = rows_of_runs([out / "run"])[1:]

@@ -3,7 +3,7 @@
 from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.comparing import rows_of_runs
-from tadp_cli.workflows.runs import begin_run
+from tadp_cli.workflows.runs import begin_run, known_metrics
 
 
 def _run(folder, score, data, **changes):
@@ -36,3 +36,13 @@ def test_data_sets_of_one_folder_name_are_told_apart(tmp_path):
 def test_a_split_that_was_scored_twice_counts_once_with_its_last_score(tmp_path):
     rows = rows_of_runs([_run(tmp_path / "run", 0.0, ["photo", "photo"])])
     assert [row["metrics"]["mIoU"] for row in rows] == [1.0]
+
+
+def test_metrics_are_known_for_captions_of_the_same_cleaner(tmp_path):
+    """Those of captions that the rules cleaned were once taken for a model's."""
+    entry = {"data": "/photo", "split": "test", "metrics": {"mIoU": 0.5}, "cleaner": "rules"}
+    write_json(tmp_path / "results.json", {"evaluations": [entry]})
+    place = ("/photo", "test", "", "", "")
+    assert known_metrics(tmp_path, place, "rules") == {"mIoU": 0.5}
+    assert known_metrics(tmp_path, place, "openai:mine") is None
+    assert known_metrics(tmp_path, ("/photo", "val", "", "", ""), "rules") is None

@@ -8,9 +8,9 @@ from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.early_checks import check_target
-from tadp_cli.workflows.records import read_evaluations, read_object
+from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, place_of
+from tadp_cli.workflows.runs import RESULTS_FILE, known_metrics
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
 
@@ -50,11 +50,9 @@ def score_once(
     """
     test = recipe.test
     where = (test.folder, test.split) if test.folder else (recipe.data.folder, recipe.data.val)
-    cleaner = _cleaner(recipe)
-    for entry in read_evaluations(run / RESULTS_FILE):
-        *place, by = place_of(entry)
-        if tuple(place) == (absolute(where[0]), where[1], protocol, "", "") and by in ("", cleaner):
-            return entry["metrics"]
+    known = known_metrics(run, (absolute(where[0]), where[1], protocol, "", ""), _cleaner(recipe))
+    if known is not None:
+        return known
     entry = score_run(
         run,
         folder=where[0],

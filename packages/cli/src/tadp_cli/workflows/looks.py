@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tadp_captioning import CleaningLimits
+from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of
 from tadp_captioning.cleaners import NO_LIMITS_GIVEN
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
@@ -12,9 +12,8 @@ from tadp_cli.recipes.tables import LookTest
 from tadp_cli.workflows.demo import SEEDS, SOURCE
 from tadp_cli.workflows.personalizing import draw_look
 from tadp_cli.workflows.preparing import LEARNT, captions_file, cleaned, learn_look, look_settings
-from tadp_cli.workflows.records import read_evaluations
 from tadp_cli.workflows.reporting import Report
-from tadp_cli.workflows.runs import RESULTS_FILE, place_of
+from tadp_cli.workflows.runs import known_metrics
 from tadp_cli.workflows.scoring import score_run
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -40,11 +39,11 @@ class LookData:
     def score(self, run: Path, device: str, report: Report) -> dict[str, float]:
         """The run's metrics here, read from its results where they are there already."""
         place = (absolute(self.folder), _SPLIT, "", self.modifier, self.domain)
-        for entry in read_evaluations(run / RESULTS_FILE):
-            *there, _ = place_of(entry)
-            if tuple(there) == place:
-                return entry["metrics"]
-        return score_run(
+        cleaner = "" if self.captions is None else cleaner_of(CaptionStore.read(self.captions))
+        known = known_metrics(run, place, cleaner)
+        if known is not None:
+            return known
+        entry = score_run(
             run,
             folder=self.folder,
             split=_SPLIT,
@@ -54,7 +53,8 @@ class LookData:
             token_file=self.token_file,
             device=device,
             report=report,
-        )["metrics"]
+        )
+        return entry["metrics"]
 
     def command(self, run: Path, device: str) -> str:
         """What a user types for the same score."""

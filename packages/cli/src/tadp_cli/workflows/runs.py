@@ -100,6 +100,15 @@ def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
     return (absolute(entry["data"]), entry["split"], *(entry.get(key, "") for key in keys))
 
 
+def known_metrics(folder: Path, place: tuple[str, ...], cleaner: str) -> dict[str, float] | None:
+    """Metrics of the run at `place`, which lacks the cleaner, of captions by this cleaner or none; None: not there."""
+    for entry in read_evaluations(folder / RESULTS_FILE):
+        *there, by = place_of(entry)
+        if tuple(there) == place and by in ("", cleaner):
+            return entry["metrics"]
+    return None
+
+
 def begin_run(folder: Path, recipe: Recipe) -> None:
     """Claim the folder; called when everything that the recipe names has been found."""
     write_text(folder / RECIPE_FILE, recipe.to_toml())

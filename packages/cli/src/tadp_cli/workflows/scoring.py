@@ -11,7 +11,7 @@ from accelerate import PartialState
 
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
 from tadp_captioning.answer_cache import default_cache
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
 from tadp_cli._io import replacing
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
@@ -70,16 +70,16 @@ def open_scorable(
     Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
     look (paper 4.3), so that they read like those the run was trained with. `modifier` puts that look into the prompts
     in place of what the recipe puts there; "" leaves it as it is. `token_file`: for the modifier textual-inversion.
-    `cleaner` removes those words, "" for the recipe's, within `limits`.
+    `cleaner` removes those words, within `limits`; "" for the recipe's, and captions that record a cleaner stay.
     """
     recipe = _asked(read_run(run), modifier, domain, token_file)
     if not recipe.needs_captions and (captions or (domain and not modifier)):
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
     if cleaner and not domain:
         raise ValueError(f"--cleaner {cleaner} removes the words for a domain: name it with --domain")
-    cleaner = cleaner or recipe.test.cleaner
+    asked, cleaner = cleaner, cleaner or recipe.test.cleaner
     if domain:  # an unknown domain, or a model without a price, is an error before hours of captioning
-        load_cleaner(cleaner, domain, limits)
+        load_cleaner(cleaner if asked or captions is None else RULES, domain, limits)
     folder, split = folder or recipe.data.folder, split or recipe.data.val
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
@@ -93,7 +93,7 @@ def open_scorable(
     if recipe.needs_captions:
         with accelerator.main_process_first():
             store = _captions(run, recipe, dataset, folder, split, captions, device, report)
-            if domain:
+            if domain and (asked or any(not r.cleaner and r.error is None for r in store.records())):
                 store = cleaned_captions(store, dataset.ids, cleaner, domain, limits, report)
     prompts = _prompts(run, recipe, model, dataset, store, device, report)
     return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
