@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ._io import replacing
 from .conditioning import TextBackbone, build_context, clip_templates, concatenate
-from .reading import read_safetensors
+from .files import read_safetensors
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from .config import BackboneConfig
 from .ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
 from .ldm.checkpoint import looks_like
 from .ldm.vae import drop_decoder
-from .reading import read_json_object
+from .files import read_json_object
 from .sources import locate
 from .table import BACKBONES
 from .typed import check_fields

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .ldm.checkpoint import looks_like, read_pickle
-from .reading import read_safetensors
+from .files import read_safetensors
 
 
 def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..reading import read_safetensors
+from ..files import read_safetensors
 
 _LOOKS = (
     (("conditioner.embedders.",), "a Stable Diffusion XL checkpoint"),
