@@ -257,7 +257,7 @@ def test_other_files_are_refused(tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1)}, "hyper_parameters": re.compile("x")}, tmp_path / "code.ckpt")
     save_file({"down_blocks.0.weight": torch.zeros(1)}, tmp_path / "unet.safetensors")
     for name, message in (
-        ("code.ckpt", "was refused"),
+        ("code.ckpt", "could run code"),
         ("unet.safetensors", "it looks like a diffusers UNet"),
         ("no.ckpt", "no such checkpoint"),
     ):

@@ -13,10 +13,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ._reading import reading
 from .config import BackboneConfig
+from .files import read_json_object
 from .ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
 from .ldm.checkpoint import looks_like
 from .ldm.vae import drop_decoder
-from .files import read_json_object
 from .sources import locate
 from .table import BACKBONES
 from .typed import check_fields

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .ldm.checkpoint import looks_like, read_pickle
 from .files import read_safetensors
+from .ldm.checkpoint import looks_like, read_pickle
 
 
 def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:

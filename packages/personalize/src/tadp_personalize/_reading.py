@@ -25,6 +25,8 @@ def reading(source: str | Path, fix: str) -> Iterator[None]:
 def reason_of(error: BaseException) -> str:
     """An error's message in one line of at most 200 characters, or its kind where it has none."""
     message = " ".join(str(error).split())
-    if "weights_only" in message:  # torch goes on with how to read it unsafely
-        return "a pickle that holds more than tensors, which could run code"
+    if isinstance(error, LookupError):  # whose message may be the key alone
+        message = f"{type(error).__name__}: {message}"
+    if "weights_only" in message:  # torch's message continues with how to read it unsafely
+        return "no whole pickle of tensors alone, and any other could run code"
     return message[:200] or type(error).__name__

@@ -1,6 +1,5 @@
 """Reads one-file checkpoints safely, and says what a file is when it is not the one wanted."""
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from .._reading import reading
 from ..files import read_safetensors
 
 _LOOKS = (
@@ -66,16 +66,9 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
 
 def read_pickle(file: Path) -> object:
     """A pickled file of tensors and plain containers, read without running any code in it."""
-    try:
-        with torch.serialization.safe_globals([*_HARMLESS, nn.ParameterDict]):  # of the first Textual Inversion
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, LookupError, RuntimeError, ValueError) as error:
-        # torch goes on with how to read it unsafely.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0].partition(". ")[0]
-        raise ValueError(
-            f"{file} was refused: not a whole file of tensors alone ({reason}); a pickle can run code when it is read, "
-            "so take the same weights as .safetensors"
-        ) from error
+    harmless = [*_HARMLESS, nn.ParameterDict]  # the latter of the first Textual Inversion
+    with reading(file, "take the same weights as .safetensors"), torch.serialization.safe_globals(harmless):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def looks_like(keys: Iterable[str]) -> str:
