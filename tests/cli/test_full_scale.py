@@ -158,4 +158,4 @@ def _check_modifier(recipe, backbone, text):
     assert (get_domain(domain).token in text) == learned
     if learned:
         ids = backbone.tokenizer(f"{get_domain(domain).token} cat").input_ids
-        assert len(ids) >= 4
+        assert len(ids) == 5, "begin, two vectors, cat, end"

@@ -189,12 +189,6 @@ PROMPT_NAMES = {name: _VOC for name in DATASETS if "boxes" in name} | {
     "cityscapes": {6: "traffic light", 18: "bicycle"},
     "coco": {1: "airplane", 2: "dining table", 4: "tv"},
 }
-PROMPT_NAMES |= {
-    "clipart1k": PROMPT_NAMES["voc2007-boxes"],
-    "ade20k": {0: "thing 1", 149: "thing 150"},
-    "cityscapes": {6: "traffic light", 18: "bicycle"},
-    "coco": {1: "airplane", 2: "dining table", 4: "tv"},
-}
 
 
 @pytest.mark.parametrize("name", DATASETS)
