@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from invoking import tadp
+from surface import assert_frozen, key_lines
 
 from tadp_captioning import CaptionStore
 from tadp_cli.workflows.adapting import scored_split
@@ -44,6 +45,7 @@ def test_a_target_with_labels_is_scored_and_nothing_is_done_twice(world, tmp_pat
     assert {path.name for path in again} <= {"paintings_tiny_min0_clean.jsonl"}
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert [entry["split"] for entry in results["evaluations"]] == ["val", "test"]
+    assert_frozen("adapt", key_lines(tmp_path, "adapt.json", "captions/*.jsonl", "run/results.json"))
     assert "holds an adaptation with other settings" in adapt(world, tmp_path, "--modifier", "null", code=2)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from invoking import tadp
 from PIL import Image
+from surface import assert_frozen, key_lines
 
 from tadp_heads.data.registry import DATASETS
 from tadp_heads.depth import write_depth_png
@@ -22,6 +23,7 @@ def test_scenes_are_written_checked_and_drawn(tmp_path, task):
     assert "32x32 (5)" in said
     assert "problem" not in said
     (report,) = json.loads((out / "report.json").read_text())
+    assert_frozen(f"data_check_{task}", key_lines(out, "report.json", maps=("* [[]].histogram", "* [[]].sizes")))
     assert report["images"] == 5
     if task == "depth":
         near, far = report["depth_range_m"]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from surface import assert_frozen, key_lines
 
 from tadp_cli.workflows import personalizing
 from tadp_cli.workflows.demo import Plan, run_demo
@@ -53,6 +54,8 @@ def test_the_demo(tmp_path):
     assert "http://" not in page
     assert "https://" not in page
     assert (tmp_path / "a" / "overview.png").is_file()
+    files = ("results.json", "plan.json", "captions/*.jsonl", "tokens/*/summary.json")
+    assert_frozen("demo", key_lines(tmp_path / "a", *files))
 
 
 def test_a_folder_with_another_demo_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from invoking import tadp
 from rich.console import Console
+from surface import assert_frozen, key_lines
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -232,6 +233,7 @@ def test_a_table_in_miniature_is_run_once_and_its_commands_make_the_same(tmp_pat
         "metrics": {"mIoU": scores[0].metrics["mIoU"]},
         "target": {"mIoU": 0.8234},
     }
+    assert_frozen("reproduce", key_lines(tmp_path / "out", "results.json"))
 
     reports = []
     assert reproduce(table, bench, rows=["vpd"], seeds=2, report=lambda *told: reports.append(told[0])) == scores[:2]

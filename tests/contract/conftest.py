@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from invoking import tadp
 
 
 @pytest.fixture(scope="session")
 def first_layout(repository, tmp_path_factory) -> Path:
-    """A copy, to be left as it is: photos, captions.jsonl, backbone, token, lora, and run with its state of step 2 of 3."""
+    """A copy, to be left as it is: photos, captions.jsonl, backbone, token, lora, and run with its state of step 2."""
     folder = tmp_path_factory.mktemp("layout") / "first_layout"
     shutil.copytree(repository / "tests" / "data" / "first_layout", folder)
     place_in(folder, "/first_layout")
@@ -21,3 +22,14 @@ def place_in(folder: Path, old: str | Path) -> None:
         if file.suffix in (".json", ".jsonl", ".toml", ".md"):
             text = file.read_text(encoding="utf-8")
             file.write_text(text.replace(str(old), str(folder)), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def resumed(first_layout, tmp_path_factory) -> Path:
+    """The run, resumed after step 2 and finished by today's code, which evaluates after each step."""
+    run = shutil.copytree(first_layout / "run", tmp_path_factory.mktemp("resumed") / "run")
+    for file in ("results.json", "model.safetensors", "config.json", "README.md"):
+        (run / file).unlink()
+    shutil.rmtree(run / "backbone")
+    tadp("train", first_layout / "run" / "config.toml", "--resume", "--out", run, "--set", "train.eval_every=1")
+    return run

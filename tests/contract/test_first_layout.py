@@ -24,18 +24,13 @@ def run(first_layout, tmp_path_factory):
     return shutil.copytree(first_layout / "run", tmp_path_factory.mktemp("runs") / "run")
 
 
-def test_a_run_resumes_and_ends_as_it_would_have_then(first_layout, run, tmp_path):
-    resumed = shutil.copytree(run, tmp_path / "run")
-    for file in ("results.json", "model.safetensors", "config.json", "README.md"):
-        (resumed / file).unlink()
-    shutil.rmtree(resumed / "backbone")
-    tadp("train", run / "config.toml", "--resume", "--out", resumed)
+def test_a_run_resumes_and_ends_as_it_would_have_then(run, resumed):
     then, now = (
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (run, resumed)
     )
-    assert [line["step"] for line in now] == [1, 2, 3]
+    assert [line["step"] for line in now if "loss" in line] == [1, 2, 3]
     assert now[:2] == then[:2]
-    assert now[2]["loss"] == pytest.approx(then[2]["loss"], rel=1e-3)
+    assert now[-1]["loss"] == pytest.approx(then[2]["loss"], rel=1e-3)
     for file in ("model.safetensors", "backbone/unet/diffusion_pytorch_model.safetensors"):
         old, new = load_file(run / file), load_file(resumed / file)
         assert old.keys() == new.keys()

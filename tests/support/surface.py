@@ -14,6 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,15 @@ def setting_lines(cls: type, prefix: str = "") -> dict[str, str]:
 def key_lines(folder: Path, *patterns: str, maps: tuple[str, ...] = ()) -> dict[str, str]:
     """{"FILE KEY": type} of the keys in the files of a folder that match the patterns, nested ones as "a.b[].c".
 
-    `maps` are the places of objects whose keys are data, such as "captions.jsonl extra": their keys count as "*".
+    `maps` are glob patterns of places whose keys are data, such as "*/personalization.json captions": they count as
+    "*". What torch's optimizers keep is torch's own, and the settings of a recipe are in settings.txt.
     """
     lines: dict[str, str] = {}
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
         name = path.relative_to(folder).as_posix()
         for key, kind in _keys(_content(path), f"{name} ", maps):
-            lines[key.strip()] = kind if lines.get(key.strip(), kind) == kind else "number or null"
+            known = lines.get(key.strip(), kind).split(" or ")
+            lines[key.strip()] = " or ".join(sorted({*known, kind}, key=lambda word: (word == "null", word)))
     return lines
 
 
@@ -122,14 +125,18 @@ def _content(path: Path) -> Any:
 
 def _keys(value: Any, place: str, maps: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     joint = "" if place.endswith(" ") else "."
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and value and not place.endswith((" optimizer", " recipe")):
         for key, item in value.items():
-            yield from _keys(item, f"{place}{joint}{'*' if place.strip() in maps else key}", maps)
+            yield from _keys(item, f"{place}{joint}{'*' if _is_any(place, maps) else key}", maps)
     elif isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple | Mapping):
         for item in value:
             yield from _keys(item, f"{place}[]", maps)
     else:
         yield place, _kind(value)
+
+
+def _is_any(place: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(place.strip(), pattern) for pattern in patterns)
 
 
 def _kind(value: Any) -> str:
