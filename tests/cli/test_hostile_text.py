@@ -1,7 +1,9 @@
 """Strings of files and servers reach the terminal and pages as text: nothing in them is obeyed."""
 
+import inspect
 import io
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -10,10 +12,14 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
+import tadp_heads._markdown
+import tadp_personalize._markdown
+from tadp_cli.main import settle_environment
 from tadp_cli.report.charts import curves_figure
 from tadp_cli.report.page import CaptionRow, PredictionRow, write_report
 from tadp_cli.report.sections import legend_html
-from tadp_cli.terminal import PrintableFormatter, SafeConsole, printable
+from tadp_cli.terminal import SafeConsole, printable
+from tadp_heads._markdown import code
 from tadp_heads.overlay import contact_sheet, draw_boxes, draw_legend
 
 HOSTILE = "a\x1b[2Jb\x9bc\rd\x07\u202ee\ud800f [red]:dog: <script>alert(1)</script>"
@@ -57,11 +63,14 @@ def test_text_of_any_language_stays():
     assert printable(text) == text
 
 
-def test_logged_strings_are_escaped():
-    record = logging.LogRecord("x", logging.WARNING, "", 0, "reason: %s", (HOSTILE,), None)
-    said = PrintableFormatter().format(record)
-    assert "\x1b" not in said
-    assert "\\x1b" in said
+def test_strings_that_libraries_log_or_warn_of_are_escaped(monkeypatch, caplog):
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    settle_environment()
+    logging.getLogger("a.library").warning("reason: %s", HOSTILE)
+    for said in (caplog.text, warnings.formatwarning(UserWarning(HOSTILE), UserWarning, "x.py", 3)):
+        assert "\\x1b[2J" in said
+        assert printable(said) == said
 
 
 def test_an_error_about_a_hostile_name_is_one_harmless_line(tmp_path):
@@ -96,3 +105,16 @@ def test_names_are_drawn_as_one_line_whatever_they_hold(tmp_path):
     draw_boxes(image, torch.tensor([[1.0, 1, 9, 9]]), torch.tensor([0]), [name], [(1, 2, 3)])
     curve = (np.arange(3), np.arange(3))
     curves_figure(tmp_path / "c.png", {"$\\frac$": curve, "b": curve}, x="x", y="y")
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "`a` ``b", "``", " ", "", "a\n\n# b", "<watercolor>"])
+def test_a_model_card_shows_a_string_as_one_piece_of_code(text):
+    span = code(text)
+    assert printable(span) == span
+    assert "\n" not in span
+    fence = span[: len(span) - len(span.lstrip("`"))]
+    assert text == "" or (fence and span.endswith(fence) and fence not in span[len(fence) : -len(fence)])
+
+
+def test_packages_write_cards_by_the_same_module():
+    assert inspect.getsource(tadp_heads._markdown) == inspect.getsource(tadp_personalize._markdown)

@@ -140,7 +140,7 @@ def test_saving_and_loading(plugin, tmp_path):
     image = picture(40, 24)
     assert torch.equal(loaded.predict(image).ids, model.predict(image).ids)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["model"]["backbone"] == "small"
-    assert "square, disc" in (tmp_path / "run" / "README.md").read_text()
+    assert "`square`, `disc`" in (tmp_path / "run" / "README.md").read_text()
     kept = PerceptionModel.from_pretrained(tmp_path / "run", backbone=model.backbone)
     assert kept.backbone is model.backbone
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 
 import typer
 from typer.core import TyperGroup
@@ -25,7 +26,7 @@ from tadp_cli.commands.reproduce import reproduce_app
 from tadp_cli.commands.training import train
 from tadp_cli.home import with_home
 from tadp_cli.processes import forget_other_launchers
-from tadp_cli.terminal import PrintableFormatter
+from tadp_cli.terminal import PrintableRecord, printable_warning
 from tadp_cli.utf8 import start_in_utf8
 
 
@@ -54,7 +55,8 @@ def settle_environment() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    logging.lastResort.setFormatter(PrintableFormatter())
+    logging.setLogRecordFactory(PrintableRecord)
+    warnings.formatwarning = printable_warning
 
 
 app.command("demo")(demo)

@@ -2,7 +2,9 @@
 
 import logging
 import unicodedata
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -32,11 +34,19 @@ class SafeConsole(Console):
             yield Segment(text, segment.style, segment.control)
 
 
-class PrintableFormatter(logging.Formatter):
-    """For log records with strings of files and servers in them."""
+class PrintableRecord(logging.LogRecord):
+    """A record of any logger and handler, those of libraries included, with strings of files and servers in it."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+    def getMessage(self) -> str:  # noqa: N802
+        return printable(super().getMessage())
+
+
+_format_warning = warnings.formatwarning
+
+
+def printable_warning(*warning: Any) -> str:
+    """In place of `warnings.formatwarning`."""
+    return printable(_format_warning(*warning))
 
 
 def _acts(char: str) -> bool:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tadp_heads._markdown import code
+
 _CARD = """---
 library_name: tadp
 tags: [{task}, stable-diffusion]
@@ -12,7 +14,7 @@ tags: [{task}, stable-diffusion]
 - task: {task}
 - classes ({count}): {classes}
 - parameters of the head: {parameters:,}
-- text of an image: `{prompt}`
+- text of an image: {prompt}
 - captioner for missing captions: {captioner}
 - protocol: {protocol}
 - range of the images: {image_range}
@@ -35,10 +37,10 @@ def model_card(config: Any, head: Any) -> str:
         task=config.task,
         head=type(head).__name__,
         count=len(config.classes),
-        classes=", ".join(config.classes) or "none",
+        classes=", ".join(map(code, config.classes)) or "none",
         parameters=sum(p.numel() for p in head.parameters()),
-        prompt=config.prompt or "(empty)",
-        captioner=config.captioner or "none: captions must be given",
+        prompt=code(config.prompt),
+        captioner=code(config.captioner) if config.captioner else "none: captions must be given",
         protocol=config.protocol or "the task's first",
         image_range=config.image_range,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_personalize._io import write_json, write_text
+from tadp_personalize._markdown import code
 from tadp_personalize.base import Base
 from tadp_personalize.config import TrainingConfig
 from tadp_personalize.result import Personalization
@@ -50,11 +51,14 @@ def write_card(card: Card, result: Personalization) -> None:
 
 
 def _readme(card: Card, result: Personalization) -> str:
-    settings = "\n".join(f"- {name}: `{value}`" for name, value in asdict(card.config).items() if name != "templates")
-    return f"""# {result.token} ({card.method})
+    settings = "\n".join(
+        f"- {name}: {code(str(value))}" for name, value in asdict(card.config).items() if name != "templates"
+    )
+    return f"""# {code(result.token)} ({card.method})
 
 Learnt from {len(result.images.used)} images (SHA-256 of their pixels: `{result.images.sha256}`) on the base model
-{card.base.name} (`{card.base.identity}`) in {result.steps} steps; {result.trained_parameters} numbers were trained.
+{code(card.base.name)} (`{card.base.identity}`) in {result.steps} steps; {result.trained_parameters} numbers were
+trained.
 It fits this base model only.
 
 ```python
@@ -65,7 +69,7 @@ It fits this base model only.
 ## Settings
 
 {settings}
-- templates: {"; ".join(f"`{t}`" for t in card.config.templates)}
+- templates: {"; ".join(map(code, card.config.templates))}
 
 ## Licence
 
@@ -90,14 +94,14 @@ def _table(result: Personalization) -> str:
 
 def usage_of_token(path: Path, template: str) -> str:
     """Return the lines that load a learnt token."""
-    return f'pipe.load_textual_inversion("{path.name}")\nimage = pipe("{template}").images[0]'
+    return f"pipe.load_textual_inversion({path.name!r})\nimage = pipe({template!r}).images[0]"
 
 
 def usage_of_lora(path: Path, template: str) -> str:
     """Return the lines that load a LoRA."""
-    return f'pipe.load_lora_weights(".", weight_name="{path.name}")\nimage = pipe("{template}").images[0]'
+    return f'pipe.load_lora_weights(".", weight_name={path.name!r})\nimage = pipe({template!r}).images[0]'
 
 
 def usage_of_pipeline(path: Path, template: str) -> str:
     """Return the lines that load a whole pipeline."""
-    return f'pipe = StableDiffusionPipeline.from_pretrained("{path.name}")\nimage = pipe("{template}").images[0]'
+    return f"pipe = StableDiffusionPipeline.from_pretrained({path.name!r})\nimage = pipe({template!r}).images[0]"
