@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tadp_captioning import CaptionRecord, CaptionStore
+from tadp_cli.recipes.paths import with_absolute_paths
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.text import as_trained, build_prompts, prompt_template
 from tadp_cli.workflows.training import load_backbone
@@ -44,6 +45,16 @@ def test_a_recipe_says_whether_latents_are_noised():
     )
     assert torch.allclose(first, again)
     assert not torch.allclose(first, other)
+
+
+def test_a_folder_called_as_a_source_or_encoder_does_not_take_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny", "taesd", "mine"):
+        (tmp_path / name).mkdir()
+    named = with_absolute_paths(load_recipe("scenes-segmentation", ("backbone.vae=taesd",))).backbone
+    assert (named.source, named.vae) == ("tiny", "taesd")
+    own = with_absolute_paths(load_recipe("scenes-segmentation", ("backbone.vae=mine", "backbone.unet=tiny"))).backbone
+    assert (own.vae, own.unet) == (str(tmp_path / "mine"), str(tmp_path / "tiny"))
 
 
 class _Images:

@@ -1,11 +1,13 @@
 """Tokens, states and base models that are damaged or would run code: one line that names the file."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 import torch
 from damaged import SAFETENSORS, save_malice
+from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
 from tadp_personalize.base import load_base, scheduler_class
@@ -79,6 +81,16 @@ def test_an_index_names_a_scheduler_or_is_refused(folder, tmp_path, index):
     known.pop("scheduler")
     (base / "model_index.json").write_text(json.dumps(known | index))
     refused(lambda: load_base(base), "base/scheduler cannot be read")
+
+
+def test_a_base_whose_encoder_has_no_posterior_is_refused(folder, tmp_path):
+    base = shutil.copytree(folder, tmp_path / "base")
+    index = json.loads((base / "model_index.json").read_text())
+    (base / "model_index.json").write_text(json.dumps(index | {"vae": ["diffusers", "AutoencoderTiny"]}))
+    parts = load_base(folder)
+    parts = dataclasses.replace(parts, vae=AutoencoderTiny())
+    for given in (base, parts):
+        refused(lambda given=given: load_base(given), "draws latents from the full VAE's posterior")
 
 
 def test_no_other_class_of_diffusers_is_taken_for_a_scheduler():

@@ -4,11 +4,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -23,6 +24,7 @@ from .noise import Generators, standard_normal
 from .sizes import cut_to, pad_to_multiple
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
 from .text import LongText, encode_texts
+from .vae import Vae, check_replacement, check_vae, factor_of, latents_of
 
 
 class DiffusionBackbone(nn.Module):
@@ -36,7 +38,7 @@ class DiffusionBackbone(nn.Module):
         self,
         *,
         unet: UNet2DConditionModel,
-        vae: AutoencoderKL | None = None,
+        vae: Vae | None = None,
         text_encoder: CLIPTextModel | None = None,
         tokenizer: CLIPTokenizer | None = None,
         scheduler: DDPMScheduler | None = None,
@@ -53,6 +55,8 @@ class DiffusionBackbone(nn.Module):
             clip_sample=False,
             steps_offset=1,
         )
+        if vae is not None:
+            check_vae(vae, unet.config.in_channels, self.config)
         for frozen in self._frozen_parts():
             frozen.requires_grad_(False).eval()
         if tokenizer is not None and text_encoder is not None:
@@ -69,7 +73,7 @@ class DiffusionBackbone(nn.Module):
     @property
     def vae_factor(self) -> int:
         """Image pixels per latent cell along one side; 8, as in Stable Diffusion, where there is no VAE."""
-        return 8 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return 8 if self.vae is None else factor_of(self.vae)
 
     @property
     def is_stochastic(self) -> bool:
@@ -174,13 +178,7 @@ class DiffusionBackbone(nn.Module):
         self._check_images(images)
         # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
         images, _ = pad_to_multiple(images.to(self.vae.device, self.vae.dtype), self.vae_factor)
-        posterior = self.vae.encode(images).latent_dist
-        latents = posterior.mode()
-        if self.config.posterior == "sample":
-            latents = latents + posterior.std * standard_normal(latents, generator)
-        # The UNet was trained on latents of unit variance. VPD leaves the factor out, TADP made it a flag.
-        scale = self.config.latent_scale
-        return latents * (self.vae.config.scaling_factor if scale is None else scale)
+        return latents_of(self.vae, images, self.config, generator)
 
     def encode_text(self, texts: Sequence[str], *, long: LongText = "truncate") -> Tensor:
         """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
@@ -234,6 +232,7 @@ class DiffusionBackbone(nn.Module):
         cls,
         source: str | Path,
         *,
+        vae: str | Path | None = None,
         config: BackboneConfig | None = None,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
@@ -244,14 +243,28 @@ class DiffusionBackbone(nn.Module):
     ) -> Self:
         """A name of the table, a hub id, a diffusers folder or one original LDM file (.ckpt, .safetensors).
 
+        `vae`: None for the source's own; "taesd" for the encoder distilled from it, for names of the table; or a
+        diffusers folder (.safetensors), see `use_vae`.
         `config`: None for the one saved with the weights or the table's; `changes` replace single fields of it.
         `offline` opens no connection, as HF_HUB_OFFLINE does. The VAE's decoder is dropped unless `keep_decoder`.
         `tokenizer`: folder of the tokenizer, for LDM files, which contain none.
         """
-        from .loading import load_parts
+        from .loading import load_parts, load_vae
+        from .sources import locate_vae
 
-        parts = load_parts(source, dtype=dtype, offline=offline, keep_decoder=keep_decoder, tokenizer=tokenizer)
-        return parts.build(cls, config, changes).to(device)
+        folder = None if vae is None else locate_vae(vae, source, offline=offline)
+        parts = load_parts(
+            source,
+            dtype=dtype,
+            offline=offline,
+            keep_decoder=keep_decoder,
+            tokenizer=tokenizer,
+            vae_weights=folder is None,
+        )
+        backbone = parts.build(cls, config, changes)
+        if folder is not None:
+            backbone.use_vae(load_vae(folder, dtype, keep_decoder))
+        return backbone.to(device)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a diffusers folder with the config; `from_pretrained(folder)` reads the same backbone back."""
@@ -276,6 +289,29 @@ class DiffusionBackbone(nn.Module):
         from .unets import load_unet_weights
 
         load_unet_weights(self.unet, Path(source))
+        return self
+
+    def use_vae(self, vae: Vae | str | Path) -> Self:
+        """Encode images with another VAE of the same latents: an AutoencoderKL or AutoencoderTiny, or one's folder.
+
+        An AutoencoderTiny such as TAESD takes a fraction of the full VAE's time; heads trained with one run with the
+        other. It gets the UNet's device and the type of the VAE before it; `optimize` comes later. Raises ValueError if
+        its latents have another shape, and for an AutoencoderTiny with `posterior="sample"`.
+        """
+        from .loading import load_vae
+        from .sources import vae_folder
+
+        old, config = self.vae, self.config
+        dtype = self.unet.dtype if old is None else old.dtype
+        if isinstance(vae, str | Path):
+            vae = load_vae(vae_folder(vae), dtype, keep_decoder=False)
+        check_replacement(vae, old)
+        if isinstance(old, AutoencoderKL) and isinstance(vae, AutoencoderTiny):
+            config = replace(config, vae_scaling_factor=old.config.scaling_factor)
+        check_vae(vae, self.unet.config.in_channels, config)
+        # In a list: the `to` of diffusers' models warns of modules to be kept in float32 where there are none.
+        nn.ModuleList([vae]).to(self.unet.device, dtype).requires_grad_(False).eval()
+        self.vae, self.config = vae, config
         return self
 
     def load_lora(self, folder: str | Path, *, scale: float = 1.0) -> Self:

@@ -20,6 +20,10 @@ class BackboneConfig:
     latent_scale: float | None = None
     """Factor on the latents; None: the VAE's own (0.18215 for Stable Diffusion), 1.0: left unscaled."""
 
+    vae_scaling_factor: float | None = None
+    """The full VAE's scaling factor, which an AutoencoderTiny's latents contain; needed where `latent_scale` takes its
+    place, and set where an AutoencoderTiny replaces the full VAE. None: not known."""
+
     map_strides: tuple[int, ...] = (16, 32)
     """Strides in image pixels at which cross-attention maps are read and concatenated; () for no maps."""
 
@@ -66,6 +70,8 @@ class BackboneConfig:
             raise ValueError("class_input 'presence' needs class_words: the words that name each class")
         if self.latent_scale is not None and self.latent_scale <= 0:
             raise ValueError(f"latent_scale is {self.latent_scale}, expected a factor above 0 (1.0: unscaled)")
+        if self.vae_scaling_factor is not None and self.vae_scaling_factor <= 0:
+            raise ValueError(f"vae_scaling_factor is {self.vae_scaling_factor}, expected a factor above 0")
         if self.num_tokens < 1 or self.learnt_context < 0 or self.image_limit <= 0:
             raise ValueError(
                 f"num_tokens {self.num_tokens}, learnt_context {self.learnt_context}, image_limit {self.image_limit}: "

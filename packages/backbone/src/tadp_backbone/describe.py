@@ -1,9 +1,10 @@
 """What a backbone is, in a table."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -12,7 +13,8 @@ from .backbone import DiffusionBackbone
 from .config import BackboneConfig
 from .features import Level
 from .ldm.vae import drop_decoder
-from .table import BACKBONES
+from .loading import quiet
+from .table import BACKBONES, TAESD
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,28 @@ def describe(backbone: DiffusionBackbone, image_size: int = 512) -> Description:
 
 
 def untrained(
-    name: str, *, config: BackboneConfig | None = None, device: str = "cpu", dtype: torch.dtype = torch.float32
+    name: str,
+    *,
+    vae: str | Path | None = None,
+    config: BackboneConfig | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> DiffusionBackbone:
     """A model of the table at full size with random weights, as `from_pretrained` builds it but without a tokenizer.
 
-    Device "meta" takes no memory.
+    `vae` as there, "taesd" with random weights too. Device "meta" takes no memory.
     """
     entry = BACKBONES[name]
     if not entry.unet:
         raise ValueError(f"{name!r} comes with its weights: DiffusionBackbone.from_pretrained({name!r})")
     with torch.device(device):
-        unet, vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
+        unet, full_vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
         text_encoder = CLIPTextModel(CLIPTextConfig(**entry.text_encoder))
-    drop_decoder(vae)
-    backbone = DiffusionBackbone(unet=unet, vae=vae, text_encoder=text_encoder, config=config or entry.config)
+    drop_decoder(full_vae)
+    backbone = DiffusionBackbone(unet=unet, vae=full_vae, text_encoder=text_encoder, config=config or entry.config)
+    if vae is not None:
+        backbone.use_vae(AutoencoderTiny() if str(vae) == TAESD else vae)  # TAESD's sizes are the class's own
+        drop_decoder(backbone.vae)
     return backbone.to(dtype)
 
 
@@ -81,7 +91,8 @@ def _gflops(backbone: DiffusionBackbone, image_size: int) -> dict[str, float]:
         context = torch.empty(1, backbone.config.num_tokens, config.cross_attention_dim)
         costs = {"unet": _count(unet, latents, torch.ones(1), context)}
         if backbone.vae is not None:
-            vae = AutoencoderKL.from_config(backbone.vae.config)
+            with quiet("diffusers"):  # an AutoencoderTiny's config lists more than its class takes
+                vae = type(backbone.vae).from_config(backbone.vae.config)
             costs["vae"] = _count(vae.encoder, torch.empty(1, backbone.vae.config.in_channels, side, side))
     return costs
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from .cache import kept, state_digest
+from .vae import latent_factor
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
@@ -61,4 +63,6 @@ class LatentCache:
         config = self.backbone.config
         parts = [key, number, self.augmentation, self._digest, config.posterior, config.latent_scale]
         parts.append(str(self.backbone.vae.dtype))
+        if isinstance(self.backbone.vae, AutoencoderTiny):  # the factors in its latents are no weights
+            parts.append(latent_factor(self.backbone.vae, config))
         return self.folder / f"{sha256(json.dumps(parts).encode()).hexdigest()}.safetensors"

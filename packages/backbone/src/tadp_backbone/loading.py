@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -20,6 +20,7 @@ from .ldm.vae import drop_decoder
 from .sources import locate
 from .table import BACKBONES
 from .typed import check_fields
+from .vae import Vae
 
 CONFIG_FILE = "config.json"
 ADAPTERS_FILE = "adapters.safetensors"
@@ -34,7 +35,7 @@ class Parts:
     """What a backbone is built of, as read from disk."""
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL | None
+    vae: Vae | None
     text_encoder: CLIPTextModel | None
     tokenizer: CLIPTokenizer | None
     scheduler: DDPMScheduler | None
@@ -70,21 +71,30 @@ def adapters_of(backbone: nn.Module) -> dict[str, nn.Module]:
 
 
 def load_parts(
-    source: str | Path, *, dtype: torch.dtype, offline: bool, keep_decoder: bool, tokenizer: str | Path | None
+    source: str | Path,
+    *,
+    dtype: torch.dtype,
+    offline: bool,
+    keep_decoder: bool,
+    tokenizer: str | Path | None,
+    vae_weights: bool = True,
 ) -> Parts:
-    """Read a backbone from anything that `DiffusionBackbone.from_pretrained` takes."""
+    """Read a backbone from anything that `DiffusionBackbone.from_pretrained` takes.
+
+    Without `vae_weights` a folder's VAE is built from its config alone, on the device "meta": another takes its place.
+    """
     path = locate(source, offline=offline)
     default = BACKBONES[str(source)].config if str(source) in BACKBONES else BackboneConfig()
     if path.is_file():
         return _from_ldm_file(path, dtype, offline, keep_decoder, tokenizer)
-    return _from_folder(path, dtype, keep_decoder, tokenizer, default)
+    return _from_folder(path, dtype, keep_decoder, tokenizer, default, vae_weights)
 
 
 def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> nn.Module:
     """A diffusers or transformers model of a folder, whole: a missing or foreign tensor is an error."""
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
-    with reading(folder, _FIX), _quiet("diffusers", "transformers"):  # the report is looked at here
+    with reading(folder, _FIX), quiet("diffusers", "transformers"):  # the report is looked at here
         model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
     if missing:
@@ -97,7 +107,8 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str,
 
 
 @contextmanager
-def _quiet(*loggers: str) -> Iterator[None]:
+def quiet(*loggers: str) -> Iterator[None]:
+    """Inside, loggers of these names report errors alone."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     try:
         for name in loggers:
@@ -109,7 +120,12 @@ def _quiet(*loggers: str) -> Iterator[None]:
 
 
 def _from_folder(
-    folder: Path, dtype: torch.dtype, keep_decoder: bool, tokenizer: str | Path | None, default: BackboneConfig
+    folder: Path,
+    dtype: torch.dtype,
+    keep_decoder: bool,
+    tokenizer: str | Path | None,
+    default: BackboneConfig,
+    vae_weights: bool,
 ) -> Parts:
     if not (folder / "unet" / CONFIG_FILE).is_file():
         there = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
@@ -117,6 +133,9 @@ def _from_folder(
     config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else default
     adapters = folder / ADAPTERS_FILE
     scheduler = folder / "scheduler" / "scheduler_config.json"
+    vae = None
+    if (folder / "vae").is_dir():
+        vae = load_vae(folder / "vae", dtype, keep_decoder) if vae_weights else _empty_vae(folder / "vae", dtype)
     return Parts(  # what is read fastest comes first, for what is wrong with it
         config=config,
         tokenizer=_load_tokenizer(folder if tokenizer is None else Path(tokenizer)),
@@ -125,7 +144,7 @@ def _from_folder(
         text_encoder=(
             load_model(CLIPTextModel, folder / "text_encoder", dtype) if (folder / "text_encoder").is_dir() else None
         ),
-        vae=_load_vae(folder / "vae", dtype, keep_decoder) if (folder / "vae").is_dir() else None,
+        vae=vae,
         unet=load_model(UNet2DConditionModel, folder / "unet", dtype),
     )
 
@@ -142,12 +161,25 @@ def _load_scheduler(folder: Path) -> DDPMScheduler:
         return DDPMScheduler.from_pretrained(folder)
 
 
-def _load_vae(folder: Path, dtype: torch.dtype, keep_decoder: bool) -> AutoencoderKL:
+def load_vae(folder: Path, dtype: torch.dtype, keep_decoder: bool) -> Vae:
+    """The AutoencoderKL or AutoencoderTiny of a diffusers folder."""
     # A backbone saved without its decoder has none to load.
-    vae = load_model(AutoencoderKL, folder, dtype, optional=() if keep_decoder else ("decoder.", "post_quant_conv."))
+    optional = () if keep_decoder else ("decoder.", "post_quant_conv.")
+    vae = load_model(_vae_class(folder), folder, dtype, optional)
     if not keep_decoder:
         drop_decoder(vae)
     return vae
+
+
+def _empty_vae(folder: Path, dtype: torch.dtype) -> Vae:
+    with reading(folder, _FIX), quiet("diffusers"), torch.device("meta"):
+        return _vae_class(folder).from_config(read_json_object(folder / CONFIG_FILE)).to(dtype)
+
+
+def _vae_class(folder: Path) -> type[Vae]:
+    config = folder / CONFIG_FILE
+    distilled = config.is_file() and read_json_object(config).get("_class_name") == AutoencoderTiny.__name__
+    return AutoencoderTiny if distilled else AutoencoderKL
 
 
 def _load_tokenizer(folder: Path) -> CLIPTokenizer | None:
@@ -174,7 +206,7 @@ def _from_ldm_file(
     if words is not None and any(key.startswith("cond_stage_model.model.") for key in state):
         words.pad_token = "!"  # id 0: OpenCLIP, hence Stable Diffusion 2, pads with zeros
     models = {"unet": unet_from_ldm(state), "vae": vae, "text_encoder": text_encoder_from_ldm(state)}
-    with _quiet("diffusers"):  # it advises against casting, even where nothing has to stay in float32
+    with quiet("diffusers"):  # it advises against casting, even where nothing has to stay in float32
         models = {name: model.to(dtype) for name, model in models.items()}
     return Parts(
         **models,

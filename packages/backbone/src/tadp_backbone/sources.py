@@ -1,13 +1,26 @@
 """From a name, hub id or path to files on this disk."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from .table import BACKBONES, Source
+from .table import BACKBONES, TAESD, Source
 
 _log = logging.getLogger(__name__)
 
-_FILES = (
+
+class _Layout(NamedTuple):
+    """What of a repository is fetched: safetensors in full precision, once."""
+
+    files: tuple[str, ...]
+    part: str
+    """The folder that has to be there."""
+    by_hand: str
+    """What the user can give in its place."""
+
+
+_PIPELINE_FILES = (
     "config.json",
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -19,7 +32,14 @@ _FILES = (
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
 )
-"""What of a repository is fetched: safetensors in full precision, once."""
+_PIPELINE = _Layout(
+    _PIPELINE_FILES,
+    "unet",
+    f"put its files ({', '.join(_PIPELINE_FILES[2:])}) into one folder, or one original .safetensors file, and give "
+    "that path",
+)
+_VAE_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+_VAE = _Layout(_VAE_FILES, ".", f"put its files ({', '.join(_VAE_FILES)}) into one folder and give that path")
 
 
 def fetch(name: str, *, offline: bool = False) -> Path:
@@ -30,17 +50,37 @@ def fetch(name: str, *, offline: bool = False) -> Path:
     """
     entry = BACKBONES.get(name)
     if entry is not None and entry.folder is not None:
-        return _shipped(name, entry.folder)
+        return _shipped(name, entry.folder, "model_index.json")
+    if name == TAESD:
+        return fetch_taesd("sd15", offline=offline)
     mirrors = entry.sources if entry is not None else (Source(repository=name),)
-    cached = [folder for mirror in mirrors if (folder := _cached(mirror)) is not None]
-    if cached and (offline or entry is not None):
+    return _first(name, mirrors, _PIPELINE, offline=offline, known=entry is not None)
+
+
+def fetch_taesd(source: str | Path, *, offline: bool = False) -> Path:
+    """Folder of the AutoencoderTiny that was distilled from the VAE of a name of the table, fetched as `fetch` does."""
+    entry = BACKBONES.get(str(source))
+    if entry is None:
+        raise ValueError(
+            f"the encoder {TAESD!r} is known for {', '.join(BACKBONES)}, not for {str(source)!r}: give the folder of "
+            "an AutoencoderTiny that was distilled from its VAE"
+        )
+    if entry.taesd_folder is not None:
+        return _shipped(f"{TAESD} for {source}", entry.taesd_folder, "config.json")
+    return _first(TAESD, entry.taesd_sources, _VAE, offline=offline, known=True)
+
+
+def _first(name: str, mirrors: Sequence[Source], layout: _Layout, *, offline: bool, known: bool) -> Path:
+    """The folder of the first mirror that answers; where the mirrors are `known`, the cache answers first."""
+    cached = [folder for mirror in mirrors if (folder := _cached(mirror, layout)) is not None]
+    if cached and (offline or known):
         return cached[0]
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     failures = []
     for mirror in mirrors:
         try:
-            return _download(mirror, offline)
+            return _download(mirror, layout, offline)
         except OSError as error:  # the hub's own errors too: gone, gated, not cached, no connection
             if isinstance(error, LocalEntryNotFoundError):  # the hub's message speaks of its own arguments
                 failures.append(f"{mirror.repository}: not in the cache" + ("" if offline else ", and no connection"))
@@ -49,8 +89,7 @@ def fetch(name: str, *, offline: bool = False) -> Path:
             failures.append(f"{mirror.repository}: {reason}")
             _log.warning("%s is not to be had (%s)", mirror.repository, reason)
     raise FileNotFoundError(
-        f"{name!r} is not here ({'; '.join(failures)}). With network `tadp fetch {name}` gets it. Or put its "
-        f"files ({', '.join(_FILES[2:])}) into one folder, or one original .safetensors file, and give that path"
+        f"{name!r} is not here ({'; '.join(failures)}). With network `tadp fetch {name}` gets it. Or " + layout.by_hand
     )
 
 
@@ -68,27 +107,43 @@ def locate(source: str | Path, *, offline: bool = False) -> Path:
     return fetch(str(source), offline=offline)
 
 
-def _shipped(name: str, folder: Path) -> Path:
-    if not (folder / "model_index.json").is_file():
+def locate_vae(vae: str | Path, source: str | Path, *, offline: bool = False) -> Path:
+    """The folder of the VAE in place of `source`'s: of "taesd" that of the table, fetched where needed."""
+    return fetch_taesd(source, offline=offline) if str(vae) == TAESD else vae_folder(vae)
+
+
+def vae_folder(folder: str | Path) -> Path:
+    """The path of a diffusers folder with one VAE; ValueError if it is none, or its weights are no .safetensors."""
+    path = Path(folder)
+    if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+        raise ValueError(
+            f"no VAE {str(folder)!r}: expected a diffusers folder with config.json and "
+            f"diffusion_pytorch_model.safetensors, or where a backbone is loaded {TAESD!r}"
+        )
+    return path
+
+
+def _shipped(name: str, folder: Path, landmark: str) -> Path:
+    if not (folder / landmark).is_file():
         raise FileNotFoundError(f"the weights of {name!r} are missing from this installation ({folder})")
     return folder
 
 
-def _cached(source: Source) -> Path | None:
+def _cached(source: Source, layout: _Layout) -> Path | None:
     """The snapshot in the hub's cache, if it is there whole: an interrupted download leaves configs without weights."""
     try:
-        folder = _download(source, offline=True)
+        folder = _download(source, layout, offline=True)
     except OSError:
         return None
-    parts = {Path(file).parent: file for file in _FILES if file.endswith(".safetensors")}
-    whole = all((folder / file).is_file() for part, file in parts.items() if (folder / part / "config.json").is_file())
-    return folder if whole and (folder / "unet" / "config.json").is_file() else None
+    weights = [Path(file) for file in layout.files if file.endswith(".safetensors")]
+    whole = all((folder / file).is_file() for file in weights if (folder / file.parent / "config.json").is_file())
+    return folder if whole and (folder / layout.part / "config.json").is_file() else None
 
 
-def _download(source: Source, offline: bool) -> Path:
+def _download(source: Source, layout: _Layout, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
-        source.repository, revision=source.revision, allow_patterns=list(_FILES), local_files_only=offline
+        source.repository, revision=source.revision, allow_patterns=list(layout.files), local_files_only=offline
     )
     return Path(folder)

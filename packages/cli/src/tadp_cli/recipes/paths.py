@@ -2,13 +2,16 @@
 
 import os
 
+from tadp_backbone.table import BACKBONES, TAESD
 from tadp_cli.recipes.recipe import Recipe
 from tadp_heads.data.registry import split_name
 
 _PATHS = (
     *("data.folder", "data.captions", "test.folder", "test.captions"),
-    *("prompt.token_file", "backbone.unet", "backbone.lora", "backbone.source"),
+    *("prompt.token_file", "backbone.unet", "backbone.lora", "backbone.source", "backbone.vae"),
 )
+_NAMES = {"backbone.source": tuple(BACKBONES), "backbone.vae": (TAESD,)}
+"""{setting: names that mean no folder, even where one is called so}."""
 
 
 def absolute(where: str) -> str:
@@ -26,7 +29,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     for setting in _PATHS:
         section, key = setting.split(".")
         value = getattr(getattr(recipe, section), key)
-        named = setting.startswith("backbone.") and not os.path.exists(value)
+        named = value in _NAMES.get(setting, ()) or (setting.startswith("backbone.") and not os.path.exists(value))
         if value and not named and absolute(value) != value:
             changes[setting] = absolute(value)
     return recipe.replace(**changes) if changes else recipe

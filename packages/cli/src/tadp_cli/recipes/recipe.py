@@ -64,6 +64,9 @@ class TestConfig:
 class BackboneSection:
     source: str = "tiny"
     """Whatever `DiffusionBackbone.from_pretrained` takes."""
+    vae: str = ""
+    """What encodes images; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as
+    fast (AutoencoderTiny, for tiny, sd15 and sd21), else a diffusers folder of a VAE with the same latents."""
     unet: str = ""
     """Folder of a UNet to put in its place (DreamBooth)."""
     lora: str = ""
@@ -137,6 +140,10 @@ class Recipe:
         one_of("prompt.kind", self.prompt.kind, PROMPTS)
         one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
         one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
+        if self.backbone.vae == "taesd" and self.backbone.posterior == "sample":
+            raise ValueError(
+                "backbone.vae 'taesd' has no posterior to sample: set backbone.posterior=mode, or leave the vae out"
+            )
         one_of("backbone.map_index", self.backbone.map_index, MAP_INDICES)
         if self.backbone.map_index != "token":
             self._check_class_maps()

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 
-from tadp_backbone import BACKBONES
-from tadp_captioning.table import CAPTIONERS
 from tadp_cli.workflows.checkup_findings import GIB, Finding
 from tadp_cli.workflows.checkup_fit import what_fits
 from tadp_cli.workflows.checkup_machine import machine
 from tadp_cli.workflows.checkup_versions import versions
-from tadp_cli.workflows.fetching import cached_bytes, homes
+from tadp_cli.workflows.fetching import NAMES, cached_bytes, homes
 
 
 def examine() -> Iterator[Finding]:
@@ -16,7 +14,7 @@ def examine() -> Iterator[Finding]:
     yield from machine()
     yield from versions()
     sizes = cached_bytes()
-    yield from (_weights(name, sizes) for name in dict.fromkeys((*BACKBONES, *CAPTIONERS)))
+    yield from (_weights(name, sizes) for name in NAMES)
     yield from what_fits()
     yield _tagger()
     yield _network()

@@ -4,27 +4,30 @@ from pathlib import Path
 
 from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
+from tadp_backbone.table import TAESD
 from tadp_captioning.families import FAMILIES
 from tadp_captioning.table import CAPTIONERS, CaptionerSpec
 from tadp_cli.workflows.records import read_object
 
 _OTHER_FORMATS = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
 
+NAMES = tuple(dict.fromkeys((*BACKBONES, *CAPTIONERS, TAESD)))
+
 
 def check_names(names: list[str]) -> None:
     """That each is a name of one of the tables or a hub id."""
     for name in names:
-        if name not in BACKBONES and name not in CAPTIONERS and name.count("/") != 1:
-            known = ", ".join(dict.fromkeys((*BACKBONES, *CAPTIONERS)))
+        if name not in NAMES and name.count("/") != 1:
+            known = ", ".join(NAMES)
             raise ValueError(f"unknown weights {name!r}; choose from {known}, or a hub id owner/name")
 
 
 def fetch(name: str, *, offline: bool = False) -> Path:
-    """Folder with the weights of a backbone, a captioner or a hub id; downloaded unless they are here or `offline`."""
+    """Folder with the weights of a backbone, a captioner, taesd or a hub id; downloaded unless here or `offline`."""
     if name in CAPTIONERS and name not in BACKBONES:
         return _fetch_captioner(name, CAPTIONERS[name], offline)
     folder = fetch_backbone(name, offline=offline)  # no more than config.json of a captioner's repository
-    if name in BACKBONES or (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
+    if name in BACKBONES or name == TAESD or (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
         return folder
     _check_captions(name, folder)
     return _fetch_captioner(name, CaptionerSpec(model=name), offline)
@@ -35,6 +38,8 @@ def homes(name: str) -> list[str]:
     repositories = []
     if name in BACKBONES:
         repositories += [source.repository for source in BACKBONES[name].sources]
+    if name == TAESD:
+        repositories += [source.repository for source in BACKBONES["sd15"].taesd_sources]
     if name in CAPTIONERS and not Path(CAPTIONERS[name].model).is_absolute():
         repositories.append(CAPTIONERS[name].model)
     return repositories

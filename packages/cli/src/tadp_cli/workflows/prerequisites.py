@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from tadp_backbone.table import TAESD
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.domain_images import domain_images
 from tadp_cli.workflows.fetching import cached_bytes, homes
@@ -52,6 +53,8 @@ def missing_weights(recipe: Recipe) -> Iterator[str]:
     """Weights that a run would download, and the tagger that only some prompts need."""
     here = cached_bytes()
     names = [recipe.backbone.source, *([recipe.captioner] if recipe.needs_captions else [])]
+    if recipe.backbone.vae == TAESD and homes(recipe.backbone.source):  # the tiny model's comes with the package
+        names.append(TAESD)
     for name in names:
         repositories = homes(name)
         if repositories and not any(repository in here for repository in repositories):

@@ -116,7 +116,8 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
 def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     """The recipe's backbone with its personalized parts, UNet trainable unless its learning rate is 0."""
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
-    backbone = DiffusionBackbone.from_pretrained(recipe.backbone.source, device=device, **backbone_settings(recipe))
+    source, vae = recipe.backbone.source, recipe.backbone.vae or None
+    backbone = DiffusionBackbone.from_pretrained(source, vae=vae, device=device, **backbone_settings(recipe))
     if recipe.prompt.token_file:
         load_token(backbone, recipe.prompt.token_file)
     if recipe.backbone.lora:

@@ -99,10 +99,11 @@ def meta_backbone(recipe: Recipe, classes: int, tokens: int) -> DiffusionBackbon
     if recipe.backbone.map_index != "token":
         names = recipe.backbone.map_words or [f"class {label}" for label in range(classes)]
         settings["class_words"] = tuple((name,) for name in names)
-    entry = BACKBONES.get(recipe.backbone.source)
+    source, vae = recipe.backbone.source, recipe.backbone.vae or None
+    entry = BACKBONES.get(source)
     if entry is None or not entry.unet:
-        return DiffusionBackbone.from_pretrained(recipe.backbone.source, **settings).to("meta")
-    return untrained(recipe.backbone.source, config=replace(entry.config, **settings), device="meta").to("meta")
+        return DiffusionBackbone.from_pretrained(source, vae=vae, **settings).to("meta")
+    return untrained(source, vae=vae, config=replace(entry.config, **settings), device="meta").to("meta")
 
 
 def _context(backbone: DiffusionBackbone, batch: int, tokens: int) -> Tensor:
