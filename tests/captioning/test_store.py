@@ -35,6 +35,7 @@ def test_lines_have_the_documented_fields(tmp_path):
         "captioner": "tiny",
         "params": "min=0_max=77",
         "source": "image_0.png",
+        "tadp_format": 1,
     }
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import Transformer2DModel
 from torch import Tensor, nn
 
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.engine.drawing import pick
-from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.objective import check_options
 from tadp_cli.workflows.engine.reading import ImageReader, LatentReader, batches
 from tadp_cli.workflows.scoring import score_run
@@ -192,32 +190,6 @@ def test_a_lora_is_scored_as_it_is_saved_and_trains_on_untouched(recipe, run):
     held: list = []
     run(recipe("train.lora_rank=2"), change=lambda m: held.append(m.backbone), on_step=look)
     assert outputs == [1, 2]
-
-
-def test_skipped_transformers_pass_on_what_they_got_and_kept_ones_count_for_more(tiny):
-    unet, seen = deepcopy(tiny.unet).train(), {}
-    last = [module for module in unet.modules() if isinstance(module, Transformer2DModel)][-1]
-    latents, context = torch.randn(64, 4, 8, 8), torch.randn(64, 4, unet.config.cross_attention_dim)
-    torch.manual_seed(0)
-    with torch.no_grad(), drop_path(unet, 0.5):
-        watching = last.register_forward_hook(lambda module, args, output: seen.update(came=args[0], went=output[0]))
-        unet(latents, 1, encoder_hidden_states=context)
-        watching.remove()
-        added = seen["went"] - seen["came"]
-        skipped = (added == 0).flatten(1).all(1)
-        assert 15 < int(skipped.sum()) < 49, "half of 64 images"
-        plain = last.eval()(seen["came"], encoder_hidden_states=context, return_dict=False)[0] - seen["came"]
-    torch.testing.assert_close(added[~skipped], 2 * plain[~skipped], rtol=1e-4, atol=1e-5)
-    assert not any(module._forward_hooks for module in unet.modules())
-
-
-def test_drop_path_trains_reproducibly(recipe, run):
-    first, second, without = (
-        _weights(run(recipe("train.steps=1", f"train.drop_path={chance}"), name))
-        for name, chance in (("a", 0.9), ("b", 0.9), ("c", 0.0))
-    )
-    assert _same(first, second)
-    assert not _same(first, without)
 
 
 @pytest.mark.parametrize("task", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])

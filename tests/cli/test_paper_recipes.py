@@ -12,8 +12,6 @@ COMMON = {
     "betas": (0.9, 0.999),
     "clip": 0,
     "ema": 0,
-    "drop_path": 0,
-    "layer_decay": 1,
     "lora_rank": 0,
     "freeze": (),
     "precision": "fp32",

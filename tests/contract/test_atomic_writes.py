@@ -36,6 +36,15 @@ def test_each_package_has_the_same_module_for_foreign_files(repository, package)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_each_package_has_the_same_module_for_format_versions(repository, package):
+    own, first = (
+        (repository / "packages" / name / "src" / f"tadp_{name}" / "_format.py").read_text()
+        for name in (package, "backbone")
+    )
+    assert own == first
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_else_makes_temporary_names(repository, package):
     for path in (repository / "packages" / package / "src").rglob("*.py"):
         found = [word for word in ("os.replace(", ".rename(", "mkstemp(", "getpid()") if word in path.read_text()]

@@ -8,6 +8,7 @@ from surface import assert_frozen, command_lines, setting_lines
 
 from tadp_cli.main import app
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.recipes.removed import REMOVED
 from tadp_cli.recipes.sources import shipped_recipes
 from tadp_cli.recipes.tables import row_names
 from tadp_personalize import DreamBoothConfig, TextualInversionConfig
@@ -18,7 +19,8 @@ def test_commands_and_their_options_are_the_frozen_ones():
 
 
 def test_settings_of_recipes_are_the_frozen_ones():
-    assert_frozen("settings", setting_lines(Recipe))
+    removed = {name: f"removed, was {default!r}" for name, default in REMOVED.items()}
+    assert_frozen("settings", setting_lines(Recipe) | removed)
 
 
 def test_settings_of_personalizations_are_the_frozen_ones():

@@ -4,16 +4,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ._reading import reading
 
+_FIX = "it is no whole .safetensors file, so make it or download it again"
+
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file by name."""
-    with reading(file, "it is no whole .safetensors file, so make it or download it again"):
+    with reading(file, _FIX):
         return load_file(file)
+
+
+def read_metadata(file: Path) -> dict[str, str]:
+    """The header of a .safetensors file; {} where it has none."""
+    with reading(file, _FIX), safe_open(file, framework="pt") as tensors:
+        return tensors.metadata() or {}
 
 
 def read_json_object(file: Path) -> dict[str, Any]:

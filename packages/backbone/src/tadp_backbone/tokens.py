@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .files import read_safetensors
+from ._format import check_format
+from .files import read_metadata, read_safetensors
 from .ldm.checkpoint import looks_like, read_pickle
+
+FORMAT = 1
+"""Of the tokens that tadp wrote, as the header of their files says."""
 
 
 def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
@@ -24,7 +28,7 @@ def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
         file = next((path for path in there if path.is_file()), there[0])
     if not file.is_file():
         raise ValueError(f"no such file of learnt tokens: {file}")
-    content = read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
+    content = _read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
     if not isinstance(content, Mapping):
         raise ValueError(f"{file} holds a {type(content).__name__}, expected learnt tokens by name")
     if "string_to_param" in content:
@@ -44,6 +48,12 @@ def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
     if empty:
         raise ValueError(f"{file} holds no vectors for {', '.join(map(repr, empty))}; learn the token again")
     return {name: torch.atleast_2d(vectors.detach()) for name, vectors in found.items()}
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file of other tools, or of one that tadp wrote in a format that this code reads."""
+    check_format(read_metadata(file).get("tadp_format"), FORMAT, file)
+    return read_safetensors(file)
 
 
 def add_tokens(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, tokens: Mapping[str, Tensor]) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from tadp_captioning._format import check_format
 from tadp_captioning.jsonl import append_rows, read_rows
 from tadp_captioning.text_files import writable
 
@@ -15,6 +16,8 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"),
     *(".gif", ".ppm", ".pgm", ".avif", ".jp2"),
 )
+FORMAT, FORMAT_KEY = 1, "tadp_format"
+"""Of the lines of JSON Lines files; each line has it, since several versions may append to one file."""
 _OWN_FIELDS = ("id", "caption", "captioner", "params", "source")
 
 
@@ -42,6 +45,7 @@ class CaptionRecord:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "CaptionRecord":
         """A line's object -> a record, which keeps what is left of the object as its `extra`."""
+        check_format(row.pop(FORMAT_KEY, None), FORMAT, "the caption")
         image_id, caption = row.pop("id", None), row.pop("caption", None)
         if not isinstance(image_id, str) or not isinstance(caption, str):
             raise ValueError("expected an object with texts 'id' and 'caption'")
@@ -53,7 +57,7 @@ class CaptionRecord:
     def to_json(self) -> dict[str, Any]:
         """The object that is written as one line."""
         cleaned = {"cleaner": self.cleaner} if self.cleaner else {}
-        return {name: getattr(self, name) for name in _OWN_FIELDS} | cleaned | self.extra
+        return {name: getattr(self, name) for name in _OWN_FIELDS} | cleaned | self.extra | {FORMAT_KEY: FORMAT}
 
     def with_caption(self, caption: str) -> "CaptionRecord":
         """The same image with another text; texts as once read no longer apply."""

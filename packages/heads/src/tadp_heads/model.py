@@ -11,6 +11,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
+from tadp_heads._format import check_format
 from tadp_heads._io import write_json, write_text
 from tadp_heads.card import model_card
 from tadp_heads.data.ranges import RANGES
@@ -33,6 +34,8 @@ from tadp_heads.tasks import TASK_NAMES, Extract, Features, get_task
 
 # B batch, T tokens, D width of the text encoder, H W image pixels.
 CAPTION_SLOT = "{caption}"
+FORMAT = 1
+"""Of the folder that a model is saved to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +204,13 @@ class PerceptionModel(nn.Module):
         }
         context_shape = None if self.context is None else list(self.context.shape)
         write_json(
-            folder / CONFIG_NAME, {"model": config, "head": asdict(self.head.config), "context_shape": context_shape}
+            folder / CONFIG_NAME,
+            {
+                "format": FORMAT,
+                "model": config,
+                "head": asdict(self.head.config),
+                "context_shape": context_shape,
+            },
         )
 
     @classmethod
@@ -211,6 +220,7 @@ class PerceptionModel(nn.Module):
         folder = Path(folder)
         path = folder / CONFIG_NAME
         values = read_json(path)
+        check_format(values.get("format") if isinstance(values, dict) else None, FORMAT, path)
         parts = read_config(_SavedConfig, values, path)
         config = read_config(PerceptionConfig, parts.model, path)
         head_class = get_task(config.task).head_class
@@ -253,6 +263,7 @@ class _SavedConfig:
     model: dict[str, Any]
     head: dict[str, Any]
     context_shape: list[int] | None
+    format: int = 1
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

@@ -10,7 +10,7 @@ from tadp_personalize.base import Base
 from tadp_personalize.config import TrainingConfig
 from tadp_personalize.result import Personalization
 from tadp_personalize.state import README_FILE, RESULTS_FILE
-from tadp_personalize.tokens import CARD_DATA_FILE
+from tadp_personalize.tokens import CARD_DATA_FILE, FORMAT
 
 _KINDS = {"learnt": "learnt prompt", "initial_word": "initial word", "plain": "plain prompt", "empty": "empty prompt"}
 
@@ -35,7 +35,7 @@ class Card:
 def write_card(card: Card, result: Personalization) -> None:
     """Write the three files into the result's folder."""
     made_on = {"name": card.base.name, "identity": card.base.identity}
-    data = {"method": card.method, "token": result.token, "initial_word": card.word, "base": made_on}
+    data = {"format": FORMAT, "method": card.method, "token": result.token, "initial_word": card.word, "base": made_on}
     data |= {"file": result.path.name, "images": result.images.as_dict(), "captions": card.captions}
     data["settings"] = asdict(card.config)
     measured = None if card.held_out is None else card.held_out | {"before": result.before, "after": result.after}

@@ -13,6 +13,7 @@ from torch import nn
 
 from tadp_personalize._io import replacing
 from tadp_personalize.config import LoraConfig
+from tadp_personalize.tokens import FORMAT, FORMAT_KEY
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
@@ -45,5 +46,5 @@ def save_lora(path: Path, unet: nn.Module, text_encoder: nn.Module | None, base_
         StableDiffusionPipeline.save_lora_weights(folder, **layers, **metadata)
         written = Path(folder) / LORA_FILE
         with safe_open(written, framework="pt") as file:
-            header = file.metadata() | {"base": base_identity}
+            header = file.metadata() | {"base": base_identity, FORMAT_KEY: str(FORMAT)}
         save_file(load_file(written), partial, metadata=header)

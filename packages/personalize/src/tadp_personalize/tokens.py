@@ -13,12 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tadp_personalize._format import check_format
 from tadp_personalize._io import replacing
 from tadp_personalize._reading import reading
 from tadp_personalize.base import identity_of
 
 EMBEDDINGS_FILE = "learned_embeds.safetensors"
 CARD_DATA_FILE = "personalization.json"
+FORMAT = 1
+"""Of learned tokens and LoRAs, and of the card beside them."""
+FORMAT_KEY = "tadp_format"
+"""Of the header of .safetensors, where "format" is safetensors' own."""
 _FIX = "copy it again from where it was made"
 
 
@@ -105,7 +110,9 @@ def save_token(path: Path, token: str, rows: Tensor, base_identity: str) -> None
     """Write {"token": (n, D)} as diffusers reads it; the base model's identity goes into the header."""
     with replacing(path) as partial:
         save_file(
-            {token: rows.detach().float().cpu().contiguous()}, partial, metadata={"base": base_identity, "format": "pt"}
+            {token: rows.detach().float().cpu().contiguous()},
+            partial,
+            metadata={"base": base_identity, "format": "pt", FORMAT_KEY: str(FORMAT)},
         )
 
 
@@ -118,6 +125,7 @@ def load_token(
         raise ValueError(f"{file} does not exist; give a {EMBEDDINGS_FILE} or the folder it is in")
     if unet is not None:
         check_base(file, unet=unet, text_encoder=text_encoder)
+    _header(file)
     with reading(file, _FIX):
         tensors = load_file(file)
     names = list(tensors)
@@ -163,8 +171,16 @@ def base_of(path: str | PathLike) -> str | None:
                 f"{path} has no {CARD_DATA_FILE}; give a folder written by textual_inversion or dreambooth"
             )
         with reading(card, _FIX):
-            return str(json.loads(card.read_text(encoding="utf-8"))["base"]["identity"])
-    if path.suffix != ".safetensors":
-        return None
-    with reading(path, _FIX), safe_open(path, framework="pt") as tensors:
-        return (tensors.metadata() or {}).get("base")
+            data = json.loads(card.read_text(encoding="utf-8"))
+            version, identity = data.get("format"), str(data["base"]["identity"])
+        check_format(version, FORMAT, card)
+        return identity
+    return _header(path).get("base") if path.suffix == ".safetensors" else None
+
+
+def _header(file: Path) -> dict[str, str]:
+    """The header of a .safetensors file, of a format that this code reads."""
+    with reading(file, _FIX), safe_open(file, framework="pt") as tensors:
+        header = tensors.metadata() or {}
+    check_format(header.get(FORMAT_KEY), FORMAT, file)
+    return header

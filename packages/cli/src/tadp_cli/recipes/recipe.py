@@ -14,7 +14,8 @@ from tadp_cli.recipes.prompt_config import (
     PresenceConfig,
     PromptConfig,
 )
-from tadp_cli.recipes.sources import Source, merged, place_of, read_sources
+from tadp_cli.recipes.removed import without_removed
+from tadp_cli.recipes.sources import FORMAT, Source, merged, place_of, read_sources
 from tadp_cli.recipes.train_config import TrainConfig
 from tadp_cli.recipes.typed import SettingError, at_least, build, one_of, parse, put, toml, toml_key
 
@@ -277,7 +278,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """TOML that `load_recipe` reads back."""
-        lines, sections = [], []
+        lines, sections = [f"format = {FORMAT}"], []
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, dict):
                 sections += [f"\n[{name}]", *(f"{toml_key(key)} = {toml(item)}" for key, item in value.items())]
@@ -294,7 +295,7 @@ def load_recipe(name: str | Path, settings: tuple[str, ...] = ()) -> Recipe:
     try:
         for key, value in given:
             put(tree, key, value)
-        return build(Recipe, tree)
+        return build(Recipe, without_removed(tree))
     except SettingError as error:
         raise ValueError(f"{place_of(sources, error.settings) or written[-1].name}: {error}") from error
 

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning.text_files import read_text
+from tadp_cli._format import check_format
 from tadp_cli.home import tree_with_home
 from tadp_cli.recipes.tables import row_tree, table_names
+
+FORMAT = 1
+"""Of the TOML files of recipes and runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +102,11 @@ def _read(name: str, beside: Path, heirs: tuple[Source, ...]) -> Source:
         expected = f"expected a TOML file or one of {known}; `tadp recipes` lists all"
         raise ValueError(f"{asked}unknown recipe {name!r}: {expected}")
     try:
-        return Source(name=where, tree=tree_with_home(tomllib.loads(text)), text=text, folder=path.parent)
+        tree = tree_with_home(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: {error}; correct the TOML") from error
+    check_format(tree.pop("format", None), FORMAT, where)
+    return Source(name=where, tree=tree, text=text, folder=path.parent)
 
 
 def _merged(base: dict, changes: dict) -> dict:

@@ -29,9 +29,6 @@ class TrainConfig:
     weight_decay: float = 0.005
     groups: str = "plain"
     """Which parameters have a learning rate or a weight decay of their own, beside the UNet's scale: one of GROUPS."""
-    layer_decay: float = 1.0
-    """Each block of the UNet has this times the learning rate of the block behind it, the last one this times
-    unet_lr_scale (BEiT); 1: one rate for all. The reference accepts such a setting for NYUv2 and never uses it."""
     betas: tuple[float, ...] = (0.9, 0.999)
     """Of AdamW."""
     warmup: int = 25
@@ -46,9 +43,6 @@ class TrainConfig:
     """Largest norm of the gradient; 0: no clipping, as in the reference."""
     ema: float = 0.0
     """Decay of an exponential moving average of what trains; where above 0, the average is scored and saved."""
-    drop_path: float = 0.0
-    """Chance that the last transformer of the UNet is skipped for an image in training; it grows linearly from 0 at the
-    first one (stochastic depth). The reference accepts such a setting and never uses it."""
     freeze: tuple[str, ...] = ()
     """Patterns of names that don't train, such as unet.down_blocks.* or head.neck.*."""
     lora_rank: int = 0
@@ -99,19 +93,16 @@ class TrainConfig:
             at_least(f"train.{name}", getattr(self, name), 0, MOST_HELD)
         for name in ("warmup", "eval_every", "clip", "weight_decay", "unet_lr_scale", "consistency"):
             at_least(f"train.{name}", getattr(self, name), 0)
-        for name in ("ema", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"train.{name} is {getattr(self, name)}, expected at least 0 and below 1")
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"train.layer_decay is {self.layer_decay}, expected above 0 and at most 1, e.g. 0.9")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"train.ema is {self.ema}, expected at least 0 and below 1")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"train.betas is {list(self.betas)}, expected two numbers of [0, 1), e.g. [0.9, 0.999]")
         if not 0 <= self.min_lr <= self.lr:
             raise ValueError(f"train.min_lr is {self.min_lr}, expected 0 to train.lr, which is {self.lr}")
         if self.schedule == "rise-fall" and self.warmup < 1:
             raise ValueError("train.schedule 'rise-fall' needs train.warmup, the steps up to the peak")
-        if self.unet_lr_scale == 0 and (self.lora_rank or self.drop_path):
-            raise ValueError("train.lora_rank and train.drop_path need a UNet that trains: train.unet_lr_scale above 0")
+        if self.unet_lr_scale == 0 and self.lora_rank:
+            raise ValueError("train.lora_rank needs a UNet that trains: train.unet_lr_scale above 0")
         if self.crops and not self.cache:
             raise ValueError("train.crops needs train.cache, the folder for the encoded crops")
 

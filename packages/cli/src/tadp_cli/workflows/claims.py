@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli._io import write_json
+from tadp_cli.recipes.removed import without_removed
 from tadp_cli.workflows.records import read_object
 
 
@@ -15,7 +16,7 @@ def claim(file: Path, settings: dict[str, Any], what: str, defaults: dict[str, A
     """
     mine = json.loads(json.dumps(settings))
     if file.is_file():
-        theirs = _filled(read_object(file), json.loads(json.dumps(defaults or {})))
+        theirs = _filled(_current(file), json.loads(json.dumps(defaults or {})))
         if theirs != mine:
             other = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
             raise ValueError(
@@ -24,6 +25,17 @@ def claim(file: Path, settings: dict[str, Any], what: str, defaults: dict[str, A
             )
         return
     write_json(file, mine)
+
+
+def _current(file: Path) -> dict[str, Any]:
+    """The settings in the file; those of its recipe that were removed since are left out."""
+    settings = read_object(file)
+    if isinstance(settings.get("recipe"), dict):
+        try:
+            settings["recipe"] = without_removed(settings["recipe"])
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}; or name another --out") from error
+    return settings
 
 
 def _filled(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

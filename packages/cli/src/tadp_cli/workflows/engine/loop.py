@@ -8,7 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from torch.distributed.tensor import DTensor
 from tadp_cli._io import append
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.checkpoints import Stateful, digest_of, last_state, read_state, reading_state, save_state
-from tadp_cli.workflows.engine.drop_path import drop_path
 from tadp_cli.workflows.engine.features import Batch, LiveFeatures, features_for, is_fixed
 from tadp_cli.workflows.engine.low_rank import add_low_rank, merge_low_rank
 from tadp_cli.workflows.engine.memory import out_of_memory_named
@@ -86,17 +85,14 @@ def fit(
     """
     config = recipe.train
     accelerator = make_accelerator(recipe, device)
-    with ExitStack() as stack:
-        if config.lora_rank:
-            add_low_rank(model.backbone.unet, config.lora_rank, config.seed)
-        if config.drop_path:
-            stack.enter_context(drop_path(model.backbone.unet, config.drop_path))
-        if config.gradient_checkpointing:
-            model.backbone.unet.enable_gradient_checkpointing()
-        training = Training(recipe, model, accelerator, out)
-        training.start(dataset, prompts, report)
-        training.run(report, on_step)
-        training.finish()
+    if config.lora_rank:
+        add_low_rank(model.backbone.unet, config.lora_rank, config.seed)
+    if config.gradient_checkpointing:
+        model.backbone.unet.enable_gradient_checkpointing()
+    training = Training(recipe, model, accelerator, out)
+    training.start(dataset, prompts, report)
+    training.run(report, on_step)
+    training.finish()
     if config.gradient_checkpointing:
         model.backbone.unet.disable_gradient_checkpointing()
     if config.lora_rank:

@@ -1,6 +1,5 @@
 """Which parameters train, and at which learning rate and weight decay (docs/reference.md, section 4)."""
 
-import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -52,14 +51,10 @@ def choose_trained(head: nn.Module, backbone: nn.Module, config: TrainConfig) ->
 
 def parameter_groups(trained: Mapping[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
     """Groups for AdamW, each with its learning rate, weight decay and name; the head's first."""
-    rule, blocks = _RULES[config.groups], _blocks(trained)
+    rule = _RULES[config.groups]
     members: dict[Kind, list[nn.Parameter]] = {}
     for name, parameter in trained.items():
-        kind = rule(name, parameter, config)
-        if config.layer_decay != 1 and name.startswith("unet."):
-            depth = _depth(name, blocks)
-            kind = Kind(f"{kind.name} {depth} from the end", kind.rate * config.layer_decay**depth, kind.weight_decay)
-        members.setdefault(kind, []).append(parameter)
+        members.setdefault(rule(name, parameter, config), []).append(parameter)
     return [
         {"params": parameters, "lr": config.lr * kind.rate, "weight_decay": kind.weight_decay, "name": kind.name}
         for kind, parameters in members.items()
@@ -73,24 +68,6 @@ def describe_groups(groups: Iterable[Mapping[str, Any]]) -> list[str]:
         f"lr {group['lr']:g}, weight decay {group['weight_decay']:g}"
         for group in groups
     ]
-
-
-def _blocks(names: Iterable[str]) -> int:
-    """How many down blocks a UNet has, and as many up blocks; some of them may be frozen."""
-    found = (re.match(r"unet\.(?:down|up)_blocks\.(\d+)\.", name) for name in names)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-
-def _depth(name: str, blocks: int) -> int:
-    """How far from the end of the UNet a parameter is: 1 in the last up block, one more in each block before it, the
-    most in what comes before all blocks. The head's is 0, as in BEiT."""
-    part, _, rest = name.removeprefix("unet.").partition(".")
-    index = rest.partition(".")[0]
-    if part == "up_blocks":
-        return blocks - int(index)
-    if part == "mid_block":
-        return blocks + 1
-    return 2 * blocks + 1 - int(index) if part == "down_blocks" else 2 * blocks + 2
 
 
 def _plain(name: str, parameter: nn.Parameter, config: TrainConfig) -> Kind:

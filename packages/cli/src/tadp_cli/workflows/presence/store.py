@@ -16,6 +16,7 @@ from tadp_captioning.clip_tagging import ClipTagger
 from tadp_captioning.word_chances import WordChances
 from tadp_cli._io import replacing, write_json
 from tadp_cli.recipes.recipe import Recipe
+from tadp_cli.recipes.removed import without_removed
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.presence.judges import (
     FirstPass,
@@ -84,7 +85,8 @@ def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str])
     if not path.is_file():
         return False
     known = read_object(path, "settings", "names", "images")
-    return (known["settings"], known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
+    kept = (without_removed(known["settings"]), known["names"], known["images"])
+    return kept == (settings(recipe), list(names), list(ids))
 
 
 def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> LearntPresence | None:
