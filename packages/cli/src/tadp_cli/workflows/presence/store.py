@@ -85,8 +85,9 @@ def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str])
     if not path.is_file():
         return False
     known = read_object(path, "settings", "names", "images")
-    kept = (without_removed(known["settings"]), known["names"], known["images"])
-    return kept == (settings(recipe), list(names), list(ids))
+    then = known["settings"]
+    then = without_removed(then) if isinstance(then, dict) else then
+    return (then, known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
 
 
 def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> LearntPresence | None:
