@@ -23,7 +23,7 @@ from gpu_kernels import attention, norms
 from measuring import cost, machine, matrix_product_tflops, table_head, table_row, write_json
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.describe import describe
+from tadp_backbone.summary import describe
 from tadp_heads.segmentation import FPNHead
 
 TOKENS, CLASSES = 77, 21

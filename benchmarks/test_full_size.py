@@ -9,7 +9,7 @@ import resource
 import pytest
 import torch
 
-from tadp_backbone.describe import describe, untrained
+from tadp_backbone.summary import describe, untrained
 
 SIZE = int(os.environ.get("TADP_BENCH_SIZE", "256"))
 MEMORY_GIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -10,7 +10,7 @@ import resource
 import pytest
 import torch
 
-from tadp_backbone.describe import untrained
+from tadp_backbone.summary import untrained
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.evaluation import evaluate

@@ -5,7 +5,7 @@ import torch
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.class_maps import class_tokens
-from tadp_backbone.words import words_of
+from tadp_backbone.text.word_attention import words_of
 
 pytestmark = pytest.mark.numerical
 

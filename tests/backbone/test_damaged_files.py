@@ -9,9 +9,9 @@ from damaged import SAFETENSORS, save_malice
 from safetensors.torch import save_file
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
-from tadp_backbone.cache import kept
-from tadp_backbone.table import TINY_FOLDER
-from tadp_backbone.typed import check_fields
+from tadp_backbone.io.schema import check_fields
+from tadp_backbone.registry import TINY_FOLDER
+from tadp_backbone.text.cache import kept
 
 
 def refused(call, name):

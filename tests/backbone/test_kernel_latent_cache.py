@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tadp_backbone.cache import kept
-from tadp_backbone.latents import LatentCache
+from tadp_backbone.latent_cache import LatentCache
+from tadp_backbone.text.cache import kept
 
 
 def maker(calls):

@@ -9,9 +9,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch.testing import assert_close
 
 from tadp_backbone import BACKBONES, BackboneConfig, DiffusionBackbone, fetch
-from tadp_backbone.describe import describe, untrained
-from tadp_backbone.latents import LatentCache
-from tadp_backbone.sources import fetch_taesd
+from tadp_backbone.io.hub import fetch_taesd
+from tadp_backbone.latent_cache import LatentCache
+from tadp_backbone.summary import describe, untrained
 
 FACTOR = 0.18215
 """Of Stable Diffusion's VAE, and of the narrow one."""

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from tadp_backbone import Features
-from tadp_backbone.cache import TextCache
-from tadp_backbone.conditioning import build_context, class_names_context, clip_templates, concatenate
-from tadp_backbone.words import Word, find_word, heat_maps, words_of
+from tadp_backbone.text.cache import TextCache
+from tadp_backbone.text.conditioning import build_context, class_names_context, clip_templates, concatenate
+from tadp_backbone.text.word_attention import Word, find_word, heat_maps, words_of
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_the_cache_notices_other_templates(backbone, tmp_path, monkeypatch):
     whole = cache.build("averaged-eos", class_names=["cat"])
     caption = cache.build("caption", captions=["a cat"])
     for module in ("cache", "conditioning"):
-        monkeypatch.setattr(f"tadp_backbone.{module}.clip_templates", lambda: ("a sketch of a {}.", "a {}."))
+        monkeypatch.setattr(f"tadp_backbone.text.{module}.clip_templates", lambda: ("a sketch of a {}.", "a {}."))
     runs = []
     backbone.text_encoder.register_forward_hook(lambda *_: runs.append(1))
     two = cache.build("averaged-eos", class_names=["cat"])

@@ -10,7 +10,7 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.words import heat_maps
+from tadp_backbone.text.word_attention import heat_maps
 from tadp_captioning.cosine import CosineMentions
 from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, recall, variation
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, words_in

@@ -5,10 +5,10 @@ import torch
 from full_scale import CAPTION, LONG_CAPTION
 from stable_diffusion import clip_tokenizer, narrow_stable_diffusion
 
-from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
-from tadp_backbone.text import tokenize, word_ids
-from tadp_backbone.tokens import add_tokens
-from tadp_backbone.words import find_word, words_of
+from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
+from tadp_backbone.text.encoder import tokenize, word_ids
+from tadp_backbone.text.textual_inversion import add_tokens
+from tadp_backbone.text.word_attention import find_word, words_of
 from tadp_captioning import class_names_prompt
 
 NAMES = {"cat": 1, "dining table": 2, "pottedplant": 3, "aeroplane": 2, "traffic light": 2}

@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.words import find_word, heat_maps
+from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_cli.main import app
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes import sample_scene

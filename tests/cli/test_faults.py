@@ -20,7 +20,7 @@ from invoking import tadp
 from same_files import differences
 from typer.testing import CliRunner, Result
 
-from tadp_backbone import loading
+from tadp_backbone.io import load as loading
 from tadp_captioning import transformers_captioner
 from tadp_cli.main import app
 from tadp_heads.data.scenes_disk import write_scenes

@@ -11,7 +11,7 @@ from invoking import tadp
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from tadp_backbone.describe import untrained
+from tadp_backbone.summary import untrained
 from tadp_cli.recipes.recipe import TrainConfig, load_recipe
 from tadp_cli.workflows.engine.dry_step import OVERHEAD, DryStep
 from tadp_cli.workflows.engine.features import LiveFeatures

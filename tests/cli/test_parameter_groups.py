@@ -6,7 +6,7 @@ from diffusers import Transformer2DModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
 
-from tadp_backbone.table import BACKBONES
+from tadp_backbone.registry import BACKBONES
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.train_config import TrainConfig
 from tadp_cli.workflows.engine.low_rank import add_low_rank

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.table import TINY_FOLDER
+from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning import DOMAINS
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.personalizing import draw_look, sentences, settings, settings_by_method

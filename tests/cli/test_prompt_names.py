@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.text import word_ids
+from tadp_backbone.text.encoder import word_ids
 from tadp_captioning.mentions import ClassMentions
 from tadp_cli.recipes.prompt_config import LISTING_PROMPTS, PromptConfig
 from tadp_cli.recipes.recipe import load_recipe

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tadp_backbone.conditioning import averaged_eos_context
+from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.predicting import PredictOptions, predict_images
 from tadp_cli.workflows.presence.prompting import prompted

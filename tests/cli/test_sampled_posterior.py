@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.words import words_of
+from tadp_backbone.text.word_attention import words_of
 from tadp_cli.workflows.analyses.localisation import maps_of
 from tadp_cli.workflows.analyses.scored import scored_images
 from tadp_cli.workflows.attending import layers_at

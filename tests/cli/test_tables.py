@@ -15,7 +15,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.describe import untrained
+from tadp_backbone.summary import untrained
 from tadp_cli.main import app
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.sources import shipped_recipes

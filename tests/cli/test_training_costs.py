@@ -4,7 +4,7 @@ import pytest
 from invoking import tadp
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.describe import describe
+from tadp_backbone.summary import describe
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows import training_costs
 from tadp_cli.workflows.engine.memory_estimate import SCENES_SIDE, estimated_bytes, estimated_flops

@@ -29,7 +29,7 @@ def test_each_package_has_the_same_functions(repository, package):
 @pytest.mark.parametrize("package", ["captioning", "personalize"])
 def test_each_package_has_the_same_module_for_foreign_files(repository, package):
     own, first = (
-        (repository / "packages" / name / "src" / f"tadp_{name}" / "_reading.py").read_text()
+        (repository / "packages" / name / "src" / f"tadp_{name}" / "_read_errors.py").read_text()
         for name in (package, "backbone")
     )
     assert own == first
@@ -48,7 +48,7 @@ def test_each_package_has_the_same_module_for_format_versions(repository, packag
 def test_nothing_else_makes_temporary_names(repository, package):
     for path in (repository / "packages" / package / "src").rglob("*.py"):
         found = [word for word in ("os.replace(", ".rename(", "mkstemp(", "getpid()") if word in path.read_text()]
-        assert not found or path.name in ("_io.py", "saving.py"), f"{path}: {found}"
+        assert not found or path.name in ("_io.py", "save.py"), f"{path}: {found}"
 
 
 def test_what_a_killed_writer_left_is_taken_over_and_a_failed_write_leaves_the_old_file(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from invoking import tadp
 from safetensors.torch import save_file
 
-from tadp_backbone.tokens import read_tokens
+from tadp_backbone.text.textual_inversion import read_tokens
 from tadp_captioning import CaptionStore
 from tadp_cli._format import check_format
 from tadp_cli.recipes.recipe import Recipe, load_recipe

@@ -10,8 +10,8 @@ from official_layouts import LAYOUTS, mask, picture, text, voc_boxes
 from PIL import Image
 from safetensors.torch import save_file
 
-from tadp_backbone.loading import read_config
-from tadp_backbone.tokens import read_tokens
+from tadp_backbone.io.load import read_config
+from tadp_backbone.text.textual_inversion import read_tokens
 from tadp_captioning import CaptionRecord, CaptionStore, find_images
 from tadp_captioning.formats import _READERS, TABLES
 from tadp_cli.recipes.recipe import Recipe, load_recipe

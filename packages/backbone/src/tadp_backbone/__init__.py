@@ -3,12 +3,12 @@
 from importlib import import_module
 
 _HOMES = {
-    "BACKBONES": "table",
+    "BACKBONES": "registry",
     "BackboneConfig": "config",
     "DiffusionBackbone": "backbone",
     "Features": "features",
     "Level": "features",
-    "fetch": "sources",
+    "fetch": "io.hub",
     "record_cross_attention": "attention",
     "record_self_attention": "attention",
 }

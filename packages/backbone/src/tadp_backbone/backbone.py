@@ -14,17 +14,17 @@ from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .adapters import LearntContext, TextAdapter
 from .attention import record_cross_attention
-from .checks import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
 from .class_maps import class_maps, class_tokens, presence_maps
 from .config import BackboneConfig
 from .features import Features, Level
 from .noise import Generators, standard_normal
-from .sizes import cut_to, pad_to_multiple
+from .padding import cut_to, pad_to_multiple
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
-from .text import LongText, encode_texts
+from .text.adapters import LearntContext, TextAdapter
+from .text.encoder import LongText, encode_texts
 from .vae import Vae, check_replacement, check_vae, factor_of, latents_of
+from .validation import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
 
 
 class DiffusionBackbone(nn.Module):
@@ -249,8 +249,8 @@ class DiffusionBackbone(nn.Module):
         `offline` opens no connection, as HF_HUB_OFFLINE does. The VAE's decoder is dropped unless `keep_decoder`.
         `tokenizer`: folder of the tokenizer, for LDM files, which contain none.
         """
-        from .loading import load_parts, load_vae
-        from .sources import locate_vae
+        from .io.hub import locate_vae
+        from .io.load import load_parts, load_vae
 
         folder = None if vae is None else locate_vae(vae, source, offline=offline)
         parts = load_parts(
@@ -268,7 +268,7 @@ class DiffusionBackbone(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a diffusers folder with the config; `from_pretrained(folder)` reads the same backbone back."""
-        from .saving import save_backbone
+        from .io.save import save_backbone
 
         save_backbone(self, Path(folder))
 
@@ -278,7 +278,7 @@ class DiffusionBackbone(nn.Module):
         Takes diffusers' learned_embeds (.safetensors, .bin) and A1111 embeddings (.pt, .safetensors). A token of
         several vectors is written once in prompts. `token` names the one of a file that has no name for it.
         """
-        from .tokens import add_tokens, read_tokens
+        from .text.textual_inversion import add_tokens, read_tokens
 
         if self.text_encoder is None or self.tokenizer is None:
             raise ValueError("learnt tokens need a backbone with a tokenizer and a text encoder")
@@ -286,7 +286,7 @@ class DiffusionBackbone(nn.Module):
 
     def load_unet(self, source: str | Path) -> Self:
         """Replace the UNet's weights (DreamBooth, CleanDIFT) by those of a diffusers folder or of one original file."""
-        from .unets import load_unet_weights
+        from .io.unet_weights import load_unet_weights
 
         load_unet_weights(self.unet, Path(source))
         return self
@@ -298,8 +298,8 @@ class DiffusionBackbone(nn.Module):
         other. It gets the UNet's device and the type of the VAE before it; `optimize` comes later. Raises ValueError if
         its latents have another shape, and for an AutoencoderTiny with `posterior="sample"`.
         """
-        from .loading import load_vae
-        from .sources import vae_folder
+        from .io.hub import vae_folder
+        from .io.load import load_vae
 
         old, config = self.vae, self.config
         dtype = self.unet.dtype if old is None else old.dtype
@@ -316,7 +316,7 @@ class DiffusionBackbone(nn.Module):
 
     def load_lora(self, folder: str | Path, *, scale: float = 1.0) -> Self:
         """Merge a LoRA (folder or file, of diffusers or peft) into the UNet, and the text encoder if it has one."""
-        from .lora import merge_lora
+        from .lora.merge import merge_lora
 
         merge_lora(self, Path(folder), scale)
         return self

@@ -10,7 +10,7 @@ from einops import einsum, repeat
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from .words import words_of
+from .text.word_attention import words_of
 
 
 def class_tokens(

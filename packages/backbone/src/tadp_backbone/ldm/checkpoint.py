@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .._reading import reading
-from ..files import read_safetensors
+from .._read_errors import reading
+from ..io.files import read_safetensors
 
 _LOOKS = (
     (("conditioner.embedders.",), "a Stable Diffusion XL checkpoint"),

@@ -36,7 +36,7 @@ def doctor(
 
 def _describe(name: str, size: int) -> None:
     from tadp_backbone import BACKBONES, DiffusionBackbone
-    from tadp_backbone.describe import describe, untrained
+    from tadp_backbone.summary import describe, untrained
 
     if size < 1:
         raise ValueError(f"--size is {size}, expected a number of pixels above 0")

@@ -7,8 +7,8 @@ from pathlib import Path
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel, CLIPTokenizer
 
-from tadp_backbone.loading import CONFIG_FILE
-from tadp_backbone.table import BACKBONES
+from tadp_backbone.io.load import CONFIG_FILE
+from tadp_backbone.registry import BACKBONES
 from tadp_cli._io import replacing_folder, write_json
 from tadp_cli.pretrain.unet import build_scheduler
 

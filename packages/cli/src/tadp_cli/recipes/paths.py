@@ -2,7 +2,7 @@
 
 import os
 
-from tadp_backbone.table import BACKBONES, TAESD
+from tadp_backbone.registry import BACKBONES, TAESD
 from tadp_cli.recipes.recipe import Recipe
 from tadp_heads.data.registry import split_name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tadp_backbone.words import heat_maps
+from tadp_backbone.text.word_attention import heat_maps
 from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 
 if TYPE_CHECKING:

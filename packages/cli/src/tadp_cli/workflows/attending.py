@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone, Features, record_cross_attention
-from tadp_backbone.sizes import cut_to
+from tadp_backbone.padding import cut_to
 from tadp_backbone.taps import map_layers
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.text import tokenize
+from tadp_backbone.text.encoder import tokenize
 from tadp_captioning import CaptionStore
 from tadp_captioning.cosine import CosineMentions
 from tadp_captioning.matching import captions_of_files

@@ -49,7 +49,7 @@ def fit(name: str, needed: int, places: dict[str, int]) -> Finding:
 
 def _parameters(name: str) -> dict[str, int]:
     """{part: weights}, counted on a model without memory."""
-    from tadp_backbone.describe import untrained
+    from tadp_backbone.summary import untrained
 
     model = untrained(name, device="meta")
     parts = {"unet": model.unet, "vae": model.vae, "text_encoder": model.text_encoder}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tadp_backbone.describe import describe
+from tadp_backbone.summary import describe
 from tadp_captioning.costs import captioner_costs
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.words import find_word, heat_maps
+from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_captioning import CaptionStore, modify
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, write_report

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_backbone.words import heat_maps, words_of
+from tadp_backbone.text.word_attention import heat_maps, words_of
 from tadp_captioning import CaptionStore
 from tadp_captioning.matching import captions_of_files
 from tadp_cli.recipes.recipe import Recipe

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.words import Word, heat_maps, words_of
+from tadp_backbone.text.word_attention import Word, heat_maps, words_of
 from tadp_captioning import load_captioner
 from tadp_cli._io import replacing
 from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS

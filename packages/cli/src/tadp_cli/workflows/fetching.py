@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
-from tadp_backbone.table import TAESD
+from tadp_backbone.registry import TAESD
 from tadp_captioning.families import FAMILIES
 from tadp_captioning.table import CAPTIONERS, CaptionerSpec
 from tadp_cli.workflows.records import read_object

@@ -11,9 +11,9 @@ from diffusers import DDPMScheduler
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from tadp_backbone.describe import untrained
-from tadp_backbone.sources import locate
-from tadp_backbone.table import BACKBONES, TINY_FOLDER
+from tadp_backbone.io.hub import locate
+from tadp_backbone.registry import BACKBONES, TINY_FOLDER
+from tadp_backbone.summary import untrained
 from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_captioner
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli._io import write_json

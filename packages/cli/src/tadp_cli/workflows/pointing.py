@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.words import find_word, heat_maps
+from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_cli.workflows.passes import run_pass
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data import SampleDataset

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tadp_backbone.table import TAESD
+from tadp_backbone.registry import TAESD
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.domain_images import domain_images
 from tadp_cli.workflows.fetching import cached_bytes, homes

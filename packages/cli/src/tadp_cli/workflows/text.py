@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.cache import TextCache
-from tadp_backbone.conditioning import averaged_eos_context, class_embs_context
+from tadp_backbone.text.cache import TextCache
+from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
 from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
 from tadp_captioning.domains import content_of
 from tadp_captioning.mentions import ClassMentions

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tadp_backbone.conditioning import averaged_eos_context
-from tadp_backbone.words import Word
+from tadp_backbone.text.conditioning import averaged_eos_context
+from tadp_backbone.text.word_attention import Word
 from tadp_captioning import class_names_prompt
 from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, mask_of, words_in

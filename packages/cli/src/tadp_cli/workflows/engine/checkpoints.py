@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadp_backbone._reading import reading
+from tadp_backbone._read_errors import reading
 from tadp_cli._io import replacing
 from tadp_cli.workflows.engine.shards import as_kept
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.cache import TextCache
-from tadp_backbone.sizes import pad_to_multiple, padded_size
+from tadp_backbone.padding import pad_to_multiple, padded_size
+from tadp_backbone.text.cache import TextCache
 from tadp_cli.recipes.recipe import Recipe, TrainConfig
 from tadp_cli.workflows.engine.drawing import Pick, draw_versions, pick
 from tadp_cli.workflows.engine.reading import ImageReader, Item, LatentReader, batches

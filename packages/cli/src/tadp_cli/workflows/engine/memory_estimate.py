@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
-from tadp_backbone.describe import untrained
-from tadp_backbone.sizes import padded_size
+from tadp_backbone.padding import padded_size
+from tadp_backbone.summary import untrained
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.dry_step import DTYPES, OVERHEAD, WORKSPACES, arriving
 from tadp_cli.workflows.engine.footprint import LiveBytes, weight_bytes

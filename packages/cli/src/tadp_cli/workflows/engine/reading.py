@@ -13,8 +13,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.latents import LatentCache
-from tadp_backbone.sizes import pad_to_multiple
+from tadp_backbone.latent_cache import LatentCache
+from tadp_backbone.padding import pad_to_multiple
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.drawing import Pick, pick, seed_random
 from tadp_heads.data import Sample, SampleDataset

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_backbone.conditioning import averaged_eos_context
+from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_cli.recipes.prompt_config import WORDLESS_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.presence.store import LearntPresence

@@ -11,16 +11,16 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DCondi
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ._reading import reading
-from .config import BackboneConfig
+from .._read_errors import reading
+from ..config import BackboneConfig
+from ..ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
+from ..ldm.checkpoint import looks_like
+from ..ldm.vae import drop_decoder
+from ..registry import BACKBONES
+from ..vae import Vae
 from .files import read_json_object
-from .ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
-from .ldm.checkpoint import looks_like
-from .ldm.vae import drop_decoder
-from .sources import locate
-from .table import BACKBONES
-from .typed import check_fields
-from .vae import Vae
+from .hub import locate
+from .schema import check_fields
 
 CONFIG_FILE = "config.json"
 ADAPTERS_FILE = "adapters.safetensors"

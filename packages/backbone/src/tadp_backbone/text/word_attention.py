@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from .features import Features
-from .text import max_tokens, word_ids
+from ..features import Features
+from .encoder import max_tokens, word_ids
 
 _WORD_END = "</w>"
 

@@ -12,9 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from .backbone import DiffusionBackbone
 from .config import BackboneConfig
 from .features import Level
+from .io.load import quiet
 from .ldm.vae import drop_decoder
-from .loading import quiet
-from .table import BACKBONES, TAESD
+from .registry import BACKBONES, TAESD
 
 
 @dataclass(frozen=True)

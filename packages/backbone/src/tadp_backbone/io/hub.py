@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .table import BACKBONES, TAESD, Source
+from ..registry import BACKBONES, TAESD, Source
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from einops import reduce
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .text import LongText, encode_texts, max_tokens, tokenize, word_ids
+from .encoder import LongText, encode_texts, max_tokens, tokenize, word_ids
 
 
 class TextBackbone(Protocol):

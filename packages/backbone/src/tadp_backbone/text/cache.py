@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ._io import replacing
+from .._io import replacing
+from ..io.files import read_safetensors
 from .conditioning import TextBackbone, build_context, clip_templates, concatenate
-from .files import read_safetensors
 
 _log = logging.getLogger(__name__)
 

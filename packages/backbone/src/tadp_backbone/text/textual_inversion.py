@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ._format import check_format
-from .files import read_metadata, read_safetensors
-from .ldm.checkpoint import looks_like, read_pickle
+from .._format import check_format
+from ..io.files import read_metadata, read_safetensors
+from ..ldm.checkpoint import looks_like, read_pickle
 
 FORMAT = 1
 """Of the tokens that tadp wrote, as the header of their files says."""

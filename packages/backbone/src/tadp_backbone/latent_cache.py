@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from .cache import kept, state_digest
+from .text.cache import kept, state_digest
 from .vae import latent_factor
 
 if TYPE_CHECKING:

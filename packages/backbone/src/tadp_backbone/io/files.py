@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ._reading import reading
+from .._read_errors import reading
 
 _FIX = "it is no whole .safetensors file, so make it or download it again"
 

@@ -9,12 +9,12 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from ._reading import reading
-from .ldm import read_checkpoint
-from .ldm.checkpoint import looks_like
+from .._read_errors import reading
+from ..ldm import read_checkpoint
+from ..ldm.checkpoint import looks_like
 
 if TYPE_CHECKING:
-    from .backbone import DiffusionBackbone
+    from ..backbone import DiffusionBackbone
 
 _PEFT_CONFIG = "adapter_config.json"
 _FIX = "take a whole LoRA of this model, as .safetensors"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from diffusers import UNet2DConditionModel
 
-from .ldm import read_checkpoint, unet_from_ldm
-from .loading import CONFIG_FILE, load_model
+from ..ldm import read_checkpoint, unet_from_ldm
+from .load import CONFIG_FILE, load_model
 
 _TOPOLOGY = (
     "in_channels",

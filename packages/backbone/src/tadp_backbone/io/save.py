@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
-from ._io import naming
-from .loading import ADAPTERS_FILE, CONFIG_FILE, adapters_of
+from .._io import naming
+from .load import ADAPTERS_FILE, CONFIG_FILE, adapters_of
 
 if TYPE_CHECKING:
-    from .backbone import DiffusionBackbone
+    from ..backbone import DiffusionBackbone
 
 
 def save_backbone(backbone: "DiffusionBackbone", folder: Path) -> None:

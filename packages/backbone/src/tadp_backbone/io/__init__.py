@@ -1,0 +1,1 @@
+"""Files and hubs to backbones, and backbones to files."""
