@@ -15,8 +15,8 @@ import torch
 from torchvision.transforms.v2.functional import to_pil_image
 
 from tadp_captioning import load_captioner
-from tadp_captioning.mentions import ClassMentions
-from tadp_captioning.oracle import PrecisionRecall, precision_recall
+from tadp_captioning.mentions.words import ClassMentions
+from tadp_captioning.prompts.oracle import PrecisionRecall, precision_recall
 from tadp_cli.workflows.predicting import takes_captions
 from tadp_cli.workflows.presence.prompting import prompted
 from tadp_cli.workflows.presence.store import presence_of

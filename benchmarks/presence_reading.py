@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, caption_images, load_captioner
-from tadp_captioning.mentions import ClassMentions
+from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.demo import SEEDS, SOURCE
 from tadp_cli.workflows.presence.learning import learn_presence

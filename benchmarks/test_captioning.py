@@ -13,9 +13,9 @@ from PIL import Image
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
 
 from tadp_captioning import CaptionStore, GenerationConfig, caption_images, find_images
-from tadp_captioning.families import FAMILIES
-from tadp_captioning.table import CAPTIONERS
-from tadp_captioning.transformers_captioner import TransformersCaptioner
+from tadp_captioning.captioners.families import FAMILIES
+from tadp_captioning.captioners.transformers import TransformersCaptioner
+from tadp_captioning.registry import CAPTIONERS
 
 BATCH, IMAGES, TOKENS = 4, 16, 20
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tadp_captioning.api_key import read_key, without_key
+from tadp_captioning.chat_api.api_key import read_key, without_key
 
 KEY = 'gsk_VERY"SECRET\\12345'
 

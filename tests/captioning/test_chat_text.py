@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from tadp_captioning import CaptionStore, OpenAICleaner, caption_images, find_images, load_captioner
-from tadp_captioning.chat_text import NoCaption, caption_of, fenced
-from tadp_captioning.remote import Endpoint, read_answer
-from tadp_captioning.spending import Price
+from tadp_captioning.chat_api.answer_text import NoCaption, caption_of, fenced
+from tadp_captioning.chat_api.chat_model import Endpoint, read_answer
+from tadp_captioning.chat_api.cost import Price
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from agreement import Greedy, assert_same_captions, greedy
 from PIL import Image
 
 from tadp_captioning import load_captioner
-from tadp_captioning.families import DESCRIBE, FAMILIES
-from tadp_captioning.table import CAPTIONERS
+from tadp_captioning.captioners.families import DESCRIBE, FAMILIES
+from tadp_captioning.registry import CAPTIONERS
 
 WORDS = (
     "a",

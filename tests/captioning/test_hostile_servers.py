@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tadp_captioning import load_captioner
-from tadp_captioning.api_key import without_key
-from tadp_captioning.openai_cleaner import OpenAICleaner, read_captions
-from tadp_captioning.remote import ChatModel, Endpoint, UnfitAnswerError, read_answer
-from tadp_captioning.spending import Price
+from tadp_captioning.chat_api.api_key import without_key
+from tadp_captioning.chat_api.chat_model import ChatModel, Endpoint, UnfitAnswerError, read_answer
+from tadp_captioning.chat_api.cost import Price
+from tadp_captioning.cleaning.openai import OpenAICleaner, read_captions
 
 KEY = "sk-verysecret1234567890"
 ASKED = [{"role": "user", "content": "what is it?"}]

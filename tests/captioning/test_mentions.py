@@ -1,6 +1,6 @@
 import pytest
 
-from tadp_captioning.mentions import ClassMentions, class_words
+from tadp_captioning.mentions.words import ClassMentions, class_words
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tadp_captioning import CaptionStore
-from tadp_captioning.nouns import load_tagger, nltk_tagger, nouns_prompt, shipped_tagger
+from tadp_captioning.prompts.nouns import load_tagger, nltk_tagger, nouns_prompt, shipped_tagger
 
 TAGGER = "taggers/averaged_perceptron_tagger_eng"
 
@@ -70,7 +70,7 @@ def test_offline_nothing_is_looked_for_on_the_network(monkeypatch, tmp_path, cap
     import nltk
 
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
-    monkeypatch.setattr("tadp_captioning.nouns.urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    monkeypatch.setattr("tadp_captioning.prompts.nouns.urlopen", lambda *_, **__: pytest.fail("asked the network"))
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, "1")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tadp_captioning import Captioner, CaptionStore, caption_images, find_images, load_captioner
-from tadp_captioning.openai_captioner import data_url
+from tadp_captioning.captioners.openai import data_url
 
 
 def seen(request: dict) -> Image.Image:

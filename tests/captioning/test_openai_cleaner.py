@@ -11,9 +11,9 @@ import pytest
 
 from tadp_captioning import CaptionRecord, CaptionStore, CleaningLimits, clean_store, load_cleaner
 from tadp_captioning import cleaner_of as recorded_cleaner
-from tadp_captioning.openai_cleaner import OpenAICleaner, read_captions
-from tadp_captioning.remote import Endpoint, UnfitAnswerError
-from tadp_captioning.spending import Price
+from tadp_captioning.chat_api.chat_model import Endpoint, UnfitAnswerError
+from tadp_captioning.chat_api.cost import Price
+from tadp_captioning.cleaning.openai import OpenAICleaner, read_captions
 
 KEY = "sk-verysecret1234567890"
 CAPTIONS = [f"a painting of {n} dogs" for n in range(7)]
@@ -29,7 +29,7 @@ def cleaned(request: dict) -> str:
 
 @pytest.fixture
 def server(chat_server, monkeypatch):
-    monkeypatch.setattr("tadp_captioning.openai_cleaner._FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("tadp_captioning.cleaning.openai._FIRST_WAIT_S", 0.001)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     chat_server.answer = cleaned
     return chat_server

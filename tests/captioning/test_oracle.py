@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from tadp_captioning.oracle import precision_recall, sample_oracle
+from tadp_captioning.prompts.oracle import precision_recall, sample_oracle
 
 CLASSES = [f"class{i}" for i in range(20)]
 

@@ -1,7 +1,7 @@
 import re
 
 from tadp_captioning import CaptionStore
-from tadp_captioning.table import CAPTIONERS, CaptionerSpec
+from tadp_captioning.registry import CAPTIONERS, CaptionerSpec
 
 
 def test_the_readmes_example_runs(repository, blip2_folder, image_folder, tmp_path, monkeypatch, capsys):

@@ -5,7 +5,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from tadp_captioning import CaptionRecord, CaptionStore, RuleCleaner
-from tadp_captioning.mentions import ClassMentions, plurals
+from tadp_captioning.mentions.words import ClassMentions, plurals
 from tadp_captioning.stats import caption_stats, class_report, diff_stores, is_looping
 
 

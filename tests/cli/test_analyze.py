@@ -11,7 +11,7 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.word_attention import heat_maps
-from tadp_captioning.cosine import CosineMentions
+from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, recall, variation
 from tadp_cli.workflows.analyses.localisation import localise, maps_of, words_in
 from tadp_cli.workflows.analyses.regression import fit_line

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from tadp_backbone import DiffusionBackbone
-from tadp_captioning.costs import captioner_costs
+from tadp_captioning.flops import captioner_costs
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.recipes.tables import load_table
 from tadp_cli.workflows.costs import costs_of

@@ -21,7 +21,7 @@ from same_files import differences
 from typer.testing import CliRunner, Result
 
 from tadp_backbone.io import load as loading
-from tadp_captioning import transformers_captioner
+from tadp_captioning.captioners import transformers
 from tadp_cli.main import app
 from tadp_heads.data.scenes_disk import write_scenes
 
@@ -94,7 +94,7 @@ COMMANDS = {
 def shipped_models_are_read_once():
     """Each command gets copies of the shipped models, as reading them takes longer than all else."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((loading, "load_parts"), (transformers_captioner, "load_transformers_captioner")):
+        for module, name in ((loading, "load_parts"), (transformers, "load_transformers_captioner")):
             patch.setattr(module, name, _once(getattr(module, name)))
         yield
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import modify
-from tadp_captioning.mentions import ClassMentions
+from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.explaining import ExplainOptions, explain_image

@@ -4,7 +4,7 @@ import random
 
 from nltk.tag import PerceptronTagger
 
-from tadp_captioning import nouns
+from tadp_captioning.prompts import nouns
 from tadp_cli.pretrain.sentences import sentence
 from tadp_cli.pretrain.tagger import export_tagger
 
@@ -23,7 +23,7 @@ def test_what_is_exported_tags_as_before(tmp_path, monkeypatch):
     random.seed(0)
     tagger.train([[("a", "DT"), ("red", "JJ"), (noun, "NN"), ("runs", "VBZ")] for noun in ("dog", "cat", "man")] * 10)
     export_tagger(tagger, tmp_path / "weights" / nouns.TAGGER_FILE)
-    monkeypatch.setattr(nouns, "__file__", str(tmp_path / "nouns.py"))
+    monkeypatch.setattr(nouns, "WEIGHTS", tmp_path / "weights")
     nouns.shipped_tagger.cache_clear()
     try:
         assert nouns.nouns_prompt("a red dog runs", nouns.shipped_tagger()) == "dog"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.encoder import word_ids
-from tadp_captioning.mentions import ClassMentions
+from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.recipes.prompt_config import LISTING_PROMPTS, PromptConfig
 from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.runs import NAMES_FILE, begin_run

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
-from tadp_captioning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon
+from tadp_captioning.cleaning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon
 
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 

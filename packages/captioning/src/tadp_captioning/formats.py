@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tadp_captioning._io import replacing
+from tadp_captioning.caption_store import IMAGE_SUFFIXES, CaptionRecord, read_jsonl
 from tadp_captioning.caption_tables import TABLES, Columns, read_table, write_table
 from tadp_captioning.jsonl import to_line
-from tadp_captioning.store import IMAGE_SUFFIXES, CaptionRecord, read_jsonl
 from tadp_captioning.text_files import read_text
 
 

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tadp_captioning.cleaning import RuleCleaner
+from tadp_captioning.caption_store import CaptionStore
+from tadp_captioning.cleaning.cleaner import RuleCleaner
 from tadp_captioning.formats import tidy
-from tadp_captioning.mentions import ClassMentions
-from tadp_captioning.oracle import PrecisionRecall, Presence, precision_recall
-from tadp_captioning.store import CaptionStore
+from tadp_captioning.mentions.words import ClassMentions
+from tadp_captioning.prompts.oracle import PrecisionRecall, Presence, precision_recall
 
 CLIP_LENGTH = 77
 """Tokens of CLIP's context, start and end included; what is longer is cut."""

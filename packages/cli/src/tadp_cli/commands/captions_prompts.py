@@ -59,7 +59,7 @@ def nouns(file: FileArgument, out: OutFile) -> None:
     """
     with one_line_errors():
         from tadp_captioning import CaptionStore
-        from tadp_captioning.nouns import load_tagger, nouns_prompt
+        from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
 
         records = list(CaptionStore.read(file).records())
         tagger = load_tagger()
@@ -104,7 +104,7 @@ def oracle(
     """
     with one_line_errors():
         from tadp_captioning import CaptionRecord, CaptionStore
-        from tadp_captioning.oracle import precision_recall
+        from tadp_captioning.prompts.oracle import precision_recall
         from tadp_cli.workflows.text import annotated_names, object_names, oracle_names
         from tadp_heads.data.registry import open_data
 

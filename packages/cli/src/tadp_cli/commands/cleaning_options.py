@@ -24,7 +24,7 @@ def cleaning_limits(
 ) -> "CleaningLimits":
     """The limits that the options give."""
     from tadp_captioning import CleaningLimits
-    from tadp_captioning.spending import Price
+    from tadp_captioning.chat_api.cost import Price
 
     parsed = None if price is None else Price(*_dollars(price))
     return CleaningLimits(base_url=base_url, price=parsed, max_usd=max_usd, max_requests=max_requests)

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel
 
-from tadp_captioning.nouns import TAGGER_FILE
+from tadp_captioning.prompts.nouns import TAGGER_FILE
 from tadp_cli.pretrain.captioner import train_captioner
 from tadp_cli.pretrain.corpus import Corpus, render_chunk
 from tadp_cli.pretrain.encoder import train_encoder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nltk.tag import PerceptronTagger
 
-from tadp_captioning.nouns import nltk_tagger
+from tadp_captioning.prompts.nouns import nltk_tagger
 from tadp_cli._io import replacing
 from tadp_cli.pretrain.sentences import sentence
 

@@ -53,7 +53,7 @@ class TestConfig:
     """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
 
     def __post_init__(self):
-        from tadp_captioning.cleaners import check_cleaner
+        from tadp_captioning.cleaning.factory import check_cleaner
 
         try:
             check_cleaner(self.cleaner)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning import CleaningLimits
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim

@@ -10,8 +10,8 @@ from transformers import CLIPTokenizer
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.encoder import tokenize
 from tadp_captioning import CaptionStore
-from tadp_captioning.cosine import CosineMentions
 from tadp_captioning.matching import captions_of_files
+from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_captioning.stats import ClassReport, class_report
 from tadp_cli._io import replacing
 from tadp_cli.workflows.text import object_names, present_classes

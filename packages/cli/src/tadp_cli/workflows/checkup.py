@@ -31,7 +31,7 @@ def _weights(name: str, sizes: dict[str, int]) -> Finding:
 
 
 def _tagger() -> Finding:
-    from tadp_captioning.nouns import nltk_tagger
+    from tadp_captioning.prompts.nouns import nltk_tagger
 
     try:
         nltk_tagger()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tadp_captioning.cleaners import RULES
+from tadp_captioning.cleaning.factory import RULES
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.records import read_evaluations
 from tadp_cli.workflows.runs import RESULTS_FILE, place_of, read_run

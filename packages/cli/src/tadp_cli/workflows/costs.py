@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadp_backbone.summary import describe
-from tadp_captioning.costs import captioner_costs
+from tadp_captioning.flops import captioner_costs
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.engine.memory_estimate import SCENES_SIDE, class_count, context_length, meta_backbone

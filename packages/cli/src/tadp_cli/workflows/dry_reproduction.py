@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from tadp_captioning import CaptionStore
-from tadp_captioning.nouns import load_tagger, nouns_prompt
+from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.costs import costs_of
 from tadp_cli.workflows.engine.memory_estimate import class_count, context_length, estimated_bytes

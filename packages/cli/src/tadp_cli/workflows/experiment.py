@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_cleaner
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.early_checks import check_target

@@ -5,8 +5,8 @@ from pathlib import Path
 from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
 from tadp_backbone.registry import TAESD
-from tadp_captioning.families import FAMILIES
-from tadp_captioning.table import CAPTIONERS, CaptionerSpec
+from tadp_captioning.captioners.families import FAMILIES
+from tadp_captioning.registry import CAPTIONERS, CaptionerSpec
 from tadp_cli.workflows.records import read_object
 
 _OTHER_FORMATS = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.tables import LookTest

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
-from tadp_captioning.chat_text import NoCaption
+from tadp_captioning.chat_api.answer_text import NoCaption
 from tadp_captioning.matching import content_hash, free_id, source_of
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.workflows.claims import claim

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, get_domain, load_cleaner
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_captioning.matching import content_hash
 from tadp_cli.recipes.personalize_config import PersonalizeConfig
 from tadp_cli.recipes.recipe import Recipe

@@ -60,7 +60,7 @@ def missing_weights(recipe: Recipe) -> Iterator[str]:
         if repositories and not any(repository in here for repository in repositories):
             yield f"weights of {name} (`tadp fetch {name}`)"
     if recipe.prompt.kind == "nouns":
-        from tadp_captioning.nouns import nltk_tagger
+        from tadp_captioning.prompts.nouns import nltk_tagger
 
         try:
             nltk_tagger()

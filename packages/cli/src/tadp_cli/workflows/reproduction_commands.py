@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning import CleaningLimits
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.tables import Table
 from tadp_cli.recipes.typed import parse, toml

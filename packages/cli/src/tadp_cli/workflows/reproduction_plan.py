@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tadp_captioning import CleaningLimits
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.recipes.tables import SCALES, Row, Table
 from tadp_cli.workflows.preparing import LEARNT

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 
 from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
-from tadp_captioning.answer_cache import default_cache
-from tadp_captioning.cleaners import NO_LIMITS_GIVEN, RULES
+from tadp_captioning.chat_api.answer_cache import default_cache
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli._io import replacing
 from tadp_cli.recipes.paths import absolute
 from tadp_cli.recipes.prompt_config import EMBEDDING_PROMPTS

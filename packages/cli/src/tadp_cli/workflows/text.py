@@ -11,9 +11,9 @@ from tadp_backbone.text.cache import TextCache
 from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
 from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
 from tadp_captioning.domains import content_of
-from tadp_captioning.mentions import ClassMentions
-from tadp_captioning.nouns import load_tagger, nouns_prompt
-from tadp_captioning.oracle import sample_oracle
+from tadp_captioning.mentions.words import ClassMentions
+from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
+from tadp_captioning.prompts.oracle import sample_oracle
 from tadp_cli.recipes.prompt_config import CLASS_PROMPTS, EMBEDDING_PROMPTS, LISTING_PROMPTS, PromptConfig
 from tadp_cli.workflows.presence.found import Presence
 from tadp_heads.data import IGNORE_INDEX, SampleDataset

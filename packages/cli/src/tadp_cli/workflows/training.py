@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
-from tadp_captioning.mentions import class_words
+from tadp_captioning.mentions.words import class_words
 from tadp_cli._io import write_json
 from tadp_cli.recipes.paths import with_absolute_paths
 from tadp_cli.recipes.recipe import Recipe

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.word_attention import Word, find_word, heat_maps, words_of
-from tadp_captioning.mentions import ClassMentions
+from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.workflows.attending import all_layers, attention_of, layers_at, recording
 from tadp_cli.workflows.passes import run_pass
 from tadp_heads.data import Sample, SampleDataset

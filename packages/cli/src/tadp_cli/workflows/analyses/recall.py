@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tadp_captioning import CaptionRecord, CaptionStore
-from tadp_captioning.cosine import CosineMentions
+from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_captioning.stats import class_report
 from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_cli.workflows.analyses.regression import fit_line

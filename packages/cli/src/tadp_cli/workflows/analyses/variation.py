@@ -8,7 +8,7 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import class_names_prompt, load_captioner
-from tadp_captioning.mentions import ClassMentions
+from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.report.word_maps import Panel, sheet_figure
 from tadp_cli.workflows.analyses.setting import Findings, Setting
 from tadp_cli.workflows.pictures import to_pil

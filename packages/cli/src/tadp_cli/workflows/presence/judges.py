@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_captioning.clip_tagging import ClipTagger
-from tadp_captioning.mentions import ClassMentions, class_words
-from tadp_captioning.word_chances import WordChances
+from tadp_captioning.mentions.words import ClassMentions, class_words
+from tadp_captioning.taggers.clip import ClipTagger
+from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.reporting import Report
 from tadp_heads.data import SampleDataset

@@ -12,8 +12,8 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import load_captioner
-from tadp_captioning.clip_tagging import ClipTagger
-from tadp_captioning.word_chances import WordChances
+from tadp_captioning.taggers.clip import ClipTagger
+from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli._io import replacing, write_json
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.removed import without_removed

@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tadp_captioning.mentions import class_words
+from tadp_captioning.mentions.words import class_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tadp_captioning._reading import reading
+from tadp_captioning._read_errors import reading
 
 if TYPE_CHECKING:
     from torch import Tensor

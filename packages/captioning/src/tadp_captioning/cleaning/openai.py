@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from math import ceil
 from pathlib import Path
 
-from tadp_captioning.answer_cache import AnswerCache, default_cache
-from tadp_captioning.chat_text import fenced
-from tadp_captioning.cleaning import Cleaned, RuleCleaner, what_changed
+from tadp_captioning.chat_api.answer_cache import AnswerCache, default_cache
+from tadp_captioning.chat_api.answer_text import fenced
+from tadp_captioning.chat_api.chat_model import ChatModel, Endpoint, UnfitAnswerError
+from tadp_captioning.chat_api.cost import Estimate, Price, Spending, price_of
+from tadp_captioning.cleaning.cleaner import Cleaned, RuleCleaner, what_changed
 from tadp_captioning.domains import Domain, get_domain
 from tadp_captioning.formats import tidy
-from tadp_captioning.remote import ChatModel, Endpoint, UnfitAnswerError
-from tadp_captioning.spending import Estimate, Price, Spending, price_of
 
 _PROMPT = (
     "You edit captions of pictures. From each caption remove every mention of the picture itself, its style or medium "

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from tadp_captioning._reading import reason_of
-from tadp_captioning.captioner import GenerationConfig
-from tadp_captioning.chat_text import NoCaption
-from tadp_captioning.families import Family, checked_prompt, family_of, rgb
-from tadp_captioning.table import CaptionerSpec
+from tadp_captioning._read_errors import reason_of
+from tadp_captioning.base import GenerationConfig
+from tadp_captioning.captioners.families import Family, checked_prompt, family_of, rgb
+from tadp_captioning.chat_api.answer_text import NoCaption
+from tadp_captioning.registry import CaptionerSpec
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from tadp_captioning import load_captioner
-from tadp_captioning.mentions import ClassMentions
-from tadp_captioning.word_chances import WordChances
+from tadp_captioning.mentions.words import ClassMentions
+from tadp_captioning.taggers.word_probabilities import WordChances
 
 NAMES = ("circle", "hexagon", "square", "triangle", "tree", "house", "ring", "moon", "star", "flower", "heart", "drop")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tadp_captioning.chat_text import without_thoughts
+from tadp_captioning.chat_api.answer_text import without_thoughts
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
-from tadp_captioning.clip_tagging import ClipTagger
+from tadp_captioning.taggers.clip import ClipTagger
 
 NAMES = ("tree", "star", "dining table")
 

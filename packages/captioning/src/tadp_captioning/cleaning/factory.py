@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tadp_captioning.cleaning import Cleaner, RuleCleaner
+from tadp_captioning.chat_api.chat_model import Endpoint
+from tadp_captioning.chat_api.cost import Price
+from tadp_captioning.cleaning.cleaner import Cleaner, RuleCleaner
+from tadp_captioning.cleaning.openai import OpenAICleaner
 from tadp_captioning.domains import Domain
-from tadp_captioning.openai_cleaner import OpenAICleaner
-from tadp_captioning.remote import Endpoint
-from tadp_captioning.spending import Price
 
 RULES = "rules"
 PREFIX = "openai:"

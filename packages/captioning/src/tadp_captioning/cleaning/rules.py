@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tadp_captioning.lexicon import Lexicon
+from tadp_captioning.cleaning.lexicon import Lexicon
 
 _COUNT = (
     r"(?:(?:an?|the|this|one|two|three|four|five|six|seven|eight|several|some|many|various|different|multiple"

@@ -4,7 +4,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tadp_captioning import CaptionRecord, CaptionStore
-from tadp_captioning.cosine import CosineMentions, words_of
+from tadp_captioning.mentions.cosine import CosineMentions, words_of
 from tadp_captioning.stats import class_report
 
 ANGLES = {"dog": 0.0, "puppy": 20.0, "wolf": 30.0, "cat": 90.0, "car": 180.0}  # degrees; cos 25.8 = 0.9

@@ -9,8 +9,9 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from urllib.request import urlopen
+
+from tadp_captioning.registry import WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def shipped_tagger() -> Tagger:
     from nltk.tag import PerceptronTagger
 
     tagger = PerceptronTagger(load=False)
-    content = gzip.decompress((Path(__file__).parent / "weights" / TAGGER_FILE).read_bytes())
+    content = gzip.decompress((WEIGHTS / TAGGER_FILE).read_bytes())
     tagger.model.weights, tagger.tagdict, classes = json.loads(content)
     tagger.classes = tagger.model.classes = set(classes)
     return tagger.tag

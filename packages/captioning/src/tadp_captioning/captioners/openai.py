@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tadp_captioning.captioner import GenerationConfig
-from tadp_captioning.chat_text import NoCaption, caption_of
-from tadp_captioning.families import DESCRIBE
-from tadp_captioning.remote import Answer, ChatModel, Endpoint, UnfitAnswerError
+from tadp_captioning.base import GenerationConfig
+from tadp_captioning.captioners.families import DESCRIBE
+from tadp_captioning.chat_api.answer_text import NoCaption, caption_of
+from tadp_captioning.chat_api.chat_model import Answer, ChatModel, Endpoint, UnfitAnswerError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from tadp_captioning.caption_store import CaptionStore
+from tadp_captioning.cleaning.lexicon import ALL
+from tadp_captioning.cleaning.rules import Rules
 from tadp_captioning.domains import Domain, get_domain
 from tadp_captioning.formats import tidy
-from tadp_captioning.lexicon import ALL
-from tadp_captioning.rules import Rules
-from tadp_captioning.store import CaptionStore
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tadp_captioning.table import CAPTIONERS
+from tadp_captioning.registry import CAPTIONERS
 
 if TYPE_CHECKING:
     from transformers import Blip2Config, Blip2ForConditionalGeneration

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from tadp_captioning.table import CAPTIONERS, CaptionerSpec
+from tadp_captioning.registry import CAPTIONERS, CaptionerSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,8 +78,8 @@ def load_captioner(
     it is halved whenever memory runs out. `base_url` is of the server that an "openai:" captioner asks; None:
     OPENAI_BASE_URL, else OpenAI's own.
     """
-    from tadp_captioning.openai_captioner import PREFIX, load_openai_captioner
-    from tadp_captioning.transformers_captioner import load_transformers_captioner
+    from tadp_captioning.captioners.openai import PREFIX, load_openai_captioner
+    from tadp_captioning.captioners.transformers import load_transformers_captioner
 
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1 image at once")

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tadp_captioning.captioner import Captioner
-from tadp_captioning.chat_text import NoCaption
+from tadp_captioning.base import Captioner
+from tadp_captioning.caption_store import CaptionRecord, CaptionStore
+from tadp_captioning.chat_api.answer_text import NoCaption
 from tadp_captioning.images import ReadImage, read_image
 from tadp_captioning.matching import free_id, source_of
-from tadp_captioning.store import CaptionRecord, CaptionStore
 
 
 class Progress(NamedTuple):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tadp_captioning.api_key import KEY_VARIABLE, read_key, without_key, without_keys
-from tadp_captioning.limited_client import TRIES, Tries, limited_client
+from tadp_captioning.chat_api.api_key import KEY_VARIABLE, read_key, without_key, without_keys
+from tadp_captioning.chat_api.http_client import TRIES, Tries, limited_client
 from tadp_captioning.text_files import writable
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Captioning models: local ones of transformers, and servers with OpenAI's API."""

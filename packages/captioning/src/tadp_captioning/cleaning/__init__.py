@@ -1,0 +1,1 @@
+"""Removing the words for a domain from captions."""

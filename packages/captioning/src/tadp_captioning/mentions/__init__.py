@@ -1,0 +1,1 @@
+"""Which classes a caption mentions, by words or by embeddings."""

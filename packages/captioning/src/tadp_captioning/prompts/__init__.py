@@ -1,0 +1,1 @@
+"""Prompts made from class names, labels or captions."""

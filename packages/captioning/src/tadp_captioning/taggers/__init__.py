@@ -1,0 +1,1 @@
+"""Image taggers: how likely each class is in an image."""
