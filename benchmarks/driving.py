@@ -24,10 +24,10 @@ from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.engine.reading import ImageReader
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
+from tadp_heads.data.image_io import split_ids
 from tadp_heads.data.ranges import RANGES
-from tadp_heads.data.reading import split_ids
+from tadp_heads.data.readers.segmentation_folder import CLASSES_FILE, mask_files
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.segmentation_folder import CLASSES_FILE, mask_files
 from tadp_heads.segmentation import MeanIoU
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities

@@ -22,7 +22,7 @@ from tadp_cli.workflows.presence.learning import learn_presence
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 UNSEEN = 200
 JUDGES = {

@@ -19,7 +19,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from tadp_backbone import DiffusionBackbone
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 LAUNCH = ("--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no")
 SETTINGS = ("prompt.kind=empty", "train.unet_lr_scale=0.1", "train.batch_size=1", "train.accumulate=2", "train.steps=2")

@@ -16,8 +16,8 @@ from tadp_cli.workflows.engine import fit
 from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.text import Prompts
 from tadp_cli.workflows.training import build_model
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 
 SIZE = int(os.environ.get("TADP_BENCH_SIZE", "128"))
 MEMORY_GIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -7,8 +7,8 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import load_captioner
-from tadp_heads.data.scenes import sample_scene
-from tadp_heads.data.scenes_render import render
+from tadp_heads.data.scenes.render import render
+from tadp_heads.data.scenes.scene import sample_scene
 
 
 @pytest.fixture(scope="module")

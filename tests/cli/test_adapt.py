@@ -11,7 +11,7 @@ from surface import assert_frozen, key_lines
 from tadp_captioning import CaptionStore
 from tadp_cli.workflows.adapting import scored_split
 from tadp_cli.workflows.comparing import rows_of_runs
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 SHORT = [
     f"--set={setting}"

@@ -19,8 +19,8 @@ from tadp_cli.workflows.analyses.scored import scored_images
 from tadp_cli.workflows.analyses.setting import Setting
 from tadp_cli.workflows.attending import all_layers
 from tadp_heads.data import Sample
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 import pytest
 from invoking import tadp
 
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture

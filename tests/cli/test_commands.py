@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tadp_cli.main import app
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from tadp_backbone import DiffusionBackbone
 from tadp_cli.workflows import controls
 from tadp_cli.workflows.controls import HEAD_INPUTS, MAPS_BY_CLASS, NAMES, NO_MAPS, ControlBackbone, run_controls
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.shapes import CLASSES
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tadp_cli.workflows.domain_images import domain_images, drawn, target_images
 from tadp_cli.workflows.preparing import look_settings
 from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize import PRESETS
 
 

@@ -14,7 +14,7 @@ from tadp_cli.workflows.dry_reproduction import dry_rows, first_prompt
 from tadp_cli.workflows.preparing import captions_path, clean_path
 from tadp_cli.workflows.prerequisites import missing_inputs
 from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain, plan_runs
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 DATA = {
     "table-1/": "voc2012:data/voc2012, splits trainaug (training) and val",

@@ -19,7 +19,7 @@ from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import build_model, load_backbone, train
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, focal_loss
 from tadp_heads.tasks import get_task, train_transform
 

@@ -12,7 +12,7 @@ from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows.captions import process_share
 from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize.launchers import without_other_launchers
 
 LAUNCHED = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}

@@ -8,7 +8,7 @@ from tadp_cli.workflows.evaluation import evaluate
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import TASK_NAMES, get_task
 
 

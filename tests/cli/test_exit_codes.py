@@ -15,9 +15,9 @@ from tadp_cli.errors import one_line_errors
 from tadp_cli.workflows import captions as captions_module
 from tadp_cli.workflows.captions import captions_of
 from tadp_cli.workflows.engine.locking import file_lock, run_lock
-from tadp_heads.data.reading import open_image
+from tadp_heads.data.image_io import open_image
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 def refused(code: int, name: str | None = "out/a.json") -> OSError:

@@ -10,9 +10,9 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_cli.main import app
 from tadp_heads import PerceptionModel
-from tadp_heads.data.scenes import sample_scene
-from tadp_heads.data.scenes_disk import write_scenes
-from tadp_heads.data.scenes_render import render
+from tadp_heads.data.scenes.render import render
+from tadp_heads.data.scenes.scene import sample_scene
+from tadp_heads.data.scenes.write import write_scenes
 
 
 def tadp(*arguments, code=0):

@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 from tadp_backbone.io import load as loading
 from tadp_captioning.captioners import transformers
 from tadp_cli.main import app
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 POINTS, REFUSALS = 10, 1
 _TINY = ("train.batch_size=1", "train.size=32", "head.variant=ade", "head.width=8", "train.unet_lr_scale=0")

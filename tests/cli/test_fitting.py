@@ -23,7 +23,7 @@ from tadp_cli.workflows.runs import begin_run
 from tadp_cli.workflows.text import Prompts
 from tadp_cli.workflows.training import build_model, load_backbone
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import train_transform
 
 SMALL = {

@@ -18,7 +18,7 @@ from tadp_cli.workflows.prediction_files import write_prediction
 from tadp_cli.workflows.records import read_evaluations, read_object, read_steps
 from tadp_cli.workflows.runs import check_run
 from tadp_heads import DepthResult
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tadp_cli.recipes.recipe import Recipe, load_recipe
 from tadp_cli.workflows.engine.checkpoints import last_state, read_state
 from tadp_cli.workflows.engine.locking import run_lock
 from tadp_cli.workflows.training import train
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 pytestmark = pytest.mark.numerical
 

@@ -10,7 +10,7 @@ from tadp_cli.workflows.engine.objective import Objective
 from tadp_cli.workflows.text import Prompts
 from tadp_cli.workflows.training import build_model, load_backbone
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, resize_logits
 
 SIZE = 40

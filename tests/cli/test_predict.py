@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from tadp_cli.workflows.explaining import ExplainOptions, explain_image
 from tadp_heads import PerceptionModel
-from tadp_heads.data.scenes import sample_scene
-from tadp_heads.data.scenes_disk import write_scenes
-from tadp_heads.data.scenes_render import render
+from tadp_heads.data.scenes.render import render
+from tadp_heads.data.scenes.scene import sample_scene
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from tadp_cli.workflows.scoring import open_scorable, score_run
 from tadp_cli.workflows.text import object_names, present_classes, prompts_of
 from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 
 NAMES = ("circle", "tree", "star")
 SMALL = {

@@ -24,9 +24,9 @@ from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
 from tadp_cli.pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
 from tadp_cli.pretrain.vae import reconstruction_db
-from tadp_heads.data.scenes import LOOKS, sample_scene
-from tadp_heads.data.scenes_render import render
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.render import render
+from tadp_heads.data.scenes.scene import LOOKS, sample_scene
+from tadp_heads.data.scenes.shapes import CLASSES
 
 
 def test_each_word_of_scenes_is_one_token_and_other_words_come_back_whole():
@@ -156,8 +156,8 @@ def test_the_shipped_vae_of_the_second_edition_reconstructs_every_domain():
 def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
     """The gate of the weights, on few pictures and with room for chance: words attend to their objects."""
     from tadp_cli.workflows.pointing import pointing_game
-    from tadp_heads.data.folders import open_folder
-    from tadp_heads.data.scenes_disk import write_scenes
+    from tadp_heads.data.readers.user_folder import open_folder
+    from tadp_heads.data.scenes.write import write_scenes
 
     write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=30, seed=101)
     shares = pointing_game(DiffusionBackbone.from_pretrained("tiny"), open_folder(tmp_path, split="val"))
@@ -170,8 +170,8 @@ def test_the_shipped_captioner_names_what_is_there(tmp_path):
     from tadp_captioning.stats import class_report
     from tadp_cli.workflows.captions import captions_of
     from tadp_cli.workflows.text import object_names, present_classes
-    from tadp_heads.data.folders import open_folder
-    from tadp_heads.data.scenes_disk import write_scenes
+    from tadp_heads.data.readers.user_folder import open_folder
+    from tadp_heads.data.scenes.write import write_scenes
 
     write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=60, seed=101)
     dataset = open_folder(tmp_path, split="val")

@@ -17,7 +17,7 @@ from tadp_cli.workflows.engine.running_statistics import with_whole_passes
 from tadp_cli.workflows.engine.sharing import share_of
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
 

@@ -15,9 +15,9 @@ from tadp_cli.workflows.runs import NAMES_FILE, begin_run
 from tadp_cli.workflows.scoring import open_scorable
 from tadp_cli.workflows.text import build_prompts, object_names, present_classes
 from tadp_cli.workflows.training import build_model, load_backbone, train
-from tadp_heads.data.folders import open_folder
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.readers.voc_detection import VOC_CLASSES
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.voc import VOC_CLASSES
 
 FIGURE_S1 = (
     "background airplane bicycle bird boat bottle bus car cat chair cow dining table dog horse motorcycle person "

@@ -15,7 +15,7 @@ from tadp_cli.workflows.prerequisites import missing_weights
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture(scope="module")

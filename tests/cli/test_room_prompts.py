@@ -14,7 +14,7 @@ from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import load_backbone, train
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 SCENES = {"sync": ("kitchen_0028b", "living_room_0019", "kitchen_0001"), "official_splits/test": ("living_room",)}
 

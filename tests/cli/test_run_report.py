@@ -17,8 +17,8 @@ from tadp_cli.workflows.prediction_sheet import write_prediction_sheet
 from tadp_cli.workflows.run_report import run_names
 from tadp_cli.workflows.runs import read_run
 from tadp_heads import PerceptionModel
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture(scope="module")

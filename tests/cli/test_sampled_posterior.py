@@ -17,8 +17,8 @@ from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.scoring import Scorable
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionConfig, PerceptionModel
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation import FPNHead
 
 

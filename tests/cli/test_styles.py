@@ -12,7 +12,7 @@ from tadp_cli.workflows.engine.objective import Objective
 from tadp_cli.workflows.text import build_prompts, with_styles
 from tadp_cli.workflows.training import build_model, load_backbone, train
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.consistency import symmetric_kl
 
 pytestmark = pytest.mark.numerical

@@ -28,7 +28,7 @@ from tadp_cli.workflows.reproduction_commands import commands_of
 from tadp_cli.workflows.reproduction_plan import Bench, chosen, plan_runs
 from tadp_cli.workflows.tables import show_reproduction
 from tadp_heads.data.registry import DATASETS, split_name
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import get_task
 from tadp_personalize.presets import PRESETS
 

@@ -16,8 +16,8 @@ from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import Prompts
 from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 
 pytestmark = pytest.mark.numerical
 

@@ -17,7 +17,7 @@ from tadp_cli.workflows.reproducing import COMMANDS_FILE, reproduce
 from tadp_cli.workflows.reproduction_plan import Bench, chosen
 from tadp_cli.workflows.scoring import open_scorable, score_run
 from tadp_cli.workflows.tables import show_reproduction
-from tadp_heads.data.scenes import LOOKS, UNSEEN_LOOKS
+from tadp_heads.data.scenes.scene import LOOKS, UNSEEN_LOOKS
 
 ROW = "looks-consistency"
 METRICS = {

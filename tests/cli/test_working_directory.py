@@ -10,7 +10,7 @@ from tadp_cli.recipes.recipe import load_recipe
 from tadp_cli.workflows import preparing, scoring
 from tadp_cli.workflows.runs import begin_run, check_run, place_of
 from tadp_cli.workflows.training import train
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from driving_unet import UNet
 from PIL import Image
 
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 SETTINGS = ("train.steps=2", "train.batch_size=2", "train.warmup=0", "head.width=16")
 

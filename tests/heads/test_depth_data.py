@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tadp_heads.data.depth_folder import DepthFolder
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.nyu import NYUv2, room_type
+from tadp_heads.data.readers.depth_folder import DepthFolder
+from tadp_heads.data.readers.nyuv2 import NYUv2, room_type
 from tadp_heads.depth import read_depth, write_depth_npy, write_depth_png
 
 
@@ -222,6 +222,6 @@ def test_nyu_warns_of_other_pairs_than_the_published_ones(nyu, monkeypatch, capl
     NYUv2(nyu, "test")
     assert "test_list.txt), expected 654" in caplog.text
     caplog.clear()
-    monkeypatch.setattr("tadp_heads.data.nyu.PUBLISHED_COUNTS", {"train": 2, "test": 1})
+    monkeypatch.setattr("tadp_heads.data.readers.nyuv2.PUBLISHED_COUNTS", {"train": 2, "test": 1})
     assert len(NYUv2(nyu, "train")) + len(NYUv2(nyu, "test")) == 3
     assert not caplog.text

@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tadp_heads.data.depth_folder import DepthFolder
-from tadp_heads.data.scenes import sample_scene
-from tadp_heads.data.scenes_render import render
+from tadp_heads.data.readers.depth_folder import DepthFolder
+from tadp_heads.data.scenes.render import render
+from tadp_heads.data.scenes.scene import sample_scene
 from tadp_heads.depth import DepthMetrics, DepthTask, write_depth_png
 
 LEVELS = ((48, 4), (48, 8), (64, 16))

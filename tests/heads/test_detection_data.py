@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from tadp_heads.data.coco import CocoDetection, coco_split
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
+from tadp_heads.data.readers.coco import CocoDetection, coco_split
+from tadp_heads.data.readers.voc_detection import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
 
 OBJECT = """<object><name>{name}</name><difficult>{difficult}</difficult>
 <bndbox><xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox>{part}</object>"""

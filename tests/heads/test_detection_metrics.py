@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tadp_heads.data.names import class_mapping
+from tadp_heads.data.class_names import class_mapping
 from tadp_heads.detection import AveragePrecision, map_classes, rescale
 
 THRESHOLDS = [percent / 100 for percent in range(50, 100, 5)]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tadp_heads.data.scenes_disk import write_scenes
-from tadp_heads.data.scenes_shapes import CLASSES
-from tadp_heads.data.voc import VOCDetection
+from tadp_heads.data.readers.voc_detection import VOCDetection
+from tadp_heads.data.scenes.shapes import CLASSES
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.detection import AveragePrecision, DetectionTask
 
 LEVELS = ((48, 4), (48, 8), (64, 16))

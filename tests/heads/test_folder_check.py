@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tadp_heads.data.folder_check import check_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.check.folder import check_folder
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import write_depth_npy, write_depth_png
 from tadp_heads.tasks import TASK_NAMES
 

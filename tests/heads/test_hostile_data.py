@@ -12,10 +12,10 @@ from official_layouts import LAYOUTS, mask, picture, text, voc_boxes
 from PIL import features
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.reading import open_image
+from tadp_heads.data.image_io import open_image
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.readers.xml_files import read_xml
 from tadp_heads.data.registry import DATASETS, check_data, open_data
-from tadp_heads.data.xml_files import read_xml
 from tadp_heads.depth.files import read_depth
 from tadp_heads.model import _SavedConfig
 from tadp_heads.pretrained import read_config, read_json, read_safetensors

@@ -6,13 +6,13 @@ import pytest
 import torch
 from official_layouts import LAYOUTS, SIZE, acdc, coco, nyu, text, voc0712, voc_boxes
 
-from tadp_heads.data.coco import coco_split
+from tadp_heads.data.class_names import class_mapping
+from tadp_heads.data.concat import InClasses, Joined
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.joins import InClasses, Joined
-from tadp_heads.data.names import class_mapping
+from tadp_heads.data.readers.coco import coco_split
+from tadp_heads.data.readers.voc_detection import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
 from tadp_heads.data.registry import DATASETS, check_data, labelled_splits, open_data, open_dataset
-from tadp_heads.data.scenes_disk import write_scenes
-from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import get_task
 
 ART = ("watercolor2k", "comic2k", "clipart1k")

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes import (
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.render import BACKGROUND, render
+from tadp_heads.data.scenes.scene import (
     ALL_LOOKS,
     FAR_M,
     NEAR_M,
@@ -21,9 +22,8 @@ from tadp_heads.data.scenes import (
     in_domain,
     sample_scene,
 )
-from tadp_heads.data.scenes_disk import write_scenes
-from tadp_heads.data.scenes_render import BACKGROUND, render
-from tadp_heads.data.scenes_shapes import CLASSES, outline
+from tadp_heads.data.scenes.shapes import CLASSES, outline
+from tadp_heads.data.scenes.write import write_scenes
 
 
 def test_a_scene_is_a_function_of_seed_and_index():

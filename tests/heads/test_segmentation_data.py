@@ -7,15 +7,15 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
-from tadp_heads.data.ade20k import ADE20K
-from tadp_heads.data.check import sample_sheet
-from tadp_heads.data.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, DrivingSegmentation
+from tadp_heads.data.check.dataset import sample_sheet
+from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.folder_check import check_folder
-from tadp_heads.data.folders import folder_tasks, open_folder
-from tadp_heads.data.photometric import scale_saturation
-from tadp_heads.data.segmentation_folder import SegmentationFolder
-from tadp_heads.data.voc_segmentation import VOCSegmentation
+from tadp_heads.data.readers.ade20k import ADE20K
+from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE, DrivingSegmentation
+from tadp_heads.data.readers.segmentation_folder import SegmentationFolder
+from tadp_heads.data.readers.user_folder import folder_tasks, open_folder
+from tadp_heads.data.readers.voc_segmentation import VOCSegmentation
+from tadp_heads.data.transforms.photometric import scale_saturation
 from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS
 from tadp_heads.tasks import train_transform
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.data.split_images import domain_split, split_images
 
 

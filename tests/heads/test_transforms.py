@@ -6,9 +6,15 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
-from tadp_heads.data.geometry import RandomCrop
-from tadp_heads.data.photometric import BrightnessContrast, HSVJitter, HueSaturationValue, RandomGamma, shift_value
 from tadp_heads.data.sample import Sample, SampleDataset
+from tadp_heads.data.transforms.geometric import RandomCrop
+from tadp_heads.data.transforms.photometric import (
+    BrightnessContrast,
+    HSVJitter,
+    HueSaturationValue,
+    RandomGamma,
+    shift_value,
+)
 from tadp_heads.depth.transforms import CutDepth
 from tadp_heads.detection.transforms import DropCutBoxes
 from tadp_heads.tasks import TASK_NAMES, get_task, train_transform

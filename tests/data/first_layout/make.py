@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tadp_backbone import BackboneConfig
 from tadp_cli.main import app
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 PLACE = "/first_layout"
 WORDS = ("watercolor", "painting", "circle", "square", "red", "blue", "and", "a", "in", "the", "of")

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from tadp_heads._format import check_format
 from tadp_heads._io import write_json, write_text
-from tadp_heads.card import model_card
+from tadp_heads.data.image_io import files_by_id, open_rgb, require_folder
 from tadp_heads.data.ranges import RANGES
-from tadp_heads.data.reading import files_by_id, open_rgb, require_folder
 from tadp_heads.data.sample import Color, default_palette
-from tadp_heads.noise import image_generators
+from tadp_heads.model_card import model_card
 from tadp_heads.plugins import BACKBONES, CAPTIONERS, load_plugin, plugin_name
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import (
@@ -30,6 +29,7 @@ from tadp_heads.pretrained import (
     save_weights,
 )
 from tadp_heads.results import Result
+from tadp_heads.seeds import image_generators
 from tadp_heads.tasks import TASK_NAMES, Extract, Features, get_task
 
 # B batch, T tokens, D width of the text encoder, H W image pixels.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tadp_heads._io import replacing, write_json
 from tadp_heads.data.errors import DataError
 from tadp_heads.precision import in_float32
-from tadp_heads.typed import fits, told
+from tadp_heads.schema import fits, told
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"

@@ -91,7 +91,7 @@ def scenes(
     Example: `tadp data scenes --look watercolor --out data/watercolor`
     """
     with one_line_errors():
-        from tadp_heads.data.scenes_disk import write_scenes
+        from tadp_heads.data.scenes.write import write_scenes
 
         for split, count, first in (("train", train, 0), ("val", val, train)):
             if count:

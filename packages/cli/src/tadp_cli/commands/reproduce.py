@@ -47,7 +47,7 @@ def figure_4(
         from tadp_cli.workflows.demo import SEEDS, SOURCE
         from tadp_cli.workflows.pointing import pointing_game
         from tadp_heads.data.registry import open_data
-        from tadp_heads.data.scenes_disk import write_scenes
+        from tadp_heads.data.scenes.write import write_scenes
 
         with tempfile.TemporaryDirectory() as scratch:
             folder = data or Path(scratch) / SOURCE

@@ -24,8 +24,8 @@ from tadp_cli.pretrain.locality import attend_to_neighbours
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.tokenizers import build_gpt2_tokenizer
 from tadp_cli.pretrain.vae import to_model_range
-from tadp_heads.data.scenes import caption
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.scene import caption
+from tadp_heads.data.scenes.shapes import CLASSES
 
 QUERIES = 16
 PATCH = 8

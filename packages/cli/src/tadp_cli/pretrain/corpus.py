@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tadp_heads.data.scenes import LOOKS, Scene, sample_scene
-from tadp_heads.data.scenes_render import render
+from tadp_heads.data.scenes.render import render
+from tadp_heads.data.scenes.scene import LOOKS, Scene, sample_scene
 
 SIZE = 64
 EDITION = 2

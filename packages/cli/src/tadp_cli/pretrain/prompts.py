@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from tadp_heads.data.scenes import Scene, caption, class_names, in_domain
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.scene import Scene, caption, class_names, in_domain
+from tadp_heads.data.scenes.shapes import CLASSES
 
 WRONG = 1 / 7
 """Share of the lists and sentences in which a class is missing or replaced, as in the captions of a captioner."""

@@ -2,8 +2,8 @@
 
 from transformers import CLIPTokenizer, GPT2Tokenizer
 
-from tadp_heads.data.scenes import COLOURS, GROUNDS, STYLE_TEMPLATES
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.scene import COLOURS, GROUNDS, STYLE_TEMPLATES
+from tadp_heads.data.scenes.shapes import CLASSES
 
 OTHER_WORDS = (
     "an image picture photograph of the in on at with and two three four small big style background dashcam foggy "

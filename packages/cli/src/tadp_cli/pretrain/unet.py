@@ -16,7 +16,7 @@ from tadp_cli.pretrain.grounding import coverage, grounding_loss
 from tadp_cli.pretrain.loop import LoopConfig, train
 from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
 from tadp_cli.pretrain.vae import encode_all
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.shapes import CLASSES
 
 GROUNDED_SIDES = (16, 8)
 """Sides, in cells, of the attention layers that the grounding loss looks at: strides 4 and 8 in pixels."""

@@ -15,7 +15,7 @@ from tadp_cli.workflows.experiment import run_experiment
 from tadp_cli.workflows.predicting import Predicted, PredictOptions, predict_images
 from tadp_cli.workflows.preparing import LEARNT, look_settings, with_captions, with_look
 from tadp_cli.workflows.reporting import Report
-from tadp_heads.data.folders import annotated_tasks
+from tadp_heads.data.readers.user_folder import annotated_tasks
 from tadp_heads.data.registry import labelled_splits
 
 RUN_FOLDER = "run"

@@ -24,9 +24,9 @@ from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import build_prompts
 from tadp_cli.workflows.training import build_model
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.shapes import CLASSES
+from tadp_heads.data.scenes.write import write_scenes
 
 # B batch, T tokens, D width of the context, K classes, h w cells
 

@@ -14,11 +14,11 @@ from tadp_cli._io import write_json
 from tadp_cli.recipes.recipe import BackboneSection, PromptConfig, Recipe
 from tadp_cli.workflows.runs import RESULTS_FILE, begin_run, check_run, save_prompt_names
 from tadp_heads import PerceptionModel
-from tadp_heads.data.ade20k import read_object_names
-from tadp_heads.data.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
-from tadp_heads.data.names import default_prompt_names
-from tadp_heads.data.reading import read_lines
-from tadp_heads.data.voc import VOC_CLASSES, voc_prompt_names
+from tadp_heads.data.class_names import default_prompt_names
+from tadp_heads.data.image_io import read_lines
+from tadp_heads.data.readers.ade20k import read_object_names
+from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
+from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
 from tadp_heads.depth import DepthHead
 from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.model import PerceptionConfig

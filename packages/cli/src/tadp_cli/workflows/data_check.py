@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tadp_cli._io import replacing, write_json
-from tadp_heads.data.check import CheckReport, sample_sheet
+from tadp_heads.data.check.dataset import CheckReport, sample_sheet
 
 
 def check_and_draw(reports: Sequence[CheckReport], out: Path) -> list[Path | None]:

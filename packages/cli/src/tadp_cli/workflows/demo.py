@@ -20,8 +20,8 @@ from tadp_cli.workflows.runs import RESULTS_FILE, place_of
 from tadp_cli.workflows.scoring import score_run
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_cli.workflows.training import train
-from tadp_heads.data.folders import open_folder
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 
 SOURCE = "photo"
 SEEDS = {"train": 100, "val": 101, "test": 102, "look": 103}

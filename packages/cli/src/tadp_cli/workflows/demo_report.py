@@ -18,7 +18,7 @@ from tadp_cli.workflows.pictures import to_pil
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.folders import open_folder
+from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.tasks import get_task
 
 SHOWN = 6

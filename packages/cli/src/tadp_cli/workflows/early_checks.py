@@ -9,8 +9,8 @@ from tadp_captioning.matching import captions_of_files
 from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.check import sampled_doubts
-from tadp_heads.data.names import class_mapping
+from tadp_heads.data.check.dataset import sampled_doubts
+from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.registry import open_data
 from tadp_heads.tasks import Metric, get_task
 

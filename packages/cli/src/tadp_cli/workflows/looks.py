@@ -15,7 +15,7 @@ from tadp_cli.workflows.preparing import LEARNT, captions_file, cleaned, learn_l
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import known_metrics
 from tadp_cli.workflows.scoring import score_run
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 LOOK_IMAGES = 10
 """Scenes from which a look of the miniature is learnt."""

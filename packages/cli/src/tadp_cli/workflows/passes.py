@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone, Features
 from tadp_heads.data.ranges import RANGES
-from tadp_heads.noise import image_generators
+from tadp_heads.seeds import image_generators
 
 
 def run_pass(

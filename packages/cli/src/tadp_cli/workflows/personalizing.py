@@ -22,8 +22,8 @@ from tadp_cli.workflows.domain_images import drawn
 from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.runs import RESULTS_FILE
-from tadp_heads.data.scenes import ALL_LOOKS
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.scene import ALL_LOOKS
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion
 from tadp_personalize.prompts import CAPTION_TEMPLATES, STYLE_TEMPLATES, takes_captions
 from tadp_personalize.samples import stack_sheets

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tadp_captioning import find_images
 from tadp_captioning.images import to_8_bit
-from tadp_heads.data.reading import open_image
+from tadp_heads.data.image_io import open_image
 
 PREDICTION_FILES = ("settings.json", "captions.jsonl")
 """What a folder of predictions holds beside them."""

@@ -19,7 +19,7 @@ from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.reproduction_commands import commands_of
 from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain, plan_runs
 from tadp_cli.workflows.runs import RECIPE_FILE, RESULTS_FILE
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 COMMANDS_FILE = "commands.txt"
 

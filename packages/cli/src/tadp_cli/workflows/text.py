@@ -17,8 +17,8 @@ from tadp_captioning.prompts.oracle import sample_oracle
 from tadp_cli.recipes.prompt_config import CLASS_PROMPTS, EMBEDDING_PROMPTS, LISTING_PROMPTS, PromptConfig
 from tadp_cli.workflows.presence.found import Presence
 from tadp_heads.data import IGNORE_INDEX, SampleDataset
-from tadp_heads.data.names import is_background
-from tadp_heads.data.nyu import room_type
+from tadp_heads.data.class_names import is_background
+from tadp_heads.data.readers.nyuv2 import room_type
 
 _SHARED = {"class-embs": class_embs_context, "averaged-eos": averaged_eos_context}
 

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tadp_heads.data.ade20k import ADE20K
-from tadp_heads.data.check import CheckReport, check_dataset, unopened
-from tadp_heads.data.coco import coco_split
-from tadp_heads.data.driving import LAYOUTS, DrivingSegmentation
+from tadp_heads.data.check.dataset import CheckReport, check_dataset, unopened
+from tadp_heads.data.check.folder import check_folder
+from tadp_heads.data.concat import Joined
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.folder_check import check_folder
-from tadp_heads.data.folders import annotated_splits, open_folder
-from tadp_heads.data.inside import inside
-from tadp_heads.data.joins import Joined
-from tadp_heads.data.nyu import SPLIT_FOLDERS, NYUv2
-from tadp_heads.data.reading import require_folder
+from tadp_heads.data.image_io import require_folder
+from tadp_heads.data.readers.ade20k import ADE20K
+from tadp_heads.data.readers.coco import coco_split
+from tadp_heads.data.readers.driving import LAYOUTS, DrivingSegmentation
+from tadp_heads.data.readers.nyuv2 import SPLIT_FOLDERS, NYUv2
+from tadp_heads.data.readers.user_folder import annotated_splits, open_folder
+from tadp_heads.data.readers.voc_detection import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
+from tadp_heads.data.readers.voc_segmentation import VOCSegmentation, find_voc
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import SampleDataset, Transform
-from tadp_heads.data.voc import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
-from tadp_heads.data.voc_segmentation import VOCSegmentation, find_voc
 
 Opener = Callable[[Path, str, Transform | None], SampleDataset]
 

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from tadp_heads.data.class_names import default_prompt_names, is_background
 from tadp_heads.data.inspection import Inspection, inspect_sample
-from tadp_heads.data.names import default_prompt_names, is_background
 
 
 class DetectionTarget(TypedDict):

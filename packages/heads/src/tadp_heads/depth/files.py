@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tadp_heads._io import replacing
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.reading import open_image
+from tadp_heads.data.image_io import open_image
 
 MILLIMETRES = 1000
 """Steps of the PNG per metre."""

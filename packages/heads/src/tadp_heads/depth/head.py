@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
-from tadp_heads.typed import check_config
+from tadp_heads.schema import check_config
 
 # B batch, H W image pixels, h w cells of the fused map; s its stride
 FUSION_INDEX = 2

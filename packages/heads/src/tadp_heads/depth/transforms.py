@@ -8,9 +8,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from tadp_heads.data.chance import coin, uniform
-from tadp_heads.data.geometry import PadTo, RandomCrop, RandomFit, flip_train
-from tadp_heads.data.photometric import BrightnessContrast, HueSaturationValue, RandomGamma
+from tadp_heads.data.transforms.geometric import PadTo, RandomCrop, RandomFit, flip_train
+from tadp_heads.data.transforms.photometric import BrightnessContrast, HueSaturationValue, RandomGamma
+from tadp_heads.data.transforms.random_draws import coin, uniform
 from tadp_heads.depth.files import MILLIMETRES
 
 

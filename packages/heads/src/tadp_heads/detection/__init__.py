@@ -1,6 +1,6 @@
 """Object detection: feature pyramid in, boxes out."""
 
-from tadp_heads.data.names import class_mapping
+from tadp_heads.data.class_names import class_mapping
 from tadp_heads.detection.detections import Detections, map_classes, rescale
 from tadp_heads.detection.head import FasterRCNNHead, FasterRCNNHeadConfig
 from tadp_heads.detection.loss import detection_loss, training_targets

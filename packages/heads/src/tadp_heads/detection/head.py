@@ -18,7 +18,7 @@ from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.detection.detections import Detections
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
-from tadp_heads.typed import check_config
+from tadp_heads.schema import check_config
 
 
 @dataclass(frozen=True, kw_only=True)

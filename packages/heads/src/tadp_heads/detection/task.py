@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_heads.data.names import class_mapping
+from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.sample import Color, DetectionTarget
 from tadp_heads.detection.detections import Detections, map_classes
 from tadp_heads.detection.head import FasterRCNNHead

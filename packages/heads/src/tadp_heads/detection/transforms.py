@@ -8,8 +8,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from tadp_heads.data.geometry import PadTo, RandomCrop, RandomFit, flip_train
 from tadp_heads.data.sample import DetectionTarget
+from tadp_heads.data.transforms.geometric import PadTo, RandomCrop, RandomFit, flip_train
 
 
 class DropCutBoxes(nn.Module):

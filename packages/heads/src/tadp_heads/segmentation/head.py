@@ -8,10 +8,10 @@ from torch import Tensor
 
 from tadp_heads.levels import Level, as_levels
 from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.schema import check_config
 from tadp_heads.segmentation.ade import AdeFPN
 from tadp_heads.segmentation.pascal import GROUPS, PascalFPN
 from tadp_heads.segmentation.reference import read_reference
-from tadp_heads.typed import check_config
 
 VARIANTS = {"pascal": PascalFPN, "ade": AdeFPN}
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torchvision.transforms import v2
 
-from tadp_heads.data.geometry import CategoryCrop, PadTo, RandomFit, RandomScale, flip_train
-from tadp_heads.data.photometric import HSVJitter, PhotometricDistortion
+from tadp_heads.data.transforms.geometric import CategoryCrop, PadTo, RandomFit, RandomScale, flip_train
+from tadp_heads.data.transforms.photometric import HSVJitter, PhotometricDistortion
 
 
 def ade_train(size: int) -> v2.Transform:

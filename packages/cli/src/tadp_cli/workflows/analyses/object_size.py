@@ -4,7 +4,7 @@ from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_cli.workflows.analyses.regression import fit_line
 from tadp_cli.workflows.analyses.scored import scored_images
 from tadp_cli.workflows.analyses.setting import Findings, Setting
-from tadp_heads.data.names import is_background
+from tadp_heads.data.class_names import is_background
 
 
 def analyze(setting: Setting) -> Findings:

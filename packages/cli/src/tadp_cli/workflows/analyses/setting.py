@@ -18,7 +18,7 @@ from tadp_cli.workflows.training import train
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
-from tadp_heads.data.scenes_disk import write_scenes
+from tadp_heads.data.scenes.write import write_scenes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from tadp_cli.workflows.presence.found import Presence
 from tadp_cli.workflows.reporting import Report
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.ranges import RANGES
-from tadp_heads.presence import LatentPresence, PresenceHead
-from tadp_heads.presence.head import pool
+from tadp_heads.tagging import LatentPresence, PresenceHead
+from tadp_heads.tagging.head import pool
 
 _BATCH = 16
 _BATCH_PIXELS = 8 * 512 * 512

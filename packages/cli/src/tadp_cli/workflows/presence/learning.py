@@ -23,7 +23,7 @@ from tadp_cli.workflows.presence.store import LearntPresence, is_kept, make_judg
 from tadp_cli.workflows.reporting import Report
 from tadp_cli.workflows.text import object_names, present_classes
 from tadp_heads.data import SampleDataset
-from tadp_heads.presence import LatentPresence, PresenceHead, calibrate
+from tadp_heads.tagging import LatentPresence, PresenceHead, calibrate
 
 log = logging.getLogger(__name__)
 

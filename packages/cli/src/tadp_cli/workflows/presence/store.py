@@ -31,8 +31,8 @@ from tadp_cli.workflows.records import read_object
 from tadp_cli.workflows.reporting import Report
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_heads.presence import Calibration, LatentPresence, PresenceHead
 from tadp_heads.pretrained import read_safetensors
+from tadp_heads.tagging import Calibration, LatentPresence, PresenceHead
 
 FOLDER = "presence"
 _FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"

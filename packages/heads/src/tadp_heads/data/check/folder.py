@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from tadp_heads.data.check import CheckReport, check_dataset, unopened
-from tadp_heads.data.depth_folder import DepthPairs, depth_files
+from tadp_heads.data.check.dataset import CheckReport, check_dataset, unopened
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.folders import box_classes, coco_files, folder_tasks, open_coco
-from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import files_by_id, read_lines, require_folder
-from tadp_heads.data.segmentation_folder import mask_files, read_classes
-from tadp_heads.data.segmentation_pairs import SegmentationPairs
-from tadp_heads.data.split_lists import SPLITS, listed_id, split_files
-from tadp_heads.data.voc import VOCDetection
+from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
+from tadp_heads.data.readers.depth_folder import DepthPairs, depth_files
+from tadp_heads.data.readers.segmentation_folder import mask_files, read_classes
+from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs
+from tadp_heads.data.readers.split_files import SPLITS, listed_id, split_files
+from tadp_heads.data.readers.user_folder import box_classes, coco_files, folder_tasks, open_coco
+from tadp_heads.data.readers.voc_detection import VOCDetection
+from tadp_heads.data.safe_paths import inside
 
 
 def check_folder(root: str | Path, task: str | None = None) -> list[CheckReport]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tadp_heads.pretrained import PretrainedHead
-from tadp_heads.typed import check_config
+from tadp_heads.schema import check_config
 
 
 @dataclass(frozen=True, kw_only=True)

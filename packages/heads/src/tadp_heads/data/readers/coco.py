@@ -9,10 +9,10 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_warnings, read_in_frame, require_declared
-from tadp_heads.data.inside import inside
+from tadp_heads.data.image_io import require_folder
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.reading import require_folder
+from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.pretrained import read_json
 

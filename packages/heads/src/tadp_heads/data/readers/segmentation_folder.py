@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import files_by_id, read_lines, require_folder, split_ids
+from tadp_heads.data.image_io import files_by_id, read_lines, require_folder, split_ids
+from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, pair_up
+from tadp_heads.data.readers.split_files import CLASSES_FILE
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import Color, Transform
-from tadp_heads.data.segmentation_pairs import SegmentationPairs, pair_up
-from tadp_heads.data.split_lists import CLASSES_FILE
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
 

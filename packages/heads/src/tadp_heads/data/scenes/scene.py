@@ -1,6 +1,6 @@
 """Scenes: a procedural data set with masks, boxes, depth and captions in several looks.
 
-A scene is one to four flat objects standing on a textured ground, described by numbers alone; `scenes_render` turns it
+A scene is one to four flat objects standing on a textured ground, described by numbers alone; `render` turns it
 into pixels of one look, so the same scene can be had in every look. It is a miniature to try methods on, not a
 benchmark: what is measured on it says how the parts work together, not how well real weights see the world.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.shapes import CLASSES
 
 LOOKS = ("photo", "watercolor", "comic", "night")
 """Those that the tiny models were trained on."""

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tadp_heads.data import scenes_first_edition, scenes_second_edition
-from tadp_heads.data.scenes import ALL_LOOKS, EDITION, FAR_M, NEAR_M, Scene
-from tadp_heads.data.scenes_drawing import polygon
-from tadp_heads.data.scenes_shapes import CLASSES, outline
+from tadp_heads.data.scenes import first_edition, second_edition
+from tadp_heads.data.scenes.raster import polygon
+from tadp_heads.data.scenes.scene import ALL_LOOKS, EDITION, FAR_M, NEAR_M, Scene
+from tadp_heads.data.scenes.shapes import CLASSES, outline
 
 BACKGROUND = len(CLASSES)
 """Index of the ground in masks: the class after the last object class."""
-_EDITIONS = {1: scenes_first_edition, 2: scenes_second_edition}
+_EDITIONS = {1: first_edition, 2: second_edition}
 
 
 class Rendering(NamedTuple):

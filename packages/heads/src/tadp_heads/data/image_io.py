@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tadp_heads._io import is_limit
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inside import inside
+from tadp_heads.data.safe_paths import inside
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"),

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tadp_heads.data.coco import CocoDetection
-from tadp_heads.data.depth_folder import DepthFolder, depth_files
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import files_by_id, read_lines, require_folder
+from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
+from tadp_heads.data.readers.coco import CocoDetection
+from tadp_heads.data.readers.depth_folder import DepthFolder, depth_files
+from tadp_heads.data.readers.segmentation_folder import SegmentationFolder, mask_files
+from tadp_heads.data.readers.split_files import CLASSES_FILE, SPLITS, listed_id, split_files
+from tadp_heads.data.readers.voc_detection import VOCDetection
+from tadp_heads.data.readers.xml_files import read_xml
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import SampleDataset, Transform
-from tadp_heads.data.segmentation_folder import SegmentationFolder, mask_files
-from tadp_heads.data.split_lists import CLASSES_FILE, SPLITS, listed_id, split_files
-from tadp_heads.data.voc import VOCDetection
-from tadp_heads.data.xml_files import read_xml
 
 _LAYOUTS = (
     "segmentation: images/ masks/ classes.txt; depth: images/ depth/; detection: JPEGImages/ Annotations/ or COCO's "

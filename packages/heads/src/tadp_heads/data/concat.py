@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.names import class_mapping
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
 
 

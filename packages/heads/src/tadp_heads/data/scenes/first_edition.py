@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tadp_heads.data.scenes import COLOURS, Scene, SceneObject
-from tadp_heads.data.scenes_drawing import UNSEEN_FINISHES, blur, cloud, edges, ground, texture
+from tadp_heads.data.scenes.raster import UNSEEN_FINISHES, blur, cloud, edges, ground, texture
+from tadp_heads.data.scenes.scene import COLOURS, Scene, SceneObject
 
 SUPERSAMPLING = 3
 

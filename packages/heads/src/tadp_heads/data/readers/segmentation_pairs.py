@@ -9,9 +9,9 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_warnings, read_in_frame
+from tadp_heads.data.image_io import open_image, same_size
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.reading import open_image, same_size
+from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame
 from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
 
 

@@ -11,8 +11,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from tadp_heads.data.chance import integer, uniform
 from tadp_heads.data.sample import IGNORE_INDEX
+from tadp_heads.data.transforms.random_draws import integer, uniform
 
 _GREY = 128  # the reference pads the normalised image with 0
 

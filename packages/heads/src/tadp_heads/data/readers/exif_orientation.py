@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.reading import open_stored, to_rgb, upright
+from tadp_heads.data.image_io import open_stored, to_rgb, upright
 
 logger = logging.getLogger(__name__)
 

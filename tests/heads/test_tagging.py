@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tadp_heads.levels import Level
-from tadp_heads.presence import LatentPresence, PresenceHead, calibrate
-from tadp_heads.presence.head import pool
+from tadp_heads.tagging import LatentPresence, PresenceHead, calibrate
+from tadp_heads.tagging.head import pool
 
 LEVELS = (Level(6, 4), Level(5, 8))
 

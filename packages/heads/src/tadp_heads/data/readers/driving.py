@@ -7,10 +7,10 @@ import numpy as np
 from torchvision.datasets import Cityscapes
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import files_by_id, require_folder
+from tadp_heads.data.image_io import files_by_id, require_folder
+from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, identity_lookup
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import IGNORE_INDEX, Transform
-from tadp_heads.data.segmentation_pairs import SegmentationPairs, identity_lookup
 
 _SCORED = sorted((c for c in Cityscapes.classes if c.train_id not in (-1, 255)), key=lambda c: c.train_id)
 CITYSCAPES_CLASSES = tuple(c.name for c in _SCORED)

@@ -15,9 +15,9 @@ The four unseen domains have the finish of the first edition, over filled silhou
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tadp_heads.data.scenes import COLOURS, Scene, SceneObject
-from tadp_heads.data.scenes_drawing import UNSEEN_FINISHES, cloud, edges, ground, polygon, texture
-from tadp_heads.data.scenes_shapes import CLASSES, HOLES
+from tadp_heads.data.scenes.raster import UNSEEN_FINISHES, cloud, edges, ground, polygon, texture
+from tadp_heads.data.scenes.scene import COLOURS, Scene, SceneObject
+from tadp_heads.data.scenes.shapes import CLASSES, HOLES
 
 SUPERSAMPLING = 2
 

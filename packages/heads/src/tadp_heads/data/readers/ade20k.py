@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import files_by_id, read_lines, require_folder
+from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
+from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, pair_up
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import IGNORE_INDEX, Transform
-from tadp_heads.data.segmentation_pairs import SegmentationPairs, pair_up
 
 _SPLITS = {"train": "training", "val": "validation"}
 

@@ -8,13 +8,13 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.frames import frame_warnings, read_in_frame, require_declared
-from tadp_heads.data.inside import inside
+from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.reading import files_by_id, read_lines, require_folder
+from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
+from tadp_heads.data.readers.split_files import SPLITS, listed_id
+from tadp_heads.data.readers.xml_files import read_xml
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
-from tadp_heads.data.split_lists import SPLITS, listed_id
-from tadp_heads.data.xml_files import read_xml
 
 VOC_CLASSES = (
     "aeroplane",

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from tadp_heads._io import write_text
-from tadp_heads.data.scenes import ALL_LOOKS, EDITION, caption, describe, sample_scene
-from tadp_heads.data.scenes_render import BACKGROUND, Rendering, render
-from tadp_heads.data.scenes_shapes import CLASSES
+from tadp_heads.data.scenes.render import BACKGROUND, Rendering, render
+from tadp_heads.data.scenes.scene import ALL_LOOKS, EDITION, caption, describe, sample_scene
+from tadp_heads.data.scenes.shapes import CLASSES
 
 SEGMENTATION_CLASSES = ("background", *CLASSES)
 LAYOUTS = {"segmentation": "images", "depth": "images", "detection": "JPEGImages"}

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from tadp_heads.data.scenes import GROUNDS, SceneObject
+from tadp_heads.data.scenes.scene import GROUNDS, SceneObject
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 

@@ -4,10 +4,10 @@ import logging
 import re
 from pathlib import Path
 
-from tadp_heads.data.depth_folder import DepthPairs
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inside import inside
-from tadp_heads.data.reading import read_lines, require_folder
+from tadp_heads.data.image_io import read_lines, require_folder
+from tadp_heads.data.readers.depth_folder import DepthPairs
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import Transform
 
 log = logging.getLogger(__name__)

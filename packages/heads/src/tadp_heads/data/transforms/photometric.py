@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
-from tadp_heads.data.chance import coin, integer, uniform
+from tadp_heads.data.transforms.random_draws import coin, integer, uniform
 
 HUE_STEPS = 180
 """OpenCV's steps of hue in a full turn."""

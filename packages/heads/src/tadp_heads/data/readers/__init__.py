@@ -1,0 +1,1 @@
+"""Readers of data sets: the official layouts, and a user's own folders."""

@@ -1,0 +1,1 @@
+"""Augmentations for training, over tv_tensors."""
