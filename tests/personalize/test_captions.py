@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tadp_personalize import TextualInversionConfig, textual_inversion
-from tadp_personalize.base import load_base
-from tadp_personalize.batches import Batches, image_order, token_ids
+from tadp_personalize.io.pipeline_parts import load_base
 from tadp_personalize.prompts import CAPTION_TEMPLATES, fill, plain
-from tadp_personalize.workflow import image_source
+from tadp_personalize.run import image_source
+from tadp_personalize.training.sampler import Batches, image_order, token_ids
 
 CONFIG = TextualInversionConfig(
     steps=2, learning_rate=1e-2, batch_size=2, accumulate=1, templates=CAPTION_TEMPLATES, held_out_timesteps=2

@@ -10,9 +10,9 @@ from damaged import SAFETENSORS, save_malice
 from diffusers import AutoencoderTiny
 from safetensors.torch import save_file
 
-from tadp_personalize.base import load_base, scheduler_class
-from tadp_personalize.state import STATE_FILE, load_state
-from tadp_personalize.tokens import base_of, load_token
+from tadp_personalize.io.pipeline_parts import load_base, scheduler_class
+from tadp_personalize.io.tokens import base_of, load_token
+from tadp_personalize.training.checkpoint import STATE_FILE, load_state
 
 
 def refused(call, name):

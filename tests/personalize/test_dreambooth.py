@@ -9,11 +9,11 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from tadp_personalize import DreamBoothConfig, LoraConfig, check_base, dreambooth
-from tadp_personalize.base import load_base
 from tadp_personalize.held_out import HeldOutLoss
-from tadp_personalize.latents import ImageLatents
-from tadp_personalize.objective import DenoisingLoss
-from tadp_personalize.tuning import tuning_learner
+from tadp_personalize.io.pipeline_parts import load_base
+from tadp_personalize.methods.dreambooth import tuning_learner
+from tadp_personalize.training.latents import ImageLatents
+from tadp_personalize.training.loss import DenoisingLoss
 
 SMALL = {"steps": 8, "batch_size": 4, "learning_rate": 2e-3, "cache_latents": True, "held_out_timesteps": 4}
 

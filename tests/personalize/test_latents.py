@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from tadp_personalize.batches import Batches, Source, image_order
-from tadp_personalize.latents import ImageLatents
+from tadp_personalize.training.latents import ImageLatents
+from tadp_personalize.training.sampler import Batches, Source, image_order
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from tadp_personalize import DreamBoothConfig, LoraConfig, TextualInversionConfig, dreambooth, textual_inversion
-from tadp_personalize.base import frozen, load_base
-from tadp_personalize.batches import Batches
-from tadp_personalize.inversion import token_learner
-from tadp_personalize.loop import DivergedError
-from tadp_personalize.objective import DenoisingLoss
+from tadp_personalize.io.pipeline_parts import frozen, load_base
+from tadp_personalize.methods.textual_inversion import token_learner
 from tadp_personalize.prompts import fill
-from tadp_personalize.schedule import learning_rate
-from tadp_personalize.workflow import image_source
+from tadp_personalize.run import image_source
+from tadp_personalize.training.loop import DivergedError
+from tadp_personalize.training.loss import DenoisingLoss
+from tadp_personalize.training.lr_schedule import learning_rate
+from tadp_personalize.training.sampler import Batches
 
 pytestmark = pytest.mark.numerical
 

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from tadp_personalize import DreamBoothConfig, LoraConfig, TextualInversionConfig, dreambooth, textual_inversion
-from tadp_personalize.base import load_base
-from tadp_personalize.loop import make_accelerator
+from tadp_personalize.io.pipeline_parts import load_base
+from tadp_personalize.training.loop import make_accelerator
 
 SMALL = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "held_out_timesteps": 2}
 METHODS = {

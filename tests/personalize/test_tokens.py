@@ -12,12 +12,12 @@ from tadp_personalize import (
     load_token,
     textual_inversion,
 )
-from tadp_personalize.base import load_base
 from tadp_personalize.held_out import HeldOutLoss
-from tadp_personalize.inversion import token_learner
-from tadp_personalize.latents import ImageLatents
-from tadp_personalize.objective import DenoisingLoss
-from tadp_personalize.tokens import LearntRows, add_token, initial_rows, save_token
+from tadp_personalize.io.pipeline_parts import load_base
+from tadp_personalize.io.tokens import LearntRows, add_token, initial_rows, save_token
+from tadp_personalize.methods.textual_inversion import token_learner
+from tadp_personalize.training.latents import ImageLatents
+from tadp_personalize.training.loss import DenoisingLoss
 
 CONFIG = TextualInversionConfig(
     steps=3, learning_rate=1e-2, batch_size=2, accumulate=1, vectors=2, held_out_timesteps=2, max_grad_norm=None

@@ -9,35 +9,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tadp_personalize.base import Base, load_base
     from tadp_personalize.config import DreamBoothConfig, LoraConfig, TextualInversionConfig
-    from tadp_personalize.images import ImageReport, read_images
-    from tadp_personalize.inversion import textual_inversion
-    from tadp_personalize.memory import Estimate, estimate
+    from tadp_personalize.data.images import ImageReport, read_images
+    from tadp_personalize.io.pipeline_parts import Base, load_base
+    from tadp_personalize.io.tokens import base_of, check_base, expand_prompt, load_token
+    from tadp_personalize.methods.dreambooth import dreambooth
+    from tadp_personalize.methods.textual_inversion import textual_inversion
     from tadp_personalize.presets import PRESETS, preset
     from tadp_personalize.result import Personalization
-    from tadp_personalize.tokens import base_of, check_base, expand_prompt, load_token
-    from tadp_personalize.tuning import dreambooth
+    from tadp_personalize.training.memory_estimate import Estimate, estimate
 
 _WHERE = {
-    "Base": "base",
-    "load_base": "base",
+    "Base": "io.pipeline_parts",
+    "load_base": "io.pipeline_parts",
     "DreamBoothConfig": "config",
     "LoraConfig": "config",
     "TextualInversionConfig": "config",
-    "dreambooth": "tuning",
-    "Estimate": "memory",
-    "estimate": "memory",
-    "ImageReport": "images",
-    "read_images": "images",
+    "dreambooth": "methods.dreambooth",
+    "Estimate": "training.memory_estimate",
+    "estimate": "training.memory_estimate",
+    "ImageReport": "data.images",
+    "read_images": "data.images",
     "PRESETS": "presets",
     "preset": "presets",
     "Personalization": "result",
-    "textual_inversion": "inversion",
-    "base_of": "tokens",
-    "check_base": "tokens",
-    "expand_prompt": "tokens",
-    "load_token": "tokens",
+    "textual_inversion": "methods.textual_inversion",
+    "base_of": "io.tokens",
+    "check_base": "io.tokens",
+    "expand_prompt": "io.tokens",
+    "load_token": "io.tokens",
 }
 
 __all__ = [

@@ -6,11 +6,11 @@ from typing import Any
 
 from tadp_personalize._io import write_json, write_text
 from tadp_personalize._markdown import code
-from tadp_personalize.base import Base
 from tadp_personalize.config import TrainingConfig
+from tadp_personalize.io.pipeline_parts import Base
+from tadp_personalize.io.tokens import CARD_DATA_FILE, FORMAT
 from tadp_personalize.result import Personalization
-from tadp_personalize.state import README_FILE, RESULTS_FILE
-from tadp_personalize.tokens import CARD_DATA_FILE, FORMAT
+from tadp_personalize.training.checkpoint import README_FILE, RESULTS_FILE
 
 _KINDS = {"learnt": "learnt prompt", "initial_word": "initial word", "plain": "plain prompt", "empty": "empty prompt"}
 

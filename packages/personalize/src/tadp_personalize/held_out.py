@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from tadp_personalize.batches import token_ids
-from tadp_personalize.objective import Batch, DenoisingLoss
+from tadp_personalize.io.tokens import expand_prompt
 from tadp_personalize.prompts import fill, plain
 from tadp_personalize.seeds import generator
-from tadp_personalize.tokens import expand_prompt
+from tadp_personalize.training.loss import Batch, DenoisingLoss
+from tadp_personalize.training.sampler import token_ids
 
 _AT_ONCE = 16
 

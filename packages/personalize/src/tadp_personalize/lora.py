@@ -13,7 +13,7 @@ from torch import nn
 
 from tadp_personalize._io import replacing
 from tadp_personalize.config import LoraConfig
-from tadp_personalize.tokens import FORMAT, FORMAT_KEY
+from tadp_personalize.io.tokens import FORMAT, FORMAT_KEY
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tadp_personalize.images import ImageReport
+from tadp_personalize.data.images import ImageReport
 
 
 @dataclass(frozen=True, kw_only=True)

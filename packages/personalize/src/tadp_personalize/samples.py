@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 from PIL import Image, ImageOps
 
 from tadp_personalize._io import replacing
-from tadp_personalize.base import Base
+from tadp_personalize.io.pipeline_parts import Base
 from tadp_personalize.seeds import generator
 
 _INFERENCE_STEPS = 25

@@ -20,7 +20,7 @@ from tadp_cli.workflows.engine.sharing import share_of
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_personalize.meta_attention import fused_attention
+from tadp_personalize.training.meta_attention import fused_attention
 
 OVERHEAD = 2**29
 """Bytes of a process beside its tensors: a CUDA device's context and libraries, or the interpreter's own."""

@@ -36,8 +36,8 @@ from tadp_cli.workflows.runs import METRICS_FILE, cut_metrics
 from tadp_cli.workflows.text import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_personalize.loop import accelerator_for
-from tadp_personalize.stop import StopRequest, stop_on_sigterm
+from tadp_personalize.training.loop import accelerator_for
+from tadp_personalize.training.signals import StopRequest, stop_on_sigterm
 
 OnStep = Callable[[int, Callable[[], AbstractContextManager], bool], None]
 """Told of the number of steps done; the second argument opens a context in which the model has the weights that would

@@ -19,7 +19,7 @@ from tadp_cli.workflows.training import backbone_settings
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.tasks import get_task
-from tadp_personalize.meta_attention import fused_attention
+from tadp_personalize.training.meta_attention import fused_attention
 
 CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
 """Of the recipes' data sets, for where the data itself is not there to tell; those of detection have VOC's 20."""

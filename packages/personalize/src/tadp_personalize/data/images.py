@@ -12,7 +12,7 @@ from typing import Any
 from PIL import ExifTags, Image, ImageOps
 
 from tadp_personalize._io import is_limit
-from tadp_personalize._reading import reason_of
+from tadp_personalize._read_errors import reason_of
 
 ImageSource = str | PathLike | Image.Image
 SUFFIXES = (

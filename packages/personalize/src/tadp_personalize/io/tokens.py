@@ -15,8 +15,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tadp_personalize._format import check_format
 from tadp_personalize._io import replacing
-from tadp_personalize._reading import reading
-from tadp_personalize.base import identity_of
+from tadp_personalize._read_errors import reading
+from tadp_personalize.io.pipeline_parts import identity_of
 
 EMBEDDINGS_FILE = "learned_embeds.safetensors"
 CARD_DATA_FILE = "personalization.json"

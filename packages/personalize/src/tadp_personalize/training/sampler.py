@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from tadp_personalize.latents import ImageLatents
-from tadp_personalize.objective import Batch, draw_timesteps
 from tadp_personalize.seeds import generator
+from tadp_personalize.training.latents import ImageLatents
+from tadp_personalize.training.loss import Batch, draw_timesteps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,20 +13,20 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 
-from tadp_personalize.base import Base, frozen, load_base
-from tadp_personalize.batches import Batches, Source, token_ids
 from tadp_personalize.card import Card, write_card
 from tadp_personalize.config import TrainingConfig
+from tadp_personalize.data.images import ImageSource
+from tadp_personalize.data.training_images import Captioned, Captioner, Material, gather
 from tadp_personalize.held_out import HeldOutLoss
-from tadp_personalize.images import ImageSource
-from tadp_personalize.latents import ImageLatents
-from tadp_personalize.loop import Outcome, Progress, make_accelerator, train
-from tadp_personalize.material import Captioned, Captioner, Material, gather
-from tadp_personalize.objective import DenoisingLoss
+from tadp_personalize.io.pipeline_parts import Base, frozen, load_base
+from tadp_personalize.io.tokens import expand_prompt
 from tadp_personalize.prompts import fill, plain
 from tadp_personalize.result import Personalization
 from tadp_personalize.samples import write_images, write_sheet
-from tadp_personalize.tokens import expand_prompt
+from tadp_personalize.training.latents import ImageLatents
+from tadp_personalize.training.loop import Outcome, Progress, make_accelerator, train
+from tadp_personalize.training.loss import DenoisingLoss
+from tadp_personalize.training.sampler import Batches, Source, token_ids
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -15,14 +15,14 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tadp_personalize._reading import reading
-from tadp_personalize.base import Base, frozen, scheduler_class
+from tadp_personalize._read_errors import reading
 from tadp_personalize.config import DreamBoothConfig, TextualInversionConfig
-from tadp_personalize.inversion import token_learner
-from tadp_personalize.meta_attention import fused_attention
-from tadp_personalize.objective import Batch, DenoisingLoss
-from tadp_personalize.tuning import tuning_learner
-from tadp_personalize.workflow import DTYPES, Learner
+from tadp_personalize.io.pipeline_parts import Base, frozen, scheduler_class
+from tadp_personalize.methods.dreambooth import tuning_learner
+from tadp_personalize.methods.textual_inversion import token_learner
+from tadp_personalize.run import DTYPES, Learner
+from tadp_personalize.training.loss import Batch, DenoisingLoss
+from tadp_personalize.training.meta_attention import fused_attention
 
 _GIB = 2**30
 

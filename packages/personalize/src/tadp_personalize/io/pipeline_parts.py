@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, StableDiffu
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from tadp_personalize._reading import reading
+from tadp_personalize._read_errors import reading
 
 _VALUES_PER_TENSOR = 8
 _FIX = "give a whole folder that diffusers wrote, its weights as .safetensors"

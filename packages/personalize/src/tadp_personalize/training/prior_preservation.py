@@ -7,7 +7,7 @@ from accelerate import PartialState
 from PIL import Image
 
 from tadp_personalize._io import replacing, write_json
-from tadp_personalize.base import Base
+from tadp_personalize.io.pipeline_parts import Base
 from tadp_personalize.samples import draw
 
 _AT_ONCE = 4

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from tadp_personalize._io import replacing, write_text
-from tadp_personalize._reading import reading
-from tadp_personalize.tokens import CARD_DATA_FILE
+from tadp_personalize._read_errors import reading
+from tadp_personalize.io.tokens import CARD_DATA_FILE
 
 STATE_FILE = Path("state") / "state.pt"
 METRICS_FILE = "metrics.jsonl"

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from tadp_personalize.base import load_base
-from tadp_personalize.objective import Batch, DenoisingLoss, draw_timesteps
+from tadp_personalize.io.pipeline_parts import load_base
+from tadp_personalize.training.loss import Batch, DenoisingLoss, draw_timesteps
 
 
 def make_batch(ids):

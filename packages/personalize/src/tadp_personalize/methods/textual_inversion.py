@@ -6,17 +6,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tadp_personalize.base import Base
 from tadp_personalize.card import usage_of_token
 from tadp_personalize.config import TextualInversionConfig
-from tadp_personalize.images import ImageSource
-from tadp_personalize.loop import Progress
-from tadp_personalize.material import Captioner
-from tadp_personalize.objective import DenoisingLoss
-from tadp_personalize.precision import in_float32
+from tadp_personalize.data.images import ImageSource
+from tadp_personalize.data.training_images import Captioner
+from tadp_personalize.io.pipeline_parts import Base
+from tadp_personalize.io.tokens import EMBEDDINGS_FILE, LearntRows, add_token, check_token, initial_rows, save_token
 from tadp_personalize.result import Personalization
-from tadp_personalize.tokens import EMBEDDINGS_FILE, LearntRows, add_token, check_token, initial_rows, save_token
-from tadp_personalize.workflow import Request, run
+from tadp_personalize.run import Request, run
+from tadp_personalize.training.loop import Progress
+from tadp_personalize.training.loss import DenoisingLoss
+from tadp_personalize.training.precision import in_float32
 
 _PAPER = TextualInversionConfig()
 

@@ -9,19 +9,19 @@ from typing import Any
 from torch import nn
 
 from tadp_personalize._io import replacing_folder
-from tadp_personalize.base import Base
-from tadp_personalize.batches import Source
 from tadp_personalize.card import usage_of_lora, usage_of_pipeline
 from tadp_personalize.config import DreamBoothConfig
-from tadp_personalize.images import ImageSource
-from tadp_personalize.loop import Progress
+from tadp_personalize.data.images import ImageSource
+from tadp_personalize.data.training_images import Captioner
+from tadp_personalize.io.pipeline_parts import Base
 from tadp_personalize.lora import LORA_FILE, add_lora, save_lora
-from tadp_personalize.material import Captioner
-from tadp_personalize.objective import DenoisingLoss
-from tadp_personalize.precision import in_float32
-from tadp_personalize.prior import class_images
 from tadp_personalize.result import Personalization
-from tadp_personalize.workflow import Request, image_source, run
+from tadp_personalize.run import Request, image_source, run
+from tadp_personalize.training.loop import Progress
+from tadp_personalize.training.loss import DenoisingLoss
+from tadp_personalize.training.precision import in_float32
+from tadp_personalize.training.prior_preservation import class_images
+from tadp_personalize.training.sampler import Source
 
 PIPELINE_FOLDER = "pipeline"
 

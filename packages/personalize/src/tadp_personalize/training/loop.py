@@ -18,12 +18,12 @@ from accelerate.state import AcceleratorState, PartialState, is_initialized
 from torch import nn
 
 from tadp_personalize._io import append
-from tadp_personalize.batches import Batches
 from tadp_personalize.config import TrainingConfig
-from tadp_personalize.launchers import without_other_launchers
-from tadp_personalize.schedule import learning_rate
-from tadp_personalize.state import METRICS_FILE, begin_files, load_state, save_state
-from tadp_personalize.stop import stop_on_sigterm
+from tadp_personalize.training.checkpoint import METRICS_FILE, begin_files, load_state, save_state
+from tadp_personalize.training.launchers import without_other_launchers
+from tadp_personalize.training.lr_schedule import learning_rate
+from tadp_personalize.training.sampler import Batches
+from tadp_personalize.training.signals import stop_on_sigterm
 
 Progress = Callable[[int, int, float], None]
 """Called after each update with: updates done, updates in all, the update's loss."""

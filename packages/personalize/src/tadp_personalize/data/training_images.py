@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from tadp_personalize.images import ImageReport, ImageSource, read_images
+from tadp_personalize.data.images import ImageReport, ImageSource, read_images
 from tadp_personalize.prompts import takes_captions
 
 Captioner = Callable[[list[Image.Image]], list[str]]

@@ -1,0 +1,1 @@
+"""The images of a domain, and their captions."""

@@ -1,0 +1,1 @@
+"""Files of learned tokens, and the parts of a diffusion pipeline."""
