@@ -20,10 +20,10 @@ from driving_unet import UNet
 from measuring import machine, table_head, table_row, write_json
 from PIL import Image
 
-from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.workflows.engine.reading import ImageReader
-from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.training import train
+from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.train import train
+from tadp_cli.training.dataset import ImageReader
 from tadp_heads.data.image_io import split_ids
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.segmentation_folder import CLASSES_FILE, mask_files

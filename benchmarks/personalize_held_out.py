@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from tadp_cli.workflows.personalizing import METHODS, SCENES_SEED, draw_look, learn, settings
+from tadp_cli.pipelines.personalize import METHODS, SCENES_SEED, draw_look, learn, settings
 
 LIMIT_S = 180.0
 IMAGES = 5

@@ -17,11 +17,11 @@ from torchvision.transforms.v2.functional import to_pil_image
 from tadp_captioning import load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_captioning.prompts.oracle import PrecisionRecall, precision_recall
-from tadp_cli.workflows.predicting import takes_captions
-from tadp_cli.workflows.presence.prompting import prompted
-from tadp_cli.workflows.presence.store import presence_of
-from tadp_cli.workflows.scoring import Scorable, open_scorable
-from tadp_cli.workflows.text import object_names, present_classes
+from tadp_cli.pipelines.evaluate import Scorable, open_scorable
+from tadp_cli.pipelines.predict import takes_captions
+from tadp_cli.prompts.builder import object_names, present_classes
+from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.tagging.store import presence_of
 
 
 def quality(scorable: Scorable) -> PrecisionRecall:

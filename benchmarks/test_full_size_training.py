@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tadp_backbone.summary import untrained
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.engine import fit
-from tadp_cli.workflows.evaluation import evaluate
-from tadp_cli.workflows.text import Prompts
-from tadp_cli.workflows.training import build_model
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.train import build_model
+from tadp_cli.prompts.builder import Prompts
+from tadp_cli.training import fit
+from tadp_cli.training.evaluation import evaluate
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -9,8 +9,8 @@ from invoking import tadp
 from surface import assert_frozen, key_lines
 
 from tadp_captioning import CaptionStore
-from tadp_cli.workflows.adapting import scored_split
-from tadp_cli.workflows.comparing import rows_of_runs
+from tadp_cli.experiments.compare import rows_of_runs
+from tadp_cli.pipelines.adapt import scored_split
 from tadp_heads.data.scenes.write import write_scenes
 
 SHORT = [

@@ -10,14 +10,14 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone.attention_maps import all_layers
 from tadp_backbone.text.word_attention import heat_maps
 from tadp_captioning.mentions.cosine import CosineMentions
-from tadp_cli.workflows.analyses import ANALYSES, copy_paste, off_target, recall, variation
-from tadp_cli.workflows.analyses.localisation import localise, maps_of, words_in
-from tadp_cli.workflows.analyses.regression import fit_line
-from tadp_cli.workflows.analyses.scored import scored_images
-from tadp_cli.workflows.analyses.setting import Setting
-from tadp_cli.workflows.attending import all_layers
+from tadp_cli.experiments.analyses import ANALYSES, copy_paste, off_target, recall, variation
+from tadp_cli.experiments.analyses.localisation import localise, maps_of, words_in
+from tadp_cli.experiments.analyses.per_image import scored_images
+from tadp_cli.experiments.analyses.regression import fit_line
+from tadp_cli.experiments.analyses.setting import Setting
 from tadp_heads.data import Sample
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes

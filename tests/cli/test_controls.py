@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tadp_backbone import DiffusionBackbone
-from tadp_cli.workflows import controls
-from tadp_cli.workflows.controls import HEAD_INPUTS, MAPS_BY_CLASS, NAMES, NO_MAPS, ControlBackbone, run_controls
+from tadp_cli.experiments import controls
+from tadp_cli.experiments.controls import HEAD_INPUTS, MAPS_BY_CLASS, NAMES, NO_MAPS, ControlBackbone, run_controls
 from tadp_heads.data.scenes.shapes import CLASSES
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from surface import assert_frozen, key_lines
 
-from tadp_cli.workflows import personalizing
-from tadp_cli.workflows.demo import Plan, run_demo
+from tadp_cli.experiments.demo import Plan, run_demo
+from tadp_cli.pipelines import personalize
 
 TOY = Plan(
     tasks=("segmentation",),
@@ -23,7 +23,7 @@ TOY = Plan(
 
 @pytest.fixture(autouse=True)
 def _few_images_are_held_out(monkeypatch):
-    monkeypatch.setattr(personalizing, "HELD_OUT", 2)
+    monkeypatch.setattr(personalize, "HELD_OUT", 2)
 
 
 def _run(out):

@@ -157,7 +157,7 @@ def test_offline_by_the_environment_or_the_option_no_library_asks_for_a_connecti
 def test_versions_are_held_against_what_is_asked_for_and_tested(repository):
     from packaging.specifiers import SpecifierSet
 
-    from tadp_cli.workflows.checkup_versions import TESTED, asked_for, library
+    from tadp_cli.doctor.versions import TESTED, asked_for, library
 
     pins = dict(line.split("==") for line in (repository / "constraints.txt").read_text().splitlines() if "==" in line)
     assert {name: pins[name] for name in TESTED} == TESTED
@@ -173,7 +173,7 @@ def test_versions_are_held_against_what_is_asked_for_and_tested(repository):
 
 
 def test_what_fits_is_the_arithmetic_of_the_weights(hub_cache):
-    from tadp_cli.workflows.checkup_fit import fit, least_bytes
+    from tadp_cli.doctor.memory_fit import fit, least_bytes
 
     # Stable Diffusion 1.5 as published: UNet 859.5 M weights.
     parameters = {"unet": 859_520_964, "vae": 34_000_000, "text_encoder": 123_000_000}

@@ -8,11 +8,11 @@ import pytest
 from invoking import tadp
 from PIL import Image
 
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.claims import claim
-from tadp_cli.workflows.domain_images import domain_images, drawn, target_images
-from tadp_cli.workflows.preparing import look_settings
-from tadp_cli.workflows.reproduction_plan import Bench, images_of_domain
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain
+from tadp_cli.inputs.domain_images import domain_images, drawn, target_images
+from tadp_cli.inputs.prepare import look_settings
+from tadp_cli.run.guard import claim
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize import PRESETS

@@ -1,6 +1,6 @@
 import pytest
 
-from tadp_cli.errors import one_line_errors
+from tadp_cli.console.errors import one_line_errors
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tadp_backbone import DiffusionBackbone
-from tadp_cli.workflows.evaluation import evaluate
-from tadp_cli.workflows.text import Prompts
+from tadp_cli.prompts.builder import Prompts
+from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes

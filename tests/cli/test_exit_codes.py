@@ -11,10 +11,10 @@ from faults import failing
 from invoking import tadp
 from PIL import Image
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.workflows import captions as captions_module
-from tadp_cli.workflows.captions import captions_of
-from tadp_cli.workflows.engine.locking import file_lock, run_lock
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.prompts import captions as captions_module
+from tadp_cli.prompts.captions import captions_of
+from tadp_cli.run.lock import file_lock, run_lock
 from tadp_heads.data.image_io import open_image
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes

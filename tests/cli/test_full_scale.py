@@ -9,14 +9,14 @@ from full_scale import CAPTION, write_bench
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, get_domain, modify
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.recipes.sources import shipped_recipes
-from tadp_cli.recipes.tables import load_table, row_names
-from tadp_cli.workflows.experiment import run_experiment, score_once
-from tadp_cli.workflows.predicting import PredictOptions, predict_images
-from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.text import build_prompts
-from tadp_cli.workflows.training import load_token
+from tadp_cli.config.inheritance import shipped_recipes
+from tadp_cli.config.paper_tables import load_table, row_names
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.predict import PredictOptions, predict_images
+from tadp_cli.pipelines.train import load_token
+from tadp_cli.pipelines.train_and_score import run_experiment, score_once
+from tadp_cli.prompts.builder import build_prompts
 from tadp_heads.data.registry import open_data
 
 NOT_OF_THE_PAPER = ("segmentation", "depth", "detection", "cityscapes-night")

@@ -14,11 +14,11 @@ from rich.text import Text
 
 import tadp_heads._markdown
 import tadp_personalize._markdown
+from tadp_cli.console.terminal import SafeConsole, printable
 from tadp_cli.main import settle_environment
 from tadp_cli.report.charts import curves_figure
 from tadp_cli.report.page import CaptionRow, PredictionRow, write_report
 from tadp_cli.report.sections import legend_html
-from tadp_cli.terminal import SafeConsole, printable
 from tadp_heads._markdown import code
 from tadp_heads.overlay import contact_sheet, draw_boxes, draw_legend
 

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.workflows.engine.checkpoints import last_state, read_state
-from tadp_cli.workflows.engine.locking import run_lock
-from tadp_cli.workflows.training import train
+from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.pipelines.train import train
+from tadp_cli.run.lock import run_lock
+from tadp_cli.training.checkpoint import last_state, read_state
 from tadp_heads.data.scenes.write import write_scenes
 
 pytestmark = pytest.mark.numerical

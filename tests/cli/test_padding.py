@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.engine.dry_step import DryStep
-from tadp_cli.workflows.engine.features import CachedFeatures, LiveFeatures, cached_bytes
-from tadp_cli.workflows.engine.objective import Objective
-from tadp_cli.workflows.text import Prompts
-from tadp_cli.workflows.training import build_model, load_backbone
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.train import build_model, load_backbone
+from tadp_cli.prompts.builder import Prompts
+from tadp_cli.training.features import CachedFeatures, LiveFeatures, cached_bytes
+from tadp_cli.training.loss import Objective
+from tadp_cli.training.memory_probe import DryStep
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, resize_logits

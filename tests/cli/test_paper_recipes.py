@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 import pytest
 
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.recipes.sources import shipped_recipes
-from tadp_cli.recipes.tables import row_names
+from tadp_cli.config.inheritance import shipped_recipes
+from tadp_cli.config.paper_tables import row_names
+from tadp_cli.config.recipe import load_recipe
 
 COMMON = {
     "betas": (0.9, 0.999),

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning import DOMAINS
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.personalizing import draw_look, sentences, settings, settings_by_method
-from tadp_cli.workflows.training import load_backbone
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.personalize import draw_look, sentences, settings, settings_by_method
+from tadp_cli.pipelines.train import load_backbone
 from tadp_personalize.prompts import fill, plain
 
 

@@ -4,8 +4,8 @@ import pytest
 from invoking import tadp
 from PIL import Image
 
-from tadp_cli.workflows.personalize_settings import with_settings
-from tadp_cli.workflows.personalizing import draw_look, settings_by_method
+from tadp_cli.config.personalize_overrides import with_settings
+from tadp_cli.pipelines.personalize import draw_look, settings_by_method
 from tadp_personalize import PRESETS
 from tadp_personalize.prompts import fill
 from tadp_personalize.samples import stack_sheets, write_images

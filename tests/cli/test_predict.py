@@ -13,7 +13,7 @@ from invoking import tadp
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tadp_cli.workflows.explaining import ExplainOptions, explain_image
+from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.render import render
 from tadp_heads.data.scenes.scene import sample_scene
@@ -332,8 +332,8 @@ def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
 
 
 def test_fresh_captions_are_put_as_in_training():
-    from tadp_cli.recipes.recipe import PromptConfig
-    from tadp_cli.workflows.text import as_trained, build_prompts, prompt_template
+    from tadp_cli.config.recipe import PromptConfig
+    from tadp_cli.prompts.builder import as_trained, build_prompts, prompt_template
 
     class Two:
         task, classes, ids = "segmentation", ("background", "ring"), ("a", "b")

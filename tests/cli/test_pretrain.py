@@ -155,7 +155,7 @@ def test_the_shipped_vae_of_the_second_edition_reconstructs_every_domain():
 
 def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
     """The gate of the weights, on few pictures and with room for chance: words attend to their objects."""
-    from tadp_cli.workflows.pointing import pointing_game
+    from tadp_cli.experiments.pointing_game import pointing_game
     from tadp_heads.data.readers.user_folder import open_folder
     from tadp_heads.data.scenes.write import write_scenes
 
@@ -168,8 +168,8 @@ def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
 def test_the_shipped_captioner_names_what_is_there(tmp_path):
     """The gate of its weights, with room for chance: guessing would give about 0.19."""
     from tadp_captioning.stats import class_report
-    from tadp_cli.workflows.captions import captions_of
-    from tadp_cli.workflows.text import object_names, present_classes
+    from tadp_cli.prompts.builder import object_names, present_classes
+    from tadp_cli.prompts.captions import captions_of
     from tadp_heads.data.readers.user_folder import open_folder
     from tadp_heads.data.scenes.write import write_scenes
 

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tadp_cli.recipes.recipe import TrainConfig, load_recipe
-from tadp_cli.workflows.engine import make_accelerator
-from tadp_cli.workflows.engine.running_statistics import with_whole_passes
-from tadp_cli.workflows.engine.sharing import share_of
-from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.training import train
+from tadp_cli.config.recipe import TrainConfig, load_recipe
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.train import train
+from tadp_cli.training import make_accelerator
+from tadp_cli.training.data_parallel import share_of
+from tadp_cli.training.sync_batchnorm import with_whole_passes
 from tadp_heads.data.scenes.write import write_scenes
 
 TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
@@ -152,8 +152,8 @@ def test_a_run_spread_over_two_goes_on_on_two_or_alone(tmp_path, more):
 KILLING = """
 import os, random, signal, sys, time
 from pathlib import Path
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.training import train
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.train import train
 
 folder, recipe = Path(sys.argv[1]), load_recipe("scenes-segmentation", tuple(sys.argv[2:]))
 

@@ -9,12 +9,12 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.encoder import word_ids
 from tadp_captioning.mentions.words import ClassMentions
-from tadp_cli.recipes.prompt_config import LISTING_PROMPTS, PromptConfig
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.runs import NAMES_FILE, begin_run
-from tadp_cli.workflows.scoring import open_scorable
-from tadp_cli.workflows.text import build_prompts, object_names, present_classes
-from tadp_cli.workflows.training import build_model, load_backbone, train
+from tadp_cli.config.prompt import LISTING_PROMPTS, PromptConfig
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.evaluate import open_scorable
+from tadp_cli.pipelines.train import build_model, load_backbone, train
+from tadp_cli.prompts.builder import build_prompts, object_names, present_classes
+from tadp_cli.run.folder import NAMES_FILE, begin_run
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES
 from tadp_heads.data.registry import open_data

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tadp_captioning import CaptionRecord, CaptionStore
-from tadp_cli.recipes.paths import with_absolute_paths
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.text import as_trained, build_prompts, prompt_template
-from tadp_cli.workflows.training import load_backbone
+from tadp_cli.config.paths import with_absolute_paths
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.train import load_backbone
+from tadp_cli.prompts.builder import as_trained, build_prompts, prompt_template
 
 
 def of_recipe(*settings):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.config.recipe import load_recipe
 from tadp_heads.depth.head import DepthHeadConfig
 from tadp_heads.detection.head import FasterRCNNHeadConfig
 from tadp_heads.segmentation.head import SegmentationHeadConfig

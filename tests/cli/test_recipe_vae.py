@@ -8,12 +8,12 @@ from diffusers import AutoencoderTiny
 from torch.testing import assert_close
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.costs import costs_of
-from tadp_cli.workflows.predicting import PredictOptions, predict_images
-from tadp_cli.workflows.prerequisites import missing_weights
-from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.training import train
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.inputs.prerequisites import missing_weights
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.inference_cost import costs_of
+from tadp_cli.pipelines.predict import PredictOptions, predict_images
+from tadp_cli.pipelines.train import train
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -3,11 +3,11 @@
 import pytest
 from typer.testing import CliRunner
 
+from tadp_cli.config.inheritance import line_of, shipped_recipes
+from tadp_cli.config.paper_tables import row_names, table_names
+from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.console.progress import console
 from tadp_cli.main import app
-from tadp_cli.progress import console
-from tadp_cli.recipes.recipe import Recipe, load_recipe
-from tadp_cli.recipes.sources import line_of, shipped_recipes
-from tadp_cli.recipes.tables import row_names, table_names
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -3,10 +3,10 @@
 import pytest
 
 from tadp_cli._io import write_json
-from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.config.schema import SettingError
 from tadp_cli.recipes.removed import REMOVED, without_removed
-from tadp_cli.recipes.typed import SettingError
-from tadp_cli.workflows.claims import claim
+from tadp_cli.run.guard import claim
 
 OLD = {"train.speed": 1.0, "mode": "slow"}
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from tadp_cli.console.score_tables import show_rows
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.grouping import group_rows, task_tables
+from tadp_cli.report.heat_maps import heat_overlay
 from tadp_cli.report.markup import highlighted, struck
 from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, write_report
-from tadp_cli.report.pictures import heat_overlay
-from tadp_cli.workflows.tables import show_rows
 
 
 def row(prompt, modifier, test, seed, value, task="segmentation", metric="mIoU"):

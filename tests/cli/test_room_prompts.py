@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 
 from tadp_backbone.text.conditioning import averaged_eos_context
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.predicting import PredictOptions, predict_images
-from tadp_cli.workflows.presence.prompting import prompted
-from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.text import build_prompts
-from tadp_cli.workflows.training import load_backbone, train
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.predict import PredictOptions, predict_images
+from tadp_cli.pipelines.train import load_backbone, train
+from tadp_cli.prompts.builder import build_prompts
+from tadp_cli.prompts.loose_images import prompted
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -9,13 +9,14 @@ import torch
 from invoking import tadp
 from PIL import Image
 
+from tadp_cli.pipelines import error_analysis
+from tadp_cli.pipelines.error_analysis import examine_run, extremes, loss_curve, prediction_overlays, word_maps
+from tadp_cli.pipelines.report import run_names
+from tadp_cli.report import prediction_sheet
 from tadp_cli.report.grouping import group_rows, task_tables
+from tadp_cli.report.prediction_sheet import write_prediction_sheet
 from tadp_cli.report.run_sections import configuration, scores
-from tadp_cli.workflows import examining, prediction_sheet
-from tadp_cli.workflows.examining import examine_run, extremes, loss_curve, prediction_overlays, word_maps
-from tadp_cli.workflows.prediction_sheet import write_prediction_sheet
-from tadp_cli.workflows.run_report import run_names
-from tadp_cli.workflows.runs import read_run
+from tadp_cli.run.folder import read_run
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
@@ -81,7 +82,7 @@ def test_images_of_the_test_data_are_looked_at_where_asked_for(world, monkeypatc
         "report", world / "a", "--target", "--out", world / "t.html", code=2
     )
     asked = read_run(world / "a").replace(**{"test.folder": str(world / "segmentation"), "test.split": "train"})
-    monkeypatch.setattr(examining, "read_run", lambda run: asked)
+    monkeypatch.setattr(error_analysis, "read_run", lambda run: asked)
     examined = examine_run(world / "a", 4, on_target=True, device="cpu", report=lambda *_: None)
     assert list(examined.scores) == list(open_folder(world / "segmentation", "segmentation", "train").ids)
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone.attention_maps import layers_at
 from tadp_backbone.text.word_attention import words_of
-from tadp_cli.workflows.analyses.localisation import maps_of
-from tadp_cli.workflows.analyses.scored import scored_images
-from tadp_cli.workflows.attending import layers_at
-from tadp_cli.workflows.evaluation import evaluate
-from tadp_cli.workflows.examining import predicted
-from tadp_cli.workflows.explaining import _own_pass
-from tadp_cli.workflows.pictures import to_pil
-from tadp_cli.workflows.scoring import Scorable
-from tadp_cli.workflows.text import Prompts
+from tadp_cli.experiments.analyses.localisation import maps_of
+from tadp_cli.experiments.analyses.per_image import scored_images
+from tadp_cli.inputs.user_images import to_pil
+from tadp_cli.pipelines.error_analysis import predicted
+from tadp_cli.pipelines.evaluate import Scorable
+from tadp_cli.pipelines.explain import _own_pass
+from tadp_cli.prompts.builder import Prompts
+from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes

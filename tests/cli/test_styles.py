@@ -5,12 +5,12 @@ import torch
 from safetensors.torch import load_file
 
 from tadp_captioning import modify
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.engine.drawing import draw_versions
-from tadp_cli.workflows.engine.features import CachedFeatures, LiveFeatures, features_of
-from tadp_cli.workflows.engine.objective import Objective
-from tadp_cli.workflows.text import build_prompts, with_styles
-from tadp_cli.workflows.training import build_model, load_backbone, train
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.train import build_model, load_backbone, train
+from tadp_cli.prompts.builder import build_prompts, with_styles
+from tadp_cli.training.features import CachedFeatures, LiveFeatures, features_of
+from tadp_cli.training.loss import Objective
+from tadp_cli.training.sampler import draw_versions
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.consistency import symmetric_kl

@@ -16,17 +16,19 @@ from typer.testing import CliRunner
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.summary import untrained
+from tadp_cli.config.inheritance import shipped_recipes
+from tadp_cli.config.paper_tables import load_table, row_names, table_names
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.console.score_tables import show_reproduction
+from tadp_cli.experiments.reproduce import plan as reproduction_plan
+from tadp_cli.experiments.reproduce import runner
+from tadp_cli.experiments.reproduce.commands import commands_of
+from tadp_cli.experiments.reproduce.plan import Bench, chosen, plan_runs
+from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, Score, averages_of, reproduce
+from tadp_cli.inputs.prepare import look_settings
 from tadp_cli.main import app
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.recipes.sources import shipped_recipes
-from tadp_cli.recipes.tables import load_table, row_names, table_names
-from tadp_cli.workflows import personalizing, reproducing, reproduction_plan
-from tadp_cli.workflows.engine.objective import check_options
-from tadp_cli.workflows.preparing import look_settings
-from tadp_cli.workflows.reproducing import COMMANDS_FILE, Score, averages_of, reproduce
-from tadp_cli.workflows.reproduction_commands import commands_of
-from tadp_cli.workflows.reproduction_plan import Bench, chosen, plan_runs
-from tadp_cli.workflows.tables import show_reproduction
+from tadp_cli.pipelines import personalize
+from tadp_cli.training.loss import check_options
 from tadp_heads.data.registry import DATASETS, split_name
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import get_task
@@ -278,8 +280,8 @@ def test_the_printed_commands_make_the_same_from_captions_to_scores(row, tmp_pat
     """They list the captions, their cleaning and the personalization too, and every setting."""
     short = {method: replace(config, steps=2, warmup=0) for method, config in PRESETS["miniature"].items()}
     monkeypatch.setitem(PRESETS, "miniature", short)
-    monkeypatch.setattr(personalizing, "HELD_OUT", 2)
-    monkeypatch.setattr(reproducing, "LOOK_IMAGES", 3)
+    monkeypatch.setattr(personalize, "HELD_OUT", 2)
+    monkeypatch.setattr(runner, "LOOK_IMAGES", 3)
     small = {"train_images": 4, "scored_images": 3, "steps": 1, "settings": ("train.flip=false", "train.batch_size=2")}
     bench = Bench(out=tmp_path / "out", **small)
     if row.endswith("simple"):

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from tadp_cli.recipes.recipe import TrainConfig, load_recipe
-from tadp_cli.workflows.engine.drawing import pick
-from tadp_cli.workflows.engine.schedules import learning_rate_factor
-from tadp_cli.workflows.evaluation import evaluate
-from tadp_cli.workflows.scoring import score_run
-from tadp_cli.workflows.text import Prompts
-from tadp_cli.workflows.training import train
+from tadp_cli.config.recipe import TrainConfig, load_recipe
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.train import train
+from tadp_cli.prompts.builder import Prompts
+from tadp_cli.training.evaluation import evaluate
+from tadp_cli.training.lr_schedule import learning_rate_factor
+from tadp_cli.training.sampler import pick
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes

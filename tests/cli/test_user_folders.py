@@ -4,9 +4,9 @@ import pytest
 from invoking import tadp
 from PIL import Image
 
-from tadp_cli.home import with_home
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows.pictures import find_pictures, open_picture
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.console.home import with_home
+from tadp_cli.inputs.user_images import find_pictures, open_picture
 
 
 @pytest.fixture

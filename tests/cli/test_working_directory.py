@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tadp_cli.recipes.paths import absolute, with_absolute_paths
-from tadp_cli.recipes.recipe import load_recipe
-from tadp_cli.workflows import preparing, scoring
-from tadp_cli.workflows.runs import begin_run, check_run, place_of
-from tadp_cli.workflows.training import train
+from tadp_cli.config.paths import absolute, with_absolute_paths
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.inputs import prepare
+from tadp_cli.pipelines import evaluate
+from tadp_cli.pipelines.train import train
+from tadp_cli.run.folder import begin_run, check_run, place_of
 from tadp_heads.data.scenes.write import write_scenes
 
 
@@ -49,11 +50,11 @@ def test_an_evaluation_is_of_the_folder_and_not_of_its_name(two_places, monkeypa
 
 
 def test_captions_for_a_run_that_cannot_be_written_to_are_kept_in_the_cache(monkeypatch, tmp_path):
-    assert scoring.captions_folder(tmp_path) == tmp_path / "captions"
+    assert evaluate.captions_folder(tmp_path) == tmp_path / "captions"
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert scoring.captions_folder(tmp_path).is_relative_to(tmp_path / "cache" / "tadp" / "captions")
-    assert scoring.captions_folder(tmp_path) != scoring.captions_folder(tmp_path / "other")
+    assert evaluate.captions_folder(tmp_path).is_relative_to(tmp_path / "cache" / "tadp" / "captions")
+    assert evaluate.captions_folder(tmp_path) != evaluate.captions_folder(tmp_path / "other")
 
 
 def test_a_state_is_not_resumed_on_other_images(tmp_path):
@@ -71,16 +72,14 @@ def test_a_state_is_not_resumed_on_other_images(tmp_path):
 
 def test_a_domain_learned_from_other_images_is_not_taken_for_this_ones(tmp_path, monkeypatch):
     learned = []
-    monkeypatch.setattr(
-        preparing, "learn", lambda **how: learned.append(how) or SimpleNamespace(finished=True, steps=1)
-    )
+    monkeypatch.setattr(prepare, "learn", lambda **how: learned.append(how) or SimpleNamespace(finished=True, steps=1))
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_text(name)
 
     def learn_from(images):
         arguments = ("watercolor", "textual-inversion", "tiny", images, None, "cpu", None)
-        preparing.learn_look(tmp_path / "out", *arguments)
+        prepare.learn_look(tmp_path / "out", *arguments)
 
     learn_from(tmp_path / "a")
     (tmp_path / "out" / "looks" / "watercolor" / "textual-inversion" / "results.json").write_text("{}")

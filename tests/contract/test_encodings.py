@@ -43,7 +43,7 @@ def test_the_rule_finds_what_it_is_for(tmp_path):
 def test_a_command_finds_a_file_whose_name_was_written_in_utf8_under_a_locale_that_is_not(tmp_path):
     """Under an ASCII locale a run's data, recorded as a path with an umlaut, was "no folder"."""
     (tmp_path / "b\u00fc").mkdir()
-    code = "from tadp_cli.utf8 import start_in_utf8; start_in_utf8(); import pathlib, sys; "
+    code = "from tadp_cli.console.utf8 import start_in_utf8; start_in_utf8(); import pathlib, sys; "
     code += "print(pathlib.Path('b\\u00fc').is_dir(), pathlib.Path(sys.argv[1]).is_dir())"
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-c", code, "b\u00fc"]

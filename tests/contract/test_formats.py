@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tadp_backbone.text.textual_inversion import read_tokens
 from tadp_captioning import CaptionStore
 from tadp_cli._format import check_format
-from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_heads import PerceptionModel
 from tadp_personalize import base_of, load_token
 

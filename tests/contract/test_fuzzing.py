@@ -14,7 +14,7 @@ from tadp_backbone.io.load import read_config
 from tadp_backbone.text.textual_inversion import read_tokens
 from tadp_captioning import CaptionRecord, CaptionStore, find_images
 from tadp_captioning.formats import _READERS, TABLES
-from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_heads.data.readers.user_folder import folder_tasks, open_folder
 from tadp_heads.data.registry import DATASETS, open_data
 from tadp_heads.depth.files import DEPTH_SUFFIXES, write_depth_npy, write_depth_png

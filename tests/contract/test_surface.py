@@ -6,11 +6,11 @@ import pytest
 import typer
 from surface import assert_frozen, command_lines, setting_lines
 
+from tadp_cli.config.inheritance import shipped_recipes
+from tadp_cli.config.paper_tables import row_names
+from tadp_cli.config.recipe import Recipe
 from tadp_cli.main import app
-from tadp_cli.recipes.recipe import Recipe
 from tadp_cli.recipes.removed import REMOVED
-from tadp_cli.recipes.sources import shipped_recipes
-from tadp_cli.recipes.tables import row_names
 from tadp_personalize import DreamBoothConfig, TextualInversionConfig
 
 

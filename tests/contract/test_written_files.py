@@ -11,7 +11,7 @@ from invoking import tadp
 from PIL import Image
 from surface import assert_frozen, key_lines
 
-from tadp_cli.workflows.prediction_files import write_prediction
+from tadp_cli.pipelines.prediction_files import write_prediction
 from tadp_heads import DetectionResult
 
 RUN = (

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from stable_diffusion import CONTEXT_WIDTH, narrow_stable_diffusion
 
 from tadp_captioning import CaptionRecord, CaptionStore, get_domain
-from tadp_cli.recipes.recipe import Recipe, load_recipe
+from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_heads.data.registry import DATASETS, open_data, split_name
 
 SIZES = {

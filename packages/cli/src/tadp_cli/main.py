@@ -11,11 +11,11 @@ from tadp_cli.commands.adapt import adapt
 from tadp_cli.commands.analyze import analyze
 from tadp_cli.commands.caption import caption
 from tadp_cli.commands.captions import captions_app
-from tadp_cli.commands.convert import convert_checkpoint
+from tadp_cli.commands.convert_checkpoint import convert_checkpoint
 from tadp_cli.commands.data import data_app
 from tadp_cli.commands.demo import demo
 from tadp_cli.commands.doctor import doctor
-from tadp_cli.commands.evaluation import evaluate
+from tadp_cli.commands.eval import evaluate
 from tadp_cli.commands.explain import explain
 from tadp_cli.commands.fetch import fetch
 from tadp_cli.commands.personalize import personalize
@@ -23,11 +23,11 @@ from tadp_cli.commands.predict import predict
 from tadp_cli.commands.recipes import recipes
 from tadp_cli.commands.report import report
 from tadp_cli.commands.reproduce import reproduce_app
-from tadp_cli.commands.training import train
-from tadp_cli.home import with_home
-from tadp_cli.processes import forget_other_launchers
-from tadp_cli.terminal import PrintableRecord, printable_warning
-from tadp_cli.utf8 import start_in_utf8
+from tadp_cli.commands.train import train
+from tadp_cli.console.home import with_home
+from tadp_cli.console.launchers import forget_other_launchers
+from tadp_cli.console.terminal import PrintableRecord, printable_warning
+from tadp_cli.console.utf8 import start_in_utf8
 
 
 class _HomeGroup(TyperGroup):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.commands.cleaning_options import (
+from tadp_cli.console.cleaning_options import (
     BaseUrlOption,
     CleanerOption,
     MaxRequestsOption,
@@ -12,16 +12,16 @@ from tadp_cli.commands.cleaning_options import (
     PriceOption,
     cleaning_limits,
 )
-from tadp_cli.commands.personalize_options import (
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption, OutFolder, SeedOption
+from tadp_cli.console.personalize_options import (
     CountOption,
     LearnSplitOption,
     PresetOption,
     RankOption,
     personalize_changes,
 )
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption, OutFolder, SeedOption
-from tadp_cli.progress import bars, console, require_one_process
+from tadp_cli.console.progress import bars, console, require_one_process
 
 
 def adapt(
@@ -55,10 +55,10 @@ def adapt(
     `tadp adapt --source photos --target paintings --domain watercolor --out runs/adapted`
     """
     with one_line_errors():
-        from tadp_cli.recipes.recipe import load_recipe
-        from tadp_cli.workflows.adapting import adapt as run
-        from tadp_cli.workflows.adapting import scored_split
-        from tadp_cli.workflows.early_checks import check_classes
+        from tadp_cli.config.recipe import load_recipe
+        from tadp_cli.inputs.preflight_checks import check_classes
+        from tadp_cli.pipelines.adapt import adapt as run
+        from tadp_cli.pipelines.adapt import scored_split
 
         require_one_process("tadp adapt")
         changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption, SeedOption
-from tadp_cli.progress import bars, console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption, SeedOption
+from tadp_cli.console.progress import bars, console
 
 NAMES = "attention, variation, copy-paste, averaging, off-target, recall or object-size"
 
@@ -48,9 +48,9 @@ def analyze(
     with one_line_errors():
         from rich.table import Table
 
-        from tadp_cli.workflows.analyses import ANALYSES
-        from tadp_cli.workflows.analyses.setting import Setting
-        from tadp_cli.workflows.analyzing import check_name, run_analysis
+        from tadp_cli.experiments.analyses import ANALYSES
+        from tadp_cli.experiments.analyses.setting import Setting
+        from tadp_cli.experiments.analyze import check_name, run_analysis
 
         check_name(name)
         with bars() as report:

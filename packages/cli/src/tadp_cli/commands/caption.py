@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.commands.caption_progress import caption_bar
-from tadp_cli.errors import one_line_errors
-from tadp_cli.progress import console
+from tadp_cli.console.caption_progress import caption_bar
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.progress import console
 
 
 def caption(
@@ -44,9 +44,9 @@ def caption(
     """
     with one_line_errors():
         from tadp_captioning import CaptionStore, caption_images, load_captioner
-        from tadp_cli.workflows.captions import flagged_images, process_share, reports_of_all, whole_report
-        from tadp_cli.workflows.devices import checked_device
-        from tadp_cli.workflows.engine.locking import file_lock
+        from tadp_cli.device import checked_device
+        from tadp_cli.prompts.captions import flagged_images, process_share, reports_of_all, whole_report
+        from tadp_cli.run.lock import file_lock
 
         if device is not None:
             checked_device(device)
@@ -98,7 +98,7 @@ def caption(
 
 def _images(data: list[str], split: str) -> dict[str, Path]:
     """The images by id: of a split of a data set as its reader has them, else whatever was named."""
-    from tadp_cli.workflows.pictures import find_pictures
+    from tadp_cli.inputs.user_images import find_pictures
     from tadp_heads.data.registry import split_name
     from tadp_heads.data.split_images import split_images
 

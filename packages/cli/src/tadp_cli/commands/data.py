@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import SeedOption
-from tadp_cli.progress import console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import SeedOption
+from tadp_cli.console.progress import console
 
 data_app = typer.Typer(help="Data sets: check them, list those known by name.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def check(
     The exit code is 1 when something must be mended. Example: `tadp data check my_data`
     """
     with one_line_errors():
-        from tadp_cli.workflows.data_check import check_and_draw
+        from tadp_cli.pipelines.check_data import check_and_draw
         from tadp_heads.data.registry import check_data
 
         reports = check_data(where, task or None, split or None)

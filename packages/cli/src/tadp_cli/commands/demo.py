@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption, SeedOption
-from tadp_cli.progress import bars, console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption, SeedOption
+from tadp_cli.console.progress import bars, console
 
 
 def demo(
@@ -28,8 +28,8 @@ def demo(
     with one_line_errors():
         from dataclasses import replace
 
-        from tadp_cli.workflows.demo import FULL, QUICK, run_demo
-        from tadp_cli.workflows.tables import show_rows
+        from tadp_cli.console.score_tables import show_rows
+        from tadp_cli.experiments.demo import FULL, QUICK, run_demo
 
         plan = FULL if full else QUICK
         given = {

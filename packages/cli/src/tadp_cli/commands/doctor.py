@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.progress import console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.progress import console
 
 
 def doctor(
@@ -22,7 +22,7 @@ def doctor(
         if backbone is not None:
             _describe(backbone, size)
             return
-        from tadp_cli.workflows.checkup import examine
+        from tadp_cli.doctor.checks import examine
 
         topic = ""
         for finding in examine():

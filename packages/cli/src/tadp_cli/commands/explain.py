@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption
-from tadp_cli.progress import console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption
+from tadp_cli.console.progress import console
 
 
 def explain(
@@ -30,7 +30,7 @@ def explain(
     Example: `tadp explain photo.jpg --caption "a red circle and a tree" --out words.png`
     """
     with one_line_errors():
-        from tadp_cli.workflows.explaining import ExplainOptions, explain_image
+        from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 
         options = ExplainOptions(
             caption=caption,

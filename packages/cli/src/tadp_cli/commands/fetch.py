@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.progress import console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.progress import console
 
 
 def fetch(
@@ -20,8 +20,8 @@ def fetch(
         import os
 
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "0"  # gigabytes come, and the hub's bars show it
-        from tadp_cli.workflows.fetching import check_names
-        from tadp_cli.workflows.fetching import fetch as download
+        from tadp_cli.inputs.fetch import check_names
+        from tadp_cli.inputs.fetch import fetch as download
 
         check_names(names)
         for name in names:

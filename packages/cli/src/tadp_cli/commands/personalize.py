@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption, SeedOption
-from tadp_cli.progress import Bars, bars, console, first_process
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption, SeedOption
+from tadp_cli.console.progress import Bars, bars, console, first_process
 
 if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization
@@ -67,9 +67,9 @@ def personalize(
     with one_line_errors():
         from dataclasses import replace
 
-        from tadp_cli.workflows.engine.locking import run_lock
-        from tadp_cli.workflows.personalize_settings import with_settings
-        from tadp_cli.workflows.personalizing import dry_run, settings_by_method
+        from tadp_cli.config.personalize_overrides import with_settings
+        from tadp_cli.pipelines.personalize import dry_run, settings_by_method
+        from tadp_cli.run.lock import run_lock
 
         configs = settings_by_method(method, backbone, preset, steps=steps, vectors=vectors, rank=rank)
         configs = with_settings(configs, options or ())
@@ -83,7 +83,7 @@ def personalize(
             raise ValueError("--out is missing: name the folder to write to")
         learned = None
         if images is not None:
-            from tadp_cli.workflows.domain_images import domain_images
+            from tadp_cli.inputs.domain_images import domain_images
 
             learned = domain_images(images, split)
         count = count or (_SCENES if images is None else 0)
@@ -98,7 +98,7 @@ def _run(
     configs: dict[str, Any], out: Path, resume: bool, killed: bool, arguments: dict[str, Any]
 ) -> "dict[str, Personalization]":
     """One run a method, in a folder of its own where there are several; all of them finished."""
-    from tadp_cli.workflows.personalizing import learn, write_comparison
+    from tadp_cli.pipelines.personalize import learn, write_comparison
 
     results = {}
     folders = {name: out / name if len(configs) > 1 else out for name in configs}

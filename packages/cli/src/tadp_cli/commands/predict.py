@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption, OutFolder
-from tadp_cli.progress import bars, console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption, OutFolder
+from tadp_cli.console.progress import bars, console
 
 
 def predict(
@@ -31,7 +31,7 @@ def predict(
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
     with one_line_errors():
-        from tadp_cli.workflows.predicting import PredictOptions, predict_images
+        from tadp_cli.pipelines.predict import PredictOptions, predict_images
 
         options = PredictOptions(
             caption=caption, captioner=captioner, protocol=protocol, size=size, batch_size=batch_size

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.progress import console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.progress import console
 
 if TYPE_CHECKING:
-    from tadp_cli.recipes.recipe import Recipe
+    from tadp_cli.config.recipe import Recipe
 
 _ROOM = 120
 """Columns that the table needs."""
@@ -28,9 +28,9 @@ def recipes(
     with one_line_errors():
         from rich.table import Column, Table
 
-        from tadp_cli.recipes.recipe import load_recipe
-        from tadp_cli.recipes.sources import shipped_recipes
-        from tadp_cli.recipes.tables import load_table, paper_tables, row_names, table_names
+        from tadp_cli.config.inheritance import shipped_recipes
+        from tadp_cli.config.paper_tables import load_table, paper_tables, row_names, table_names
+        from tadp_cli.config.recipe import load_recipe
 
         names = [name for name in shipped_recipes() if only in name]
         names += [name for name in row_names() if only and only in name]
@@ -58,8 +58,8 @@ def recipes(
 
 def _print_costs(names: list[str]) -> None:
     """A line per recipe; the precision that a recipe does not have is estimated as if it had."""
-    from tadp_cli.recipes.recipe import load_recipe
-    from tadp_cli.workflows.training_costs import FLOPS, TrainingCosts
+    from tadp_cli.config.recipe import load_recipe
+    from tadp_cli.pipelines.training_cost import FLOPS, TrainingCosts
 
     known = TrainingCosts()
     console.print("Estimates for one H100, training alone (docs/performance.md):")

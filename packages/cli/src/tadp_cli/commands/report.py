@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption
-from tadp_cli.progress import bars, console
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption
+from tadp_cli.console.progress import bars, console
 
 
 def report(
@@ -38,11 +38,11 @@ def report(
     Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1 --out report.html`
     """
     with one_line_errors():
-        from tadp_cli.workflows.comparing import rows_of_runs
-        from tadp_cli.workflows.engine.locking import file_lock
-        from tadp_cli.workflows.run_report import ReportOptions, write_run_report
-        from tadp_cli.workflows.runs import read_run
-        from tadp_cli.workflows.tables import show_rows
+        from tadp_cli.console.score_tables import show_rows
+        from tadp_cli.experiments.compare import rows_of_runs
+        from tadp_cli.pipelines.report import ReportOptions, write_run_report
+        from tadp_cli.run.folder import read_run
+        from tadp_cli.run.lock import file_lock
 
         options = ReportOptions(
             images=images,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadp_cli.commands.cleaning_options import (
+from tadp_cli.config.paper_tables import load_table, table_names
+from tadp_cli.console.cleaning_options import (
     BaseUrlOption,
     CleanerOption,
     MaxRequestsOption,
@@ -14,16 +15,15 @@ from tadp_cli.commands.cleaning_options import (
     PriceOption,
     cleaning_limits,
 )
-from tadp_cli.commands.personalize_options import CountOption, PresetOption, RankOption, personalize_changes
-from tadp_cli.errors import one_line_errors
-from tadp_cli.options import DeviceOption
-from tadp_cli.progress import bars, console, require_one_process
-from tadp_cli.recipes.tables import load_table, table_names
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import DeviceOption
+from tadp_cli.console.personalize_options import CountOption, PresetOption, RankOption, personalize_changes
+from tadp_cli.console.progress import bars, console, require_one_process
 from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:
-    from tadp_cli.recipes.tables import Table
-    from tadp_cli.workflows.reproduction_plan import Bench
+    from tadp_cli.config.paper_tables import Table
+    from tadp_cli.experiments.reproduce.plan import Bench
 
 reproduce_app = typer.Typer(help="A table, a figure or a question of the paper.", no_args_is_help=True)
 
@@ -44,8 +44,8 @@ def figure_4(
         import tempfile
 
         from tadp_backbone import DiffusionBackbone
-        from tadp_cli.workflows.demo import SEEDS, SOURCE
-        from tadp_cli.workflows.pointing import pointing_game
+        from tadp_cli.experiments.demo import SEEDS, SOURCE
+        from tadp_cli.experiments.pointing_game import pointing_game
         from tadp_heads.data.registry import open_data
         from tadp_heads.data.scenes.write import write_scenes
 
@@ -79,7 +79,7 @@ def controls(
     with one_line_errors():
         from rich.table import Table
 
-        from tadp_cli.workflows.controls import HEAD_INPUTS, PROMPT_KINDS, run_controls
+        from tadp_cli.experiments.controls import HEAD_INPUTS, PROMPT_KINDS, run_controls
 
         with bars() as report:
             rows = run_controls(
@@ -99,8 +99,8 @@ def controls(
 
 
 def _print_plan(table: "Table", bench: "Bench", rows: Sequence[str], seeds: int) -> None:
-    from tadp_cli.workflows.dry_reproduction import dry_rows
-    from tadp_cli.workflows.reproduction_plan import plan_runs
+    from tadp_cli.experiments.reproduce.dry_run import dry_rows
+    from tadp_cli.experiments.reproduce.plan import plan_runs
 
     for row in dry_rows(plan_runs(table, bench, rows, seeds), bench):
         console.print(f"{row.row}: {row.label}", markup=False, highlight=False, soft_wrap=True)
@@ -167,9 +167,9 @@ def _table_command(name: str) -> Callable[..., None]:
         device: DeviceOption = "auto",
     ) -> None:
         with one_line_errors():
-            from tadp_cli.workflows.reproducing import COMMANDS_FILE, reproduce
-            from tadp_cli.workflows.reproduction_plan import Bench
-            from tadp_cli.workflows.tables import show_costs, show_reproduction
+            from tadp_cli.console.score_tables import show_costs, show_reproduction
+            from tadp_cli.experiments.reproduce.plan import Bench
+            from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, reproduce
 
             require_one_process("tadp reproduce")
             table = load_table(name)

@@ -1,1 +1,1 @@
-"""Recipes: what a training run is, as TOML files; see `tadp_cli.recipes.recipe`."""
+"""The shipped recipes, as TOML files; `tadp_cli.config.recipe` reads them."""

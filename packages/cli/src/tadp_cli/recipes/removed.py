@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tadp_cli.recipes.typed import SettingError
+from tadp_cli.config.schema import SettingError
 
 REMOVED: dict[str, Any] = {"train.drop_path": 0.0, "train.layer_decay": 1.0}
 """{dotted name: its default, with which training was as it is without the setting}."""

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from tadp_backbone.text.word_attention import heat_maps
-from tadp_cli.report.word_maps import Panel, heat_panel, sheet_figure
+from tadp_cli.report.heat_map_sheets import Panel, heat_panel, sheet_figure
 
 if TYPE_CHECKING:
-    from tadp_cli.workflows.explaining import Explained
+    from tadp_cli.pipelines.explain import Explained
 
 COLUMNS = 5
 PAIRS = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tadp_cli.report.pictures import POOLING, colour_bar, heat_overlay
+from tadp_cli.report.heat_maps import POOLING, colour_bar, heat_overlay
 from tadp_cli.report.rows import HeatRow, PredictionRow
 from tadp_cli.report.style import DPI, FONT, new_figure, save_figure, show_picture
 

@@ -6,7 +6,7 @@ from html import escape
 
 from PIL import Image
 
-from tadp_cli.report.pictures import data_uri
+from tadp_cli.report.heat_maps import data_uri
 
 SHOWN_WIDTH = 160
 """CSS pixels; smaller images are enlarged with hard pixels."""

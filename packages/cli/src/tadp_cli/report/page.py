@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from tadp_cli._io import write_text
+from tadp_cli.console.terminal import printable
 from tadp_cli.report import sections
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
-from tadp_cli.terminal import printable
 
 __all__ = ["CaptionRow", "HeatRow", "PredictionRow", "write_report"]
 

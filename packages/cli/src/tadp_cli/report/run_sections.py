@@ -12,8 +12,8 @@ from PIL import Image
 
 from tadp_cli.report.charts import Matrix, curves_figure, matrices_figure
 from tadp_cli.report.grouping import TaskTable
+from tadp_cli.report.heat_maps import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.markup import definitions, highlighted, picture, strip, struck, table, table_row
-from tadp_cli.report.pictures import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.rows import HeatRow
 from tadp_cli.report.sections import Section, legend_html, section, task_table_html
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
+from tadp_cli.report.heat_maps import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.markup import definitions, highlighted, picture, strip, struck, table, table_row
-from tadp_cli.report.pictures import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
 
 MINIATURE = "Working miniature: tiny models on procedural Scenes, not Stable Diffusion."

@@ -1,0 +1,68 @@
+"""`tadp eval`: a run and a data set in, the protocol's numbers out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tadp_cli.console.cleaning_options import (
+    BaseUrlOption,
+    CleanerOption,
+    MaxRequestsOption,
+    MaxUsdOption,
+    PriceOption,
+    cleaning_limits,
+)
+from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption
+from tadp_cli.console.progress import bars, console, first_process
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
+    data: DataOption = None,
+    split: Annotated[str, typer.Option(help="split to score; empty: the recipe's data.val")] = "",
+    captions: CaptionsOption = None,
+    protocol: Annotated[str, typer.Option(help="how images are predicted; empty: the recipe's")] = "",
+    domain: Annotated[str, typer.Option(help="the data's domain: its style words are removed from captions")] = "",
+    modifier: Annotated[
+        str, typer.Option(help="how prompts name the domain, such as null or simple; empty: as in training")
+    ] = "",
+    token_file: Annotated[str, typer.Option(help="learned_embeds.safetensors, for textual-inversion")] = "",
+    cleaner: CleanerOption = "",
+    base_url: BaseUrlOption = None,
+    price: PriceOption = None,
+    max_usd: MaxUsdOption = 1.0,
+    max_requests: MaxRequestsOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Score a run on its own validation split or on any data set with the same classes.
+
+    Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
+    """
+    with one_line_errors():
+        from tadp_cli.pipelines.evaluate import keep_scores, scored
+
+        with bars() as report:
+            entry = scored(
+                run,
+                folder=None if data is None else str(data),
+                split=split,
+                captions=captions,
+                protocol=protocol,
+                domain=domain,
+                modifier=modifier,
+                token_file=token_file,
+                cleaner=cleaner,
+                limits=cleaning_limits(base_url, price, max_usd, max_requests),
+                device=device,
+                report=report,
+            )
+        if first_process():  # before they are kept, which a run that cannot be written to refuses
+            for name, value in entry["metrics"].items():
+                console.print(f"{name:12} {value:.4f}")
+            if "cleaner" in entry:
+                console.print(f"captions cleaned by {entry['cleaner']}")
+        keep_scores(run, entry)
+        if first_process():
+            console.print(f"added to {run / 'results.json'}")

@@ -1,0 +1,300 @@
+"""A recipe: everything that decides a training run, typed, read from TOML."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources
+from tadp_cli.config.personalize import PersonalizeConfig
+from tadp_cli.config.prompt import EMBEDDING_PROMPTS, MODIFIERS, PRESENCE_PROMPTS, PROMPTS, PresenceConfig, PromptConfig
+from tadp_cli.config.schema import SettingError, at_least, build, one_of, parse, put, toml, toml_key
+from tadp_cli.config.train import TrainConfig
+from tadp_cli.recipes.removed import without_removed
+
+TASKS = ("segmentation", "depth", "detection")
+POSTERIORS = ("", "mode", "sample")
+IMAGE_RANGES = ("sd", "imagenet")
+MAP_INDICES = ("token", "class", "presence")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    folder: str = ""
+    """A data set in one of the user layouts, or NAME:FOLDER of `tadp data list`; `--data` sets it."""
+    train: str = "train"
+    """Name of the split that is trained on."""
+    val: str = "val"
+    """Name of the split that is scored after training."""
+    captions: str = ""
+    """File of captions, for the prompt "caption"; without one the captioner writes them into the run."""
+    captioner: str = ""
+    """Who captions what has no caption; empty: tiny for the backbone tiny, else blip2."""
+    min_tokens: int = 0
+    """Fewest new tokens of a caption that is written (the paper's TADP-0, -20 and -40)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestConfig:
+    folder: str = ""
+    """A data set of another domain that the trained model is scored on too, named as data.folder; empty: none."""
+    split: str = "test"
+    captions: str = ""
+    """File of its captions; without one the captioner writes them, and the words for prompt.domain's look leave them
+    (paper 4.3)."""
+    cleaner: str = "rules"
+    """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
+
+    def __post_init__(self):
+        from tadp_captioning.cleaning.factory import check_cleaner
+
+        try:
+            check_cleaner(self.cleaner)
+        except ValueError as error:
+            raise ValueError(f"test.cleaner: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSection:
+    source: str = "tiny"
+    """Whatever `DiffusionBackbone.from_pretrained` takes."""
+    vae: str = ""
+    """What encodes images; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as
+    fast (AutoencoderTiny, for tiny, sd15 and sd21), else a diffusers folder of a VAE with the same latents."""
+    unet: str = ""
+    """Folder of a UNet to put in its place (DreamBooth)."""
+    lora: str = ""
+    """LoRA to merge into UNet and text encoder: what `tadp personalize --method dreambooth --rank N` wrote, or any file
+    or folder of diffusers, kohya or peft."""
+    lora_scale: float = 1.0
+    """Factor on the LoRA's updates."""
+    timestep: int = 1
+    """docs/reference.md, section 0: the code reads features at t = 1, the paper writes 0."""
+    latent_scale: float = 0.0
+    """Factor on the latents; 0: the VAE's own (latent scaling, LS), 1: left unscaled, as VPD did."""
+    posterior: str = ""
+    """What of the VAE's posterior is taken: mode or sample; empty: as the source has it, which is mode for weights of
+    Stable Diffusion. The paper's code samples exactly when it scales."""
+    noise: bool = False
+    """Whether noise of level `timestep` is added to the latents first, as in generation; the paper reads clean ones."""
+    taps: tuple[str, ...] = ()
+    """Modules of the UNet whose outputs are the features, finest first, e.g. up_blocks.3.attentions.2; empty: the
+    paper's."""
+    map_strides: tuple[int, ...] = ()
+    """Strides in image pixels at which cross-attention maps are read; empty: the source's, 16 and 32 of Stable
+    Diffusion."""
+    detach_maps: bool = True
+    """Whether the gradient stops at the maps, as in the paper's code; false lets it pass into the UNet."""
+    attention_maps: bool = True
+    """Whether cross-attention maps go to the head beside the features; the paper's code leaves them out for depth."""
+    map_index: str = "token"
+    """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
+    wherever its words stand in the prompt. presence: no maps, but for each class whether the prompt names it, the same
+    in every cell."""
+    map_words: tuple[str, ...] = ()
+    """The names that map_index counts, in place of the data's classes: needed where the data has none, as for depth."""
+    text_adapter: bool = False
+    """A small residual network on the context, trained with the head (VPD; the paper's ADE20K and NYUv2 baselines)."""
+    image_range: str = "sd"
+    """Pixel values as the VAE gets them: sd, [-1, 1], or imagenet, as the paper's code has Cityscapes and detection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    metrics: dict[str, float] = field(default_factory=dict)
+    """{name: value} as in results.json: shares as 0..1, depth errors in metres."""
+    source: str = ""
+    """Where the numbers stand, such as "paper, Table 1, TADP-40"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    task: str = "segmentation"
+    description: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    presence: PresenceConfig = field(default_factory=PresenceConfig)
+    personalize: PersonalizeConfig = field(default_factory=PersonalizeConfig)
+    backbone: BackboneSection = field(default_factory=BackboneSection)
+    head: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the task's head."""
+    loss: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the task's loss, such as kind = "focal" or average = "all" of segmentation."""
+    protocol: str = ""
+    """How images are predicted and scored; empty: the task's first protocol."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seeds: tuple[int, ...] = (0,)
+    """Those with which the experiment is repeated; one run takes train.seed."""
+    target: TargetConfig = field(default_factory=TargetConfig)
+    """What the paper got."""
+
+    def __post_init__(self):
+        one_of("task", self.task, TASKS)
+        one_of("prompt.kind", self.prompt.kind, PROMPTS)
+        one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
+        one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
+        if self.backbone.vae == "taesd" and self.backbone.posterior == "sample":
+            raise ValueError(
+                "backbone.vae 'taesd' has no posterior to sample: set backbone.posterior=mode, or leave the vae out"
+            )
+        one_of("backbone.map_index", self.backbone.map_index, MAP_INDICES)
+        if self.backbone.map_index != "token":
+            self._check_class_maps()
+        elif self.backbone.map_words:
+            raise ValueError("backbone.map_words are the channels of map_index class or presence: set one, or leave it")
+        if self.needs_presence:
+            self._check_presence()
+        if self.backbone.map_strides and not self.backbone.attention_maps:
+            raise ValueError("backbone.map_strides are those of maps: set backbone.attention_maps=true, or leave them")
+        one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
+        at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
+        at_least("data.min_tokens", self.data.min_tokens, 0)
+        if not (0 < self.prompt.precision <= 1 and 0 < self.prompt.recall <= 1):
+            given = f"prompt.precision {self.prompt.precision} and prompt.recall {self.prompt.recall}"
+            raise ValueError(f"{given}: expected shares above 0, at most 1")
+        if (self.prompt.precision, self.prompt.recall) != (1, 1) and self.prompt.kind != "oracle":
+            raise ValueError(f"prompt.precision and prompt.recall go with the oracle, not with {self.prompt.kind!r}")
+        if self.prompt.modifier != "null" and not self.prompt.domain:
+            raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
+        if self.prompt.modifier == "textual-inversion" and not self.prompt.token_file:
+            raise ValueError("prompt.modifier 'textual-inversion' needs prompt.token_file; `tadp personalize` makes it")
+        if self.prompt.modifier == "dreambooth" and not (self.backbone.unet or self.backbone.lora):
+            raise ValueError(
+                "prompt.modifier 'dreambooth' needs the UNet or the LoRA that was tuned: set backbone.unet or "
+                "backbone.lora; `tadp personalize --method dreambooth` makes them"
+            )
+        if self.backbone.lora_scale != 1 and not self.backbone.lora:
+            raise ValueError("backbone.lora_scale is a factor on backbone.lora: name the LoRA, or leave it out")
+        at_least("backbone.lora_scale", self.backbone.lora_scale, 0)
+        if self.prompt.modifier_style == "reference":
+            self._check_reference_strings()
+        if self.prompt.styles or self.train.consistency:
+            self._check_styles()
+
+    def _check_reference_strings(self) -> None:
+        from tadp_captioning.domains import get_domain, modify
+
+        domain, modifier = self.prompt.domain, self.prompt.modifier
+        if modifier == "null":
+            return
+        modify("", domain, modifier, style="reference")  # says what the code has no string for
+        if modifier == "textual-inversion" and self.prompt.token not in ("", get_domain(domain).token):
+            raise ValueError(
+                f"prompt.modifier_style 'reference' writes {get_domain(domain).token}, and prompt.token is "
+                f"{self.prompt.token!r}: learn the token under that name, or leave prompt.modifier_style out"
+            )
+
+    def _check_styles(self) -> None:
+        from tadp_captioning.domains import DOMAINS
+
+        styles = self.prompt.styles
+        for name in styles:
+            one_of("style in prompt.styles", name, tuple(DOMAINS))
+        if len(set(styles)) < len(styles):
+            raise ValueError(f"prompt.styles is {list(styles)}: name each style once")
+        if self.train.consistency and self.task != "segmentation":
+            raise ValueError(f"train.consistency compares segmentations, and the task is {self.task}: leave it out")
+        if self.train.consistency and not styles:
+            raise ValueError('train.consistency compares two styles: name some, e.g. prompt.styles=["comic","night"]')
+        if self.prompt.kind in EMBEDDING_PROMPTS:
+            raise ValueError(f"prompt.styles needs a prompt of words, and {self.prompt.kind!r} is an embedding")
+
+    def _check_class_maps(self) -> None:
+        given = f"backbone.map_index {self.backbone.map_index!r}"
+        if self.prompt.kind in EMBEDDING_PROMPTS:
+            raise ValueError(f"{given} needs a prompt of words, and {self.prompt.kind!r} is an embedding")
+        if not self.backbone.attention_maps:
+            raise ValueError(f"{given} needs backbone.attention_maps")
+        if len(set(self.backbone.map_words)) < len(self.backbone.map_words):
+            raise ValueError(f"backbone.map_words is {list(self.backbone.map_words)}: name each class once")
+        if self.train.cache:
+            raise ValueError(f"{given}: train.cache keeps embeddings without their words; leave it empty")
+
+    def _check_presence(self) -> None:
+        given = f"prompt {self.prompt.kind!r}"
+        if self.task == "depth":
+            raise ValueError(f"{given} needs classes, and depth has none: use caption")
+        moving = self.train.unet_lr_scale > 0 or self.backbone.text_adapter
+        if moving and self.presence.source == "head" and not self.presence.single_pass:
+            raise ValueError(
+                f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0, or "
+                "presence.single_pass=true, which reads latents"
+            )
+        if self.prompt.kind == "presence-only" and self.backbone.map_index != "presence":
+            raise ValueError(f"{given} gives the head probabilities: set backbone.map_index=presence")
+        if self.prompt.kind == "presence-only" and self.backbone.map_words:
+            raise ValueError(f"{given} gives probabilities of the data's classes: leave backbone.map_words out")
+
+    @property
+    def needs_presence(self) -> bool:
+        """Whether prompts are made by the presence judge."""
+        return self.prompt.kind in PRESENCE_PROMPTS
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether prompts are made of captions, or the presence judge reads them."""
+        if self.prompt.kind in ("caption", "nouns", "caption+class-names", "caption+presence"):
+            return True
+        return self._first_pass_reads_captions and not self.presence.single_pass
+
+    @property
+    def learns_from_captions(self) -> bool:
+        """Whether the training images need captions: also where the teacher of the presence judge alone reads them."""
+        return self.needs_captions or self._first_pass_reads_captions
+
+    @property
+    def _first_pass_reads_captions(self) -> bool:
+        return self.needs_presence and self.presence.source == "head" and self.presence.first_pass == "caption"
+
+    @property
+    def of_training_prompts(self) -> "Recipe":
+        """That by which training prompts are made: where styles are drawn, they alone are put into them."""
+        return self.replace(**{"prompt.modifier": "null"}) if self.prompt.styles else self
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Further arguments of the task's loss, wherever they stand in the recipe."""
+        return self.loss | ({"consistency": self.train.consistency} if self.train.consistency else {})
+
+    @property
+    def captioner(self) -> str:
+        """Name of the captioner for images without a caption."""
+        return self.data.captioner or ("tiny" if self.backbone.source == "tiny" else "blip2")
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """The recipe with settings replaced by their dotted names: `replace(**{"train.steps": 10})`."""
+        tree = dataclasses.asdict(self)
+        for name, value in changes.items():
+            put(tree, name, value)
+        return build(Recipe, tree)
+
+    def to_toml(self) -> str:
+        """TOML that `load_recipe` reads back."""
+        lines, sections = [f"format = {FORMAT}"], []
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, dict):
+                sections += [f"\n[{name}]", *(f"{toml_key(key)} = {toml(item)}" for key, item in value.items())]
+            else:
+                lines.append(f"{name} = {toml(value)}")
+        return "\n".join([*lines, *sections]) + "\n"
+
+
+def load_recipe(name: str | Path, settings: tuple[str, ...] = ()) -> Recipe:
+    """A shipped recipe by name or any TOML file; `settings` are "key=value" with dotted keys, values as in TOML."""
+    written, given = read_sources(str(name)), [_key_and_value(setting) for setting in settings]
+    typed = (Source(name=f"--set {s}", tree=put({}, *pair)) for s, pair in zip(settings, given, strict=True))
+    sources, tree = (*written, *typed), merged(written)
+    try:
+        for key, value in given:
+            put(tree, key, value)
+        return build(Recipe, without_removed(tree))
+    except SettingError as error:
+        raise ValueError(f"{place_of(sources, error.settings) or written[-1].name}: {error}") from error
+
+
+def _key_and_value(setting: str) -> tuple[str, Any]:
+    key, found, value = setting.partition("=")
+    if not found:
+        raise ValueError(f"--set {setting!r}: expected key=value, e.g. train.steps=100")
+    return key.strip(), parse(value.strip())

@@ -1,0 +1,122 @@
+"""How a recipe trains."""
+
+from dataclasses import dataclass
+
+from tadp_cli.config.schema import MOST_HELD, at_least, one_of
+
+SCHEDULES = ("constant", "poly", "cosine", "poly-mmcv", "rise-fall")
+"""After a linear warm-up: constant; poly, (1 - x)^power, and cosine, both to min_lr. poly-mmcv: poly over all steps and
+the warm-up a factor on it (mmcv). rise-fall: from min_lr to the peak and back, each in `warmup` steps (NYUv2)."""
+GROUPS = ("plain", "norms-apart", "vectors-undecayed")
+"""plain: one weight decay for all. norms-apart: the norms of the UNet's transformers at the head's rate and without
+decay (the reference on mmsegmentation and on Pascal). vectors-undecayed: no decay for biases and all that has one
+dimension (the reference for NYUv2)."""
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    steps: int = 500
+    """Updates of the weights."""
+    batch_size: int = 16
+    """Images of one pass forward and backward; several processes share it or the passes of `accumulate`."""
+    accumulate: int = 1
+    """Passes whose gradients make one step, over all processes together: a step sees batch_size x accumulate images."""
+    lr: float = 1e-3
+    """Peak learning rate of the head."""
+    unet_lr_scale: float = 0.1
+    """The UNet's learning rate in terms of the head's; 0 freezes it, and its features are computed once."""
+    weight_decay: float = 0.005
+    groups: str = "plain"
+    """Which parameters have a learning rate or a weight decay of their own, beside the UNet's scale: one of GROUPS."""
+    betas: tuple[float, ...] = (0.9, 0.999)
+    """Of AdamW."""
+    warmup: int = 25
+    """Steps of linear warm-up; for rise-fall the steps up to the peak."""
+    schedule: str = "poly"
+    """One of SCHEDULES."""
+    power: float = 1.0
+    """Exponent of poly, poly-mmcv and rise-fall."""
+    min_lr: float = 0.0
+    """Where poly, poly-mmcv, cosine and rise-fall end, and rise-fall begins, as a rate of the head."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0: no clipping, as in the reference."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of what trains; where above 0, the average is scored and saved."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of names that don't train, such as unet.down_blocks.* or head.neck.*."""
+    lora_rank: int = 0
+    """Train low-rank updates of this rank in the UNet's attention in place of all its weights; they are merged into
+    the weights that are saved. 0: all weights."""
+    precision: str = "fp32"
+    """One of PRECISIONS: of the passes; weights and optimizer stay float32."""
+    gradient_checkpointing: bool = False
+    """Compute the UNet's activations again in the backward pass: less memory, about a third slower."""
+    shard: bool = False
+    """Spread what trains, its gradients and the optimizer over the processes in place of a whole copy in each (FSDP):
+    less memory, more to send. One process has all of it."""
+    flip: bool = True
+    """Mirror half of the images, where no transform does."""
+    transform: str = ""
+    """How training images are varied and framed: a name of the task's `train_transforms`, such as user or ade. Empty:
+    as they are, all of one size."""
+    size: int = 0
+    """Side in pixels of the squares that the transform makes."""
+    cache: str = ""
+    """Folder in which embeddings of texts, and with `crops` latents of images, are kept over steps and runs."""
+    consistency: float = 0.0
+    """Weight of the divergence between the segmentations of an image under two of the prompts that prompt.styles
+    gives; each image is then seen twice a pass. 0: one prompt is drawn."""
+    crops: int = 0
+    """Varied and framed versions of an image that are made and encoded by the VAE, once and for all; each step takes
+    one of them. 0: a new version is made and encoded at every step."""
+    workers: int = 0
+    """Processes that read images, at most as many as there are processors; results don't depend on it."""
+    save_every: int = 200
+    """Steps between two states to resume from."""
+    keep: int = 1
+    """How many of the last states stay."""
+    eval_every: int = 0
+    """Steps between two scorings of the validation split; the best model so far is kept in RUN/best. 0: only at the
+    end."""
+    seed: int = 0
+
+    def __post_init__(self):
+        one_of("train.schedule", self.schedule, SCHEDULES)
+        one_of("train.groups", self.groups, GROUPS)
+        one_of("train.precision", self.precision, PRECISIONS)
+        for name in ("steps", "save_every", "keep"):
+            at_least(f"train.{name}", getattr(self, name), 1)
+        for name in ("batch_size", "accumulate"):
+            at_least(f"train.{name}", getattr(self, name), 1, MOST_HELD)
+        for name in ("workers", "crops", "lora_rank", "size"):
+            at_least(f"train.{name}", getattr(self, name), 0, MOST_HELD)
+        for name in ("warmup", "eval_every", "clip", "weight_decay", "unet_lr_scale", "consistency"):
+            at_least(f"train.{name}", getattr(self, name), 0)
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"train.ema is {self.ema}, expected at least 0 and below 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"train.betas is {list(self.betas)}, expected two numbers of [0, 1), e.g. [0.9, 0.999]")
+        if not 0 <= self.min_lr <= self.lr:
+            raise ValueError(f"train.min_lr is {self.min_lr}, expected 0 to train.lr, which is {self.lr}")
+        if self.schedule == "rise-fall" and self.warmup < 1:
+            raise ValueError("train.schedule 'rise-fall' needs train.warmup, the steps up to the peak")
+        if self.unet_lr_scale == 0 and self.lora_rank:
+            raise ValueError("train.lora_rank needs a UNet that trains: train.unet_lr_scale above 0")
+        if self.crops and not self.cache:
+            raise ValueError("train.crops needs train.cache, the folder for the encoded crops")
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether it is training itself that mirrors images; a transform does so by its own rules."""
+        return self.flip and not self.transform
+
+    @property
+    def views(self) -> int:
+        """How often a pass sees each of its images."""
+        return 2 if self.consistency else 1
+
+    @property
+    def effective_batch(self) -> int:
+        """Images that one step sees."""
+        return self.batch_size * self.accumulate

@@ -1,0 +1,77 @@
+"""Progress bars of the commands."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tadp_cli.console.terminal import SafeConsole
+
+console = SafeConsole()
+
+
+class Bars:
+    """One bar a kind of work, made when the work is first reported."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.tasks: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self.tasks:
+            self.tasks[what] = self.progress.add_task(what, total=total)
+        self.progress.update(self.tasks[what], completed=done, total=total)
+        if done == total and not console.is_terminal and first_process():
+            console.print(f"{what}: {total} done", highlight=False)
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Yields a reporter `(what, done, total)`: bars with the time left on a terminal, else a line for what is done."""
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not (console.is_terminal and first_process())) as progress:
+        yield Bars(progress)
+
+
+def first_process() -> bool:
+    """Whether this is the one of several processes that `accelerate launch` or `torchrun` started which prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def require_one_process(command: str) -> None:
+    """For commands whose stages do not share their work: several processes would do all of it, in one folder."""
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if int(processes) > 1:
+        raise ValueError(
+            f"{command} runs in one process, not in {processes}: share single runs with `tadp train` and `eval`"
+        )
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Inside, what the workflows note goes to the console, by the first process alone."""
+    log, handler = logging.getLogger("tadp_cli"), _ConsoleHandler()
+    if not first_process():
+        yield
+        return
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _ConsoleHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,156 @@
+"""Scores as tables in a terminal."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tadp_cli.config.paper_tables import LookTest
+from tadp_cli.config.paper_tables import Table as PaperTable
+from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
+from tadp_cli.report.spread import with_spread
+
+if TYPE_CHECKING:
+    from tadp_cli.experiments.reproduce.runner import Score
+
+
+def show_rows(console: Console, results: dict[str, Any]) -> None:
+    """A table a group of comparable rows, the best of each column in bold."""
+    for table in task_tables(group_rows(results)):
+        console.print(Text(f"\n{table.task}: {table.metric.heading}", style="bold"))
+        for group in table.groups:
+            console.print(Text(group.title))
+            console.print(_drawn(table, group))
+        console.print(Text(f"{table.spread_note} Bold: the best of a column within its group, as printed."))
+
+
+def _drawn(table: TaskTable, group: Group) -> Table:
+    drawn = Table("prompt", "modifier")
+    for test in table.tests:
+        drawn.add_column(Text(test), justify="right")
+    for row in group.rows:
+        cells = [
+            Text(row.cells[test].show(table.metric), style="bold" if group.is_best(row, test) else "")
+            if test in row.cells
+            else Text("")
+            for test in table.tests
+        ]
+        drawn.add_row(Text(row.prompt), Text(row.modifier or ""), *cells)
+    return drawn
+
+
+def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
+    """A table, the paper's numbers beside those got: the mean and half of the range over seeds.
+
+    At full scale the rows that the paper quotes from other work are listed too; means over rows come last.
+    """
+    lines = _lines(table, scale, scores)
+    parts: dict[str, dict[str, str]] = {}
+    for metric, how in table.metrics.items():
+        on_look = isinstance(how, LookTest)
+        name = metric.partition(" (")[0]
+        title = f"({scale}), {name}, prompts: {how.modifier}" if on_look else f"({scale})"
+        if any(metric in score.metrics for score in scores):
+            parts.setdefault(title, {})[metric] = how.look if on_look else metric
+    for title, headings in parts.items():
+        console.print(Text(f"\n{table.title} {title}", style="bold"))
+        for drawn in _drawn_to_fit(console, table, headings, lines):
+            console.print(drawn)
+    runs = len({score.seed for score in scores})
+    cleaners = dict.fromkeys(score.cleaner for score in scores if score.cleaner)
+    if cleaners:
+        console.print(f"Captions of other domains cleaned by {', '.join(cleaners)}.")
+    console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
+
+
+def show_costs(console: Console, table: PaperTable, scale: str, rows: Sequence[str]) -> None:
+    """Parameters and multiply-adds of each row's method beside the paper's #Params and FLOPs, where it gives some."""
+    from tadp_cli.config.recipe import load_recipe
+    from tadp_cli.pipelines.inference_cost import costs_of
+
+    own = {row.name: row.paper_costs for row in table.rows if row.paper_costs and (row.reported or row.name in rows)}
+    if not own:
+        return
+    drawn = Table("row", "paper #Params", "UNet, head", "all parts", "paper FLOPs", "VAE, UNet, head", "all parts")
+    for row in table.rows:
+        if row.name not in own or (row.reported and scale != "full"):
+            continue
+        paper = [_rounded(own[row.name].get(key), unit) for key, unit in (("parameters", 1e6), ("flops", 1e9))]
+        if row.reported:
+            drawn.add_row(Text(f"{row.label} (reported)"), paper[0], "", "", paper[1], "", "")
+            continue
+        costs = costs_of(load_recipe(table.recipe_name(row, scale)))
+        trained, whole = costs.total("unet", "head")[0], costs.total()
+        features = costs.total("vae", "unet", "head")[1]
+        counts = _rounded(trained, 1e6), _rounded(whole[0], 1e6)
+        drawn.add_row(Text(row.label), paper[0], *counts, paper[1], _rounded(features, 1e9), _rounded(whole[1], 1e9))
+    console.print(Text(f"\n{table.title} ({scale}): millions of parameters, billions of multiply-adds", style="bold"))
+    console.print(drawn)
+    console.print("All parts: with VAE encoder, text encoder and, where images are captioned, the captioner.")
+
+
+def _rounded(count: float | None, unit: float) -> str:
+    return "" if count is None else f"{count / unit:.3g}" if count < 10 * unit else f"{count / unit:.0f}"
+
+
+class _Line(NamedTuple):
+    """A line of a reproduced table."""
+
+    label: str
+    target: dict[str, float]
+    own: list[dict[str, float]]
+    """Metrics per seed; empty for what is only reported."""
+
+
+def _lines(table: PaperTable, scale: str, scores: "Sequence[Score]") -> list[_Line]:
+    from tadp_cli.experiments.reproduce.runner import averages_of
+
+    found = averages_of(table, scores)
+    rows = [_Line(row.label, row.target, [s.metrics for s in scores if s.row == row.name]) for row in table.rows]
+    run = [line for line in rows if line.own]
+    reported = [_Line(f"{row.label} (reported)", row.target, []) for row in table.rows if row.reported]
+    means = [_Line(a.label, a.target, found[a.label]) for a in table.averages if a.label in found]
+    return [*(reported if scale == "full" else []), *run, *means]
+
+
+def _drawn_to_fit(
+    console: Console, table: PaperTable, headings: dict[str, str], lines: Sequence[_Line]
+) -> Iterator[Table]:
+    """As many metrics side by side as there is room for, the others below them."""
+    unbounded, left = console.options.update(max_width=10_000), list(headings.items())
+    while left:
+        sizes = range(len(left), 0, -1)
+        choices = ((size, _with_numbers(table, dict(left[:size]), lines)) for size in sizes)
+        size, drawn = next(
+            (size, drawn)
+            for size, drawn in choices
+            if size == 1 or console.measure(drawn, options=unbounded).maximum <= console.width
+        )
+        yield drawn
+        left = left[size:]
+
+
+def _with_numbers(table: PaperTable, headings: dict[str, str], lines: Sequence[_Line]) -> Table:
+    """`headings`: {metric: what stands over its column}."""
+    drawn = Table("row")
+    for heading in headings.values():
+        if table.of_the_paper:
+            drawn.add_column(Text(f"paper {heading}"), justify="right")
+        drawn.add_column(Text(heading), justify="right")
+    for line in lines:
+        cells = [Text(line.label)]
+        for metric in headings:
+            values = [found[metric] for found in line.own if metric in found]
+            if table.of_the_paper:
+                cells.append(Text(_number(metric, [line.target[metric]]) if metric in line.target else ""))
+            cells.append(Text(_number(metric, values) if values else ""))
+        drawn.add_row(*cells)
+    return drawn
+
+
+def _number(metric: str, values: list[float]) -> str:
+    """As the paper prints it: mIoU and AP in percent, depth's errors and shares as they are."""
+    scale, decimals = (100, 1) if metric.startswith(("mIoU", "AP")) else (1, 3)
+    return with_spread(values, scale=scale, decimals=decimals)

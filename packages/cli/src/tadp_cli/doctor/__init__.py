@@ -1,0 +1,1 @@
+"""`tadp doctor`: what this machine and installation have of what the commands use."""

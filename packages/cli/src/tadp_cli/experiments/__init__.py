@@ -1,0 +1,1 @@
+"""Experiments composed of pipelines: the demo, reproductions, analyses."""

@@ -1,0 +1,136 @@
+"""Figure S1: an image noised to a strength and denoised under the names of all classes, or under its caption."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+from PIL import Image
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning import class_names_prompt, load_captioner
+from tadp_captioning.mentions.words import ClassMentions
+from tadp_cli.experiments.analyses.setting import Findings, Setting
+from tadp_cli.inputs.user_images import to_pil
+from tadp_cli.prompts.builder import listed_names, object_names, present_classes
+from tadp_cli.report.heat_map_sheets import Panel, sheet_figure
+
+STEPS = 50
+"""Denoising steps at strength 1, as in the paper."""
+STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""5, 15, 25, 35 and 45 of the 50 steps."""
+GUIDANCE = 7.5
+"""The pipeline's own."""
+
+
+def analyze(setting: Setting) -> Findings:
+    """How far pixels move, and what the captioner sees in the variations: classes present kept, absent ones added."""
+    if setting.run:
+        raise ValueError("variation denoises with a generator's own weights: leave --run out, name a --backbone")
+    backbone, dataset = setting.load_backbone(keep_decoder=True), setting.open_images()
+    pipeline = img2img(backbone)
+    names, present = object_names(dataset.prompt_names), present_classes(dataset)
+    captions = setting.captions(dataset)
+    captioner = load_captioner(setting.captioner_name, device=setting.device)
+    images = {image_id: to_pil(dataset.read(image_id).image) for image_id in dataset.ids}
+    prompts = {
+        "class names": dict.fromkeys(dataset.ids, class_names_prompt(listed_names(dataset.prompt_names))),
+        "caption": {image_id: captions[image_id] for image_id in dataset.ids},
+    }
+    drawn = {}
+    total, done = len(prompts) * len(STRENGTHS), 0
+    for kind, texts in prompts.items():
+        for strength in STRENGTHS:
+            drawn[kind, strength] = vary(pipeline, images, texts, strength, setting.seed)
+            done += 1
+            setting.report("variation", done, total)
+    find = ClassMentions(names)
+    numbers = {
+        kind: {
+            f"{strength}": _measured(images, drawn[kind, strength], present, captioner, find) for strength in STRENGTHS
+        }
+        for kind in prompts
+    }
+    numbers["as it is"] = {"0": _measured(images, images, present, captioner, find)}
+    _draw(setting, images, drawn, captions[next(iter(images))])
+    return Findings(
+        numbers=numbers,
+        columns=("prompt", "strength", "change of pixels", "classes kept", "absent classes seen"),
+        rows=[(kind, strength, *_cells(found)) for kind, own in numbers.items() for strength, found in own.items()],
+        remark=(
+            "Change: root mean square over pixels, of 255. Kept: share of the classes present that the captioner names "
+            "in the variation. Absent: how many absent classes it names, a mean over images."
+        ),
+    )
+
+
+def img2img(backbone: DiffusionBackbone) -> StableDiffusionImg2ImgPipeline:
+    """diffusers' own pipeline with the backbone's parts."""
+    return StableDiffusionImg2ImgPipeline(
+        vae=backbone.vae,
+        text_encoder=backbone.text_encoder,
+        tokenizer=backbone.tokenizer,
+        unet=backbone.unet,
+        scheduler=DDIMScheduler.from_config(backbone.scheduler.config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def vary(
+    pipeline: StableDiffusionImg2ImgPipeline,
+    images: Mapping[str, Image.Image],
+    texts: Mapping[str, str],
+    strength: float,
+    seed: int,
+) -> dict[str, Image.Image]:
+    """A variation of each image by its text; the noise of an image is the same at each call."""
+    pipeline.set_progress_bar_config(disable=True)
+    varied = {}
+    for number, (image_id, image) in enumerate(images.items()):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        found = pipeline(
+            prompt=texts[image_id],
+            image=image,
+            strength=strength,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            generator=generator,
+        )
+        varied[image_id] = found.images[0].resize(image.size)
+    return varied
+
+
+def _measured(images, varied, present: Mapping[str, set[str]], captioner, find: ClassMentions) -> dict[str, float]:
+    seen = dict(zip(varied, map(set, map(find, captioner.caption(list(varied.values())))), strict=True))
+    change = [_distance(images[image_id], picture) for image_id, picture in varied.items()]
+    kept = [len(seen[i] & names) / len(names) for i, names in present.items() if names]
+    added = [len(seen[i] - names) for i, names in present.items()]
+    return {"rms": _mean(change), "kept": _mean(kept), "absent_seen": _mean(added)}
+
+
+def _distance(image: Image.Image, other: Image.Image) -> float:
+    """Root mean square over pixels and channels, in [0, 255]."""
+    a, b = (torch.frombuffer(bytearray(one.tobytes()), dtype=torch.uint8).double() for one in (image, other))
+    return float((a - b).square().mean().sqrt())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _cells(found: Mapping[str, float]) -> tuple[str, str, str]:
+    return f"{found['rms']:.1f}", f"{100 * found['kept']:.1f} %", f"{found['absent_seen']:.2f}"
+
+
+def _draw(setting: Setting, images, drawn, caption: str) -> None:
+    first = next(iter(images))
+    rows = [
+        [
+            Panel(kind, images[first]),
+            *(Panel(f"strength {strength}", drawn[kind, strength][first]) for strength in STRENGTHS),
+        ]
+        for kind in ("class names", "caption")
+    ]
+    titles = [f"Variations of an image, {STEPS} steps times the strength. Caption: {caption}"]
+    sheet_figure(setting.figure("variation"), titles=titles, rows=rows, foot=(), side=1.6)

@@ -1,0 +1,257 @@
+"""The paper's cross-domain workflow (4.3) from end to end, on Scenes and the tiny models, through files on disk."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
+from tadp_captioning.stats import class_report
+from tadp_cli._io import write_json
+from tadp_cli.config.paths import absolute
+from tadp_cli.config.recipe import PROMPTS, Recipe, load_recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.experiments.pointing_game import pointing_game
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.personalize import draw_look, personalize
+from tadp_cli.pipelines.train import train
+from tadp_cli.prompts.builder import object_names, present_classes
+from tadp_cli.prompts.captions import captions_of
+from tadp_cli.run.folder import RESULTS_FILE, place_of
+from tadp_cli.run.guard import claim
+from tadp_cli.run.records import read_evaluations, read_object
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
+
+SOURCE = "photo"
+SEEDS = {"train": 100, "val": 101, "test": 102, "look": 103}
+"""Seeds of the Scenes of each purpose: no scene is in two of them, and none was seen in pre-training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much of the workflow is run."""
+
+    tasks: tuple[str, ...]
+    targets: tuple[str, ...]
+    seeds: int
+    train_images: int
+    scored_images: int
+    """Of the source's validation split and of each target's test split."""
+    target_images: int = 10
+    """Unlabelled pictures of the target from which the token is learnt."""
+    token_steps: int = 60
+    """Updates of Textual Inversion."""
+    prompts: tuple[str, ...] = ("empty", "class-names", "caption", "oracle")
+    modifiers: tuple[str, ...] = ("simple", "textual-inversion")
+    """Beside "null", with captions as prompts."""
+    steps: int
+    """Training steps of each head."""
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise ValueError(f"{self.seeds} seeds: expected at least 1")
+        if self.steps < 1:
+            raise ValueError(f"{self.steps} steps: expected at least 1")
+        unknown = sorted(set(self.prompts) - set(PROMPTS))
+        if unknown:
+            raise ValueError(f"unknown prompt {unknown[0]!r}; choose from {', '.join(PROMPTS)}")
+
+
+QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=350, scored_images=100, steps=300)
+FULL = Plan(
+    tasks=("segmentation", "depth", "detection"),
+    targets=("watercolor", "comic", "night"),
+    seeds=3,
+    train_images=1000,
+    scored_images=400,
+    steps=800,
+    prompts=("empty", "class-names", "averaged-eos", "caption", "oracle"),
+)
+
+
+class _Setting(NamedTuple):
+    """One training run."""
+
+    task: str
+    prompt: str
+    modifier: str
+    target: str
+    """The look whose modifier is trained with; "" for null, which is one run for all targets."""
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        return "-".join(part for part in (self.prompt, self.modifier, self.target, f"seed{self.seed}") if part)
+
+
+def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -> dict[str, Any]:
+    """Everything the plan says, each stage left alone where it is done already; writes results.json and report.html."""
+    from tadp_cli.experiments.demo_report import write_demo_report
+
+    claim(out / "plan.json", {**asdict(plan), "seed": seed}, "a demo")
+    for task in plan.tasks:
+        _write_data(out, plan, task)
+    _caption(out, plan, device, report)
+    tokens = {target: _learn_token(out, plan, target, device, seed, report) for target in plan.targets}
+    backbone = DiffusionBackbone.from_pretrained("tiny", device=device)
+    first = open_folder(data_folder(out, "segmentation", SOURCE), "segmentation", "val")
+    results: dict[str, Any] = {
+        "rows": [],
+        "pointing_game": pointing_game(backbone, first),
+        "captions": _caption_quality(out, plan),
+        "personalization": {target: token["held_out"] for target, token in tokens.items()},
+        "classes": list(first.classes),
+        "palette": [list(colour) for colour in first.palette],
+        "settings": {**asdict(plan), "seed": seed},
+    }
+    settings = _settings(plan, seed)
+    for index, setting in enumerate(settings):
+        report("runs", index, len(settings))
+        results["rows"] += _train_and_score(out, plan, setting, device, report)
+    report("runs", len(settings), len(settings))
+    write_json(out / RESULTS_FILE, results)
+    write_demo_report(out, results, backbone)
+    return results
+
+
+def data_folder(out: Path, task: str, look: str) -> Path:
+    return out / "data" / task / look
+
+
+def captions_file(out: Path, look: str) -> Path:
+    """Captions as prompts are made of them: those of a target have lost the words that name its look."""
+    return out / "captions" / (f"{look}.jsonl" if look == SOURCE else f"{look}_clean.jsonl")
+
+
+def run_folder(out: Path, task: str, name: str) -> Path:
+    return out / "runs" / task / name
+
+
+def _write_data(out: Path, plan: Plan, task: str) -> None:
+    source = data_folder(out, task, SOURCE)
+    for split, count in (("train", plan.train_images), ("val", plan.scored_images)):
+        write_scenes(source, task=task, look=SOURCE, split=split, count=count, seed=SEEDS[split])
+    for target in plan.targets:
+        folder = data_folder(out, task, target)
+        write_scenes(folder, task=task, look=target, split="test", count=plan.scored_images, seed=SEEDS["test"])
+
+
+def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
+    """Captions of source and targets; the same for every task, since the tasks' images are the same."""
+    for look in (SOURCE, *plan.targets):
+        folder = data_folder(out, plan.tasks[0], look)
+        raw = out / "captions" / f"{look}.jsonl"
+        for split in ("train", "val") if look == SOURCE else ("test",):
+            captions_of(
+                open_folder(folder, plan.tasks[0], split),
+                None,
+                captioner="tiny",
+                written_to=raw,
+                device=device,
+                progress=lambda p, what=f"caption {look}": report(what, p.done, p.total),
+            )
+        if look != SOURCE:
+            cleaned, _ = clean_store(CaptionStore.read(raw), RuleCleaner(look))
+            cleaned.write(captions_file(out, look))
+
+
+def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
+    """Class precision and recall, in [0, 1], of the captions of what is scored."""
+    quality = {}
+    for look, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):
+        dataset = open_folder(data_folder(out, "segmentation", look), "segmentation", split)
+        store = CaptionStore.read(captions_file(out, look))
+        found = class_report(store, present_classes(dataset), object_names(dataset.prompt_names)).overall
+        quality[look] = {"class_precision": found.precision, "class_recall": found.recall}
+    return quality
+
+
+def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, report: Report) -> dict[str, Any]:
+    folder = out / "tokens" / target
+    summary = folder / "summary.json"
+    if not summary.is_file():
+        pictures, held_out = draw_look(folder / "images", target, plan.target_images, SEEDS["look"])
+        learnt = personalize(
+            domain=target,
+            images=pictures,
+            method="textual-inversion",
+            backbone="tiny",
+            preset_name="",
+            held_out=held_out,
+            count=plan.target_images,
+            out=folder,
+            resume=False,
+            device=device,
+            seed=seed,
+            steps=plan.token_steps,
+            report=lambda what, done, total: report(f"token {target}", done, total),
+        )
+        write_json(summary, {"held_out": {"token": learnt.token, "before": learnt.before, "after": learnt.after}})
+    return read_object(summary)
+
+
+def _settings(plan: Plan, seed: int) -> list[_Setting]:
+    settings = []
+    for task in plan.tasks:
+        prompts = [p for p in plan.prompts if task != "depth" or p in ("empty", "caption")]  # depth has no classes
+        for number in range(seed, seed + plan.seeds):
+            settings += [_Setting(task, prompt, "null", "", number) for prompt in prompts]
+            settings += [_Setting(task, "caption", m, t, number) for t in plan.targets for m in plan.modifiers]
+    return settings
+
+
+def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
+    changes = {
+        "data.folder": str(data_folder(out, setting.task, SOURCE)),
+        "data.captions": str(captions_file(out, SOURCE)) if setting.prompt == "caption" else "",
+        "prompt.kind": setting.prompt,
+        "prompt.modifier": setting.modifier,
+        "train.seed": setting.seed,
+        "train.steps": plan.steps,
+    }
+    if setting.target:
+        changes["prompt.domain"] = setting.target
+    if setting.modifier == "textual-inversion":
+        changes["prompt.token"] = get_domain(setting.target).token
+        changes["prompt.token_file"] = str(out / "tokens" / setting.target / "learned_embeds.safetensors")
+    return load_recipe(f"scenes-{setting.task}").replace(**changes)
+
+
+def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, report: Report) -> list[dict[str, Any]]:
+    """A row for the source's validation split and one for each target."""
+    folder = run_folder(out, setting.task, setting.folder)
+    if not (folder / RESULTS_FILE).is_file():
+        begun = (folder / "config.toml").is_file()
+        train(_recipe(out, plan, setting), folder, device=device, resume=begun, report=report)
+    source_scores = read_evaluations(folder / RESULTS_FILE)
+    rows = []
+    # With several targets a modifier's score on the source would be several numbers under one name.
+    if not setting.target or len(plan.targets) == 1:
+        rows.append(_row(setting, SOURCE, source_scores[0]["metrics"]))
+    for target in (setting.target,) if setting.target else plan.targets:
+        data = absolute(str(data_folder(out, setting.task, target)))
+        known = [entry for entry in source_scores if place_of(entry)[0] == data]
+        entry = known[0] if known else _score(out, setting, target, folder, data, device, report)
+        rows.append(_row(setting, target, entry["metrics"]))
+    return rows
+
+
+def _score(
+    out: Path, setting: _Setting, target: str, folder: Path, data: str, device: str, report: Report
+) -> dict[str, Any]:
+    captions = captions_file(out, target) if setting.prompt == "caption" else None
+    return score_run(folder, folder=data, split="test", captions=captions, device=device, report=report)
+
+
+def _row(setting: _Setting, test: str, metrics: dict[str, float]) -> dict[str, Any]:
+    # The modifier is a question of the cross-domain part alone: there "null" is one of its answers.
+    cross = setting.prompt == "caption" and (setting.modifier != "null" or test != SOURCE)
+    return {
+        "task": setting.task,
+        "prompt": setting.prompt,
+        "modifier": setting.modifier if cross else None,
+        "test": test,
+        "seed": setting.seed,
+        "metrics": metrics,
+    }

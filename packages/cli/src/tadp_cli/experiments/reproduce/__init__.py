@@ -1,0 +1,1 @@
+"""Reproducing the paper's tables: plan, prerequisites, runs, comparison."""

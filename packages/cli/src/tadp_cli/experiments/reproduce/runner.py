@@ -1,0 +1,160 @@
+"""A table: what is missing of its rows is trained and scored, and stands beside the paper's numbers if it has any."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tadp_cli._io import write_json, write_text
+from tadp_cli.config.paper_tables import LookTest, Table
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.experiments.demo import SEEDS, SOURCE
+from tadp_cli.experiments.reproduce.commands import commands_of
+from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain, plan_runs
+from tadp_cli.experiments.unseen_domains import LOOK_IMAGES, LookData, look_data
+from tadp_cli.inputs.domain_images import domain_images
+from tadp_cli.inputs.prepare import LEARNT, cleaned, with_captions, with_look
+from tadp_cli.inputs.prerequisites import check_inputs
+from tadp_cli.pipelines.fit_to_memory import fitted
+from tadp_cli.pipelines.personalize import draw_look
+from tadp_cli.pipelines.train_and_score import run_experiment, score_once
+from tadp_cli.run.folder import RECIPE_FILE, RESULTS_FILE
+from tadp_heads.data.scenes.write import write_scenes
+
+COMMANDS_FILE = "commands.txt"
+
+
+class Score(NamedTuple):
+    """One run of one row."""
+
+    row: str
+    seed: int
+    metrics: dict[str, float]
+    cleaner: str = ""
+    """Of the target's captions; "" where it has none that were cleaned."""
+
+
+def reproduce(
+    table: Table, bench: Bench, *, rows: Sequence[str] = (), seeds: int = 0, report: Report = lambda *_: None
+) -> list[Score]:
+    """Scores of the rows named, or of all; writes results.json and the commands that make the same by hand.
+
+    `seeds`: how many, counted up from the recipe's first; 0: the recipe's own.
+    """
+    plan = plan_runs(table, bench, rows, seeds)
+    check_inputs(plan, bench)
+    scores: list[Score] = []
+    commands: list[str] = []
+    for index, planned in enumerate(plan):
+        row, recipe, run = planned
+        report(table.name, index, len(plan))
+        ready = _prepared(recipe, bench, row.looks or SOURCE, report)
+        if bench.fit:
+            resume = (run / RECIPE_FILE).is_file()
+            ready = fitted(ready, bench.fit, run, device=bench.device, resume=resume)
+        looks = _looks(table, ready, bench, report)
+        metrics = _scored(table, ready, looks, run, bench, report)
+        cleaner = ready.test.cleaner if ready.needs_captions and (ready.test.folder or looks) else ""
+        scores.append(Score(row.name, recipe.train.seed, metrics, cleaner))
+        commands += commands_of(table, planned, ready, bench, looks)
+        write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
+        write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in dict.fromkeys(commands)))
+    report(table.name, len(plan), len(plan))
+    return scores
+
+
+def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> Recipe:
+    """The recipe with the data, captions and looks that it names made; `trained_on`: looks of the miniature."""
+    if bench.scale == "miniature":
+        recipe = _with_scenes(recipe, bench, trained_on)
+    if recipe.learns_from_captions:
+        recipe = with_captions(recipe, bench.out, bench.device, report, bench.limits)
+        if trained_on != SOURCE:
+            # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
+            recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
+    if recipe.prompt.modifier in LEARNT:
+        if bench.scale == "miniature":
+            folder = bench.out / "looks" / recipe.prompt.domain / "images"
+            images, held_out = draw_look(folder, recipe.prompt.domain, LOOK_IMAGES, SEEDS["look"])
+        else:
+            images, held_out = domain_images(images_of_domain(recipe, bench), recipe.personalize.split), None
+        recipe = with_look(recipe, bench.out, images, held_out, bench.device, report)
+    return recipe
+
+
+def _with_scenes(recipe: Recipe, bench: Bench, looks: str) -> Recipe:
+    source = bench.out / "data" / recipe.task / looks
+    for split, count in (("train", bench.train_images), ("val", bench.scored_images)):
+        write_scenes(source, task=recipe.task, look=looks, split=split, count=count, seed=SEEDS[split])
+    recipe = recipe.replace(**{"data.folder": str(source)})
+    if not recipe.prompt.domain:
+        return recipe
+    target = source.with_name(recipe.prompt.domain)
+    write_scenes(
+        target,
+        task=recipe.task,
+        look=recipe.prompt.domain,
+        split=recipe.test.split,
+        count=bench.scored_images,
+        seed=SEEDS["test"],
+    )
+    return recipe.replace(**{"test.folder": str(target)})
+
+
+def _looks(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[str, LookData]:
+    """{metric: what it is scored on}, of those that the miniature scores on looks."""
+    return {
+        metric: look_data(recipe, how, bench.out, bench.scored_images, bench.device, report, bench.limits)
+        for metric, how in table.metrics.items()
+        if isinstance(how, LookTest) and bench.scale == "miniature"
+    }
+
+
+def _scored(
+    table: Table, recipe: Recipe, looks: dict[str, LookData], run: Path, bench: Bench, report: Report
+) -> dict[str, float]:
+    """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
+    begun = (run / "config.toml").is_file()
+    run_experiment(recipe, run, device=bench.device, resume=begun, report=report)
+    found = {}
+    for metric, how in table.metrics.items():
+        if metric in looks:
+            metrics = looks[metric].score(run, bench.device, report)
+        elif isinstance(how, LookTest) or (bench.scale == "miniature" and how):
+            continue  # a test of the other scale: looks are of Scenes, and protocols are made for images of full size
+        else:
+            metrics = score_once(run, recipe, how, device=bench.device, report=report)
+        name = metric.partition(" (")[0]
+        if name in metrics:  # a table over several tasks has metrics of each
+            found[metric] = metrics[name]
+    return found
+
+
+def averages_of(table: Table, scores: Sequence[Score]) -> dict[str, list[dict[str, float]]]:
+    """{label: for each seed the mean of each metric over the rows}, of averages whose rows have all been run."""
+    by_row = {row.name: {s.seed: s.metrics for s in scores if s.row == row.name} for row in table.rows}
+    found = {}
+    for average in table.averages:
+        seeds = set.intersection(*(set(by_row[name]) for name in average.rows))
+        if seeds:
+            found[average.label] = [_mean([by_row[name][seed] for name in average.rows]) for seed in sorted(seeds)]
+    return found
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {metric: sum(row[metric] for row in rows) / len(rows) for metric in rows[0]}
+
+
+def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:
+    targets = {row.name: row.target for row in table.rows}
+    rows = [
+        {"row": s.row, "seed": s.seed, "metrics": s.metrics, "target": targets[s.row]}
+        | ({"cleaner": s.cleaner} if s.cleaner else {})
+        for s in scores
+    ]
+    results = {"table": table.name, "scale": bench.scale, "rows": rows}
+    averages = averages_of(table, scores)
+    if averages:
+        wanted = {average.label: average.target for average in table.averages}
+        results["averages"] = [{"label": key, "seeds": v, "target": wanted[key]} for key, v in averages.items()]
+    return results

@@ -1,0 +1,1 @@
+"""What pipelines need before they begin: images, captions, weights, and their checks."""

@@ -1,0 +1,74 @@
+"""What would fail after hours of training fails before it, and what would spoil the metrics is said before it."""
+
+import logging
+import math
+from pathlib import Path
+
+from tadp_captioning import CaptionStore
+from tadp_captioning.matching import captions_of_files
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.report.grouping import MAIN_METRICS
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.check.dataset import sampled_doubts
+from tadp_heads.data.class_names import class_mapping
+from tadp_heads.data.registry import open_data
+from tadp_heads.tasks import Metric, get_task
+
+logger = logging.getLogger(__name__)
+
+
+def check_protocol(recipe: Recipe) -> None:
+    """Raise for a protocol that the task lacks."""
+    protocols = get_task(recipe.task).protocols
+    if recipe.protocol and recipe.protocol not in protocols:
+        raise ValueError(f"unknown {recipe.task} protocol {recipe.protocol!r}; choose from {', '.join(protocols)}")
+
+
+def check_images(dataset: SampleDataset, folder: str, split: str) -> None:
+    """Raise for a split without images or whose first files are malformed; warn of labels that can hardly be meant."""
+    if not len(dataset):
+        raise ValueError(f"{folder}: the split {split!r} has no images; add some, or name another split")
+    for doubt in sampled_doubts(dataset, Path(folder)):
+        logger.warning("%s; `tadp data check` looks at all of %s", doubt, folder)
+
+
+def check_target(recipe: Recipe) -> None:
+    """Raise unless the recipe's target can be evaluated: its split, its classes, its captions."""
+    if not recipe.test.folder:
+        return
+    check_classes(recipe, recipe.test.folder, recipe.test.split)
+    if recipe.needs_captions and recipe.test.captions:
+        target = open_data(recipe.test.folder, recipe.task, recipe.test.split)
+        files = target.image_files
+        store = captions_of_files(CaptionStore.read(recipe.test.captions), {key: files[key] for key in target.ids})
+        missing = store.missing(target.ids)
+        if missing:
+            raise ValueError(
+                f"{recipe.test.captions} has no caption for {len(missing)} of {len(target)} images of "
+                f"{recipe.test.folder}, such as {missing[0]!r}: caption them with `tadp caption`"
+            )
+
+
+def check_classes(recipe: Recipe, target: str, split: str) -> None:
+    """Raise for a target that lacks labels, or has those of other classes than the source."""
+    known = open_data(recipe.data.folder, recipe.task, recipe.data.train).classes
+    wanted = open_data(target, recipe.task, split).classes
+    if recipe.task == "detection":
+        class_mapping(known, wanted)
+    elif known != wanted:
+        raise ValueError(
+            f"{target} has the classes {', '.join(wanted)}, and the source {', '.join(known)}: bring them to the same, "
+            "or name the folder of its images alone as --target, to have them predicted"
+        )
+
+
+def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None:
+    """Say where the metrics are of nothing: no label counts, or one class alone occurs."""
+    name = MAIN_METRICS[task].key
+    if math.isnan(values.get(name, 0.0)):
+        logger.warning("%s is not defined: nothing in the labels of this split counts", name)
+        return
+    confusion = getattr(metric, "confusion", None)
+    if confusion is not None and len(confusion) > 1 and int((confusion.sum(1) > 0).sum()) <= 1:
+        absent = [label for label, pixels in zip(metric.names, confusion.sum(1).tolist(), strict=True) if not pixels]
+        logger.warning("%s is of one class alone: no pixel of this split has %s", name, ", ".join(absent))

@@ -1,0 +1,176 @@
+"""Finished runs looked at image by image: scores, confusions, the best and the worst."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tadp_backbone.attention_maps import attention_of, layers_at, recording
+from tadp_backbone.text.word_attention import heat_maps, words_of
+from tadp_captioning import CaptionStore
+from tadp_captioning.matching import captions_of_files
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.inputs.user_images import to_pil
+from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
+from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.report.grouping import MAIN_METRICS
+from tadp_cli.run.folder import METRICS_FILE, read_run
+from tadp_cli.run.records import read_steps
+from tadp_heads.data import Sample
+from tadp_heads.tasks import get_task
+
+_BATCH = 16
+"""Images predicted at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """A run on the first images of its own validation split."""
+
+    run: Path
+    scorable: Scorable
+    scores: dict[str, float]
+    """{image id: the task's main metric on this image alone}; images on which it is not defined are left out."""
+    per_class: dict[str, float]
+    """{class: score over all images}; empty where the metric has none."""
+    confusion: list[list[float]]
+    """Segmentation: share of a class's pixels (rows) that is taken for a class (columns); else empty."""
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.scorable.recipe
+
+
+def examine_run(run: Path, images: int, *, on_target: bool = False, device: str, report: Report) -> Examined:
+    """Predict and score the first `images` of the validation split once more, one by one.
+
+    `on_target`: those of the recipe's test data instead.
+    """
+    where = _target(read_run(run), run) if on_target else {}
+    scorable = open_scorable(run, **where, most=images, device=device, report=report)
+    recipe, model, dataset, *_ = scorable
+    task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))
+    whole, scores = task.metric(dataset.classes, protocol), {}
+    for start in range(0, len(dataset), _BATCH):
+        ids = dataset.ids[start : start + _BATCH]
+        for sample, raw in zip(*predicted(scorable, ids, protocol), strict=True):
+            own = task.metric(dataset.classes, protocol)
+            pair = (
+                task.translate(raw, model.config.classes, dataset.classes),
+                task.scoring_target(sample.target, protocol),
+            )
+            whole.update(*pair)
+            own.update(*pair)
+            value = float(own.compute()[MAIN_METRICS[task.name].key])
+            if not math.isnan(value):
+                scores[sample.id] = value
+        report(f"examine {run.name}", min(start + _BATCH, len(dataset)), len(dataset))
+    per_class = whole.per_class() if hasattr(whole, "per_class") else {}
+    confusion = getattr(whole, "confusion", None)
+    shares = [] if confusion is None else (confusion / confusion.sum(1, keepdim=True).clamp(min=1)).tolist()
+    return Examined(run=run, scorable=scorable, scores=scores, per_class=per_class, confusion=shares)
+
+
+def _target(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Data, split and captions of the recipe's test, for `open_scorable`."""
+    test = recipe.test
+    if not test.folder:
+        raise ValueError(f"{run}: its recipe has no test data (test.folder); leave --target out")
+    written = recipe.needs_captions and not test.captions
+    return {
+        "folder": test.folder,
+        "split": test.split,
+        "captions": Path(test.captions) if test.captions else None,
+        "domain": recipe.prompt.domain if written else "",
+    }
+
+
+def predicted(scorable: Scorable, ids: Sequence[str], protocol: str = "") -> tuple[list[Sample], list[Any]]:
+    """The samples and their raw predictions."""
+    _, model, dataset, prompts, *_ = scorable
+    samples = [dataset.read(image_id) for image_id in ids]
+    context = prompts.context(model.backbone, ids)
+    return samples, model.predict_tensors([s.image for s in samples], context, protocol or None)
+
+
+def extremes(scores: Mapping[str, float], task: str, count: int) -> tuple[list[str], list[str]]:
+    """Ids of the `count` best and, the worst first, the `count` worst images; no image is in both."""
+    order = sorted(scores, key=scores.__getitem__, reverse=MAIN_METRICS[task].higher_is_better)
+    count = min(count, len(order) // 2)
+    return order[:count], order[len(order) - count :][::-1]
+
+
+def prediction_overlays(examined: Examined, ids: Sequence[str]) -> dict[str, Image.Image]:
+    """{id: the run's prediction over the image}."""
+    model = examined.scorable.model
+    samples, found = predicted(examined.scorable, ids, examined.recipe.protocol)
+    return {
+        sample.id: model.task.result(to_pil(sample.image), raw, model.config.classes, model.config.palette).overlay()
+        for sample, raw in zip(samples, found, strict=True)
+    }
+
+
+def truth_overlay(examined: Examined, image_id: str) -> Image.Image:
+    """The annotation over the image."""
+    dataset = examined.scorable.dataset
+    sample = dataset.read(image_id)
+    if dataset.task == "detection":
+        target = {k: sample.target[k] for k in ("boxes", "labels")} | {
+            "scores": torch.ones(len(sample.target["labels"]))
+        }
+    else:
+        target = sample.target.as_subclass(Tensor)
+    return get_task(dataset.task).result(to_pil(sample.image), target, dataset.classes, dataset.palette).overlay()
+
+
+@torch.no_grad()
+def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, Any]]:
+    """(word, (H, W)) of the words with the highest maxima in the image's prompt; none where embeddings replace text."""
+    _, model, dataset, prompts, *_ = examined.scorable
+    text = prompts.texts.get(image_id)
+    if text is None:
+        return []
+    words = [word for word in words_of(model.backbone.tokenizer, text) if any(c.isalnum() for c in word.text)]
+    if not words:
+        return []
+    image = dataset.read(image_id).image.as_subclass(Tensor)
+    layers = layers_at(model.backbone)
+    with recording(model.backbone, layers) as recorded:
+        context = model.backbone.encode_text([text])
+        run_pass(model.backbone, image[None], context, model.config.image_range, model.config.seed)
+    maps = heat_maps(attention_of(recorded, layers, tuple(image.shape[-2:])).features(), words).cpu().numpy()
+    found = sorted(zip([w.text for w in words], maps, strict=True), key=lambda pair: -pair[1].max())
+    return found[:most]
+
+
+def caption_history(examined: Examined, image_id: str) -> tuple[str, str] | None:
+    """(caption as it is stored, prompt as the model is given it), where the run is prompted with captions."""
+    prompts = examined.scorable.prompts
+    store = stored_captions(examined)
+    if store is None or image_id not in prompts.texts or image_id not in store:
+        return None
+    return store[image_id], prompts.texts[image_id]
+
+
+def stored_captions(examined: Examined) -> CaptionStore | None:
+    """The captions of the run's own data."""
+    recipe, run = examined.recipe, examined.run
+    own = captions_folder(run) / f"{Path(recipe.data.folder).resolve().name}_{recipe.data.val}.jsonl"
+    file = Path(recipe.data.captions) if recipe.data.captions else own
+    if not recipe.needs_captions or not file.is_file():
+        return None
+    return captions_of_files(CaptionStore.read(file), examined.scorable.dataset.image_files)
+
+
+def loss_curve(run: Path) -> tuple[list[int], list[float]]:
+    """Steps and losses of metrics.jsonl, a mean over fiftieths of the training."""
+    points = [(row["step"], row["loss"]) for row in read_steps(run / METRICS_FILE) if "loss" in row]
+    width = max(1, len(points) // 50)
+    groups = [points[i : i + width] for i in range(0, len(points) - width + 1, width)]
+    return [group[-1][0] for group in groups], [sum(loss for _, loss in group) / len(group) for group in groups]

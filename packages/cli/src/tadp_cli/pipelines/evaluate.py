@@ -1,0 +1,239 @@
+"""Scoring a finished run on a split of any data set with the same classes."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from accelerate import PartialState
+
+from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
+from tadp_captioning.chat_api.answer_cache import default_cache
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
+from tadp_cli._io import replacing
+from tadp_cli.config.paths import absolute
+from tadp_cli.config.prompt import EMBEDDING_PROMPTS
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.device import checked_device
+from tadp_cli.pipelines.train import load_token
+from tadp_cli.prompts.builder import Prompts, build_prompts
+from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.tagging.store import presence_of
+from tadp_cli.run.folder import RESULTS_FILE, place_of, read_run, saved_prompt_names, use_prompt_names
+from tadp_cli.run.records import read_object
+from tadp_cli.training import make_accelerator
+from tadp_cli.training.evaluation import evaluate
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.registry import open_data
+from tadp_heads.precision import in_float32
+
+
+class Scorable(NamedTuple):
+    """A run and a split of data, with the text of each image: what scoring needs."""
+
+    recipe: Recipe
+    model: PerceptionModel
+    dataset: SampleDataset
+    prompts: Prompts
+    cleaner: str = ""
+    """What removed the words for a domain from the captions, as far as they record it."""
+
+
+@in_float32()
+def open_scorable(
+    run: Path,
+    *,
+    folder: str | None = None,
+    split: str = "",
+    captions: Path | None = None,
+    domain: str = "",
+    modifier: str = "",
+    token_file: str = "",
+    cleaner: str = "",
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
+    most: int | None = None,
+    device: str = "cpu",
+    report: Report = lambda *_: None,
+) -> Scorable:
+    """A finished run on a split of its own data or of any other, or on the split's first `most` images.
+
+    Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
+    look (paper 4.3), so that they read like those the run was trained with. `modifier` puts that look into the prompts
+    in place of what the recipe puts there; "" leaves it as it is. `token_file`: for the modifier textual-inversion.
+    `cleaner` removes those words, within `limits`; "" for the recipe's, and captions that record a cleaner stay.
+    """
+    recipe = _asked(read_run(run), modifier, domain, token_file)
+    if not recipe.needs_captions and (captions or (domain and not modifier)):
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
+    if cleaner and not domain:
+        raise ValueError(f"--cleaner {cleaner} removes the words for a domain: name it with --domain")
+    asked, cleaner = cleaner, cleaner or recipe.test.cleaner
+    if domain:  # an unknown domain, or a model without a price, is an error before hours of captioning
+        load_cleaner(cleaner if asked or captions is None else RULES, domain, limits)
+    folder, split = folder or recipe.data.folder, split or recipe.data.val
+    dataset = open_data(folder, recipe.task, split)
+    dataset.ids = dataset.ids[:most]
+    accelerator = make_accelerator(recipe, checked_device(device))
+    if accelerator.num_processes > 1:
+        device = str(accelerator.device)
+    model = PerceptionModel.from_pretrained(run).to(device)
+    if token_file:
+        load_token(model.backbone, token_file)
+    store = None
+    if recipe.needs_captions:
+        with accelerator.main_process_first():
+            store = _captions(run, recipe, dataset, folder, split, captions, device, report)
+            if domain and (asked or any(not r.cleaner and r.error is None for r in store.records())):
+                store = cleaned_captions(store, dataset.ids, cleaner, domain, limits, report)
+    prompts = _prompts(run, recipe, model, dataset, store, device, report)
+    return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
+
+
+def cleaned_captions(
+    store: CaptionStore, ids: Sequence[str], cleaner: str, domain: str, limits: CleaningLimits, report: Report
+) -> CaptionStore:
+    """The captions of these images without the words for the domain."""
+    worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
+    return clean_store(CaptionStore(store.record(image_id) for image_id in ids), worker)[0]
+
+
+def _captions(
+    run: Path,
+    recipe: Recipe,
+    dataset: SampleDataset,
+    folder: str,
+    split: str,
+    given: Path | None,
+    device: str,
+    report: Report,
+) -> CaptionStore:
+    """Of the images to be scored: those given, those that the run was trained with, or new ones, kept in the run."""
+    same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
+    own = Path(recipe.data.captions) if same and recipe.data.captions else None
+    return captions_of(
+        dataset,
+        given or own,
+        captioner=recipe.captioner,
+        min_tokens=recipe.data.min_tokens,
+        written_to=captions_folder(run) / f"{Path(folder).resolve().name}_{split}.jsonl",
+        device=device,
+        progress=lambda p: report("caption", p.done, p.total),
+    )
+
+
+def _prompts(
+    run: Path,
+    recipe: Recipe,
+    model: PerceptionModel,
+    dataset: SampleDataset,
+    store: CaptionStore | None,
+    device: str,
+    report: Report,
+) -> Prompts:
+    if model.context is not None:
+        return Prompts({}, model.context)
+    known = saved_prompt_names(run, model.config.classes)
+    use_prompt_names(known, dataset)
+    names = [known[name] for name in model.config.classes]
+    presence = presence_of(run, recipe, model, device)
+    found = None if presence is None else presence.find(dataset, store, report)
+    return build_prompts(recipe.prompt, dataset, model.backbone, store, names, found)
+
+
+def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recipe:
+    """The recipe with the modifier that is asked for."""
+    if not modifier:
+        if token_file:
+            raise ValueError(f"{token_file}: a token to test with goes with the modifier textual-inversion")
+        return recipe
+    domain, known = domain or recipe.prompt.domain, recipe.prompt
+    if modifier != "null" and not domain:
+        raise ValueError(f"the modifier {modifier!r} needs a domain, e.g. watercolor")
+    if modifier != "null" and known.kind in EMBEDDING_PROMPTS:
+        raise ValueError(f"prompt {known.kind!r} is an embedding: a modifier cannot be put into it")
+    if modifier == "dreambooth" and modifier != known.modifier:
+        raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")
+    changes = {"prompt.modifier": modifier, "prompt.domain": domain}
+    return recipe.replace(**changes, **({"prompt.token_file": token_file, "prompt.token": ""} if token_file else {}))
+
+
+def score_run(run: Path, **how: Any) -> dict[str, Any]:
+    """`scored`, also put into the run's results.json in place of the metrics of the same data."""
+    entry = scored(run, **how)
+    keep_scores(run, entry)
+    return entry
+
+
+def captions_folder(run: Path) -> Path:
+    """Where captions for a run are kept: in the run, or where it cannot be written to in the user's cache."""
+    if os.access(run, os.W_OK):
+        return run / "captions"
+    return default_cache().parent / "captions" / hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+
+
+@in_float32()
+def scored(
+    run: Path,
+    *,
+    folder: str | None = None,
+    split: str = "",
+    captions: Path | None = None,
+    protocol: str = "",
+    domain: str = "",
+    modifier: str = "",
+    token_file: str = "",
+    cleaner: str = "",
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
+    device: str = "cpu",
+    report: Report = lambda *_: None,
+) -> dict[str, Any]:
+    """The metrics, with what results.json says beside them. The arguments are those of `open_scorable`."""
+    recipe, model, dataset, prompts, cleaned_by = open_scorable(
+        run,
+        folder=folder,
+        split=split,
+        captions=captions,
+        domain=domain,
+        modifier=modifier,
+        token_file=token_file,
+        cleaner=cleaner,
+        limits=limits,
+        device=device,
+        report=report,
+    )
+    folder, split = absolute(folder or recipe.data.folder), split or recipe.data.val
+    metrics = evaluate(
+        model,
+        dataset,
+        prompts,
+        protocol=protocol or recipe.protocol,
+        batch_size=recipe.train.batch_size,
+        progress=lambda d, t: report("score", d, t),
+    )
+    entry = {"data": folder, "split": split, "metrics": metrics}
+    if protocol:
+        entry["protocol"] = protocol
+    if cleaned_by:
+        entry["cleaner"] = cleaned_by
+    if modifier:
+        entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
+    return entry
+
+
+def keep_scores(run: Path, entry: dict[str, Any]) -> None:
+    """Put what `scored` returned into the run's results.json, in place of the metrics of the same data.
+
+    A process that scores the same run at the same time waits, and adds its own.
+    """
+    state, file = PartialState(), run / RESULTS_FILE
+    if state.is_main_process:
+        with replacing(file) as partial:
+            results = read_object(file, "evaluations")
+            others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
+            results["evaluations"] = [*others, entry]
+            partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    state.wait_for_everyone()

@@ -1,0 +1,89 @@
+"""`tadp train --fit`: a recipe whose training fits into a given memory."""
+
+import logging
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from tadp_cli.config.prompt import EMBEDDING_PROMPTS
+from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.device import checked_device
+from tadp_cli.pipelines.train import build_model, load_backbone
+from tadp_cli.prompts.builder import Prompts, build_prompts
+from tadp_cli.run.folder import RECIPE_FILE
+from tadp_cli.training.auto_batch_size import PICKED, Fit, fit_into, parse_memory
+from tadp_cli.training.memory_probe import DryStep
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.registry import open_data
+from tadp_heads.tasks import train_transform
+
+log = logging.getLogger(__name__)
+
+
+def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resume: bool = False) -> Recipe:
+    """The recipe with the settings of `PICKED` such that a process takes at most `memory`, such as "12GB", on its
+    device; a run that is gone on with keeps its own."""
+    limit = parse_memory(memory)
+    checked_device(device)
+    if resume and (out / RECIPE_FILE).is_file():
+        return _as_begun(recipe, load_recipe(out / RECIPE_FILE))
+    state = PartialState(cpu=device == "cpu")
+    if state.num_processes > 1:
+        device = str(state.device)
+    # One process measures for all: they must not pick differently.
+    told: list[Fit | str | None] = [None]
+    if state.is_main_process:
+        try:
+            told = [_fit(recipe, limit, device, state.num_processes)]
+        except ValueError as error:
+            told = [str(error)]
+    if state.num_processes > 1:
+        told = broadcast_object_list(told)
+    found = told[0]
+    if isinstance(found, str):
+        raise ValueError(found)
+    log.info("--fit %s: %s", memory, found)
+    return recipe.replace(**{f"train.{name}": getattr(found.config, name) for name in PICKED})
+
+
+def _as_begun(recipe: Recipe, begun: Recipe) -> Recipe:
+    if recipe.train.effective_batch != begun.train.effective_batch:
+        return recipe  # refused by `check_run`, which names the difference
+    return recipe.replace(**{f"train.{name}": getattr(begun.train, name) for name in PICKED})
+
+
+def _fit(recipe: Recipe, limit: int, device: str, processes: int) -> Fit:
+    step = dry_step(recipe, device, processes)
+    return fit_into(
+        recipe.train,
+        limit,
+        cache(step.bytes_needed),
+        half=device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False),
+        normed=any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in step.model.head.modules()),
+        processes=processes,
+    )
+
+
+def dry_step(recipe: Recipe, device: str = "cpu", processes: int = 1) -> DryStep:
+    """Of the recipe's own model, images and targets; nothing is captioned for it."""
+    config = recipe.train
+    changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
+    dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
+    backbone = load_backbone(recipe, device)
+    prompts = _prompts(recipe, dataset, backbone)
+    model: PerceptionModel = build_model(recipe, backbone, dataset, prompts)
+    return DryStep(recipe, model, dataset, prompts, processes)
+
+
+def _prompts(recipe: Recipe, dataset: SampleDataset, backbone: nn.Module) -> Prompts:
+    """As long as the recipe's own, without what they are made of."""
+    if recipe.prompt.kind not in EMBEDDING_PROMPTS:
+        return Prompts(dict.fromkeys(dataset.ids, ""))
+    kind = "class-embs" if recipe.prompt.kind == "soft-presence" else recipe.prompt.kind
+    return build_prompts(replace(recipe.prompt, kind=kind), dataset, backbone, None)

@@ -1,0 +1,250 @@
+"""Predictions of a run for loose images, written as files."""
+
+import errno
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
+from tadp_captioning.chat_api.answer_text import NoCaption
+from tadp_captioning.matching import content_hash, free_id, source_of
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.device import checked_device
+from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
+from tadp_cli.pipelines.prediction_files import is_written, save_png, write_prediction
+from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.tagging.store import presence_of
+from tadp_cli.run.folder import read_run
+from tadp_cli.run.guard import claim
+from tadp_cli.run.lock import run_lock
+from tadp_cli.training.out_of_memory import where_memory_lacks
+from tadp_heads import PerceptionModel
+from tadp_heads.overlay import draw_legend
+from tadp_heads.precision import in_float32
+from tadp_heads.pretrained import WEIGHTS_NAME
+
+SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
+LEGEND_FILE = "legend.png"
+_BATCH_PIXELS = 8 * 512 * 512
+"""A batch is at most as many images as have these pixels together, or one larger image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What is chosen beside the run and the images; empty: as the run was trained."""
+
+    caption: str | None = None
+    """Text for all images."""
+    captioner: str = ""
+    """Who captions images that have no text."""
+    protocol: str = ""
+    """How images are predicted."""
+    size: int | None = None
+    """Longest side in pixels at which images are predicted, larger ones being shrunk; None: their own size."""
+    batch_size: int = 8
+    """Most images at once."""
+
+    def __post_init__(self):
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
+        if self.batch_size < 1:
+            raise ValueError(f"--batch-size is {self.batch_size}, expected at least 1")
+        if self.caption is not None and self.captioner:
+            raise ValueError("--caption gives all images one text: leave --captioner out, or --caption")
+
+
+@dataclass(kw_only=True)
+class Predicted:
+    """What became of each image, by id."""
+
+    written: list[str] = field(default_factory=list)
+    there: list[str] = field(default_factory=list)
+    """Predicted by an earlier call with the same settings."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """{id: why it could not be read or predicted}."""
+    seconds: float = 0.0
+    """For what was written, loading of the model left out."""
+
+
+class _Picture(NamedTuple):
+    id: str
+    file: Path
+    image: Image.Image
+    shrunk: Image.Image
+    """As the model gets it."""
+
+
+@in_float32()
+def predict_images(
+    run: Path, images: list[str], out: Path, options: PredictOptions, *, device: str, report: Report
+) -> Predicted:
+    """The files of `write_prediction` for each image; captions.jsonl with the texts used; settings.json; legend.png.
+
+    What is there already is left alone, and a folder with predictions of other settings is refused.
+    """
+    recipe = read_run(run)
+    files = find_pictures(images, leave_out=out)
+    with run_lock(out):
+        return _predict_files(run, recipe, files, out, options, device, report)
+
+
+def _predict_files(
+    run: Path,
+    recipe: Recipe,
+    files: Mapping[str, Path],
+    out: Path,
+    options: PredictOptions,
+    device: str,
+    report: Report,
+) -> Predicted:
+    model = _model(run, recipe, options).to(checked_device(device))
+    chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
+    if options.size is not None:
+        chosen["size"] = options.size
+    claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
+    if model.config.classes:
+        save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
+    judge = presence_of(run, recipe, model, device)
+    captioned = takes_captions(model, recipe) and options.caption is None
+    captioner = load_captioner(model.config.captioner, device=device) if captioned else None
+    store = CaptionStore.open(out / CAPTIONS_FILE)
+    files = {_own_id(store, image_id, file): file for image_id, file in files.items()}
+    done = Predicted(there=[i for i, file in files.items() if is_written(out, i) and _is_of(store.get(i), file)])
+    left = {image_id: file for image_id, file in files.items() if image_id not in set(done.there)}
+    start = time.perf_counter()
+
+    def predict(batch: list[_Picture]) -> None:
+        texts = captioner.caption([p.image for p in batch]) if captioner else [options.caption or ""] * len(batch)
+        batch, texts = _with_captions(batch, texts, done.failed)
+        if not batch:
+            return
+        shrunk = [picture.shrunk for picture in batch]
+        texts, context = prompted(recipe, model, judge, shrunk, texts)
+        results = model.predict_batch(shrunk, texts, len(batch), context)
+        records = []
+        for picture, text, result in zip(batch, texts, results, strict=True):
+            whole = result if picture.shrunk is picture.image else result.on(picture.image)
+            try:
+                write_prediction(whole, out, picture.id, picture.file.name)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                done.failed[picture.id] = f"{picture.file}: {error.strerror}: rename the image"
+                continue
+            records.append(_record(store, picture, text, captioner))
+        # Last, so that a killed process leaves no caption that the next one adds once more.
+        store.add(*(record for record in records if store.get(record.id) != record))
+        done.written.extend(record.id for record in records)
+
+    for batch in _batches(left, options, done.failed):
+        for picture, error in where_memory_lacks(predict, batch):
+            done.failed[picture.id] = _too_large(picture, error, options, model)
+        report("predict", len(done.written) + len(done.failed), len(left))
+    done.seconds = time.perf_counter() - start
+    return done
+
+
+def _with_captions(
+    pictures: list[_Picture], texts: list[str], failed: dict[str, str]
+) -> tuple[list[_Picture], list[str]]:
+    """The pictures whose text is a caption, and the captions; the reason why another has none goes into `failed`."""
+    kept = []
+    for picture, text in zip(pictures, texts, strict=True):
+        if isinstance(text, NoCaption):
+            failed[picture.id] = f"{picture.file}: {text.reason}"
+        else:
+            kept.append((picture, text))
+    return [picture for picture, _ in kept], [text for _, text in kept]
+
+
+def _too_large(picture: _Picture, error: str, options: PredictOptions, model: PerceptionModel) -> str:
+    width, height = picture.shrunk.size
+    size = min(1024, (options.size or max(width, height)) // 2)
+    windows = ", or in windows with --protocol slide" if "slide" in model.task.protocols else ""
+    return (
+        f"{picture.file}: not enough memory for {width}x{height} pixels{error}: predict it with --size {size}{windows}"
+    )
+
+
+def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionModel:
+    """The run's model with the options in its config, if they go together."""
+    model = PerceptionModel.from_pretrained(run)
+    changes = {"protocol": options.protocol or model.config.protocol}
+    changes["captioner"] = options.captioner or model.config.captioner
+    model.config = replace(model.config, **changes)
+    if takes_captions(model, recipe):
+        if options.caption is None and model.config.captioner is None:
+            raise ValueError(
+                f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption, or name a "
+                "--captioner"
+            )
+    elif options.caption is not None or options.captioner:
+        raise ValueError(f"{run} was trained without captions: leave --caption and --captioner out")
+    return model
+
+
+def takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
+    """Whether each image needs a text, for its prompt or for the presence judge that makes it."""
+    if recipe.needs_presence:
+        return recipe.needs_captions
+    return model.config.needs_caption and model.context is None
+
+
+def _digest(run: Path) -> str:
+    """Of the run's head: a run that was trained anew in the same folder predicts otherwise."""
+    with (run / WEIGHTS_NAME).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+
+
+def _batches(files: Mapping[str, Path], options: PredictOptions, failed: dict[str, str]) -> Iterator[list[_Picture]]:
+    """Readable images in order; the reason why one is not readable goes into `failed`."""
+    batch: list[_Picture] = []
+    pixels = 0
+    for image_id, file in files.items():
+        try:
+            image = open_picture(file)
+            shrunk = image if options.size is None else _shrunk(image, options.size)
+        except ValueError as error:
+            failed[image_id] = str(error)
+            continue
+        except MemoryError:
+            failed[image_id] = f"{file}: not enough memory to read it: make the image smaller"
+            continue
+        size = shrunk.width * shrunk.height
+        if batch and (len(batch) == options.batch_size or pixels + size > _BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(_Picture(image_id, file, image, shrunk))
+        pixels += size
+    if batch:
+        yield batch
+
+
+def _shrunk(image: Image.Image, longest: int) -> Image.Image:
+    """With its longer side of at most so many pixels, in its own proportions; a smaller image as it is."""
+    factor = longest / max(image.size)
+    if factor >= 1:
+        return image
+    return image.resize(tuple(max(1, round(side * factor)) for side in image.size), Image.Resampling.LANCZOS)
+
+
+def _own_id(store: CaptionStore, image_id: str, file: Path) -> str:
+    """The id under which the image's prediction is kept: a longer one where another image of its name has it."""
+    return image_id if store.get(image_id) is None else free_id(store, image_id, file, content_hash(file))
+
+
+def _is_of(record: CaptionRecord | None, file: Path) -> bool:
+    """Whether the prediction was made from this content, as far as its record says."""
+    return record is not None and record.extra.get("hash") in (None, content_hash(file))
+
+
+def _record(store: CaptionStore, picture: _Picture, text: str, captioner) -> CaptionRecord:
+    names = {} if captioner is None else {"captioner": captioner.name, "params": captioner.params}
+    known = {"source": source_of(store, picture.file), "extra": {"hash": content_hash(picture.file)}}
+    return CaptionRecord(id=picture.id, caption=text, **known, **names)

@@ -1,0 +1,188 @@
+"""The page about finished runs: what they were, what they score, where they are right and wrong."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from tadp_captioning import CaptionStore
+from tadp_cli._io import write_text
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.device import checked_device
+from tadp_cli.inputs.user_images import to_pil
+from tadp_cli.pipelines.error_analysis import (
+    Examined,
+    caption_history,
+    examine_run,
+    extremes,
+    loss_curve,
+    prediction_overlays,
+    truth_overlay,
+    word_maps,
+)
+from tadp_cli.report import run_sections as sections
+from tadp_cli.report.grouping import MAIN_METRICS, group_rows, task_tables
+from tadp_cli.report.page import page_html
+from tadp_cli.report.prediction_sheet import write_prediction_sheet
+from tadp_cli.report.rows import HeatRow
+from tadp_cli.report.run_sections import ImageRow
+from tadp_cli.run.folder import flat_settings
+
+_WORDS = 4
+"""Heat maps of an image."""
+_LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What a page shows beside scores and settings."""
+
+    images: int = 100
+    """Images of the validation split that are predicted once more; 0: none, so no pictures and no confusions."""
+    shown: int = 4
+    """Best and worst images, of each so many."""
+    original_captions: Path | None = None
+    """Captions as they were before cleaning."""
+    sheet: Path | None = None
+    """A PNG to write: images, annotations and the predictions of all runs side by side."""
+    on_target: bool = False
+    """Whether the images are those of the recipe's test data in place of the validation split."""
+    device: str = "cpu"
+
+    def __post_init__(self):
+        if self.images < 0 or self.shown < 1:
+            raise ValueError(f"--images {self.images}, --shown {self.shown}: expected at least 0 and at least 1")
+        if self.sheet is not None and (not self.images or self.sheet.suffix.lower() != ".png"):
+            raise ValueError(f"--sheet {self.sheet}: expected the name of a .png file, and --images above 0")
+
+
+def write_run_report(
+    path: Path,
+    recipes: Mapping[Path, Recipe],
+    rows: Sequence[dict[str, Any]],
+    options: ReportOptions,
+    report: Report,
+) -> None:
+    """One page for all the runs; image by image, runs on the first run's task, data and split are compared."""
+    names = dict(zip(recipes, run_names(list(recipes)), strict=True))
+    examined: list[Examined] = []
+    if options.images:
+        place = checked_device(options.device)
+        where = _where(next(iter(recipes.values())), options.on_target)
+        alike = [run for run, recipe in recipes.items() if _where(recipe, options.on_target) == where]
+        look = partial(examine_run, on_target=options.on_target, device=place, report=report)
+        examined = [look(run, options.images) for run in alike]
+    if options.sheet is not None:
+        write_prediction_sheet(options.sheet, examined, names, options.shown)
+    best, worst = _extreme_rows(examined, names, options)
+    shown = examined[0].scorable.model.config if examined else None
+    colours = dict(zip(shown.classes, shown.palette, strict=True)) if shown else {}
+    tables = task_tables(group_rows({"rows": rows}))
+    task = next(iter(recipes.values())).task
+    count = min(options.images, len(examined[0].scorable.dataset)) if examined else 0
+    chosen = f"by the score of {next(iter(names.values()))} on the image alone, of {count} images"
+    found = (
+        sections.scores(tables),
+        sections.curves({name: loss_curve(run) for run, name in names.items()}),
+        sections.per_class({names[e.run]: e.per_class for e in examined}, _class_metric(task)),
+        sections.confusion(
+            {names[e.run]: e.confusion for e in examined}, examined[0].scorable.dataset.classes if examined else ()
+        ),
+        sections.images(worst, "worst", "Worst images", f"The worst first, {chosen}.", colours),
+        sections.images(best, "best", "Best images", f"The best first, {chosen}.", colours),
+        sections.captions([*worst, *best]),
+        sections.samples(_samples(recipes)),
+        sections.configuration({name: flat_settings(recipes[run]) for run, name in names.items()}),
+        sections.environment(_environment(options.device)),
+    )
+    title = next(iter(names.values())) if len(names) == 1 else f"{len(names)} runs side by side"
+    write_text(path, page_html(title, _intro(recipes), [section for section in found if section]))
+
+
+def run_names(runs: Sequence[Path]) -> list[str]:
+    """A folder's name where that is enough to tell the runs apart, else its path."""
+    short = [run.resolve().name for run in runs]
+    return [name if short.count(name) == 1 else str(run) for name, run in zip(short, runs, strict=True)]
+
+
+def _intro(recipes: Mapping[Path, Recipe]) -> str:
+    tasks = " and ".join(dict.fromkeys(recipe.task for recipe in recipes.values()))
+    text = f"Text-aligned diffusion perception: {tasks}. The backbone's prompt is part of each run."
+    if any(recipe.backbone.source == "tiny" for recipe in recipes.values()):
+        text += " Runs on the backbone tiny are a working miniature, not Stable Diffusion."
+    return text
+
+
+def _where(recipe: Recipe, on_target: bool) -> tuple[str, str, str]:
+    """Runs of the same task, data and split can be compared image by image."""
+    if on_target:
+        return recipe.task, recipe.test.folder, recipe.test.split
+    return recipe.task, recipe.data.folder, recipe.data.val
+
+
+def _class_metric(task: str) -> str:
+    return "IoU" if task == "segmentation" else "Average precision"
+
+
+def _extreme_rows(examined: Sequence[Examined], names: Mapping[Path, str], options: ReportOptions):
+    """Rows of the best and of the worst images of the first run."""
+    if not examined:
+        return [], []
+    first = examined[0]
+    best, worst = extremes(first.scores, first.recipe.task, options.shown)
+    ids = [*best, *worst]
+    if not ids:
+        return [], []
+    overlays = {names[e.run]: (e, prediction_overlays(e, ids)) for e in examined}
+    originals = CaptionStore.read(options.original_captions) if options.original_captions else None
+    rows = {image_id: _image_row(first, image_id, overlays, originals) for image_id in ids}
+    return [rows[i] for i in best], [rows[i] for i in worst]
+
+
+def _image_row(first: Examined, image_id: str, overlays, originals: CaptionStore | None) -> ImageRow:
+    image = to_pil(first.scorable.dataset.read(image_id).image)
+    history, maps = caption_history(first, image_id), word_maps(first, image_id, _WORDS)
+    metric = MAIN_METRICS[first.recipe.task]
+    shown = {}
+    for name, (examined, pictures) in overlays.items():
+        value = examined.scores.get(image_id)
+        score = "" if value is None else f"{metric.name} {metric.show(metric.scale * value)}"
+        shown[name] = (pictures[image_id], score)
+    written = originals[image_id] if originals is not None and image_id in originals else None
+    prompt = history[1] if history else ""
+    return ImageRow(
+        image=image,
+        truth=truth_overlay(first, image_id),
+        title=image_id,
+        predictions=shown,
+        heat=HeatRow(image, prompt, maps) if maps else None,
+        caption=history[0] if history else None,
+        written=written,
+        prompt=history[1] if history else None,
+    )
+
+
+def _samples(recipes: Mapping[Path, Recipe]) -> dict[str, Image.Image]:
+    """The last sheet that personalization drew beside a run's token, UNet or LoRA."""
+    sheets = {}
+    for recipe in recipes.values():
+        for source in (recipe.prompt.token_file, recipe.backbone.unet, recipe.backbone.lora):
+            drawn = next((f / "samples" / "final.png" for f in (Path(source).parent, Path(source)) if source), None)
+            if drawn is not None and drawn.is_file():
+                with Image.open(drawn) as sheet:
+                    sheets[recipe.prompt.token or recipe.prompt.domain] = sheet.convert("RGB")
+    return sheets
+
+
+def _environment(device: str) -> dict[str, str]:
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    found |= {name: version(name) for name in _LIBRARIES}
+    found["device"] = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    return found

@@ -1,0 +1,240 @@
+"""From a recipe to a trained and scored run folder (paper App. D)."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning.mentions.words import class_words
+from tadp_cli._io import write_json
+from tadp_cli.config.paths import with_absolute_paths
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.device import checked_device
+from tadp_cli.inputs.preflight_checks import check_images, check_protocol
+from tadp_cli.prompts.builder import Prompts, build_prompts, object_names, prompt_template, with_styles
+from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.tagging.fit import learn_presence
+from tadp_cli.run.folder import (
+    RECIPE_FILE,
+    RESULTS_FILE,
+    begin_run,
+    check_run,
+    results_of,
+    save_prompt_names,
+    saved_prompt_names,
+    use_prompt_names,
+)
+from tadp_cli.run.lock import run_lock
+from tadp_cli.run.records import read_object
+from tadp_cli.training import SEED_LIMIT, fit, make_accelerator
+from tadp_cli.training.evaluation import evaluate
+from tadp_cli.training.out_of_memory import out_of_memory_named
+from tadp_cli.training.validation import Validation
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.registry import open_data
+from tadp_heads.model import PerceptionConfig
+from tadp_heads.precision import in_float32
+from tadp_heads.tasks import get_task, train_transform
+from tadp_personalize import base_of, check_base
+from tadp_personalize.lora import LORA_FILE
+
+_IMAGENET_LIMIT = 2.7
+"""Largest absolute value of an image standardised by ImageNet's statistics."""
+
+
+@in_float32()
+def train(
+    recipe: Recipe, out: Path, *, device: str = "cpu", resume: bool = False, report: Report = lambda *_: None
+) -> dict[str, Any]:
+    """Train as the recipe says and score on its validation split; returns what results.json holds.
+
+    An unfinished run of the same settings resumes; a finished one is read with `resume`, and else refused. Under
+    `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
+    """
+    checked_device(device)
+    recipe = with_absolute_paths(recipe)
+    accelerator = make_accelerator(recipe, device)
+    finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
+    with run_lock(out) if main else nullcontext(False) as killed:
+        if main:
+            check_run(out, recipe, resume, killed)
+        if finished:
+            return read_object(out / RESULTS_FILE)
+        return _train(recipe, out, accelerator, device, report if main else lambda *_: None)
+
+
+def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, report: Report) -> dict[str, Any]:
+    config, main = recipe.train, accelerator.is_main_process
+    if accelerator.num_processes > 1:
+        device = str(accelerator.device)
+    changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
+    dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
+    validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
+    check_protocol(recipe)
+    for part, split in ((dataset, recipe.data.train), (validation, recipe.data.val)):
+        check_images(part, recipe.data.folder, split)
+    if (out / RECIPE_FILE).is_file():
+        use_prompt_names(saved_prompt_names(out, dataset.classes), dataset, validation)
+    backbone = load_backbone(recipe, device)
+    # What is not captioned yet is captioned by the first process; the others find it done.
+    with accelerator.main_process_first():
+        prompts, scored = _prompts(recipe, dataset, validation, backbone, out, device, report)
+    model = build_model(recipe, backbone, dataset, prompts)
+
+    def score() -> dict[str, float]:
+        def progress(done: int, total: int) -> None:
+            report("score", done, total)
+
+        with out_of_memory_named():
+            size = config.batch_size
+            return evaluate(model, validation, scored, protocol=recipe.protocol, batch_size=size, progress=progress)
+
+    if main:
+        # Before the recipe: a folder that has a recipe without names is taken for an older run.
+        save_prompt_names(out, dataset.classes, dataset.prompt_names)
+        begin_run(out, recipe)
+    scoring = Validation(recipe, out, model, score)
+    fit(recipe, model, dataset, prompts, out, device, report, scoring)
+    if main:
+        model.save_pretrained(out)
+    results = results_of(recipe, score())
+    if main:
+        if config.eval_every:
+            scoring.keep_if_best(config.steps, results["evaluations"][0]["metrics"])
+        write_json(out / RESULTS_FILE, results)
+    accelerator.wait_for_everyone()
+    return results
+
+
+def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
+    """The recipe's backbone with its personalized parts, UNet trainable unless its learning rate is 0."""
+    set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
+    source, vae = recipe.backbone.source, recipe.backbone.vae or None
+    backbone = DiffusionBackbone.from_pretrained(source, vae=vae, device=device, **backbone_settings(recipe))
+    if recipe.prompt.token_file:
+        load_token(backbone, recipe.prompt.token_file)
+    if recipe.backbone.lora:
+        lora = Path(recipe.backbone.lora)
+        _check_made_here(backbone, lora / LORA_FILE if lora.is_dir() else lora)
+    if recipe.backbone.unet:
+        backbone.load_unet(recipe.backbone.unet)
+    if recipe.backbone.lora:
+        backbone.load_lora(recipe.backbone.lora, scale=recipe.backbone.lora_scale)
+    return backbone.freeze() if recipe.train.unet_lr_scale == 0 else backbone
+
+
+def load_token(backbone: DiffusionBackbone, file: str) -> None:
+    """A learnt token for the prompts, of prompt.token_file."""
+    if not Path(file).is_file():
+        raise ValueError(f"prompt.token_file is {file}: no such file; `tadp personalize` makes it")
+    _check_made_here(backbone, Path(file))
+    backbone.load_tokens(file)
+
+
+def _check_made_here(backbone: DiffusionBackbone, file: Path) -> None:
+    """Raise if a token or a LoRA was learned on another model, where it means something else.
+
+    Files of other tools do not record theirs.
+    """
+    if file.is_file() and base_of(file) is not None:
+        check_base(file, unet=backbone.unet, text_encoder=backbone.text_encoder)
+
+
+def backbone_settings(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe says otherwise than the source's own config."""
+    section = recipe.backbone
+    changes: dict[str, Any] = {"timestep": section.timestep}
+    if section.latent_scale:
+        changes["latent_scale"] = section.latent_scale
+    if section.posterior:
+        changes["posterior"] = section.posterior
+    if not section.attention_maps:
+        changes["map_strides"] = ()
+    changes |= {name: getattr(section, name) for name in ("map_strides", "taps") if getattr(section, name)}
+    changes |= {"noise": True} if section.noise else {}
+    changes |= {} if section.detach_maps else {"detach_maps": False}
+    if section.text_adapter:
+        changes["text_adapter"] = True
+    if recipe.prompt.kind == "learnt":
+        changes["learnt_context"] = recipe.prompt.vectors
+    if section.image_range == "imagenet":
+        changes["image_limit"] = _IMAGENET_LIMIT
+    return changes
+
+
+def _class_words(recipe: Recipe, dataset: SampleDataset) -> tuple[tuple[str, ...], ...]:
+    names = recipe.backbone.map_words or object_names(dataset.prompt_names)
+    if not names:
+        given = f"backbone.map_index {recipe.backbone.map_index!r}"
+        raise ValueError(
+            f"{given} needs class names, and {dataset.task} data has none: list some in backbone.map_words"
+        )
+    return tuple(tuple(class_words(name)) for name in names)
+
+
+def build_model(
+    recipe: Recipe, backbone: DiffusionBackbone, dataset: SampleDataset, prompts: Prompts
+) -> PerceptionModel:
+    """A predictor with a fresh head."""
+    set_seed(recipe.train.seed % SEED_LIMIT)
+    if prompts.num_tokens is not None:
+        # One attention map a token: embeddings of another length than a text's change the levels' widths.
+        backbone.config = replace(backbone.config, num_tokens=prompts.num_tokens)
+    if recipe.backbone.map_index != "token":
+        shown = "presence" if recipe.backbone.map_index == "presence" else "maps"
+        backbone.config = replace(backbone.config, class_words=_class_words(recipe, dataset), class_input=shown)
+    try:
+        head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
+    except TypeError as error:
+        raise ValueError(f"settings of head: {error}") from error
+    config = PerceptionConfig(
+        task=recipe.task,
+        classes=dataset.classes,
+        palette=dataset.palette,
+        prompt=prompt_template(recipe.prompt, dataset.prompt_names),
+        captioner=recipe.captioner if recipe.needs_captions else None,
+        protocol=recipe.protocol or None,
+        image_range=recipe.backbone.image_range,
+        seed=recipe.train.seed,
+    )
+    return PerceptionModel(backbone, head.to(backbone.unet.device), config, prompts.shared)
+
+
+def _prompts(
+    recipe: Recipe,
+    dataset: SampleDataset,
+    validation: SampleDataset,
+    backbone: DiffusionBackbone,
+    out: Path,
+    device: str,
+    report: Report,
+) -> tuple[Prompts, Prompts]:
+    """Of the training images, and of those that are scored."""
+    captions = _captions(recipe, dataset, out, device, report) if recipe.learns_from_captions else None
+    unseen = _captions(recipe, validation, out, device, report) if recipe.needs_captions else None
+    known = found = None
+    if recipe.needs_presence:
+        learnt = learn_presence(recipe, dataset, backbone, captions, out, device, report)
+        known, found = learnt.out_of_fold, learnt.find(validation, unseen, report)
+    plain = build_prompts(recipe.of_training_prompts.prompt, dataset, backbone, captions, found=known)
+    scored = build_prompts(recipe.prompt, validation, backbone, unseen, found=found)
+    return with_styles(plain, recipe.prompt.styles), scored
+
+
+def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report) -> Mapping[str, str]:
+    return captions_of(
+        dataset,
+        Path(recipe.data.captions) if recipe.data.captions else None,
+        captioner=recipe.captioner,
+        min_tokens=recipe.data.min_tokens,
+        written_to=out / "captions.jsonl",
+        device=device,
+        progress=lambda p: report("caption", p.done, p.total),
+    )

@@ -1,0 +1,80 @@
+"""A whole experiment: a recipe's training, and the scores on its validation split and on its target domain."""
+
+from pathlib import Path
+from typing import Any
+
+from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_cleaner
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
+from tadp_cli.config.paths import absolute
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.inputs.preflight_checks import check_target
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.train import train
+from tadp_cli.run.folder import RESULTS_FILE, known_metrics
+from tadp_cli.run.records import read_object
+
+
+def run_experiment(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    report: Report = lambda *_: None,
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
+) -> dict[str, Any]:
+    """`train`, then the score on `recipe.test` where it names a data set; what results.json holds."""
+    if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
+        load_cleaner(recipe.test.cleaner, recipe.prompt.domain, limits)
+    if not (out / RESULTS_FILE).is_file():
+        check_target(recipe)
+    train(recipe, out, device=device, resume=resume, report=report)
+    if recipe.test.folder:
+        score_once(out, recipe, "", device=device, report=report, limits=limits)
+    return read_object(out / RESULTS_FILE)
+
+
+def score_once(
+    run: Path,
+    recipe: Recipe,
+    protocol: str,
+    *,
+    device: str = "cpu",
+    report: Report = lambda *_: None,
+    limits: CleaningLimits = NO_LIMITS_GIVEN,
+) -> dict[str, float]:
+    """Metrics of a trained run by a protocol, "" for the recipe's, on the target where the recipe has one.
+
+    Read from results.json where they are there already, of captions by the same cleaner.
+    """
+    test = recipe.test
+    where = (test.folder, test.split) if test.folder else (recipe.data.folder, recipe.data.val)
+    known = known_metrics(run, (absolute(where[0]), where[1], protocol, "", ""), _cleaner(recipe))
+    if known is not None:
+        return known
+    entry = score_run(
+        run,
+        folder=where[0],
+        split=where[1],
+        captions=Path(test.captions) if test.folder and test.captions else None,
+        protocol=protocol,
+        domain=recipe.prompt.domain if _cleans(recipe) else "",
+        limits=limits,
+        device=device,
+        report=report,
+    )
+    return entry["metrics"]
+
+
+def _cleans(recipe: Recipe) -> bool:
+    """Whether the target's captions are written and cleaned when it is evaluated."""
+    return bool(recipe.test.folder and recipe.needs_captions and not recipe.test.captions)
+
+
+def _cleaner(recipe: Recipe) -> str:
+    """Of the target's captions, as their file records it; "" for none."""
+    captions = Path(recipe.test.captions)
+    if recipe.test.captions and captions.exists():
+        return cleaner_of(CaptionStore.read(captions))
+    return recipe.test.cleaner if recipe.test.folder else ""

@@ -1,0 +1,1 @@
+"""The text of each image: captions, class names, image tags."""

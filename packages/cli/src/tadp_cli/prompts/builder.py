@@ -1,0 +1,321 @@
+"""From a recipe's prompt settings to the text of each image (paper 4.1-4.3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from tadp_backbone import DiffusionBackbone
+from tadp_backbone.text.cache import TextCache
+from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
+from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
+from tadp_captioning.domains import content_of
+from tadp_captioning.mentions.words import ClassMentions
+from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
+from tadp_captioning.prompts.oracle import sample_oracle
+from tadp_cli.config.prompt import CLASS_PROMPTS, EMBEDDING_PROMPTS, LISTING_PROMPTS, PromptConfig
+from tadp_cli.prompts.tagging.tags import Presence
+from tadp_heads.data import IGNORE_INDEX, SampleDataset
+from tadp_heads.data.class_names import is_background
+from tadp_heads.data.readers.nyuv2 import room_type
+
+_SHARED = {"class-embs": class_embs_context, "averaged-eos": averaged_eos_context}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The text of each image of a data set, or one embedding for them all."""
+
+    texts: Mapping[str, str]
+    """{image id: prompt}, modifier applied."""
+    shared: Tensor | None = None
+    """(1, T, D), in place of texts, for embeddings that no string gives."""
+    styled: tuple[Mapping[str, str], ...] = ()
+    """Further versions of the texts, in each of which another look is named."""
+
+    @property
+    def num_tokens(self) -> int | None:
+        """Length of the embeddings; None: a text's."""
+        return None if self.shared is None else self.shared.shape[1]
+
+    @property
+    def versions(self) -> int:
+        """How many texts there are for an image."""
+        return 1 + len(self.styled)
+
+    def context(
+        self,
+        backbone: DiffusionBackbone,
+        ids: Sequence[str],
+        cache: TextCache | None = None,
+        versions: Sequence[int] | None = None,
+    ) -> Tensor:
+        """(B, T, D) for these images; what is in the cache isn't encoded again.
+
+        `versions`: of each image's text, 0 for `texts` and from 1 on for `styled`; None: 0 for all.
+        """
+        if self.shared is not None:
+            return self.shared.expand(len(ids), -1, -1)
+        there = (self.texts, *self.styled)
+        texts = [there[v][image_id] for image_id, v in zip(ids, versions or [0] * len(ids), strict=True)]
+        if cache is not None:
+            return cache.build("caption", captions=texts)
+        with torch.no_grad():
+            return backbone.encode_text(texts)
+
+
+@dataclass(frozen=True)
+class SoftPrompts(Prompts):
+    """The embeddings of all classes, each weighted by how likely the class is in the image."""
+
+    embeddings: Tensor | None = None
+    """(1, T, D), the tokens of all names."""
+    owners: tuple[int, ...] = ()
+    """The class of each token."""
+    found: Presence | None = None
+
+    @property
+    def num_tokens(self) -> int | None:
+        return self.embeddings.shape[1]
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        weights = self.found.of(ids)[:, list(self.owners), None]  # (B, T, 1)
+        return self.embeddings * weights.to(self.embeddings)
+
+
+@dataclass(frozen=True)
+class PresencePrompts(Prompts):
+    """A text, and beside it for the head how likely each class is in the image."""
+
+    found: Presence | None = None
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *others: object, **named: object) -> Tensor:
+        context = super().context(backbone, ids, *others, **named).clone()
+        # The begin token's columns, as no word stands for a class in these prompts.
+        weights = self.found.of(ids).to(context)
+        context[:, 0, -weights.shape[1] :] = weights
+        return context
+
+
+@dataclass(frozen=True)
+class LearntPrompts(Prompts):
+    """Vectors that train with the head, the same for every image (MetaPrompts)."""
+
+    count: int = 0
+
+    @property
+    def num_tokens(self) -> int | None:
+        return self.count
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        return backbone.learnt_context(len(ids))
+
+
+@dataclass(frozen=True)
+class RoomPrompts(Prompts):
+    """One embedding an image, that of its kind of room."""
+
+    rooms: Mapping[str, Tensor] = field(default_factory=dict)
+    """{image id: (1, D)}, averaged over templates as for classes."""
+
+    @property
+    def num_tokens(self) -> int | None:
+        return 1
+
+    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        return torch.stack([self.rooms[image_id] for image_id in ids])
+
+
+def build_prompts(
+    config: PromptConfig,
+    dataset: SampleDataset,
+    backbone: DiffusionBackbone,
+    captions: Mapping[str, str] | None,
+    names: Sequence[str] | None = None,
+    found: Presence | None = None,
+) -> Prompts:
+    """`captions` {id: caption} for kinds made of captions; an image without one is an error that names it.
+
+    `names`: each of the model's classes as prompts name it, where all are named and the data set may have fewer; None:
+    the data set's. `found`: what the presence judge says, for the kinds that need it.
+    """
+    if config.kind not in CLASS_PROMPTS:
+        return prompts_of(config, dataset.ids, (), backbone, captions, found)
+    names = dataset.prompt_names if names is None else names
+    if not object_names(names):
+        raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
+    if config.kind != "oracle":
+        return prompts_of(config, dataset.ids, _named(config, names), backbone, captions, found)
+    present = annotated_names(dataset)
+    drawn = oracle_names(present, dataset.prompt_names, precision=config.precision, recall=config.recall)
+    return Prompts(_modified(config, {image_id: class_names_prompt(there) for image_id, there in drawn.items()}))
+
+
+def prompts_of(
+    config: PromptConfig,
+    ids: Sequence[str],
+    names: Sequence[str],
+    backbone: DiffusionBackbone,
+    captions: Mapping[str, str] | None,
+    found: Presence | None,
+) -> Prompts:
+    """`build_prompts` for images of which nothing is known but `captions` and `found`: every kind but the oracle."""
+    if config.kind == "room-type":
+        return _rooms(ids, backbone)
+    if config.kind in EMBEDDING_PROMPTS:
+        return _embedded(config, backbone, names, found)
+    if config.kind == "caption":
+        plain = {image_id: captions[image_id] for image_id in ids}
+    elif config.kind == "nouns":
+        tagger = load_tagger()
+        plain = {image_id: nouns_prompt(captions[image_id], tagger) for image_id in ids}
+    elif config.kind == "caption+class-names":
+        plain = {image_id: _joined(captions[image_id], names) for image_id in ids}
+    elif config.kind == "presence":
+        plain = {image_id: oracle_prompt(found.named(image_id), names) for image_id in ids}
+    elif config.kind == "caption+presence":
+        mentions = ClassMentions(names)
+        plain = {image_id: _completed(captions[image_id], found.named(image_id), mentions) for image_id in ids}
+    else:
+        plain = dict.fromkeys(ids, class_names_prompt(names) if config.kind == "class-names" else "")
+    texts = _modified(config, plain)
+    return PresencePrompts(texts, found=found) if config.kind == "presence-only" else Prompts(texts)
+
+
+def _modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str]:
+    if config.modifier == "null":
+        return texts
+    how = {"token": config.token or None, "style": config.modifier_style}
+    return {key: modify(text, config.domain, config.modifier, **how) for key, text in texts.items()}
+
+
+def _embedded(
+    config: PromptConfig, backbone: DiffusionBackbone, names: Sequence[str], found: Presence | None
+) -> Prompts:
+    """Prompts that no string gives."""
+    if config.modifier != "null":
+        raise ValueError(f"prompt {config.kind!r} is an embedding: a modifier cannot be put into it")
+    if config.kind == "learnt":
+        return LearntPrompts({}, count=backbone.config.learnt_context)
+    with torch.no_grad():
+        if config.kind != "soft-presence":
+            return Prompts({}, _SHARED[config.kind](backbone, names))
+        each = [class_embs_context(backbone, [name]) for name in names]
+    owners = tuple(label for label, tokens in enumerate(each) for _ in range(tokens.shape[1]))
+    return SoftPrompts({}, embeddings=torch.cat(each, 1), owners=owners, found=found)
+
+
+def _joined(caption: str, names: Sequence[str]) -> str:
+    return ", ".join((caption, " ".join(names))) if names else caption
+
+
+def _completed(caption: str, found: Sequence[str], mentions: ClassMentions) -> str:
+    """The caption, and behind it the classes found that it does not name."""
+    known = set(mentions(caption))
+    return _joined(caption, [name for name in found if name not in known])
+
+
+def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
+    """The prompts, and beside them a version for each of the domains `styles`, under its hand-written modifier."""
+    texts = prompts.texts.items()
+    return replace(prompts, styled=tuple({key: modify(text, name, "simple") for key, text in texts} for name in styles))
+
+
+def _rooms(ids: Sequence[str], backbone: DiffusionBackbone) -> RoomPrompts:
+    """VPD's text for NYUv2: the room in whose folder an image lies. TADP's code gives each image the rooms of the whole
+    batch (tadp_depth.py:131-136), which is not followed."""
+    strange = [image_id for image_id in ids if image_id.strip("/").count("/") == 0]
+    if strange:
+        raise ValueError(
+            "prompt 'room-type' reads the room from names such as /bathroom/rgb_00045.jpg, NYUv2's; "
+            f"{strange[0]!r} has none: use caption"
+        )
+    of = {image_id: room_type(image_id) for image_id in ids}
+    with torch.no_grad():
+        each = {room: averaged_eos_context(backbone, [room])[0] for room in sorted(set(of.values()))}
+    return RoomPrompts({}, rooms={image_id: each[room] for image_id, room in of.items()})
+
+
+def prompt_template(config: PromptConfig, names: Sequence[str]) -> str:
+    """The sentence into which a predictor puts an image's caption; without a slot, the text of every image.
+
+    `names`: each class as prompts name it.
+    """
+    if config.kind in ("empty", "presence-only", "soft-presence", "learnt"):
+        text = ""
+    elif config.kind == "class-names":
+        text = class_names_prompt(_named(config, names))
+    elif config.kind == "caption+class-names":
+        text = _joined("{caption}", _named(config, names))
+    else:
+        text = "{caption}"
+    if config.modifier == "null":
+        return text
+    how = {"token": config.token or None, "style": config.modifier_style}
+    return modify(text, get_domain(config.domain), config.modifier, **how)
+
+
+def as_trained(config: PromptConfig, captions: Sequence[str]) -> list[str]:
+    """Fresh captions as `build_prompts` would put them into `prompt_template`'s sentence."""
+    if config.kind == "nouns":
+        tagger = load_tagger()
+        captions = [nouns_prompt(caption, tagger) for caption in captions]
+    # A modifier's sentence names the medium and begins for itself.
+    literal = config.modifier == "null" or config.modifier_style == "reference"
+    return list(captions) if literal else [content_of(caption) for caption in captions]
+
+
+def listed_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of each class as prompts name it, those that prompts which list classes name: Pascal's background too."""
+    return tuple(name for name in names if name)
+
+
+def object_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of each class as prompts name it, the objects: what captions are searched for, and maps by class are made of."""
+    return tuple(name for name in listed_names(names) if not is_background(name))
+
+
+def _named(config: PromptConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """The names that a kind of prompt uses, of each class as prompts name it."""
+    return listed_names(names) if config.kind in LISTING_PROMPTS else object_names(names)
+
+
+def present_classes(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, set[str]]:
+    """{image id: names of the objects' classes in its annotation}, of all images or of `ids`."""
+    objects = set(object_names(dataset.prompt_names))
+    return {image_id: objects & set(names) for image_id, names in annotated_names(dataset, ids).items()}
+
+
+def annotated_names(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """{image id: names of the classes in its annotation}, in label order; Pascal's background is one of them."""
+    if not dataset.classes:
+        raise ValueError(f"{dataset.task} data has no classes that could be present")
+    present = {}
+    for image_id in dataset.ids if ids is None else ids:
+        target = dataset.read(image_id).target
+        labels = target["labels"] if dataset.task == "detection" else target
+        found = [label for label in torch.unique(labels.as_subclass(Tensor)).tolist() if label != IGNORE_INDEX]
+        present[image_id] = [name for name in (dataset.prompt_names[label] for label in found) if name]
+    return present
+
+
+def oracle_names(
+    present: Mapping[str, Sequence[str]],
+    names: Sequence[str],
+    *,
+    precision: float = 1.0,
+    recall: float = 1.0,
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """What an oracle of this precision and recall names of `annotated_names`, in label order.
+
+    Objects are drawn; the background, where prompts name it, stays as it is (docs/reference.md, section 6).
+    """
+    listed, objects = listed_names(names), dict.fromkeys(object_names(names))
+    known = {image_id: [name for name in there if name in objects] for image_id, there in present.items()}
+    drawn = sample_oracle(known, tuple(objects), precision=precision, recall=recall, seed=seed)
+    return {
+        image_id: [name for name in listed if name in (drawn[image_id] if name in objects else there)]
+        for image_id, there in present.items()
+    }

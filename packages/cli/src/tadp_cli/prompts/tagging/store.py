@@ -1,0 +1,128 @@
+"""What a run keeps of its presence captioner."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning import load_captioner
+from tadp_captioning.taggers.clip import ClipTagger
+from tadp_captioning.taggers.word_probabilities import WordChances
+from tadp_cli._io import replacing, write_json
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.console.reporter import Report
+from tadp_cli.prompts.tagging.taggers import FirstPass, Judge, Latents, Untrained, images_in_batches, in_batches, judged
+from tadp_cli.prompts.tagging.tags import Presence
+from tadp_cli.recipes.removed import without_removed
+from tadp_cli.run.records import read_object
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_heads.pretrained import read_safetensors
+from tadp_heads.tagging import Calibration, LatentPresence, PresenceHead
+
+FOLDER = "presence"
+_FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
+
+
+@dataclass(frozen=True)
+class LearntPresence:
+    """A judge and its threshold, and what it says of the images it was learnt from, each asked of a judge that was
+    not trained on it."""
+
+    judge: Judge
+    calibration: Calibration
+    out_of_fold: Presence
+
+    def find(self, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report) -> Presence:
+        """Of a data set whose labels it does not see."""
+        batches = images_in_batches(dataset, captions)
+        return judged(self.judge, self.calibration.threshold, batches, report, len(dataset))
+
+    def find_in(self, ids: Sequence[str], images: Sequence[Image.Image], captions: Sequence[str]) -> Presence:
+        """Of loose images of any sizes."""
+        pixels = (pil_to_tensor(image.convert("RGB")) for image in images)
+        batches = in_batches(zip(ids, pixels, captions, strict=True))
+        return judged(self.judge, self.calibration.threshold, batches, lambda *_: None, len(ids))
+
+    def save(self, run: Path, recipe: Recipe) -> None:
+        """Write RUN/presence: the judge's weights, the threshold, the findings on the training images."""
+        folder = run / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).unlink(missing_ok=True)  # written last: where it is, the rest is there and of its settings
+        weights = _weights(self.judge)
+        if weights is not None:
+            weights.save_pretrained(folder)
+        ids = list(self.out_of_fold.probabilities)
+        with replacing(folder / _TRAINED) as partial:
+            save_file({"probabilities": self.out_of_fold.of(ids)}, partial)
+        told = {"settings": settings(recipe), "names": self.judge.names, **self.calibration._asdict(), "images": ids}
+        write_json(folder / _FILE, told)
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """All that decides what a judge learns, as JSON has it."""
+    decisive = {"data": asdict(recipe.data), "presence": asdict(recipe.presence), "backbone": asdict(recipe.backbone)}
+    return json.loads(json.dumps(decisive))
+
+
+def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str]) -> bool:
+    """Whether a run keeps a judge of these classes, learnt from these images as the recipe says."""
+    path = run / FOLDER / _FILE
+    if not path.is_file():
+        return False
+    known = read_object(path, "settings", "names", "images")
+    then = known["settings"]
+    then = without_removed(then) if isinstance(then, dict) else then
+    return (then, known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
+
+
+def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> LearntPresence | None:
+    """What `save` wrote; None: nothing was learnt yet."""
+    path = run / FOLDER / _FILE
+    if not path.is_file():
+        return None
+    known = read_object(path, "names", "images", *Calibration._fields)
+    judge = make_judge(recipe, backbone, known["names"], device)
+    if isinstance(judge, FirstPass):
+        judge.head = PresenceHead.from_pretrained(path.parent).to(device)
+    elif isinstance(judge, Latents):
+        judge.net = LatentPresence.from_pretrained(path.parent).to(device)
+    calibration = Calibration(*(known[field] for field in Calibration._fields))
+    rows = read_safetensors(path.parent / _TRAINED)["probabilities"]
+    found = dict(zip(known["images"], rows, strict=True))
+    return LearntPresence(judge, calibration, Presence(judge.names, found, calibration.threshold))
+
+
+def presence_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) -> LearntPresence | None:
+    """The run's judge, where its prompts need one."""
+    if not recipe.needs_presence:
+        return None
+    learnt = read_presence(run, recipe, model.backbone, device)
+    if learnt is None:
+        raise ValueError(f"{run} has lost its folder presence, which makes its prompts: train it again")
+    return learnt
+
+
+def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str) -> Judge:
+    """The recipe's, without weights where it is trained."""
+    section, image_range = recipe.presence, recipe.backbone.image_range
+    if section.source == "clip":
+        return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
+    if section.source == "captioner":
+        captioner = load_captioner(recipe.captioner, device=device, min_new_tokens=recipe.data.min_tokens)
+        return Untrained(WordChances(captioner, names))
+    if section.single_pass:
+        return Latents(backbone, names, image_range)
+    return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")
+
+
+def _weights(judge: Judge) -> PresenceHead | LatentPresence | None:
+    if isinstance(judge, FirstPass):
+        return judge.head
+    return judge.net if isinstance(judge, Latents) else None

@@ -1,0 +1,153 @@
+"""Who says which classes are in an image: a pass of the backbone, its latents alone, the captioner, or CLIP."""
+
+# B images, K classes, P pooled features, H W image pixels
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from itertools import groupby, islice
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import to_pil_image
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning.mentions.words import ClassMentions, class_words
+from tadp_captioning.taggers.clip import ClipTagger
+from tadp_captioning.taggers.word_probabilities import WordChances
+from tadp_cli.console.reporter import Report
+from tadp_cli.prompts.tagging.tags import Presence
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.ranges import RANGES
+from tadp_heads.tagging import LatentPresence, PresenceHead
+from tadp_heads.tagging.head import pool
+
+_BATCH = 16
+_BATCH_PIXELS = 8 * 512 * 512
+"""A batch is at most as many images as have these pixels together, or one larger image."""
+
+
+class Batch(NamedTuple):
+    """Images of one size."""
+
+    ids: tuple[str, ...]
+    images: Tensor
+    """(B, 3, H, W) uint8."""
+    captions: tuple[str, ...]
+    """Empty strings where there are none."""
+
+
+class Judge(Protocol):
+    """Images in, probabilities out."""
+
+    names: tuple[str, ...]
+
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """uint8 images (B, 3, H, W), a caption each -> (B, K) in [0, 1]."""
+        ...
+
+
+class FirstPass:
+    """Reads the features of a pass under the caption, with a map a class, or under no words at all."""
+
+    def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str, *, captioned: bool):
+        self.backbone, self.names, self.captioned = backbone, tuple(names), captioned
+        self.normalise = RANGES[image_range]
+        self.mentions = ClassMentions(self.names)
+        self.words = tuple(tuple(class_words(name)) for name in self.names)
+        self.head: PresenceHead | None = None
+
+    @property
+    def levels(self) -> Any:
+        """What its head reads."""
+        with self._maps_by_class():
+            return self.backbone.levels
+
+    def mentioned(self, captions: Sequence[str]) -> Tensor:
+        """(B, K): 1 where the caption names the class; all 0 where the pass has no caption."""
+        found = [set(self.mentions(text)) if self.captioned else set() for text in captions]
+        return torch.tensor([[float(name in named) for name in self.names] for named in found])
+
+    @torch.no_grad()
+    def pooled(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """uint8 images (B, 3, H, W) -> (B, P)."""
+        texts = list(captions) if self.captioned else [""] * len(images)
+        with self._maps_by_class():
+            context = self.backbone.encode_text(texts)
+            return pool(self.backbone(self.normalise(images.to(self.backbone.unet.device)), context).levels)
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        pooled = self.pooled(images, captions)
+        return self.head.from_pooled(pooled, self.mentioned(captions).to(pooled)).sigmoid().cpu()
+
+    def _maps_by_class(self) -> AbstractContextManager[None]:
+        """Inside, maps stand for classes, whatever the second pass does with them."""
+        return _reading(self.backbone, class_words=self.words, class_input="maps")
+
+
+class Latents:
+    """Reads the VAE's latents, which the second pass needs anyway: no pass of its own."""
+
+    def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str):
+        self.backbone, self.names, self.normalise = backbone, tuple(names), RANGES[image_range]
+        self.net: LatentPresence | None = None
+
+    @torch.no_grad()
+    def latents(self, images: Tensor) -> Tensor:
+        """uint8 images (B, 3, H, W) -> (B, 4, h, w)."""
+        with _reading(self.backbone):
+            return self.backbone.encode_image(self.normalise(images.to(self.backbone.unet.device)))
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        return self.net(self.latents(images)).sigmoid().cpu()
+
+
+class Untrained:
+    """Asks a model that has seen no label of this data: CLIP, or the captioner."""
+
+    def __init__(self, model: ClipTagger | WordChances):
+        self.model, self.names = model, model.names
+
+    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        return self.model.probabilities([to_pil_image(image) for image in images.cpu()])
+
+
+@contextmanager
+def _reading(backbone: DiffusionBackbone, **changes: Any) -> Iterator[None]:
+    """Inside, the backbone's config is changed, and nothing is drawn at random: a judge says the same at each call."""
+    known = backbone.config
+    backbone.config = replace(known, posterior="mode", noise=False, **changes)
+    try:
+        yield
+    finally:
+        backbone.config = known
+
+
+def images_in_batches(dataset: SampleDataset, captions: Mapping[str, str] | None) -> Iterator[Batch]:
+    """The whole data set in order, its targets left out."""
+    samples = (dataset.read(image_id) for image_id in dataset.ids)
+    return in_batches(
+        (sample.id, sample.image.as_subclass(Tensor), "" if captions is None else captions[sample.id])
+        for sample in samples
+    )
+
+
+def in_batches(images: Iterable[tuple[str, Tensor, str]]) -> Iterator[Batch]:
+    """(id, uint8 image (3, H, W), caption) each -> neighbours of one size together."""
+    for (_, height, width), group in groupby(images, key=lambda item: item[1].shape):
+        most = max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
+        while batch := list(islice(group, most)):
+            ids, pixels, texts = zip(*batch, strict=True)
+            yield Batch(ids, torch.stack(pixels), texts)
+
+
+def judged(judge: Judge, threshold: float, batches: Iterable[Batch], report: Report, total: int) -> Presence:
+    """What the judge finds in `total` images."""
+    found: dict[str, Tensor] = {}
+    for ids, images, texts in batches:
+        found |= zip(ids, judge.probabilities(images, texts), strict=True)
+        report("presence", len(found), total)
+    return Presence(judge.names, found, threshold)

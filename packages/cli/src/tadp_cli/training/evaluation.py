@@ -1,0 +1,70 @@
+"""Scoring a model on every image of a split, by one process or by several."""
+
+from collections.abc import Callable
+
+import torch.distributed as dist
+
+from tadp_cli.inputs.preflight_checks import warn_of_metrics
+from tadp_cli.prompts.builder import Prompts
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_heads.precision import in_float32
+from tadp_heads.tasks import Metric
+
+
+@in_float32()
+def evaluate(
+    model: PerceptionModel,
+    dataset: SampleDataset,
+    prompts: Prompts,
+    *,
+    protocol: str = "",
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
+    """The protocol's metrics over all images, none left out; a detector may know more classes than the data has.
+
+    Several processes take whole batches, the same as one process would, and join what each counted in the order of the
+    batches: the metrics are equal bit for bit where processes have the same CPU and number of threads. `progress` is
+    told how many images are scored, and of how many.
+    """
+    task = model.task
+    protocol = protocol or model.config.protocol or next(iter(task.protocols))
+    if protocol not in task.protocols:
+        raise ValueError(f"unknown {task.name} protocol {protocol!r}; choose from {', '.join(task.protocols)}")
+    several = dist.is_available() and dist.is_initialized()
+    rank, processes = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
+    counted: dict[int, Metric] = {}
+    for start in range(rank * batch_size, len(dataset), processes * batch_size):
+        counted[start] = _counted(
+            model, dataset, prompts, protocol, range(start, min(start + batch_size, len(dataset)))
+        )
+        if progress is not None:
+            progress(min(start + processes * batch_size, len(dataset)), len(dataset))
+    if several:
+        shares: list[dict[int, Metric]] = [{}] * processes
+        dist.all_gather_object(shares, counted)
+        counted = {start: metric for share in shares for start, metric in share.items()}
+    if not counted:
+        raise ValueError("the split has no images to evaluate; name another")
+    first, *others = (counted[start] for start in sorted(counted))
+    for metric in others:
+        first.merge_state(metric)
+    first.sync_on_compute = False  # the processes' parts are together already
+    values = {name: float(value) for name, value in first.compute().items()}
+    if rank == 0:
+        warn_of_metrics(task.name, first, values)
+    return values
+
+
+def _counted(model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, protocol: str, indices: range) -> Metric:
+    """The metric's counts over one batch."""
+    task = model.task
+    metric = task.metric(dataset.classes, protocol)
+    samples = [dataset[index] for index in indices]
+    context = prompts.context(model.backbone, [sample.id for sample in samples])
+    predictions = model.predict_tensors([s.image for s in samples], context, protocol, len(samples))
+    for sample, prediction in zip(samples, predictions, strict=True):
+        translated = task.translate(prediction, model.config.classes, dataset.classes)
+        metric.update(translated, task.scoring_target(sample.target, protocol))
+    return metric

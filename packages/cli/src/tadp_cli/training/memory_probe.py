@@ -1,0 +1,173 @@
+"""One step of a recipe's training of which nothing stays but the number of bytes that it took."""
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+from tadp_backbone.lora.add import add_low_rank
+from tadp_cli.config.recipe import Recipe, TrainConfig
+from tadp_cli.prompts.builder import Prompts
+from tadp_cli.training.data_parallel import share_of
+from tadp_cli.training.features import Batch, LiveFeatures, cached_bytes, features_of, is_fixed
+from tadp_cli.training.fsdp import blocks
+from tadp_cli.training.memory_tracker import LiveBytes, weight_bytes
+from tadp_cli.training.meta_autocast import meta_autocast
+from tadp_cli.training.optimizer import choose_trained, parameter_groups
+from tadp_heads import PerceptionModel
+from tadp_heads.data import SampleDataset
+from tadp_personalize.training.meta_attention import fused_attention
+
+OVERHEAD = 2**29
+"""Bytes of a process beside its tensors: a CUDA device's context and libraries, or the interpreter's own."""
+WORKSPACES = 1.15
+"""What is counted on the CPU times this: kernels allocate for themselves too, 13 % more for the depth head's."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class DryStep:
+    """Steps by a recipe with other splits into passes; uses the model up.
+
+    On a CUDA device steps are done and the allocator says what they took. On the CPU, and where one device would have
+    to hold what several processes share, the backbone becomes one without memory, whose operations are the same, and
+    what they would allocate is counted.
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, processes: int = 1
+    ):
+        self.recipe, self.model, self.processes = recipe, model, processes
+        self.spread = processes if recipe.train.shard else 1
+        self.counts = self.spread > 1 or model.backbone.unet.device.type != "cuda"
+        # All texts are of one length: one stands for them all.
+        some = prompts if prompts.shared is not None else Prompts(dict.fromkeys(dataset.ids, ""))
+        with torch.no_grad():
+            shared = some.context(model.backbone, dataset.ids[:1])
+        pixels = recipe.replace(**{"train.cache": "", "train.crops": 0})
+        self.live = LiveFeatures(pixels, model.backbone, dataset, Prompts({}, shared))
+        if recipe.train.lora_rank:
+            add_low_rank(model.backbone.unet, recipe.train.lora_rank, recipe.train.seed)
+        if self.counts:
+            model.head.to("cpu")
+            model.backbone.to("meta")
+        self.trained = choose_trained(model.head, model.backbone, recipe.train)
+
+    @cached_property
+    def fixed_bytes(self) -> int:
+        """What a step doesn't change: features kept in memory, and the buckets in which processes join gradients."""
+        kept = cached_bytes(self.live) if is_fixed(self.trained, self.recipe.train) else 0
+        joined = self.processes > 1 and self.spread == 1
+        return OVERHEAD + kept + (_total(self.trained.values()) if joined else 0)
+
+    def bytes_needed(self, config: TrainConfig) -> float:
+        """Of one process on its device; infinite where the device has less."""
+        unet = self._unet
+        unet.enable_gradient_checkpointing() if config.gradient_checkpointing else unet.disable_gradient_checkpointing()
+        self.model.train()
+        share = share_of(config, self.processes, 0)
+        batch = self._batch(share.size)
+        took = self._counted if self.counts else self._measured
+        return self.fixed_bytes + took(config, batch, share.passes > 1) - self._elsewhere(config)
+
+    def _elsewhere(self, config: TrainConfig) -> float:
+        """Bytes that other processes hold where what trains is spread, less what is whole beside the parts: weights and
+        gradients of what is in no block, and of one block at a time, while the next one's weights arrive."""
+        if self.spread == 1:
+            return 0
+        trained = _total(self.trained.values())
+        in_blocks = [_total(p for p in block.parameters() if p.requires_grad) for block in blocks(self._unet)]
+        whole = 2 * (trained - sum(in_blocks)) + 3 * max(in_blocks)
+        copies = 5 if config.ema else 4  # weights, gradients, AdamW's moments, and the average
+        return (1 - 1 / self.spread) * copies * trained - whole
+
+    @property
+    def _unet(self) -> nn.Module:
+        return self.model.backbone.unet
+
+    def _counted(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
+        known = [*self.model.parameters(), *self.model.buffers(), *_tensors(batch)]
+        with LiveBytes(known) as counted, fused_attention(), meta_autocast(DTYPES[config.precision]):
+            self._pass(config, batch, accumulates)
+        self._forget_gradients()
+        trained = _total(self.trained.values())
+        copies = 3 if config.ema else 2  # AdamW's moments, and the average
+        return weight_bytes(self.model) + copies * trained + WORKSPACES * counted.peak
+
+    def _measured(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
+        parameters = list(self.trained.values())
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._unet.device)
+        try:
+            optimizer = torch.optim.AdamW(parameter_groups(self.trained, config), betas=config.betas)
+            average = EMAModel(parameters, decay=config.ema) if config.ema else None
+            for _ in range(2):  # the second step finds the moments of the first
+                self._pass(config, batch, accumulates)
+                optimizer.step()
+                self._forget_gradients()
+            del average
+        except torch.OutOfMemoryError:
+            return math.inf
+        finally:
+            self._forget_gradients()
+        return torch.cuda.max_memory_reserved(self._unet.device)
+
+    def _forget_gradients(self) -> None:
+        for parameter in self.trained.values():
+            parameter.grad = None
+
+    def _pass(self, config: TrainConfig, batch: Batch, accumulates: bool) -> None:
+        if accumulates:  # the gradients of the passes before
+            for parameter in self.trained.values():
+                parameter.grad = torch.zeros_like(parameter)
+        half = config.precision != "fp32"
+        device = "cpu" if self.counts else "cuda"
+        with torch.autocast(device, dtype=DTYPES[config.precision] if half else None, enabled=half):
+            levels = [arriving(level) for level in features_of(self.model.backbone, batch)]
+            loss = self.model.task.loss(self.model.head, levels, batch.targets, batch.size, **self.recipe.loss_options)
+        loss.float().backward()
+
+    def _batch(self, count: int) -> Batch:
+        reader, latents = self.live.images, self.recipe.train.crops > 0
+        items = [reader[position] for position in range(count)]
+        views = self.recipe.train.views
+        batch = self.live.batch(items, [[0] * count] * views)
+        if self.counts:
+            batch = batch._replace(targets=[item.target for item in items] * views)
+        if not latents:
+            return batch
+        backbone = self.model.backbone
+        sides = [-(-side // backbone.size_multiple) * backbone.size_multiple for side in batch.size]
+        cells = [side // backbone.vae_factor for side in sides]
+        pool = torch.zeros(count * views, backbone.unet.config.in_channels, *cells, device=backbone.unet.device)
+        return batch._replace(images=None, latents=pool)
+
+
+class _Arrival(torch.autograd.Function):
+    """Features without memory -> ones with values, so that heads and losses that look at values run."""
+
+    @staticmethod
+    def forward(ctx: Any, level: Tensor) -> Tensor:
+        return torch.rand(level.shape, dtype=level.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return torch.empty_like(gradient, device="meta")
+
+
+def arriving(level: Tensor) -> Tensor:
+    """A level without memory as one with values; any other as it is."""
+    return _Arrival.apply(level) if level.is_meta else level
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    targets = [t for target in batch.targets for t in (target.values() if isinstance(target, Mapping) else (target,))]
+    return [t for t in (batch.images, batch.latents, batch.context, *targets) if t is not None]
+
+
+def _total(parameters: Iterable[nn.Parameter]) -> int:
+    """Bytes."""
+    return sum(p.numel() * p.element_size() for p in parameters)

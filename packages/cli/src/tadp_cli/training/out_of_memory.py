@@ -1,0 +1,47 @@
+"""What to do where memory does not suffice."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tadp_cli.console.errors import is_out_of_memory, memory_asked
+
+T = TypeVar("T")
+_IN_TRAINING = (
+    "halve train.batch_size and double train.accumulate (the same images a step), set train.gradient_checkpointing="
+    "true or train.precision=bf16"
+)
+
+
+@contextmanager
+def out_of_memory_named(advice: str = _IN_TRAINING) -> Iterator[None]:
+    """Inside, an allocator's failure becomes one line with what to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RuntimeError(f"out of memory{memory_asked(error)}: {advice}") from error
+
+
+def where_memory_lacks(work: Callable[[list[T]], None], batch: Sequence[T]) -> Iterator[tuple[T, str]]:
+    """Do the work on a batch, or on one item after the other where it is too much at once; yields (item that is too
+    large by itself, `memory_asked` of the error)."""
+    error = _memory_error(work, batch)
+    if error is None:
+        return
+    for item in batch:
+        error = error if len(batch) == 1 else _memory_error(work, [item])
+        if error is not None:
+            yield item, error
+
+
+def _memory_error(work: Callable[[list[T]], None], batch: Sequence[T]) -> str | None:
+    """Only the error's words: its traceback would keep the memory."""
+    try:
+        work(list(batch))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return memory_asked(error)
+    return None

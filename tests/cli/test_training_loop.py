@@ -1,0 +1,316 @@
+"""What each setting of training does, on the real classes at toy size."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.train import build_model, load_backbone, train
+from tadp_cli.prompts.builder import build_prompts
+from tadp_cli.training import fit
+from tadp_cli.training.dataset import ImageReader, LatentReader, batches
+from tadp_cli.training.loss import check_options
+from tadp_cli.training.sampler import pick
+from tadp_heads import PerceptionModel
+from tadp_heads.data.registry import open_data
+from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.segmentation.loss import cross_entropy, focal_loss
+from tadp_heads.tasks import get_task, train_transform
+
+pytestmark = pytest.mark.numerical
+
+SMALL = {
+    "segmentation": ("head.variant=pascal", "head.width=64"),
+    "depth": ("head.fusion_channels=16",),
+    "detection": (),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for task in ("segmentation", "depth"):
+        for split in ("train", "val"):
+            write_scenes(root / task, task=task, look="photo", split=split, count=4, seed=0, size=32)
+    return root
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_backbone(load_recipe("scenes-segmentation", ("train.unet_lr_scale=1",)), "cpu")
+
+
+@pytest.fixture
+def recipe(data):
+    def make(*settings: str, task: str = "segmentation") -> Recipe:
+        kind = "empty" if task == "depth" else "oracle"
+        fixed = (f"data.folder={data / task}", f"prompt.kind={kind}", "train.batch_size=2", "train.warmup=0")
+        short = ("train.steps=2", "train.unet_lr_scale=1", "train.schedule=constant", "train.lr=1e-3")
+        return load_recipe(f"scenes-{task}", (*fixed, *short, *SMALL[task], *settings))
+
+    return make
+
+
+@pytest.fixture
+def run(tiny, tmp_path) -> Callable[..., PerceptionModel]:
+    """The model after training in a folder of that name; `change` does something to it before."""
+
+    def fitted(recipe: Recipe, name: str = "run", change=lambda model: None, **options) -> PerceptionModel:
+        dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train)
+        backbone = deepcopy(tiny)
+        prompts = build_prompts(recipe.prompt, dataset, backbone, None)
+        model = build_model(recipe, backbone, dataset, prompts)
+        change(model)
+        fit(recipe, model, dataset, prompts, tmp_path / name, "cpu", lambda *_: None, **options)
+        return model
+
+    return fitted
+
+
+def _weights(model: PerceptionModel) -> dict[str, Tensor]:
+    parts = {"head": model.head, "unet": model.backbone.unet}
+    return {f"{part}.{name}": tensor for part, m in parts.items() for name, tensor in m.state_dict().items()}
+
+
+def _same(first: dict[str, Tensor], second: dict[str, Tensor], **tolerance) -> bool:
+    if tolerance:
+        return all(torch.allclose(first[key], second[key], **tolerance) for key in first | second)
+    return all(torch.equal(first[key], second[key]) for key in first | second)
+
+
+def _lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+# Gradients cut to far below AdamW's epsilon make its steps proportional to them, where otherwise the sign of a rounding
+# error would count.
+LINEAR = ("train.clip=1e-9", "train.lr=1", "train.weight_decay=0", "train.flip=false")
+
+
+def _assert_same_steps(start: nn.Module, first: nn.Module, second: nn.Module) -> None:
+    """From `start`, up to rounding: compared as a whole, by norm."""
+    began, one, other = (module.state_dict() for module in (start, first, second))
+    moved = sum((one[name] - began[name]).double().square().sum() for name in began).sqrt()
+    apart = sum((one[name] - other[name]).double().square().sum() for name in began).sqrt()
+    assert moved > 1e-6
+    assert apart < 1e-3 * moved
+
+
+def test_two_passes_of_one_image_step_as_one_pass_of_two(recipe, run, tiny):
+    """Without dropout, the one thing that depends on the pass."""
+
+    def no_dropout(model):
+        model.head.fpn.decoder.dropout.p = 0.0
+
+    whole = run(recipe(*LINEAR), "whole", no_dropout)
+    halves = run(recipe(*LINEAR, "train.batch_size=1", "train.accumulate=2"), "halves", no_dropout)
+    _assert_same_steps(tiny.unet, whole.backbone.unet, halves.backbone.unet)
+
+
+def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny, caplog):
+    """Far below AdamW's epsilon a gradient moves nothing. What trains, and how, is noted at the start."""
+    caplog.set_level("INFO", logger="tadp_cli")
+    model = run(recipe("train.clip=1e-13", "train.weight_decay=0", "train.steps=1"))
+    assert _same(tiny.unet.state_dict(), model.backbone.unet.state_dict(), atol=1e-7, rtol=0)
+    assert _lines(tmp_path / "run")[0]["grad_norm"] > 1e-3
+    head, unet, share = caplog.messages
+    assert head.startswith(f"head: {len(list(model.head.parameters()))} tensors")
+    assert unet.endswith("lr 0.001, weight decay 0")
+    assert share == "2 images a step: 1 processes x 1 passes x 2 images"
+
+
+def test_the_saved_weights_are_the_moving_average(recipe, run):
+    """As diffusers' EMAModel defines it: the decay begins at (1 + n) / (10 + n)."""
+    seen, inside = [], []
+
+    def keep(step, as_saved, main):
+        seen.append(model_at[0].fpn.segmentation_head[0].weight.detach().clone())
+        with as_saved():
+            inside.append(model_at[0].fpn.segmentation_head[0].weight.detach().clone())
+        assert torch.equal(model_at[0].fpn.segmentation_head[0].weight, seen[-1]), "put back"
+
+    model_at: list[nn.Module] = []
+    model = run(recipe("train.ema=0.5", "train.steps=3"), change=lambda m: model_at.append(m.head), on_step=keep)
+    average = seen[0]
+    for count, weight in enumerate(seen[1:], 1):
+        decay = min(0.5, (1 + count) / (10 + count))
+        average = decay * average + (1 - decay) * weight
+    torch.testing.assert_close(model.head.fpn.segmentation_head[0].weight.detach(), average)
+    torch.testing.assert_close(inside[-1], average)
+    assert not torch.equal(average, seen[-1])
+
+
+def test_checkpointing_and_half_precision_change_rounding_alone(recipe, run, tiny, tmp_path):
+    one = (*LINEAR, "train.steps=1")
+    plain = run(recipe(*one), "plain")
+    again = run(recipe(*one, "train.gradient_checkpointing=true"), "again")
+    _assert_same_steps(tiny.unet, plain.backbone.unet, again.backbone.unet)
+    half = _weights(run(recipe(*one, "train.precision=bf16"), "half"))
+    assert not _same(_weights(plain), half)
+    assert {tensor.dtype for tensor in half.values() if tensor.is_floating_point()} == {torch.float32}
+    losses = [_lines(tmp_path / name)[0]["loss"] for name in ("plain", "again", "half")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_half_precision_with_a_scaled_loss_needs_a_gpu(recipe, run):
+    with pytest.raises(ValueError, match=r"train\.precision 'fp16' needs a GPU"):
+        run(recipe("train.precision=fp16"))
+
+
+def test_low_rank_updates_end_up_in_the_weights_of_a_plain_unet(recipe, run, tiny, tmp_path):
+    model = run(recipe("train.lora_rank=2", "train.weight_decay=0"))
+    before, after = tiny.unet.state_dict(), model.backbone.unet.state_dict()
+    assert list(before) == list(after)
+    changed = {name: after[name] - before[name] for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.rsplit(".", 1)[0].endswith(("to_q", "to_k", "to_v", "to_out.0")) for name in changed)
+    for name, update in changed.items():
+        assert torch.linalg.matrix_rank(update.double(), rtol=1e-3) <= 2, name
+    model.save_pretrained(tmp_path / "saved")
+    assert _same(PerceptionModel.from_pretrained(tmp_path / "saved").backbone.unet.state_dict(), after)
+
+
+def test_a_lora_is_scored_as_it_is_saved_and_trains_on_untouched(recipe, run):
+    outputs = []
+
+    def look(step, as_saved, main):
+        before = {name: p.clone() for name, p in held[0].unet.named_parameters()}
+        with as_saved():
+            assert not any("lora" in name for name, _ in held[0].unet.named_parameters())
+        assert all(torch.equal(p, before[name]) for name, p in held[0].unet.named_parameters())
+        outputs.append(step)
+
+    held: list = []
+    run(recipe("train.lora_rank=2"), change=lambda m: held.append(m.backbone), on_step=look)
+    assert outputs == [1, 2]
+
+
+@pytest.mark.parametrize("task", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])
+def test_cached_texts_and_latents_give_the_same_run_without_encoders(recipe, run, tmp_path, task):
+    """Where pixels don't vary, what is read from the cache is what is computed at every step."""
+    settings = (f"train.cache={tmp_path / 'cache'}", "train.crops=2")
+    run(recipe(task=task), "live")
+    filled = _weights(run(recipe(*settings, task=task), "filled"))
+
+    def no_encoders(model):
+        model.backbone.vae.encode = model.backbone.text_encoder.forward = None
+
+    read = _weights(run(recipe(*settings, task=task), "read", no_encoders))
+    assert _same(filled, read)
+    losses = [[line["loss"] for line in _lines(tmp_path / name)] for name in ("live", "filled")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_pool_of_crops_is_drawn_from(recipe, tmp_path):
+    """Four images, three versions of each, and nothing more however long the run."""
+    cache = tmp_path / "cache"
+    chosen = recipe("train.transform=user", "train.size=32", f"train.cache={cache}", "train.crops=3")
+    vary = train_transform(chosen.task, chosen.train.transform, chosen.train.size)
+    dataset = open_data(chosen.data.folder, chosen.task, chosen.data.train, vary)
+    backbone = load_backbone(chosen, "cpu")
+    first, again = (
+        [reader[position].pixels for position in range(16)]
+        for reader in (LatentReader(ImageReader(dataset, chosen), backbone) for _ in range(2))
+    )
+    assert len(list(cache.glob("*.safetensors"))) <= 12
+    assert len({pixels.sum().item() for pixels in first}) > 4, "several versions of an image"
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_the_loss_is_the_recipes(recipe, run, tmp_path):
+    for kind, function in (("cross-entropy", cross_entropy), ("focal", focal_loss)):
+        found = []
+        run(
+            recipe("train.steps=1", f"loss.kind={kind}"),
+            kind,
+            lambda m, f=function, found=found: m.head.register_forward_hook(
+                lambda _, args, out: found.append((f, out))
+            ),
+        )
+        line = _lines(tmp_path / kind)[0]["loss"]
+        (_, logits), targets = found[0], _targets(recipe("train.steps=1"))
+        assert function(logits, targets).item() == pytest.approx(line, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "message"),
+    [
+        ("segmentation", ("loss.gama=2", "loss.kind=focal"), r"unknown 'gama'; choose from .*gamma"),
+        ("segmentation", ("loss.gamma=2",), r"unknown 'gamma'; choose from .*average"),
+        ("depth", ("loss.gamma=2",), r"unknown 'gamma'; the loss of depth has none"),
+        ("detection", ("loss.gamma=2",), r"unknown 'gamma'; choose from use_difficult"),
+    ],
+)
+def test_settings_that_the_loss_does_not_have_are_refused(task, settings, message):
+    with pytest.raises(ValueError, match=f"settings of loss: {message}"):
+        check_options(get_task(task), load_recipe(f"scenes-{task}", settings).loss_options)
+
+
+def test_an_error_inside_a_loss_is_not_taken_for_a_wrong_setting(recipe, run):
+    def fail(module, args):
+        raise TypeError("of the head")
+
+    with pytest.raises(TypeError, match="of the head"):
+        run(recipe("loss.kind=focal"), change=lambda m: m.head.register_forward_pre_hook(fail))
+
+
+def _targets(recipe: Recipe) -> Tensor:
+    """The masks of the first step, mirrored as they are drawn."""
+    dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train)
+    picks = [pick(recipe.train, place, len(dataset)) for place in range(recipe.train.effective_batch)]
+    masks = [dataset[index].target.as_subclass(Tensor) for index, _ in picks]
+    return torch.stack([mask.flip(-1) if mirrored else mask for mask, (_, mirrored) in zip(masks, picks, strict=True)])
+
+
+def test_the_backbone_is_read_as_the_recipe_says(recipe):
+    settings = ("backbone.latent_scale=1", "backbone.posterior=sample", "backbone.attention_maps=false")
+    chosen = recipe(*settings, "backbone.image_range=imagenet", "backbone.text_adapter=true")
+    backbone = load_backbone(chosen, "cpu")
+    config = backbone.config
+    assert (config.latent_scale, config.posterior, config.map_strides) == (1.0, "sample", ())
+    white = torch.full((1, 3, 32, 32), 2.64)  # white, standardised
+    backbone.encode_image(white)
+    again = load_backbone(chosen, "cpu")
+    assert _same(backbone.text_adapter.state_dict(), again.text_adapter.state_dict()), "the seed decides"
+
+
+def test_a_text_adapter_trains_and_is_saved_with_the_run(recipe, tmp_path):
+    """Through `train`, which gives the predictor its range of pixels and its seed, too."""
+    settings = ("backbone.image_range=imagenet", "train.unet_lr_scale=0", "train.seed=3")
+    chosen = recipe("backbone.text_adapter=true", *settings)
+    before = load_backbone(chosen, "cpu").text_adapter.gamma.detach().clone()
+    train(chosen, tmp_path / "run")
+    model = PerceptionModel.from_pretrained(tmp_path / "run")
+    assert model.config.image_range == "imagenet"
+    assert model.config.seed == 3, "of what predictions draw"
+    assert not torch.equal(model.backbone.text_adapter.gamma, before)
+
+
+def test_the_best_model_so_far_is_a_run_of_its_own(recipe, tmp_path):
+    out = tmp_path / "run"
+    settings = ("train.steps=4", "train.eval_every=1", "train.unet_lr_scale=0", "train.lr=1e-2", "train.keep=2")
+    results = train(recipe(*settings, "train.save_every=1"), out)
+    lines = [line for line in _lines(out) if "val" in line]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    scores = [*(line["val"]["mIoU"] for line in lines), results["evaluations"][0]["metrics"]["mIoU"]]
+    best = json.loads((out / "best" / "results.json").read_text())
+    assert best["evaluations"][0]["metrics"]["mIoU"] == max(scores)
+    assert best["step"] == 1 + scores.index(max(scores))
+    assert score_run(out / "best")["metrics"]["mIoU"] == max(scores)
+    assert sorted(path.name for path in (out / "state").iterdir()) == ["step_00000003.pt", "step_00000004.pt"]
+
+
+def test_no_more_readers_are_started_than_there_are_processors(recipe, monkeypatch):
+    """torch warns of more, and warnings are errors here."""
+    chosen = recipe("train.workers=512")
+    dataset = open_data(chosen.data.folder, chosen.task, chosen.data.train)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+    (items,) = batches(ImageReader(dataset, chosen), [[0, 1]], chosen.train.workers)
+    assert len(items) == 2

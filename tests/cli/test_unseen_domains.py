@@ -1,0 +1,113 @@
+"""Runs scored on looks of Scenes that they were not trained on, under prompts that name the look or not."""
+
+import json
+import shlex
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tadp_captioning import get_domain
+from tadp_cli.config.paper_tables import LookTest, load_table
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.console.score_tables import show_reproduction
+from tadp_cli.experiments.compare import rows_of_runs
+from tadp_cli.experiments.reproduce.plan import Bench, chosen
+from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, reproduce
+from tadp_cli.main import app
+from tadp_cli.pipelines.evaluate import open_scorable, score_run
+from tadp_heads.data.scenes.scene import LOOKS, UNSEEN_LOOKS
+
+ROW = "looks-consistency"
+METRICS = {
+    "mIoU (photo)": LookTest(look="photo"),
+    "mIoU (neon)": LookTest(look="neon"),
+    "mIoU (neon, named)": LookTest(look="neon", modifier="simple"),
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return replace(load_table("unseen"), metrics=METRICS)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return Bench(out=tmp_path_factory.mktemp("unseen") / "out", train_images=6, scored_images=3, steps=2)
+
+
+@pytest.fixture(scope="module")
+def scores(table, bench):
+    return reproduce(table, bench, rows=[ROW], seeds=1)
+
+
+def test_no_row_trains_on_or_names_in_training_a_look_that_is_unseen():
+    table = load_table("unseen")
+    tested = {how.look for how in table.metrics.values()}
+    assert "comic" in tested
+    assert len(tested & set(UNSEEN_LOOKS)) >= 2
+    for row in table.rows:
+        recipe = load_recipe(table.recipe_name(row, "miniature"))
+        assert set(row.looks.split("+")) <= {*LOOKS, ""} - {"comic"}
+        assert not set(recipe.prompt.styles) & set(UNSEEN_LOOKS)
+        assert recipe.prompt.modifier == "null"
+    with pytest.raises(ValueError, match=r"unseen has no rows at the scale full: name another with --scale"):
+        chosen(table, "full", ())
+
+
+def test_a_row_trains_on_its_looks_without_their_words_and_is_scored_on_all_others(scores, bench):
+    run = bench.out / f"runs/{ROW}/seed0"
+    own, *others = json.loads((run / "results.json").read_text())["evaluations"]
+    assert own["data"].endswith("photo+watercolor+night")
+    assert [(entry["data"].split("/")[-1], entry["modifier"], entry.get("domain")) for entry in others] == [
+        ("photo", "null", None),
+        ("neon", "null", None),
+        ("neon", "simple", "neon"),
+    ]
+    assert list(scores[0].metrics.values()) == [entry["metrics"]["mIoU"] for entry in others]
+    captions = (bench.out / "captions/photo+watercolor+night_tiny_min0_clean.jsonl").read_text().splitlines()
+    said = " ".join(json.loads(line)["caption"] for line in captions)
+    assert not any(look in said for look in ("watercolor", "night"))
+    tests = [row["test"] for row in rows_of_runs([run])]
+    assert tests[2:] == ["neon/test (null)", "neon/test (simple) (neon)"]
+
+
+@pytest.mark.slow
+def test_what_is_there_is_not_made_again_and_the_commands_make_the_same(scores, table, bench, tmp_path):
+    told = []
+    assert reproduce(table, bench, rows=[ROW], seeds=1, report=lambda *what: told.append(what[0])) == scores
+    assert not set(told) & {"features", "train", "score"}
+    run = bench.out / f"runs/{ROW}/seed0"
+    for line in (bench.out / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand")).splitlines():
+        assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0, line
+    assert json.loads((tmp_path / "hand/results.json").read_text()) == json.loads((run / "results.json").read_text())
+
+
+def test_a_modifier_to_test_with_changes_the_prompts_alone(scores, bench):
+    run, folder = bench.out / f"runs/{ROW}/seed0", str(bench.out / "data/segmentation/neon")
+    captions = bench.out / "captions/neon_tiny_min0_clean.jsonl"
+    how = {"folder": folder, "split": "test", "captions": captions, "domain": "neon"}
+    plain, named = (open_scorable(run, **how, modifier=modifier).prompts.texts for modifier in ("null", "simple"))
+    template = get_domain("neon").simple
+    assert {key: template.format(caption=text) for key, text in plain.items()} == named
+    for wrong, message in (
+        ({"modifier": "painted"}, "unknown prompt.modifier 'painted'"),
+        ({"modifier": "simple", "domain": ""}, "the modifier 'simple' needs a domain"),
+        ({"modifier": "textual-inversion"}, "needs prompt.token_file"),
+        ({"modifier": "textual-inversion", "token_file": "no.safetensors"}, "no.safetensors: no such file"),
+        ({"modifier": "dreambooth"}, "needs the UNet that it tuned: train with it"),
+        ({"token_file": "some.safetensors"}, "goes with the modifier textual-inversion"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            score_run(run, **{**how, **wrong})
+
+
+def test_looks_stand_side_by_side_a_table_for_each_way_to_name_them(scores, table, capsys):
+    show_reproduction(Console(width=80), table, "miniature", scores)
+    unnamed, named = (part.splitlines() for part in capsys.readouterr().out.split("Unseen looks (miniature), ")[1:])
+    assert "prompts: null" in unnamed[0]
+    assert unnamed[2].replace("┃", " ").split() == ["row", "photo", "neon"]
+    assert "prompts: simple" in named[0]
+    assert named[2].replace("┃", " ").split() == ["row", "neon"]
+    assert f"{100 * scores[0].metrics['mIoU (neon, named)']:.1f}" in "".join(named)
