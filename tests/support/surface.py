@@ -119,7 +119,8 @@ def _content(path: Path) -> Any:
         return torch.load(path, weights_only=True, map_location="cpu")
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
-            return {"metadata": file.metadata() or {}, "tensors": dict.fromkeys(file.keys(), "")}
+            header = dict(sorted((file.metadata() or {}).items()))  # in no order in the file
+            return {"metadata": header, "tensors": dict.fromkeys(file.keys(), "")}
     return json.loads(path.read_text(encoding="utf-8"))
 
 
