@@ -9,6 +9,7 @@ from damaged import SAFETENSORS, save_malice
 from safetensors.torch import save_file
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
+from tadp_backbone._read_errors import reading
 from tadp_backbone.io.schema import check_fields
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_backbone.text.cache import kept
@@ -82,6 +83,33 @@ def test_values_of_wrong_types_are_refused_with_their_file(tiny, file, changes):
     values = json.loads((tiny / file).read_text())
     (tiny / file).write_text(json.dumps(values | changes))
     refused(lambda: DiffusionBackbone.from_pretrained(tiny), str(file).rpartition("/")[0] or "config.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("unet/config.json", {"layers_per_block": 10**6}),
+        ("unet/config.json", {"cross_attention_dim": 10**12}),
+        ("text_encoder/config.json", {"num_hidden_layers": 10**6}),
+        ("vae/config.json", {"block_out_channels": [10**9, 10**9, 10**9]}),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**9}),
+        ("config.json", {"learnt_context": 10**30}),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused_at_once(tiny, file, changes):
+    values = json.loads((tiny / file).read_text())
+    (tiny / file).write_text(json.dumps(values | changes))
+    ((name, _),) = changes.items()
+    with pytest.raises(ValueError, match=rf"^[^\n]*{name}[^\n]* expected [^\n]*at most \d+[^\n]*$"):
+        DiffusionBackbone.from_pretrained(tiny)
+
+
+def test_weights_that_memory_does_not_hold_are_no_malformed_file():
+    with (
+        pytest.raises(RuntimeError, match=r"^unet takes more memory than there is: .* 9 bytes"),
+        reading("unet", "take another"),
+    ):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"{", b"[" * 100_000, b"1" * 5000])

@@ -37,6 +37,8 @@ def test_a_pickle_runs_no_code(folder):
     [
         ("config.json", {"text_config": 3}),
         ("config.json", {"num_query_tokens": "four"}),
+        ("config.json", {"vision_config": {"num_hidden_layers": 10**6}}),
+        ("config.json", {"num_query_tokens": 10**12}),
         ("config.json", {"model_type": ["blip-2"]}),
         ("processor_config.json", {"image_processor": 7}),
         ("tokenizer_config.json", {"added_tokens_decoder": 3}),

@@ -145,6 +145,19 @@ def test_saving_and_loading(plugin, tmp_path):
     assert kept.backbone is model.backbone
 
 
+@pytest.mark.parametrize(
+    "change", [{"context_shape": [1, 60000, 60000]}, {"context_shape": [-1]}, {"head": {"width": 64000}}]
+)
+def test_sizes_beyond_the_weights_are_refused_before_they_are_allocated(plugin, tmp_path, change):
+    build(plugin).save_pretrained(tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    values = json.loads(path.read_text())
+    change = {key: values[key] | value if isinstance(value, dict) else value for key, value in change.items()}
+    path.write_text(json.dumps(values | change))
+    with pytest.raises(ValueError, match=r"config\.json: found .*(sizes of [\d,]+ numbers|expected sizes of 1 to)"):
+        PerceptionModel.from_pretrained(tmp_path / "run")
+
+
 def test_a_fixed_context_is_saved_with_the_model(plugin, tmp_path):
     model = build(plugin, context=torch.rand(1, 5, 4) * 9)
     model.save_pretrained(tmp_path / "run")

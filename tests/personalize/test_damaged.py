@@ -63,9 +63,12 @@ def test_a_state_that_is_none_is_named(tmp_path, state):
         ("text_encoder/config.json", {"hidden_size": "wide"}),
         ("scheduler/scheduler_config.json", {"beta_start": "low"}),
         ("tokenizer/tokenizer_config.json", {"added_tokens_decoder": 3}),
+        ("unet/config.json", {"layers_per_block": 10**6}),
+        ("text_encoder/config.json", {"num_hidden_layers": 10**6}),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**9}),
     ],
 )
-def test_a_base_with_values_of_wrong_types_is_named(folder, tmp_path, file, changes):
+def test_a_base_with_values_of_wrong_types_or_sizes_is_named(folder, tmp_path, file, changes):
     base = shutil.copytree(folder, tmp_path / "base")
     values = json.loads((base / file).read_text())
     (base / file).write_text(json.dumps(values | changes))

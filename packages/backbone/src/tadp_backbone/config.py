@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+MOST_TOKENS = 10**5
+"""Of a context."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
@@ -72,8 +75,9 @@ class BackboneConfig:
             raise ValueError(f"latent_scale is {self.latent_scale}, expected a factor above 0 (1.0: unscaled)")
         if self.vae_scaling_factor is not None and self.vae_scaling_factor <= 0:
             raise ValueError(f"vae_scaling_factor is {self.vae_scaling_factor}, expected a factor above 0")
-        if self.num_tokens < 1 or self.learnt_context < 0 or self.image_limit <= 0:
+        tokens = (self.num_tokens, self.learnt_context)
+        if self.num_tokens < 1 or self.learnt_context < 0 or self.image_limit <= 0 or max(tokens) > MOST_TOKENS:
             raise ValueError(
                 f"num_tokens {self.num_tokens}, learnt_context {self.learnt_context}, image_limit {self.image_limit}: "
-                "expected at least 1, at least 0, above 0"
+                f"expected at least 1, at least 0, above 0, and at most {MOST_TOKENS} tokens"
             )

@@ -3,6 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from tadp_heads.schema import LARGEST_SIZE
+
+MOST_LEVELS = 32
+
 
 class Level(NamedTuple):
     """One level of a feature pyramid."""
@@ -19,10 +23,11 @@ def as_levels(levels: Iterable[Any]) -> tuple[Level, ...]:
         Level(int(item.channels), int(item.stride)) if hasattr(item, "stride") else Level(*(int(n) for n in item))
         for item in levels
     )
-    strides = [level.stride for level in result]
-    if len(result) < 2 or min(strides + [level.channels for level in result]) < 1 or strides != sorted(set(strides)):
+    strides, sizes = [level.stride for level in result], [size for level in result for size in level]
+    counted = 2 <= len(result) <= MOST_LEVELS and min(sizes) >= 1 and max(sizes) <= LARGEST_SIZE
+    if not counted or strides != sorted(set(strides)):
         raise ValueError(
-            f"levels {[tuple(level) for level in result]}: expected two or more (channels, stride) pairs, "
+            f"levels {str([tuple(level) for level in result])[:200]}: expected two or more (channels, stride) pairs, "
             "finest first; pass backbone.levels"
         )
     return result

@@ -1,5 +1,6 @@
 """`PerceptionModel`: backbone, text and head as one predictor that is saved to and loaded from one folder."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -23,12 +24,14 @@ from tadp_heads.pretrained import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     PretrainedHead,
+    check_size,
     load_weights,
     read_config,
     read_json,
     save_weights,
 )
 from tadp_heads.results import Result
+from tadp_heads.schema import LARGEST_SIZE
 from tadp_heads.seeds import image_generators
 from tadp_heads.tasks import TASK_NAMES, Extract, Features, get_task
 
@@ -224,7 +227,9 @@ class PerceptionModel(nn.Module):
         parts = read_config(_SavedConfig, values, path)
         config = read_config(PerceptionConfig, parts.model, path)
         head_class = get_task(config.task).head_class
-        head = head_class.from_config(read_config(head_class.config_class, parts.head, path))
+        head_config = read_config(head_class.config_class, parts.head, path)
+        check_size(head_class.size_of(head_config) + math.prod(parts.context_shape or [0]), folder)
+        head = head_class.from_config(head_config)
         if backbone is None:
             backbone = load_plugin(BACKBONES, config.backbone).from_pretrained(folder / "backbone")
         context = None if parts.context_shape is None else torch.zeros(parts.context_shape)
@@ -264,6 +269,10 @@ class _SavedConfig:
     head: dict[str, Any]
     context_shape: list[int] | None
     format: int = 1
+
+    def __post_init__(self):
+        if self.context_shape is not None and not all(0 < size <= LARGEST_SIZE for size in self.context_shape):
+            raise ValueError(f"context_shape {str(self.context_shape)[:80]}: expected sizes of 1 to {LARGEST_SIZE}")
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

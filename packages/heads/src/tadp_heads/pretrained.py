@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,6 +31,12 @@ class PretrainedHead(nn.Module):
         """A head with fresh weights."""
         return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(config)})
 
+    @classmethod
+    def size_of(cls, config: Any) -> int:
+        """Numbers that `from_config` would hold in memory; none is allocated."""
+        with torch.device("meta"):
+            return sum(tensor.numel() for tensor in cls.from_config(config).state_dict().values())
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json and model.safetensors to `folder`, which is made when missing."""
         folder = Path(folder)
@@ -42,9 +49,23 @@ class PretrainedHead(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """The head that `save_pretrained` wrote, in eval mode."""
         folder = Path(folder)
-        head = cls.from_config(read_config(cls.config_class, read_json(folder / CONFIG_NAME), folder / CONFIG_NAME))
+        config = read_config(cls.config_class, read_json(folder / CONFIG_NAME), folder / CONFIG_NAME)
+        check_size(cls.size_of(config), folder)
+        head = cls.from_config(config)
         load_weights(head, folder / WEIGHTS_NAME)
         return head.eval()
+
+
+def check_size(numbers: int, folder: Path) -> None:
+    """Refuse a config that asks for more numbers than the weights beside it have bytes, before they are allocated."""
+    weights = folder / WEIGHTS_NAME
+    if weights.is_file() and numbers > weights.stat().st_size:
+        raise DataError(
+            folder / CONFIG_NAME,
+            found=f"sizes of {numbers:,} numbers",
+            expected=f"those of {WEIGHTS_NAME}, which has {weights.stat().st_size:,} bytes",
+            fix="use the config.json and model.safetensors of one and the same run",
+        )
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

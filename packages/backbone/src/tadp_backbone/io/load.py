@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DCondi
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .._read_errors import reading
+from .._read_errors import check_sizes, reading
 from ..config import BackboneConfig
 from ..ldm import read_checkpoint, text_encoder_from_ldm, unet_from_ldm, vae_from_ldm
 from ..ldm.checkpoint import looks_like
@@ -23,6 +23,7 @@ from .hub import locate
 from .schema import check_fields
 
 CONFIG_FILE = "config.json"
+SCHEDULER_FILE = "scheduler_config.json"
 ADAPTERS_FILE = "adapters.safetensors"
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 
@@ -94,6 +95,7 @@ def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str,
     """A diffusers or transformers model of a folder, whole: a missing or foreign tensor is an error."""
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
+    check_sizes(read_json_object(folder / CONFIG_FILE), folder / CONFIG_FILE)
     with reading(folder, _FIX), quiet("diffusers", "transformers"):  # the report is looked at here
         model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
@@ -132,7 +134,7 @@ def _from_folder(
         raise ValueError(f"{folder} is no diffusers folder: unet/{CONFIG_FILE} is missing, there is {there}")
     config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else default
     adapters = folder / ADAPTERS_FILE
-    scheduler = folder / "scheduler" / "scheduler_config.json"
+    scheduler = folder / "scheduler" / SCHEDULER_FILE
     vae = None
     if (folder / "vae").is_dir():
         vae = load_vae(folder / "vae", dtype, keep_decoder) if vae_weights else _empty_vae(folder / "vae", dtype)
@@ -157,6 +159,7 @@ def read_config(file: Path) -> BackboneConfig:
 
 
 def _load_scheduler(folder: Path) -> DDPMScheduler:
+    check_sizes(read_json_object(folder / SCHEDULER_FILE), folder / SCHEDULER_FILE)
     with reading(folder, _FIX):
         return DDPMScheduler.from_pretrained(folder)
 

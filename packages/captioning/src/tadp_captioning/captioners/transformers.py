@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from tadp_captioning._read_errors import reason_of
+from tadp_captioning._read_errors import check_sizes, lacks_memory, reason_of
 from tadp_captioning.base import GenerationConfig
 from tadp_captioning.captioners.families import Family, checked_prompt, family_of, rgb
 from tadp_captioning.chat_api.answer_text import NoCaption
@@ -115,6 +115,7 @@ def load_transformers_captioner(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         config = transformers.AutoConfig.from_pretrained(spec.model, revision=spec.revision)
+        check_sizes(config.to_dict(), "config.json")
         family = family_of(config.model_type)
         processor = getattr(transformers, family.processor).from_pretrained(spec.model, revision=spec.revision)
         model = getattr(transformers, family.model).from_pretrained(
@@ -132,6 +133,8 @@ def load_transformers_captioner(
     except MemoryError:
         raise
     except Exception as error:  # a malformed file leads transformers into exceptions of any kind
+        if lacks_memory(error):
+            raise RuntimeError(f"captioner {name!r} takes more memory than there is: {reason_of(error)}") from error
         raise ValueError(f"captioner {name!r}: {spec.model} cannot be read: {reason_of(error)}; {_FIX}") from error
     _be_greedy(model)
     return TransformersCaptioner(

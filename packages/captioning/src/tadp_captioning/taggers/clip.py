@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tadp_captioning._read_errors import reading
+from tadp_captioning._read_errors import check_sizes, reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +27,10 @@ class ClipTagger:
     @classmethod
     def from_pretrained(cls, source: str | Path, names: Sequence[str], device: str = "cpu") -> Self:
         """`source`: a hub id such as openai/clip-vit-large-patch14, or a folder of model and processor."""
-        from transformers import CLIPModel, CLIPProcessor
+        from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
         with reading(source, "give a whole CLIP that transformers wrote, its weights as .safetensors"):
+            check_sizes(CLIPConfig.from_pretrained(source).to_dict(), "config.json")
             model = CLIPModel.from_pretrained(source, use_safetensors=True).to(device)
             processor = CLIPProcessor.from_pretrained(source)
         return cls(model, processor, names)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.config.schema import MOST_HELD, at_least, one_of
+from tadp_cli.config.schema import MOST_HELD, MOST_RATE, above_0, at_least, one_of
 
 PROMPTS = (
     "empty",
@@ -93,6 +93,7 @@ class PresenceConfig:
         one_of("presence.first_pass", self.first_pass, ("caption", "empty"))
         at_least("presence.folds", self.folds, 2, MOST_HELD)
         at_least("presence.steps", self.steps, 10)
+        above_0("presence.lr", self.lr, MOST_RATE)
         if not 0 < self.precision <= 1:
             raise ValueError(f"presence.precision is {self.precision}, expected a share above 0, at most 1")
         if self.single_pass and self.source != "head":

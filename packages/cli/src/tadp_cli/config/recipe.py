@@ -8,7 +8,7 @@ from typing import Any
 from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources
 from tadp_cli.config.personalize import PersonalizeConfig
 from tadp_cli.config.prompt import EMBEDDING_PROMPTS, MODIFIERS, PRESENCE_PROMPTS, PROMPTS, PresenceConfig, PromptConfig
-from tadp_cli.config.schema import SettingError, at_least, build, one_of, parse, put, toml, toml_key
+from tadp_cli.config.schema import MOST_FACTOR, SettingError, at_least, build, one_of, parse, put, toml, toml_key
 from tadp_cli.config.train import TrainConfig
 from tadp_cli.recipes.removed import without_removed
 
@@ -148,7 +148,8 @@ class Recipe:
         if self.backbone.map_strides and not self.backbone.attention_maps:
             raise ValueError("backbone.map_strides are those of maps: set backbone.attention_maps=true, or leave them")
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
-        at_least("backbone.latent_scale", self.backbone.latent_scale, 0)
+        at_least("backbone.latent_scale", self.backbone.latent_scale, 0, MOST_FACTOR)
+        at_least("backbone.timestep", self.backbone.timestep, 0, 999)
         at_least("data.min_tokens", self.data.min_tokens, 0)
         if not (0 < self.prompt.precision <= 1 and 0 < self.prompt.recall <= 1):
             given = f"prompt.precision {self.prompt.precision} and prompt.recall {self.prompt.recall}"
@@ -166,7 +167,9 @@ class Recipe:
             )
         if self.backbone.lora_scale != 1 and not self.backbone.lora:
             raise ValueError("backbone.lora_scale is a factor on backbone.lora: name the LoRA, or leave it out")
-        at_least("backbone.lora_scale", self.backbone.lora_scale, 0)
+        at_least("backbone.lora_scale", self.backbone.lora_scale, 0, MOST_FACTOR)
+        if "consistency" in self.loss:
+            raise ValueError("loss.consistency needs two views of an image: set train.consistency, which gives them")
         if self.prompt.modifier_style == "reference":
             self._check_reference_strings()
         if self.prompt.styles or self.train.consistency:

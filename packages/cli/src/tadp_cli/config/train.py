@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.config.schema import MOST_HELD, at_least, one_of
+from tadp_cli.config.schema import MOST_FACTOR, MOST_HELD, MOST_RATE, above_0, at_least, one_of
 
 SCHEDULES = ("constant", "poly", "cosine", "poly-mmcv", "rise-fall")
 """After a linear warm-up: constant; poly, (1 - x)^power, and cosine, both to min_lr. poly-mmcv: poly over all steps and
@@ -91,8 +91,11 @@ class TrainConfig:
             at_least(f"train.{name}", getattr(self, name), 1, MOST_HELD)
         for name in ("workers", "crops", "lora_rank", "size"):
             at_least(f"train.{name}", getattr(self, name), 0, MOST_HELD)
-        for name in ("warmup", "eval_every", "clip", "weight_decay", "unet_lr_scale", "consistency"):
+        for name in ("warmup", "eval_every", "clip"):
             at_least(f"train.{name}", getattr(self, name), 0)
+        for name in ("weight_decay", "unet_lr_scale", "consistency", "power"):
+            at_least(f"train.{name}", getattr(self, name), 0, MOST_FACTOR)
+        above_0("train.lr", self.lr, MOST_RATE)
         if not 0 <= self.ema < 1:
             raise ValueError(f"train.ema is {self.ema}, expected at least 0 and below 1")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):

@@ -2,12 +2,20 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from tadp_captioning import CaptionStore
 from tadp_captioning.matching import captions_of_files
 from tadp_cli.config.recipe import Recipe
+from tadp_cli.doctor.findings import GIB
+from tadp_cli.doctor.machine import free_memory
 from tadp_cli.report.grouping import MAIN_METRICS
+from tadp_cli.training.loss import check_options
+from tadp_cli.training.memory_tracker import weight_bytes
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.check.dataset import sampled_doubts
 from tadp_heads.data.class_names import class_mapping
@@ -22,6 +30,24 @@ def check_protocol(recipe: Recipe) -> None:
     protocols = get_task(recipe.task).protocols
     if recipe.protocol and recipe.protocol not in protocols:
         raise ValueError(f"unknown {recipe.task} protocol {recipe.protocol!r}; choose from {', '.join(protocols)}")
+
+
+def check_loss(recipe: Recipe) -> None:
+    """Raise for settings that the task's loss lacks or refuses."""
+    check_options(get_task(recipe.task), recipe.loss_options)
+
+
+def check_head(recipe: Recipe, levels: Sequence[Any], classes: Sequence[str]) -> None:
+    """Raise for settings that the task's head lacks or refuses, or that no memory holds; `levels`: of the backbone."""
+    try:
+        with torch.device("meta"):
+            head = get_task(recipe.task).build_head(levels, classes, **recipe.head)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings of head: {error}") from error
+    needed, memory = weight_bytes(head), free_memory()
+    if memory is not None and needed > memory[1]:
+        sizes = f"{needed / GIB:.0f} GiB of weights, and this machine has {memory[1] / GIB:.0f} GiB of memory"
+        raise ValueError(f"settings of head: they make {sizes}; take smaller ones")
 
 
 def check_images(dataset: SampleDataset, folder: str, split: str) -> None:

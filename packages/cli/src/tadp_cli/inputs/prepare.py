@@ -12,6 +12,7 @@ from tadp_captioning.matching import content_hash
 from tadp_cli.config.personalize import PersonalizeConfig
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
+from tadp_cli.inputs.preflight_checks import check_loss, check_protocol
 from tadp_cli.pipelines.personalize import learn, settings
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.run.folder import RESULTS_FILE
@@ -33,6 +34,8 @@ def with_captions(
     recipe: Recipe, out: Path, device: str, report: Report, limits: CleaningLimits = NO_LIMITS_GIVEN
 ) -> Recipe:
     """One file of captions for all runs that ask for the same; the target's without the words for its domain."""
+    check_protocol(recipe)
+    check_loss(recipe)
     changes = {}
     domain, cleaner = recipe.prompt.domain, recipe.test.cleaner
     of_target = recipe.needs_captions and recipe.test.folder and not recipe.test.captions

@@ -16,7 +16,7 @@ from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
-from tadp_cli.inputs.preflight_checks import check_images, check_protocol
+from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
 from tadp_cli.prompts.builder import Prompts, build_prompts, object_names, prompt_template, with_styles
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.tagging.fit import learn_presence
@@ -78,11 +78,13 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
     validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
     check_protocol(recipe)
+    check_loss(recipe)
     for part, split in ((dataset, recipe.data.train), (validation, recipe.data.val)):
         check_images(part, recipe.data.folder, split)
     if (out / RECIPE_FILE).is_file():
         use_prompt_names(saved_prompt_names(out, dataset.classes), dataset, validation)
     backbone = load_backbone(recipe, device)
+    check_head(recipe, backbone.levels, dataset.classes)
     # What is not captioned yet is captioned by the first process; the others find it done.
     with accelerator.main_process_first():
         prompts, scored = _prompts(recipe, dataset, validation, backbone, out, device, report)
@@ -190,10 +192,8 @@ def build_model(
     if recipe.backbone.map_index != "token":
         shown = "presence" if recipe.backbone.map_index == "presence" else "maps"
         backbone.config = replace(backbone.config, class_words=_class_words(recipe, dataset), class_input=shown)
-    try:
-        head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
-    except TypeError as error:
-        raise ValueError(f"settings of head: {error}") from error
+    check_head(recipe, backbone.levels, dataset.classes)
+    head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
     config = PerceptionConfig(
         task=recipe.task,
         classes=dataset.classes,

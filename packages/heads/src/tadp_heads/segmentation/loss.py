@@ -1,10 +1,15 @@
 """Losses over logits (B, K, h, w) and class ids (B, H, W); logits of another size are resized to the label's first."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tadp_heads.data.sample import IGNORE_INDEX
+
+MOST_GAMMA = 100
+"""Of the focal loss: with more of it no pixel has a gradient."""
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
@@ -41,6 +46,8 @@ def focal_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_IND
     The Pascal code's loss: FocalLoss("multiclass", ignore_index=255) of segmentation-models-pytorch 0.3.3, whose later
     versions divide by K (docs/reference.md, section 1).
     """
+    if not 0 <= gamma <= MOST_GAMMA:
+        raise ValueError(f"gamma is {gamma}, expected 0 to {MOST_GAMMA}")
     logits = _precise(resize_logits(logits, target.shape[-2:]))
     valid = target != ignore_index  # (B, H, W)
     one_hot = F.one_hot(torch.where(valid, target, 0).long(), logits.shape[1]).movedim(-1, 1).to(logits)  # (B, K, H, W)
@@ -55,3 +62,10 @@ def _precise(logits: Tensor) -> Tensor:
 
 
 LOSSES = {"cross-entropy": cross_entropy, "focal": focal_loss}
+
+
+def check_loss(kind: str = "cross-entropy", consistency: float = 0.0, **options: Any) -> None:
+    """Raise ValueError for arguments of `SegmentationTask.loss` that are refused there, without features."""
+    if kind not in LOSSES:
+        raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
+    LOSSES[kind](torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1), **options)

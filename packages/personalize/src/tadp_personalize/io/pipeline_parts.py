@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, StableDiffu
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from tadp_personalize._read_errors import reading
+from tadp_personalize._read_errors import check_sizes, reading
 
 _VALUES_PER_TENSOR = 8
 _FIX = "give a whole folder that diffusers wrote, its weights as .safetensors"
@@ -158,11 +158,15 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
     _check_posterior(folder, str(index.get("vae")))
 
     def load(cls: type, part: str) -> Any:
+        check_sizes(_config_of(cls, folder, part), f"{folder}/{part}")
         with reading(f"{folder}/{part}", _FIX):
             return cls.from_pretrained(folder, subfolder=part, dtype=torch.float32 if part in full_precision else dtype)
 
     with reading(f"{folder}/scheduler", _FIX):
-        scheduler = scheduler_class(index).from_pretrained(folder, subfolder="scheduler")
+        schedule = scheduler_class(index)
+    check_sizes(_config_of(schedule, folder, "scheduler"), f"{folder}/scheduler")
+    with reading(f"{folder}/scheduler", _FIX):
+        scheduler = schedule.from_pretrained(folder, subfolder="scheduler")
     with reading(f"{folder}/tokenizer", _FIX):
         tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
     unet, text_encoder = load(UNet2DConditionModel, "unet"), load(CLIPTextModel, "text_encoder")
@@ -185,6 +189,13 @@ def _check_posterior(name: str, vae: str) -> None:
             f"{name} encodes with an AutoencoderTiny, and personalization draws latents from the full VAE's posterior: "
             "give a base with its AutoencoderKL"
         )
+
+
+def _config_of(cls: type, folder: str, part: str) -> Mapping[str, Any]:
+    with reading(f"{folder}/{part}", _FIX):
+        if issubclass(cls, diffusers.ConfigMixin):
+            return cls.load_config(folder, subfolder=part)
+        return cls.config_class.from_pretrained(folder, subfolder=part).to_dict()
 
 
 def scheduler_class(index: Mapping[str, Any]) -> type:
