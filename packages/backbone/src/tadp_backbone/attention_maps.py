@@ -10,9 +10,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from tadp_backbone import DiffusionBackbone, Features, record_cross_attention
-from tadp_backbone.padding import cut_to
-from tadp_backbone.taps import map_layers
+from .attention import record_cross_attention
+from .backbone import DiffusionBackbone
+from .features import Features
+from .padding import cut_to
+from .taps import map_layers
 
 
 @dataclass(frozen=True, kw_only=True)

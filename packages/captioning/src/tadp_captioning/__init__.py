@@ -1,16 +1,18 @@
 """Images in, captions out; a store for captions; and what is done to captions before they become prompts."""
 
-from tadp_captioning.base import Captioner, GenerationConfig, load_captioner
+from tadp_captioning.base import Captioner, GenerationConfig
 from tadp_captioning.caption_dataset import LoopReport, Progress, caption_images
-from tadp_captioning.caption_store import CaptionRecord, CaptionStore
+from tadp_captioning.caption_store import CaptionStore
+from tadp_captioning.caption_tables import Columns
 from tadp_captioning.chat_api.chat_model import Endpoint
 from tadp_captioning.cleaning.cleaner import Cleaned, Cleaner, RuleCleaner, clean_store, cleaner_of
 from tadp_captioning.cleaning.factory import CleaningLimits, load_cleaner
 from tadp_captioning.cleaning.openai import OpenAICleaner
 from tadp_captioning.domains import DOMAINS, MODIFIERS, Domain, domain_from_phrase, get_domain, modify
-from tadp_captioning.formats import Columns
+from tadp_captioning.factory import load_captioner
 from tadp_captioning.image_files import find_images
 from tadp_captioning.prompts.class_names import class_names_prompt, oracle_prompt
+from tadp_captioning.records import CaptionRecord
 
 __all__ = [
     "DOMAINS",

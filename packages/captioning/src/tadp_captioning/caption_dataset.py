@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tadp_captioning.base import Captioner
-from tadp_captioning.caption_store import CaptionRecord, CaptionStore
+from tadp_captioning.caption_store import CaptionStore
 from tadp_captioning.chat_api.answer_text import NoCaption
 from tadp_captioning.images import ReadImage, read_image
 from tadp_captioning.matching import free_id, source_of
+from tadp_captioning.records import CaptionRecord
 
 
 class Progress(NamedTuple):

@@ -1,72 +1,12 @@
 """Captions by image id, kept in a JSON Lines file that survives being killed at any moment."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
-from tadp_captioning._format import check_format
-from tadp_captioning.jsonl import append_rows, read_rows
-from tadp_captioning.text_files import writable
-
-if TYPE_CHECKING:
-    from tadp_captioning.formats import Columns
-
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".gif", ".ppm", ".pgm", ".avif", ".jp2"),
-)
-FORMAT, FORMAT_KEY = 1, "tadp_format"
-"""Of the lines of JSON Lines files; each line has it, since several versions may append to one file."""
-_OWN_FIELDS = ("id", "caption", "captioner", "params", "source")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CaptionRecord:
-    """One image's caption and where it comes from: a line of the file."""
-
-    id: str
-    """What the data set calls the image: its path below the image folder, without suffix where we chose it."""
-    caption: str
-    """The text a model is given; "" for an image that could not be captioned (then `extra` has an "error")."""
-    captioner: str = ""
-    params: str = ""
-    """Generation settings, e.g. "min=0_max=77"."""
-    source: str = ""
-    """The file that the caption was made from, relative to the folder of the captions, or read from."""
-    cleaner: str = ""
-    """What removed the words for a domain: "rules" or "openai:MODEL"; "" for nothing, or not recorded."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error"."""
-
-    def __post_init__(self):
-        object.__setattr__(self, "caption", writable(self.caption))
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "CaptionRecord":
-        """A line's object -> a record, which keeps what is left of the object as its `extra`."""
-        check_format(row.pop(FORMAT_KEY, None), FORMAT, "the caption")
-        image_id, caption = row.pop("id", None), row.pop("caption", None)
-        if not isinstance(image_id, str) or not isinstance(caption, str):
-            raise ValueError("expected an object with texts 'id' and 'caption'")
-        others = {name: row.pop(name, "") for name in ("captioner", "params", "source", "cleaner")}
-        if not all(isinstance(value, str) for value in others.values()):
-            raise ValueError(f"expected texts {', '.join(map(repr, others))}")
-        return cls(id=image_id, caption=caption, **others, extra=row)
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that is written as one line."""
-        cleaned = {"cleaner": self.cleaner} if self.cleaner else {}
-        return {name: getattr(self, name) for name in _OWN_FIELDS} | cleaned | self.extra | {FORMAT_KEY: FORMAT}
-
-    def with_caption(self, caption: str) -> "CaptionRecord":
-        """The same image with another text; texts as once read no longer apply."""
-        return replace(self, caption=caption, extra={k: v for k, v in self.extra.items() if k != "captions"})
-
-    @property
-    def error(self) -> str | None:
-        """Why the image has no caption, or None."""
-        return self.extra.get("error")
+from tadp_captioning.caption_tables import Columns
+from tadp_captioning.formats import read_jsonl, read_records, write_records
+from tadp_captioning.jsonl import append_rows
+from tadp_captioning.records import CaptionRecord, image_key
 
 
 class CaptionStore:
@@ -82,13 +22,11 @@ class CaptionStore:
         self._by_key: dict[str, str] | None = None  # built on the first id that is not there literally
 
     @classmethod
-    def read(cls, path: str | Path, *, columns: "Columns | None" = None) -> "CaptionStore":
+    def read(cls, path: str | Path, *, columns: Columns | None = None) -> "CaptionStore":
         """A .jsonl, the paper's .json, .csv, .tsv, .parquet, or a folder of .txt files beside images.
 
         `columns` name a table's id and caption where they are not called so.
         """
-        from tadp_captioning.formats import read_records
-
         path = Path(path).expanduser()
         return cls(read_records(path, columns))
 
@@ -110,10 +48,8 @@ class CaptionStore:
         self._records |= {record.id: record for record in records}
         self._by_key = None
 
-    def write(self, path: str | Path, *, columns: "Columns | None" = None) -> None:
+    def write(self, path: str | Path, *, columns: Columns | None = None) -> None:
         """Write all records in the format of the suffix (.jsonl, .json, .csv, .parquet; a folder: .txt files)."""
-        from tadp_captioning.formats import write_records
-
         write_records(list(self.records()), Path(path), columns)
 
     def __getitem__(self, image_id: str) -> str:
@@ -162,18 +98,3 @@ class CaptionStore:
         if self._by_key is None:
             self._by_key = {image_key(known): known for known in self._records}
         return self._by_key.get(image_key(image_id))
-
-
-def image_key(image_id: str) -> str:
-    """What two spellings of one image's id share: no leading slash, no image suffix."""
-    path = PurePosixPath(image_id.lstrip("/"))
-    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)
-
-
-def read_jsonl(path: Path) -> Iterator[CaptionRecord]:
-    """Records line by line; a last line that a killed writer left torn is dropped with a warning."""
-    for number, row in read_rows(path):
-        try:
-            yield CaptionRecord.from_json(row)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadp_captioning.caption_store import CaptionRecord
+from tadp_captioning.records import CaptionRecord
 from tadp_captioning.text_files import read_text
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tadp_captioning._io import replacing
-from tadp_captioning.caption_store import IMAGE_SUFFIXES, CaptionRecord, read_jsonl
 from tadp_captioning.caption_tables import TABLES, Columns, read_table, write_table
-from tadp_captioning.jsonl import to_line
+from tadp_captioning.jsonl import read_rows, to_line
+from tadp_captioning.records import IMAGE_SUFFIXES, CaptionRecord
 from tadp_captioning.text_files import read_text
 
 
@@ -56,6 +56,15 @@ def _checked(columns: Columns | None, path: Path) -> Columns:
 def tidy(caption: str) -> str:
     """Without the list dash and the spaces that the paper's caption files hold."""
     return re.sub(r"^\s*-\s+", "", caption).strip()
+
+
+def read_jsonl(path: Path) -> Iterator[CaptionRecord]:
+    """Records line by line; a last line that a killed writer left torn is dropped with a warning."""
+    for number, row in read_rows(path):
+        try:
+            yield CaptionRecord.from_json(row)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
 
 
 def _read_paper_json(path: Path) -> Iterator[CaptionRecord]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tadp_captioning.caption_store import IMAGE_SUFFIXES
+from tadp_captioning.records import IMAGE_SUFFIXES
 from tadp_captioning.text_files import read_text
 
 logger = logging.getLogger(__name__)

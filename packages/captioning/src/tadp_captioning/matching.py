@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from tadp_captioning.caption_store import CaptionRecord, CaptionStore, image_key
+from tadp_captioning.caption_store import CaptionStore
+from tadp_captioning.records import CaptionRecord, image_key
 
 
 def captions_of_files(store: CaptionStore, files: Mapping[str, Path]) -> CaptionStore:

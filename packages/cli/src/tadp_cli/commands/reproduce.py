@@ -44,7 +44,7 @@ def figure_4(
         import tempfile
 
         from tadp_backbone import DiffusionBackbone
-        from tadp_cli.experiments.demo import SEEDS, SOURCE
+        from tadp_cli.experiments.demo_files import SEEDS, SOURCE
         from tadp_cli.experiments.pointing_game import pointing_game
         from tadp_heads.data.registry import open_data
         from tadp_heads.data.scenes.write import write_scenes

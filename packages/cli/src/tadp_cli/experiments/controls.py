@@ -117,7 +117,7 @@ def run_controls(
     out: Path, *, train_images: int, scored_images: int, steps: int, seeds: int, device: str, report: Report
 ) -> list[dict]:
     """Rows {"prompt", "head_input", "seed", "mIoU"}, also in controls.json; runs that are there are not made again."""
-    from tadp_cli.experiments.demo import SEEDS, SOURCE
+    from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 
     data, path = out / "data", out / CONTROLS_FILE
     settings = {"train_images": train_images, "scored_images": scored_images, "steps": steps}

@@ -11,6 +11,8 @@ from tadp_cli._io import write_json
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import PROMPTS, Recipe, load_recipe
 from tadp_cli.console.reporter import Report
+from tadp_cli.experiments.demo_files import SEEDS, SOURCE, captions_file, data_folder, run_folder
+from tadp_cli.experiments.demo_report import write_demo_report
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.personalize import draw_look, personalize
@@ -22,10 +24,6 @@ from tadp_cli.run.guard import claim
 from tadp_cli.run.records import read_evaluations, read_object
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
-
-SOURCE = "photo"
-SEEDS = {"train": 100, "val": 101, "test": 102, "look": 103}
-"""Seeds of the Scenes of each purpose: no scene is in two of them, and none was seen in pre-training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +85,6 @@ class _Setting(NamedTuple):
 
 def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -> dict[str, Any]:
     """Everything the plan says, each stage left alone where it is done already; writes results.json and report.html."""
-    from tadp_cli.experiments.demo_report import write_demo_report
-
     claim(out / "plan.json", {**asdict(plan), "seed": seed}, "a demo")
     for task in plan.tasks:
         _write_data(out, plan, task)
@@ -113,19 +109,6 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     write_json(out / RESULTS_FILE, results)
     write_demo_report(out, results, backbone)
     return results
-
-
-def data_folder(out: Path, task: str, look: str) -> Path:
-    return out / "data" / task / look
-
-
-def captions_file(out: Path, look: str) -> Path:
-    """Captions as prompts are made of them: those of a target have lost the words that name its look."""
-    return out / "captions" / (f"{look}.jsonl" if look == SOURCE else f"{look}_clean.jsonl")
-
-
-def run_folder(out: Path, task: str, name: str) -> Path:
-    return out / "runs" / task / name
 
 
 def _write_data(out: Path, plan: Plan, task: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_captioning import CaptionStore, modify
+from tadp_cli.experiments.demo_files import SOURCE, captions_file, data_folder, run_folder
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.prompts.builder import object_names, present_classes
@@ -27,8 +28,6 @@ SHOWN = 6
 
 def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBackbone) -> None:
     """report.html and overview.png beside results.json."""
-    from tadp_cli.experiments.demo import SOURCE, data_folder
-
     settings = results["settings"]
     target, seed = settings["targets"][0], settings["seed"]
     task = settings["tasks"][0]
@@ -62,8 +61,6 @@ def _telling(dataset: SampleDataset) -> list[str]:
 def _caption_rows(
     out: Path, dataset: SampleDataset, target: str, token: str, modifiers: Sequence[str]
 ) -> list[CaptionRow]:
-    from tadp_cli.experiments.demo import captions_file
-
     written = CaptionStore.read(out / "captions" / f"{target}.jsonl")
     cleaned = CaptionStore.read(captions_file(out, target))
     rows = []
@@ -89,8 +86,6 @@ def _prediction_rows(
     out: Path, dataset: SampleDataset, prompts: Sequence[str], seed: int, look: str
 ) -> list[PredictionRow]:
     """Overlays of the truth and of what the models trained with each prompt say."""
-    from tadp_cli.experiments.demo import captions_file, run_folder
-
     ids = dataset.ids[:SHOWN] if dataset.task == "depth" else _telling(dataset)
     images = [to_pil(dataset.read(image_id).image) for image_id in ids]
     captions = CaptionStore.read(captions_file(out, look))

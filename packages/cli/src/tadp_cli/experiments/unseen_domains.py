@@ -10,7 +10,7 @@ from tadp_cli.config.paper_tables import LookTest
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo import SEEDS, SOURCE
+from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.inputs.prepare import LEARNT, captions_file, cleaned, learn_look, look_settings
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.personalize import draw_look

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, load_captioner
-from tadp_captioning.caption_store import image_key
 from tadp_captioning.matching import captions_of_files, of_other_content
+from tadp_captioning.records import image_key
 from tadp_captioning.text_files import read_text
 from tadp_heads.data import SampleDataset
 

@@ -9,7 +9,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo import SEEDS, SOURCE
+from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import Scorable, open_scorable
 from tadp_cli.pipelines.train import train
 from tadp_cli.prompts.captions import captions_of

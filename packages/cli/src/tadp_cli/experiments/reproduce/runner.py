@@ -8,7 +8,7 @@ from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paper_tables import LookTest, Table
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo import SEEDS, SOURCE
+from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.experiments.reproduce.commands import commands_of
 from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain, plan_runs
 from tadp_cli.experiments.unseen_domains import LOOK_IMAGES, LookData, look_data
