@@ -7,10 +7,8 @@ import torch
 from PIL import Image
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.console.launchers import forget_other_launchers
-from tadp_cli.console.progress import first_process, require_one_process
+from tadp_cli.console.launchers import first_process, forget_other_launchers, process_share, require_one_process
 from tadp_cli.pipelines.train import train
-from tadp_cli.prompts.captions import process_share
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize.training.launchers import without_other_launchers

@@ -26,7 +26,7 @@ def test_each_package_has_the_same_functions(repository, package):
     assert functions_of(repository, package).items() <= functions_of(repository, "cli").items()
 
 
-@pytest.mark.parametrize("package", ["captioning", "personalize"])
+@pytest.mark.parametrize("package", ["captioning", "cli", "personalize"])
 def test_each_package_has_the_same_module_for_foreign_files(repository, package):
     own, first = (
         (repository / "packages" / name / "src" / f"tadp_{name}" / "_read_errors.py").read_text()

@@ -60,6 +60,19 @@ def test_only_allowed_siblings_are_imported(repository, package):
 
 
 @pytest.mark.parametrize("package", SIBLINGS)
+def test_of_siblings_only_public_names_are_imported(repository, package):
+    private = {
+        (str(path), f"{node.module}.{alias.name}")
+        for path, module in modules_of(repository, package).items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in SIBLINGS[package]
+        for alias in node.names
+        if any(part.startswith("_") for part in (*node.module.split("."), alias.name))
+    }
+    assert private == set()
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
 def test_what_is_imported_is_declared(repository, package):
     """A package installed alone must not fail on an import that a sibling's dependency happened to satisfy."""
     project = tomllib.loads((repository / "packages" / package / "pyproject.toml").read_text())["project"]

@@ -13,6 +13,7 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.launchers import require_one_process
 from tadp_cli.console.options import DeviceOption, OutFolder, SeedOption
 from tadp_cli.console.personalize_options import (
     CountOption,
@@ -21,7 +22,7 @@ from tadp_cli.console.personalize_options import (
     RankOption,
     personalize_changes,
 )
-from tadp_cli.console.progress import bars, console, require_one_process
+from tadp_cli.console.progress import bars, console
 
 
 def adapt(

@@ -8,6 +8,7 @@ import typer
 
 from tadp_cli.console.caption_progress import caption_bar
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.launchers import process_share
 from tadp_cli.console.progress import console
 
 
@@ -45,7 +46,7 @@ def caption(
     with one_line_errors():
         from tadp_captioning import CaptionStore, caption_images, load_captioner
         from tadp_cli.device import checked_device
-        from tadp_cli.prompts.captions import flagged_images, process_share, reports_of_all, whole_report
+        from tadp_cli.prompts.captions import flagged_images, reports_of_all, whole_report
         from tadp_cli.run.lock import file_lock
 
         if device is not None:

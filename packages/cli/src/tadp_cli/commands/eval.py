@@ -14,8 +14,9 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.launchers import first_process
 from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption
-from tadp_cli.console.progress import bars, console, first_process
+from tadp_cli.console.progress import bars, console
 
 
 def evaluate(

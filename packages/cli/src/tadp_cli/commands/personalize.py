@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.launchers import first_process
 from tadp_cli.console.options import DeviceOption, SeedOption
-from tadp_cli.console.progress import Bars, bars, console, first_process
+from tadp_cli.console.progress import Bars, bars, console
 
 if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization

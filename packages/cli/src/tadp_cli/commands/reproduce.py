@@ -16,9 +16,10 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.launchers import require_one_process
 from tadp_cli.console.options import DeviceOption
 from tadp_cli.console.personalize_options import CountOption, PresetOption, RankOption, personalize_changes
-from tadp_cli.console.progress import bars, console, require_one_process
+from tadp_cli.console.progress import bars, console
 from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:

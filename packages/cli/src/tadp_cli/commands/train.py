@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.launchers import first_process
 from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, OutFolder
-from tadp_cli.console.progress import bars, console, first_process, notes
+from tadp_cli.console.progress import bars, console, notes
 
 
 def train(

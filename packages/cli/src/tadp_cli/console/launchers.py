@@ -1,6 +1,7 @@
-"""Whether this process is one of several that a launcher started, or has a cluster's variables without one."""
+"""This process among those that `accelerate launch` or `torchrun` started, as the environment tells."""
 
 import os
+from typing import NamedTuple
 
 _LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What `accelerate launch` and `torchrun` set, all of them."""
@@ -17,3 +18,40 @@ def forget_other_launchers() -> None:
     if not all(os.environ.get(name) for name in _LAUNCHER):
         for name in _RANKS:
             os.environ.pop(name, None)
+
+
+def first_process() -> bool:
+    """Whether this is the one of several processes that `accelerate launch` or `torchrun` started which prints."""
+    return _number("RANK", 0) == 0
+
+
+def require_one_process(command: str) -> None:
+    """For commands whose stages do not share their work: several processes would do all of it, in one folder."""
+    processes = _number("WORLD_SIZE", 1)
+    if processes > 1:
+        raise ValueError(
+            f"{command} runs in one process, not in {processes}: share single runs with `tadp train` and `eval`"
+        )
+
+
+class ProcessShare(NamedTuple):
+    """Which of several processes this is, as `accelerate launch` and `torchrun` tell each by its environment."""
+
+    rank: int
+    world_size: int
+    device: str | None
+    """One GPU for each process of a machine; None: whatever there is."""
+
+
+def process_share() -> ProcessShare:
+    """This process's share of the work."""
+    import torch
+
+    world_size = _number("WORLD_SIZE", 1)
+    several_gpus = world_size > 1 and torch.cuda.is_available()
+    device = f"cuda:{_number('LOCAL_RANK', 0) % torch.cuda.device_count()}" if several_gpus else None
+    return ProcessShare(_number("RANK", 0), world_size, device)
+
+
+def _number(variable: str, without_launcher: int) -> int:
+    return int(os.environ.get(variable, without_launcher))

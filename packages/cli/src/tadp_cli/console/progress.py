@@ -1,12 +1,12 @@
 """Progress bars of the commands."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tadp_cli.console.launchers import first_process
 from tadp_cli.console.terminal import SafeConsole
 
 console = SafeConsole()
@@ -39,20 +39,6 @@ def bars() -> Iterator[Bars]:
     )
     with Progress(*columns, console=console, disable=not (console.is_terminal and first_process())) as progress:
         yield Bars(progress)
-
-
-def first_process() -> bool:
-    """Whether this is the one of several processes that `accelerate launch` or `torchrun` started which prints."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def require_one_process(command: str) -> None:
-    """For commands whose stages do not share their work: several processes would do all of it, in one folder."""
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if int(processes) > 1:
-        raise ValueError(
-            f"{command} runs in one process, not in {processes}: share single runs with `tadp train` and `eval`"
-        )
 
 
 @contextmanager

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, load_captioner
 from tadp_captioning.matching import captions_of_files, of_other_content
 from tadp_captioning.records import image_key
 from tadp_captioning.text_files import read_text
+from tadp_cli.console.launchers import ProcessShare
 from tadp_heads.data import SampleDataset
 
 log = logging.getLogger(__name__)
@@ -68,25 +68,6 @@ def _given(file: Path, files: Mapping[str, Path]) -> CaptionStore:
             "that were only saved anew"
         )
     return store
-
-
-class ProcessShare(NamedTuple):
-    """Which of several processes this is, as `accelerate launch` and `torchrun` tell each by its environment."""
-
-    rank: int
-    world_size: int
-    device: str | None
-    """One GPU for each process of a machine; None: whatever there is."""
-
-
-def process_share() -> ProcessShare:
-    """This process's share of the work."""
-    import torch
-
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    several_gpus = world_size > 1 and torch.cuda.is_available()
-    return ProcessShare(rank, world_size, f"cuda:{local % torch.cuda.device_count()}" if several_gpus else None)
 
 
 def reports_of_all(mine: LoopReport, share: ProcessShare) -> list[LoopReport]:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadp_backbone._read_errors import reading
 from tadp_cli._io import replacing
+from tadp_cli._read_errors import reading
 from tadp_cli.training.fsdp import as_kept
 
 STATE_FOLDER = "state"

@@ -8,6 +8,7 @@ from tadp_cli.inputs.preflight_checks import warn_of_metrics
 from tadp_cli.prompts.builder import Prompts
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
+from tadp_heads.distributed import rank_and_processes
 from tadp_heads.precision import in_float32
 from tadp_heads.tasks import Metric
 
@@ -32,8 +33,7 @@ def evaluate(
     protocol = protocol or model.config.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
         raise ValueError(f"unknown {task.name} protocol {protocol!r}; choose from {', '.join(task.protocols)}")
-    several = dist.is_available() and dist.is_initialized()
-    rank, processes = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
+    rank, processes = rank_and_processes()
     counted: dict[int, Metric] = {}
     for start in range(rank * batch_size, len(dataset), processes * batch_size):
         counted[start] = _counted(
@@ -41,7 +41,7 @@ def evaluate(
         )
         if progress is not None:
             progress(min(start + processes * batch_size, len(dataset)), len(dataset))
-    if several:
+    if processes > 1:
         shares: list[dict[int, Metric]] = [{}] * processes
         dist.all_gather_object(shares, counted)
         counted = {start: metric for share in shares for start, metric in share.items()}

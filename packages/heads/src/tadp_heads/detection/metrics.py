@@ -12,6 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.detection import coco_rules, voc_rules
 from tadp_heads.detection.detections import Detections
+from tadp_heads.distributed import rank_and_processes
 
 IOU_THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 
@@ -73,7 +74,7 @@ class AveragePrecision(Metric):
 
     def merge_state(self, incoming_state: "AveragePrecision") -> None:
         """Adds another one's images, numbered after this one's."""
-        offset = self.images * _processes()
+        offset = self.images * rank_and_processes()[1]
         for mine, others in ((self.detected, incoming_state.detected), (self.truth, incoming_state.truth)):
             mine += [torch.cat((rows[:, :1] + offset, rows[:, 1:]), dim=1) for rows in others]
         self.images += incoming_state.images
@@ -108,12 +109,8 @@ class AveragePrecision(Metric):
 
     def _image_number(self) -> int:
         """A number that no other process gives to an image."""
-        return self.images * _processes() + (torch.distributed.get_rank() if _processes() > 1 else 0)
-
-
-def _processes() -> int:
-    several = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if several else 1
+        rank, processes = rank_and_processes()
+        return self.images * processes + rank
 
 
 def _rows(image: int, labels: Tensor, boxes: Tensor, last: Tensor, device: torch.device) -> Tensor:
