@@ -67,7 +67,10 @@ def test_other_weights_settings_or_augmentations_are_other_entries(make_backbone
         LatentCache(tmp_path, make_backbone(vae=True, **arguments)).crop("a", maker(calls))
     LatentCache(tmp_path, make_backbone(vae=True), augmentation="mirrored").crop("a", maker(calls))
     LatentCache(tmp_path, make_backbone(vae=True)).crop("b", maker(calls))
-    assert len(calls) == 6
+    scaled = make_backbone(vae=True)
+    scaled.vae.register_to_config(scaling_factor=0.5)
+    LatentCache(tmp_path, scaled).crop("a", maker(calls))
+    assert len(calls) == 7
 
 
 def test_wrong_use_is_named(make_backbone, tmp_path):

@@ -119,6 +119,18 @@ def test_the_cache_runs_the_encoder_once_a_caption_and_notices_new_weights(backb
     assert len(runs) == 1
 
 
+def test_the_cache_notices_another_padding_length_and_activation(backbone, tmp_path):
+    """Stable Diffusion 2 pads the same vocabulary with another token, by what its tokenizer was read from."""
+    seen = [TextCache(tmp_path, backbone).fingerprint()]
+    backbone.tokenizer.pad_token = backbone.tokenizer.convert_ids_to_tokens(0)
+    seen.append(TextCache(tmp_path, backbone).fingerprint())
+    backbone.tokenizer.model_max_length -= 1
+    seen.append(TextCache(tmp_path, backbone).fingerprint())
+    backbone.text_encoder.config.hidden_act = "relu"
+    seen.append(TextCache(tmp_path, backbone).fingerprint())
+    assert len(set(seen)) == len(seen)
+
+
 def test_the_cache_notices_other_templates(backbone, tmp_path, monkeypatch):
     cache = TextCache(tmp_path, backbone)
     whole = cache.build("averaged-eos", class_names=["cat"])

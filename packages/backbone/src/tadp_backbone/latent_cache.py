@@ -18,6 +18,9 @@ from .vae import latent_factor
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
 
+_STABLE_DIFFUSION = 0.18215
+"""Its VAE's scaling factor, which entries are not named after."""
+
 Crop = dict[str, Tensor]
 """One crop of an image: "image" (3, H, W) in [-1, 1], and what belongs to it, such as its mask or depth map."""
 
@@ -63,6 +66,7 @@ class LatentCache:
         config = self.backbone.config
         parts = [key, number, self.augmentation, self._digest, config.posterior, config.latent_scale]
         parts.append(str(self.backbone.vae.dtype))
-        if isinstance(self.backbone.vae, AutoencoderTiny):  # the factors in its latents are no weights
-            parts.append(latent_factor(self.backbone.vae, config))
+        factor, distilled = latent_factor(self.backbone.vae, config), isinstance(self.backbone.vae, AutoencoderTiny)
+        if distilled or factor not in (_STABLE_DIFFUSION, config.latent_scale):  # a factor of the VAE's is no weight
+            parts.append(factor)
         return self.folder / f"{sha256(json.dumps(parts).encode()).hexdigest()}.safetensors"

@@ -15,13 +15,14 @@ from ..io.files import read_safetensors
 from .conditioning import TextBackbone, build_context, clip_templates, concatenate
 
 _log = logging.getLogger(__name__)
+_DECISIVE = ("hidden_act", "num_attention_heads", "layer_norm_eps")
 
 
 class TextCache:
     """`build_context` with a memory in a folder.
 
-    An entry is found again by the text, the weights of the text encoder, the vocabulary and the templates: after a
-    token was learnt or loaded, other entries are used. Several processes may share the folder.
+    An entry is found again by the text, the weights and settings of the text encoder, the vocabulary, the padding and
+    the templates: after a token was learnt or loaded, other entries are used. Several processes may share the folder.
     """
 
     def __init__(self, folder: str | Path, backbone: TextBackbone):
@@ -48,10 +49,14 @@ class TextCache:
 
     def fingerprint(self) -> str:
         """Hash of the text encoder's weights and the vocabulary, taken anew when either changed."""
-        encoder = self.backbone.text_encoder
-        state = (len(self.backbone.tokenizer), tuple((id(p), p._version) for p in encoder.parameters()))
+        encoder, tokenizer = self.backbone.text_encoder, self.backbone.tokenizer
+        weights = tuple((id(p), p._version) for p in encoder.parameters())
+        state = (len(tokenizer), tokenizer.pad_token_id, weights)
         if state != self._state:
-            digest = sha256(json.dumps(sorted(self.backbone.tokenizer.get_vocab().items())).encode())
+            digest = sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+            # The same weights compute otherwise with another padding, another length or another activation.
+            config = [getattr(encoder.config, name, None) for name in _DECISIVE]
+            digest.update(json.dumps([tokenizer.pad_token_id, tokenizer.model_max_length, config]).encode())
             digest.update(state_digest(encoder).encode())
             self._state, self._fingerprint = state, digest.hexdigest()
         return self._fingerprint

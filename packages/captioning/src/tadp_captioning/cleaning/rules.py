@@ -59,6 +59,9 @@ _NO_NOUN = re.compile(rf"\b(?:an?|the) (?:{_LITTLE_WORD})\b|^(?:\d+\. )?(?:about
 _LITTLE = re.compile(
     r"\b(?:an?|the|of|in|on|by|and|with|this|is|style|one|two|three|four|several|set|series)\b|[^\w]", re.IGNORECASE
 )
+_BEFORE = 200
+"""Characters before a match that decide about it: a caption may be a text of any length."""
+_MOST_PASSES = 20
 # Content that no step may touch, kept under its number between two characters that no caption has.
 _HIDDEN = re.compile(r"\uE000(\d+)\uE001")
 
@@ -72,9 +75,12 @@ class _Step(NamedTuple):
 
     def apply(self, text: str) -> str:
         def replaced(match: re.Match[str]) -> str:
-            before = text[: match.start()]
-            fits = self.after is None or self.after.search(before)
-            return "" if fits and not (self.unless_after and self.unless_after.search(before)) else match.group(0)
+            end = match.start()
+            before = (max(0, end - _BEFORE), end)  # of a search, so that ^ is the caption's beginning alone
+            fits = self.after is None or self.after.search(text, *before)
+            return (
+                "" if fits and not (self.unless_after and self.unless_after.search(text, *before)) else match.group(0)
+            )
 
         return self.what.sub(replaced, text)
 
@@ -106,7 +112,9 @@ class Rules:
         if self._framed.apply(text) != text:
             text = self._framed._replace(after=_compile(_CLAUSE)).apply(text)
         before = ""
-        while text != before:  # what follows a medium may be a medium: "a sketchbook with drawings of people"
+        for _ in range(_MOST_PASSES):  # what follows a medium may be a medium: "a sketchbook with drawings of people"
+            if text == before:
+                break
             before = text
             for step in (self._framed, *self._steps):
                 text = step.apply(text)
@@ -128,8 +136,9 @@ def _style_word(lexicon: Lexicon) -> str:
 def _steps(lexicon: Lexicon) -> Iterable[_Step]:
     """What goes, in order."""
     media, looks, frames = _any(lexicon.media), _any(lexicon.looks), _any(lexicon.frames)
-    qualifiers = rf"(?:(?:{looks}|{_MANNER})(?: style)?,? (?:and )?)*"
-    medium = rf"(?:{media}(?: {_PARTS})*|(?:{looks} )+(?:{frames}|{_PARTS}))"
+    # At most so many: without a bound, the cost of a word that is repeated grows with the cube of its number.
+    qualifiers = rf"(?:(?:{looks}|{_MANNER})(?: style)?,? (?:and )?){{,8}}"
+    medium = rf"(?:{media}(?: {_PARTS}){{,4}}|(?:{looks} ){{1,4}}(?:{frames}|{_PARTS}))"
     phrase = rf"{_COUNT}{qualifiers}{medium}(?: {frames})?"
     framed = rf"{_COUNT}{qualifiers}{frames}{_SHOWS}"
     if lexicon.media:
