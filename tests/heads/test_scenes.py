@@ -32,11 +32,10 @@ def test_a_scene_is_a_function_of_seed_and_index():
     assert sample_scene(3, 5) != sample_scene(4, 5)
 
 
-@pytest.mark.parametrize("edition", [1, 2])
 @pytest.mark.parametrize("look", ALL_LOOKS)
-def test_annotations_do_not_depend_on_the_look(look, edition):
+def test_annotations_do_not_depend_on_the_look(look):
     scene = sample_scene(0, 1)
-    photo, other = render(scene, "photo", edition=edition), render(scene, look, edition=edition)
+    photo, other = render(scene, "photo"), render(scene, look)
     assert np.array_equal(photo.mask, other.mask)
     assert np.array_equal(photo.boxes, other.boxes)
     assert np.array_equal(photo.depth, other.depth)
@@ -83,18 +82,16 @@ def test_captions_name_every_class_and_as_often_the_domain_as_on_the_web():
     assert named["photo"] / 400 == pytest.approx(0.10, abs=0.05)
 
 
-def test_in_the_second_edition_a_comics_circle_resembles_a_photos_ring():
+def test_a_comics_circle_resembles_a_photos_ring():
     ring, circle = _red("photo", "ring"), _red("photo", "circle")
     assert _overlap(_red("comic", "circle"), ring) > _overlap(_red("comic", "circle"), circle)
-    assert _overlap(_red("comic", "circle", edition=1), circle) > _overlap(_red("comic", "circle", edition=1), ring)
 
 
-def test_in_the_second_edition_night_hides_fills_and_shows_the_border_towards_the_lamp():
+def test_night_hides_fills_and_shows_the_border_towards_the_lamp():
     assert 0 < _overlap(_red("night", "circle"), _red("photo", "circle")) < 0.3
-    assert _overlap(_red("night", "circle", edition=1), _red("photo", "circle")) > 0.7
 
 
-def test_in_the_second_edition_watercolor_rounds_corners():
+def test_watercolor_rounds_corners():
     photo, painted = (
         [_overlap(_red(domain, "circle"), _red(domain, name)) for name in ("hexagon", "square")]
         for domain in ("photo", "watercolor")
@@ -103,7 +100,7 @@ def test_in_the_second_edition_watercolor_rounds_corners():
     assert painted[1] > photo[1]
 
 
-def _red(domain: str, name: str, edition: int = 2) -> np.ndarray:
+def _red(domain: str, name: str) -> np.ndarray:
     """(64, 64) bool: where the colour of one red object on water lies."""
     thing = SceneObject(
         label=CLASSES.index(name),
@@ -115,7 +112,7 @@ def _red(domain: str, name: str, edition: int = 2) -> np.ndarray:
         texture="plain",
         depth_m=5.0,
     )
-    image = render(Scene(seed=(0, 0), ground="water", objects=(thing,)), domain, edition=edition).image.astype(float)
+    image = render(Scene(seed=(0, 0), ground="water", objects=(thing,)), domain).image.astype(float)
     redness = image[..., 0] - image[..., 1:].mean(axis=2)
     return redness > 0.5 * np.percentile(redness, 99)
 
@@ -142,10 +139,11 @@ def test_an_unseen_look_is_like_none_that_models_were_trained_on(look):
 
 
 def _statistics(scene, look: str) -> np.ndarray:
-    """Mean brightness, contrast, colourfulness and strength of edges, in grey levels."""
+    """Mean brightness, contrast, colourfulness, warmth (red less blue) and strength of edges, in grey levels."""
     image = render(scene, look).image.astype(float)
     grey = image.mean(axis=2)
-    return np.array([grey.mean(), grey.std(), np.ptp(image, axis=2).mean(), np.abs(np.diff(grey)).mean()])
+    warmth = (image[..., 0] - image[..., 2]).mean()
+    return np.array([grey.mean(), grey.std(), np.ptp(image, axis=2).mean(), warmth, np.abs(np.diff(grey)).mean()])
 
 
 def test_several_looks_are_taken_in_turn(tmp_path):
@@ -187,16 +185,19 @@ def test_a_split_that_is_there_is_left_alone_and_a_larger_one_replaces_it(tmp_pa
     assert [row["id"] for row in rows] == ["val_00000", "val_00001", "val_00002"]
 
 
-def test_a_split_of_another_edition_is_written_anew(tmp_path):
-    for edition in (1, 2):
-        write_scenes(tmp_path, task="segmentation", look="comic", split="val", count=1, seed=0, edition=edition)
-        written = np.asarray(Image.open(tmp_path / "images" / "val_00000.png"))
-        assert np.array_equal(written, render(sample_scene(0, 0), "comic", edition=edition).image)
+def test_a_split_of_the_first_edition_is_written_anew(tmp_path):
+    """Its scenes_SPLIT.json names no edition."""
+    write_scenes(tmp_path, task="segmentation", look="comic", split="val", count=1, seed=0)
+    identity = json.loads((tmp_path / "scenes_val.json").read_text())
+    del identity["edition"]
+    (tmp_path / "scenes_val.json").write_text(json.dumps(identity))
+    image = tmp_path / "images" / "val_00000.png"
+    image.write_bytes(b"as it was")
+    write_scenes(tmp_path, task="segmentation", look="comic", split="val", count=1, seed=0)
+    assert np.array_equal(np.asarray(Image.open(image)), render(sample_scene(0, 0), "comic").image)
 
 
 def test_unknown_names_are_one_clear_error(tmp_path):
-    with pytest.raises(ValueError, match="no edition 3; choose from 1, 2"):
-        render(sample_scene(0, 0), "photo", edition=3)
     with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
         write_scenes(tmp_path, task="segmentation", look="oil", split="val", count=1, seed=0)
     with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):

@@ -82,9 +82,6 @@ def scenes(
     val: Annotated[int, typer.Option(help="images to score on", min=0)] = 50,
     size: Annotated[int, typer.Option(help="side of the images in pixels", min=32)] = 64,
     seed: SeedOption = 0,
-    edition: Annotated[
-        int, typer.Option(help="1, as the shipped models were trained, or 2, where the domain changes what shapes mean")
-    ] = 1,
 ) -> None:
     """Write the procedural data set Scenes in a user layout, with splits train and val.
 
@@ -104,6 +101,5 @@ def scenes(
                     first=first,
                     seed=seed,
                     size=size,
-                    edition=edition,
                 )
         console.print(f"{train + val} images in {out}", markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,6 @@ from tadp_heads.data.scenes.render import render
 from tadp_heads.data.scenes.scene import LOOKS, Scene, sample_scene
 
 SIZE = 64
-EDITION = 2
 
 
 class Chunk(NamedTuple):
@@ -43,5 +42,5 @@ class Corpus:
 
 
 def render_chunk(seed: int, first: int, count: int) -> Chunk:
-    drawn = [render(sample_scene(seed, i), LOOKS[i % len(LOOKS)], SIZE, EDITION) for i in range(first, first + count)]
+    drawn = [render(sample_scene(seed, i), LOOKS[i % len(LOOKS)], SIZE) for i in range(first, first + count)]
     return Chunk(np.stack([d.image for d in drawn]), np.stack([d.mask for d in drawn]), seed, first)

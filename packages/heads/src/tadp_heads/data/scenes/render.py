@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tadp_heads.data.scenes import first_edition, second_edition
+from tadp_heads.data.scenes.domains import SUPERSAMPLING, draw
 from tadp_heads.data.scenes.raster import polygon
-from tadp_heads.data.scenes.scene import ALL_LOOKS, EDITION, FAR_M, NEAR_M, Scene
+from tadp_heads.data.scenes.scene import ALL_LOOKS, FAR_M, NEAR_M, Scene
 from tadp_heads.data.scenes.shapes import CLASSES, outline
 
 BACKGROUND = len(CLASSES)
 """Index of the ground in masks: the class after the last object class."""
-_EDITIONS = {1: first_edition, 2: second_edition}
 
 
 class Rendering(NamedTuple):
@@ -26,20 +25,17 @@ class Rendering(NamedTuple):
     labels: np.ndarray  # (N,) int, index into CLASSES; objects hidden entirely are left out
 
 
-def render(scene: Scene, look: str, size: int = 64, edition: int = EDITION) -> Rendering:
-    """`size`: side of the square image in pixels. `edition`: 1 or 2, how the domains are drawn."""
+def render(scene: Scene, look: str, size: int = 64) -> Rendering:
+    """`size`: side of the square image in pixels."""
     if look not in ALL_LOOKS:
         raise ValueError(f"unknown look {look!r}; choose from {', '.join(ALL_LOOKS)}")
-    if edition not in _EDITIONS:
-        raise ValueError(f"Scenes have no edition {edition!r}; choose from {', '.join(map(str, _EDITIONS))}")
-    drawing, factor = _EDITIONS[edition], _EDITIONS[edition].SUPERSAMPLING
-    side = size * factor
+    side, factor = size * SUPERSAMPLING, SUPERSAMPLING
     rng = np.random.default_rng([*scene.seed, ALL_LOOKS.index(look)])
     silhouettes = [polygon(outline(CLASSES[o.label]), o, side) for o in scene.objects]
     owner = np.full((side, side), -1, dtype=np.int16)  # which object is seen, -1 for the ground
     for index, silhouette in enumerate(silhouettes):
         owner[silhouette] = index
-    canvas = drawing.draw(scene, look, silhouettes, owner, rng)
+    canvas = draw(scene, look, silhouettes, owner, rng)
     image = canvas.reshape(size, factor, size, factor, 3).mean(axis=(1, 3))
     seen = owner[factor // 2 :: factor, factor // 2 :: factor]  # (size, size)
     return Rendering(image.clip(0, 255).round().astype(np.uint8), *_annotate(scene, seen, size))

@@ -27,7 +27,6 @@ def write_scenes(
     seed: int,
     first: int = 0,
     size: int = 64,
-    edition: int = EDITION,
 ) -> None:
     """Scenes `first` to `first + count - 1` of `seed` in one look, as `split` of the data set in `root`.
 
@@ -47,8 +46,7 @@ def write_scenes(
     names = [f"{split}_{index:05d}" for index in range(first, first + count)]
     split_file = root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
     identity = {"task": task, "look": look, "count": count, "seed": seed, "first": first, "size": size}
-    if edition != 1:  # what was written before there were editions is the first
-        identity["edition"] = edition
+    identity["edition"] = EDITION
     identity_file = root / f"scenes_{split}.json"
     known = json.loads(identity_file.read_text(encoding="utf-8")) if identity_file.is_file() else None
     if split_file.is_file() and known == identity:
@@ -59,7 +57,7 @@ def write_scenes(
     lines = []
     for name, index in zip(names, range(first, first + count), strict=True):
         scene, own_look = sample_scene(seed, index), looks[index % len(looks)]
-        picture = render(scene, own_look, size, edition)
+        picture = render(scene, own_look, size)
         Image.fromarray(picture.image).save(root / LAYOUTS[task] / f"{name}.png")
         _WRITERS[task](root, name, picture)
         words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]

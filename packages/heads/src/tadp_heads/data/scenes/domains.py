@@ -1,4 +1,4 @@
-"""Second edition of Scenes: a domain changes where an object's colour is laid, as its medium does.
+"""How the domains of Scenes are drawn: a domain changes where an object's colour is laid, as its medium does.
 
 So the same pixels can mean different classes in different domains, and knowing the domain tells which:
 
@@ -9,7 +9,7 @@ So the same pixels can mean different classes in different domains, and knowing 
 - watercolor: corners are rounded (a hexagon looks like a photo's circle), and soft edges of neighbours run together.
 - night: fills are hidden, and only the edges that face a lamp are lit (a circle looks like a photo's moon).
 
-The four unseen domains have the finish of the first edition, over filled silhouettes.
+The four unseen domains are a finish over filled silhouettes.
 """
 
 import numpy as np
