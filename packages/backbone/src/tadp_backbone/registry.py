@@ -40,6 +40,9 @@ class BackboneEntry:
     taesd_folder: Path | None = None
     """That of weights that come with the package."""
 
+    version: int = 0
+    """Of weights that come with the package, from 1 on; 0 for others."""
+
     unet: Mapping = field(default_factory=dict)
     vae: Mapping = field(default_factory=dict)
     text_encoder: Mapping = field(default_factory=dict)
@@ -80,9 +83,10 @@ _CLIP_L = {
 BACKBONES: Mapping[str, BackboneEntry] = {
     "tiny": BackboneEntry(
         config=BackboneConfig(map_strides=(4, 8)),
-        levels=((48, 4), (96, 8), (112, 16)),
+        levels=((32, 4), (64, 8), (96, 16)),
         folder=TINY_FOLDER,
         taesd_folder=TINY_FOLDER.parent / "tiny_encoder",
+        version=2,
     ),
     "sd15": BackboneEntry(
         config=BackboneConfig(),

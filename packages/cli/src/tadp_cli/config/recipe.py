@@ -61,6 +61,8 @@ class BackboneSection:
     vae: str = ""
     """What encodes images; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as
     fast (AutoencoderTiny, for tiny, sd15 and sd21), else a diffusers folder of a VAE with the same latents."""
+    version: int = 0
+    """Of the weights that come with the package, written by a run that begins with them; 0: those that are there."""
     unet: str = ""
     """Folder of a UNet to put in its place (DreamBooth)."""
     lora: str = ""

@@ -29,6 +29,7 @@ from tadp_cli.run.folder import (
     save_prompt_names,
     saved_prompt_names,
     use_prompt_names,
+    with_version,
 )
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.records import read_object
@@ -59,7 +60,7 @@ def train(
     `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
     """
     checked_device(device)
-    recipe = with_absolute_paths(recipe)
+    recipe = with_version(with_absolute_paths(recipe))
     accelerator = make_accelerator(recipe, device)
     finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
     with run_lock(out) if main else nullcontext(False) as killed:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tadp_backbone.table import BACKBONES
 from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paths import absolute, with_absolute_paths
 from tadp_cli.config.recipe import Recipe, load_recipe
@@ -42,7 +43,9 @@ def check_run(folder: Path, recipe: Recipe, resume: bool, killed: bool = False) 
         return
     if not resume and not killed and _is_finished(folder, recipe):
         raise ValueError(f"{folder} holds a run already; add --resume to go on with it, or name another --out")
-    changed = _changed(load_recipe(path), recipe)
+    begun = load_recipe(path)
+    _check_version(folder, begun, recipe)
+    changed = _changed(begun, recipe)
     if changed:
         raise ValueError(
             f"{folder} was begun with other settings: {'; '.join(changed)}; resume with those, or name another --out"
@@ -107,6 +110,28 @@ def known_metrics(folder: Path, place: tuple[str, ...], cleaner: str) -> dict[st
         if tuple(there) == place and by in ("", cleaner):
             return entry["metrics"]
     return None
+
+
+def with_version(recipe: Recipe) -> Recipe:
+    """The recipe with the version of the shipped weights that it begins with, for a backbone that has one."""
+    section, known = recipe.backbone, BACKBONES.get(recipe.backbone.source)
+    there = known.version if known else 0
+    if section.version not in (0, there):
+        has = f"this tadp has version {there}" if there else "only models that come with tadp have versions"
+        raise ValueError(f"backbone.version is {section.version} for {section.source!r}: {has}; leave the setting out")
+    return recipe.replace(**{"backbone.version": there}) if there else recipe
+
+
+def _check_version(folder: Path, old: Recipe, new: Recipe) -> None:
+    """Raise if the run in `folder` was begun on other weights of that name; what names no version is from the first."""
+    name = new.backbone.source
+    before, now = old.backbone.version or 1, new.backbone.version
+    if name == old.backbone.source and now and before != now:
+        raise ValueError(
+            f"{folder} was begun with version {before} of the model {name!r}, and this tadp has version {now}: go on "
+            "with the tadp that began it, or name another --out (evaluation and prediction work: a finished run holds "
+            "its model)"
+        )
 
 
 def begin_run(folder: Path, recipe: Recipe) -> None:
