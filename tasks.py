@@ -277,6 +277,8 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
         return [[*python, "ruff", "check", *arguments], [*python, "ruff", "format", "--check", *arguments]]
     if task == "bench":
         return [[*python, "pytest", "benchmarks", *arguments]]
+    if task == "results":
+        return [[python[0], "benchmarks/result_pages.py", *arguments]]
     return [[*python, "tadp_cli.pretrain", *arguments]]
 
 
@@ -312,7 +314,8 @@ TASKS = {
     " instructions and other threads; --faults for kills at any file operation; paths and options go to pytest",
     "lint": "ruff: rules and formatting",
     "bench": "the benchmarks; options go to pytest",
-    "pretrain": "train tiny models for the second edition of Scenes; options go to the script (--help lists them)",
+    "results": "write the pages of docs/results from the results files next to them",
+    "pretrain": "train the tiny models anew; options go to the script (--help lists them)",
 }
 
 

@@ -89,7 +89,8 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     for task in plan.tasks:
         _write_data(out, plan, task)
     _caption(out, plan, device, report)
-    tokens = {target: _learn_token(out, plan, target, device, seed, report) for target in plan.targets}
+    learnt = plan.targets if "textual-inversion" in plan.modifiers else ()
+    tokens = {target: _learn_token(out, plan, target, device, seed, report) for target in learnt}
     backbone = DiffusionBackbone.from_pretrained("tiny", device=device)
     first = open_folder(data_folder(out, "segmentation", SOURCE), "segmentation", "val")
     results: dict[str, Any] = {

@@ -1,0 +1,162 @@
+"""What the tiny models do on Scenes that they have not seen: the numbers of docs/results/scenes.md.
+
+    python benchmarks/scenes.py [vae pointing captioner encoder grid] [--out runs/scenes]
+
+Each part replaces its entry in docs/results/scenes.json; `python3 tasks.py results` writes the page. Trained heads and
+captions stay in `--out`, where a run that was stopped goes on.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from measuring import cost, machine, write_json
+
+from tadp_backbone import DiffusionBackbone
+from tadp_captioning.stats import class_report
+from tadp_cli.pretrain.corpus import render_chunk
+from tadp_cli.pretrain.vae import reconstruction_db
+from tadp_cli.progress import bars
+from tadp_cli.recipes.recipe import load_recipe
+from tadp_cli.workflows.captions import captions_of
+from tadp_cli.workflows.demo import QUICK, run_demo
+from tadp_cli.workflows.evaluation import evaluate
+from tadp_cli.workflows.pointing import pointing_game
+from tadp_cli.workflows.scoring import open_scorable
+from tadp_cli.workflows.text import object_names, present_classes
+from tadp_cli.workflows.training import train
+from tadp_heads.data import SampleDataset
+from tadp_heads.data.folders import open_folder
+from tadp_heads.data.scenes import LOOKS
+from tadp_heads.data.scenes_disk import write_scenes
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "scenes.json"
+SEED = 102
+"""Of the scenes that are measured on; pre-training draws those of seed 1."""
+IMAGES = 200
+SEEDS = 3
+MAIN_METRIC = {"segmentation": "mIoU", "depth": "rmse", "detection": "AP"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python benchmarks/scenes.py", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("--out", type=Path, default=Path("runs/scenes"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}; choose from {', '.join(PARTS)}")
+    for part in options.parts:
+        known = json.loads(options.results.read_text()) if options.results.is_file() else {}
+        found = {"command": f"python benchmarks/scenes.py {part}", "machine": machine(torch.device("cpu"))}
+        known[part] = {**found, **PARTS[part](options.out)}
+        write_json(options.results, {name: known[name] for name in PARTS if name in known})
+        print(json.dumps(known[part], indent=1))
+    return 0
+
+
+def vae(out: Path) -> dict[str, Any]:
+    """PSNR of reconstructions."""
+    backbone = DiffusionBackbone.from_pretrained("tiny", keep_decoder=True)
+    chunk = render_chunk(SEED, 0, IMAGES * len(LOOKS))
+    return {"images": IMAGES, "db": reconstruction_db(backbone.vae, chunk)}
+
+
+def pointing(out: Path) -> dict[str, Any]:
+    """Where the maxima of class words' cross-attention lie."""
+    backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
+    return {"images": IMAGES, "domains": {domain: pointing_game(backbone, _scenes(out, domain)) for domain in LOOKS}}
+
+
+def captioner(out: Path) -> dict[str, Any]:
+    """Which classes captions name."""
+    domains = {}
+    for domain in LOOKS:
+        dataset = _scenes(out, domain)
+        store = captions_of(dataset, None, captioner="tiny", written_to=out / "captions" / f"{domain}.jsonl")
+        report = class_report(store, present_classes(dataset), object_names(dataset.prompt_names))
+        classes = {name: found._asdict() for name, found in report.by_class.items()}
+        examples = [store[image_id] for image_id in dataset.ids[:3]]
+        domains[domain] = {**report.overall._asdict(), "classes": classes, "examples": examples}
+    return {"images": IMAGES, "domains": domains}
+
+
+def encoder(out: Path) -> dict[str, Any]:
+    """What the distilled encoder costs and saves: with heads trained on the VAE, and trained on the encoder itself."""
+    images = torch.rand(16, 3, 64, 64) * 2 - 1
+    ways = {name: partial(_encoder("" if name == "vae" else name).encode_image, images) for name in ("vae", "taesd")}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(10):  # taken in turn: the machine's speed drifts
+        for name, encode in ways.items():
+            times[name].append(cost(encode, torch.device("cpu"), rounds=5).seconds)
+    milliseconds = {name: 1e3 * statistics.median(values) / len(images) for name, values in times.items()}
+    tasks = {task: _with_encoder(out, task) for task in MAIN_METRIC}
+    return {"seeds": SEEDS, "ms_per_image": milliseconds, "tasks": tasks}
+
+
+def _encoder(vae: str) -> DiffusionBackbone:
+    return DiffusionBackbone.from_pretrained("tiny", vae=vae).freeze()
+
+
+def _with_encoder(out: Path, task: str) -> dict[str, Any]:
+    """The main metric of each seed on photos: behind the VAE, and behind the other encoder with two kinds of heads."""
+    data = out / "encoder" / "data" / task
+    for split, count, seed in (("train", QUICK.train_images, 100), ("val", QUICK.scored_images, 101)):
+        write_scenes(data, task=task, look="photo", split=split, count=count, seed=seed)
+    found: dict[str, list[float]] = {"vae": [], "as_trained": [], "trained_on_it": []}
+    for seed in range(SEEDS):
+        for vae in ("", "taesd"):
+            run = out / "encoder" / task / f"{vae or 'vae'}-seed{seed}"
+            changes = {"data.folder": str(data), "train.steps": QUICK.steps, "train.seed": seed, "backbone.vae": vae}
+            recipe = load_recipe(f"scenes-{task}").replace(**changes)
+            with bars() as report:
+                results = train(recipe, run, resume=(run / "config.toml").is_file(), report=report)
+            metrics = results["evaluations"][0]["metrics"]
+            found["trained_on_it" if vae else "vae"].append(metrics[MAIN_METRIC[task]])
+            if not vae:
+                found["as_trained"].append(_score_with_taesd(run)[MAIN_METRIC[task]])
+    return {"metric": MAIN_METRIC[task], **found}
+
+
+def _score_with_taesd(run: Path) -> dict[str, float]:
+    """Metrics of a run's head behind the other encoder."""
+    scorable = open_scorable(run)
+    scorable.model.backbone.vae = _encoder("taesd").vae
+    return evaluate(scorable.model, scorable.dataset, scorable.prompts)
+
+
+def grid(out: Path) -> dict[str, Any]:
+    """mIoU of heads trained on photos as in the demo, by prompt and by domain."""
+    plan = replace(QUICK, targets=("watercolor", "comic", "night"), seeds=SEEDS, modifiers=())
+    with bars() as report:
+        results = run_demo(out / "grid", plan, device="cpu", seed=0, report=report)
+    rows: dict[str, dict[str, list[float]]] = {}
+    for row in results["rows"]:
+        rows.setdefault(row["prompt"], {}).setdefault(row["test"], []).append(row["metrics"]["mIoU"])
+    settings = {"train_images": plan.train_images, "scored_images": plan.scored_images, "steps": plan.steps}
+    return {"seeds": SEEDS, "settings": settings, "mIoU": rows, "captions": results["captions"]}
+
+
+def _scenes(out: Path, domain: str) -> SampleDataset:
+    write_scenes(out / "data" / domain, task="segmentation", look=domain, split="test", count=IMAGES, seed=SEED)
+    return open_folder(out / "data" / domain, "segmentation", "test")
+
+
+PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "vae": vae,
+    "pointing": pointing,
+    "captioner": captioner,
+    "encoder": encoder,
+    "grid": grid,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
