@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from tadp_backbone.registry import BACKBONES
 from tadp_cli.config.recipe import TrainConfig, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
@@ -20,6 +21,7 @@ from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 
 pytestmark = pytest.mark.numerical
+WIDTH = BACKBONES["tiny"].levels[0][0]
 
 
 def test_every_image_is_drawn_equally_often_and_half_are_mirrored():
@@ -141,7 +143,7 @@ def test_maps_by_class_go_with_the_run_and_do_not_shift_with_a_modifier(tmp_path
     results = train(recipe, tmp_path / "run")
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     assert model.backbone.config.class_words[0] == ("circles", "circle")
-    assert model.head.config.levels[0].channels == 48 + len(model.backbone.config.class_words)
+    assert model.head.config.levels[0].channels == WIDTH + len(model.backbone.config.class_words)
     assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
 
     images = torch.rand(1, 3, 64, 64) * 2 - 1
@@ -149,7 +151,7 @@ def test_maps_by_class_go_with_the_run_and_do_not_shift_with_a_modifier(tmp_path
         plain, moved = (model.backbone(images, model.encode_captions([t])) for t in ("a tree", "a photo of a big tree"))
     (tree,) = (i for i, words in enumerate(model.backbone.config.class_words) if "tree" in words)
     for features in (plain, moved):
-        maps = features.levels[0][0, 48:]
+        maps = features.levels[0][0, WIDTH:]
         assert maps[tree].max() > 0
         assert maps[torch.arange(len(maps)) != tree].abs().max() == 0
 
@@ -189,5 +191,5 @@ def test_depth_gets_a_map_for_each_word_that_the_recipe_names(tmp_path):
     results = train(recipe.replace(**{"backbone.map_words": ("tree", "star")}), tmp_path / "run")
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     assert [words[-1] for words in model.backbone.config.class_words] == ["tree", "star"]
-    assert model.head.config.levels[0].channels == 48 + 2
+    assert model.head.config.levels[0].channels == WIDTH + 2
     assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]

@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel
 
+from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning.prompts.nouns import TAGGER_FILE
 from tadp_cli.pretrain.captioner import train_captioner
 from tadp_cli.pretrain.corpus import Corpus, render_chunk
@@ -22,7 +23,6 @@ from tadp_cli.pretrain.vae import reconstruction_db, train_vae
 
 log = logging.getLogger("tadp.pretrain")
 
-SHIPPED_VAE = Path(__file__).parent / "vae_second_edition"
 HELD_OUT_SEED = 77
 VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
@@ -73,9 +73,9 @@ def _vae(corpus: Corpus, arguments: argparse.Namespace) -> None:
 
 
 def _trained_vae(arguments: argparse.Namespace) -> AutoencoderKL:
-    """The VAE of this `--out`, or the one that comes with the package."""
+    """The VAE of this `--out`, or the shipped one."""
     trained = arguments.out / "vae" / "trained"
-    return AutoencoderKL.from_pretrained(trained if trained.is_dir() else SHIPPED_VAE).float()
+    return AutoencoderKL.from_pretrained(trained if trained.is_dir() else TINY_FOLDER / "vae").float()
 
 
 def _encoder(corpus: Corpus, arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tadp_backbone.table import BACKBONES
+from tadp_backbone.registry import BACKBONES
 from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paths import absolute, with_absolute_paths
 from tadp_cli.config.recipe import Recipe, load_recipe
