@@ -57,11 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; choose from {', '.join(PARTS)}")
     for part in options.parts:
+        how = {"command": f"python benchmarks/scenes.py {part}", "machine": machine(torch.device("cpu"))}
+        measured = {**how, **PARTS[part](options.out)}
         known = json.loads(options.results.read_text()) if options.results.is_file() else {}
-        found = {"command": f"python benchmarks/scenes.py {part}", "machine": machine(torch.device("cpu"))}
-        known[part] = {**found, **PARTS[part](options.out)}
+        known[part] = measured
         write_json(options.results, {name: known[name] for name in PARTS if name in known})
-        print(json.dumps(known[part], indent=1))
+        print(json.dumps(measured, indent=1))
     return 0
 
 
