@@ -33,7 +33,7 @@ def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBac
     task = settings["tasks"][0]
     source = open_folder(data_folder(out, task, SOURCE), task, "val")
     foreign = open_folder(data_folder(out, task, target), task, "test")
-    token = results["personalization"][target]["token"]
+    token = results["personalization"].get(target, {}).get("token")
     maps = [_heat_row(backbone, source, image_id) for image_id in _telling(source)]
     predictions = [
         *_prediction_rows(out, source, ("empty", "oracle", "caption"), seed, "photo"),
@@ -59,7 +59,7 @@ def _telling(dataset: SampleDataset) -> list[str]:
 
 
 def _caption_rows(
-    out: Path, dataset: SampleDataset, target: str, token: str, modifiers: Sequence[str]
+    out: Path, dataset: SampleDataset, target: str, token: str | None, modifiers: Sequence[str]
 ) -> list[CaptionRow]:
     written = CaptionStore.read(out / "captions" / f"{target}.jsonl")
     cleaned = CaptionStore.read(captions_file(out, target))
