@@ -331,24 +331,6 @@ def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
         assert mask.size == (10000, 150)
 
 
-def test_fresh_captions_are_put_as_in_training():
-    from tadp_cli.config.recipe import PromptConfig
-    from tadp_cli.prompts.builder import as_trained, build_prompts, prompt_template
-
-    class Two:
-        task, classes, ids = "segmentation", ("background", "ring"), ("a", "b")
-        prompt_names = ("", "ring")
-
-    captions = {"a": "A photo of two red rings on grass.", "b": "a ring"}
-    for kind in ("caption", "nouns"):
-        for modifier in ("null", "simple"):
-            config = PromptConfig(kind=kind, modifier=modifier, domain="watercolor")
-            trained = build_prompts(config, Two, None, captions).texts
-            template = prompt_template(config, Two.prompt_names)
-            fresh = [template.replace("{caption}", text) for text in as_trained(config, captions.values())]
-            assert fresh == list(trained.values())
-
-
 def plain(path, colour):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (16, 16), colour).save(path)
