@@ -202,7 +202,7 @@ def test_goes_on_where_it_stopped_and_refuses_other_settings(runs, pictures, tmp
     assert (out / "captions.jsonl").read_text().startswith(line)
     (out / "cmyk_overlay.png").unlink()  # a call that was killed while it wrote
     assert "1 predicted" in tadp("predict", run, pictures / "cmyk.jpg", "--captioner", "tiny", "--out", out)
-    assert "other settings" in tadp("predict", run, pictures / "cmyk.jpg", "--out", out, code=2)
+    assert "other settings" in tadp("predict", run, pictures / "cmyk.jpg", "--caption", "x", "--out", out, code=2)
 
 
 def test_a_run_that_was_trained_anew_is_refused(runs, pictures, tmp_path):

@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 def read_captions(file: Path, author: str = "") -> CaptionStore:
     """The captions of a file by one author: by `author` where several wrote it; lines that name none belong to all."""
     records = list(read_records(file.expanduser()))
-    if author in {record.captioner for record in records}:
+    if author and author in {record.captioner for record in records}:
         records = [record for record in records if record.captioner in ("", author)]
     store = CaptionStore(records)
     counts = Counter(record.captioner for record in _written(store) if record.captioner)
