@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from tadp_heads._format import check_format
 from tadp_heads._io import write_json, write_text
-from tadp_heads.data.image_io import files_by_id, open_rgb, require_folder
+from tadp_heads.data.files import files_by_id, require_folder
+from tadp_heads.data.image_io import open_rgb
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Color, default_palette
 from tadp_heads.model_card import model_card

@@ -16,7 +16,7 @@ from tadp_cli.prompts.authors import with_author
 from tadp_cli.run.folder import RESULTS_FILE, begin_run, check_run, save_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data.class_names import default_prompt_names
-from tadp_heads.data.image_io import read_lines
+from tadp_heads.data.files import read_lines
 from tadp_heads.data.readers.ade20k import read_object_names
 from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
