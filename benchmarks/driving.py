@@ -24,7 +24,7 @@ from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
 from tadp_cli.training.dataset import ImageReader
-from tadp_heads.data.image_io import split_ids
+from tadp_heads.data.files import split_ids
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.segmentation_folder import CLASSES_FILE, mask_files
 from tadp_heads.data.registry import open_data

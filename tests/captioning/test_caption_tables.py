@@ -38,6 +38,9 @@ def test_names_of_columns_choose_the_separator(tmp_path):
         (b"image,text\na,a dog\n", r"c\.csv, line 2: expected columns 'id' and 'caption', got image, text"),
         (b'id,caption\na,"a dog" runs\n', r"c\.csv, line 2: not a table"),
         (b"id,caption\na\n", r"c\.csv, line 2: expected columns"),
+        (b"id,caption,Caption,caption\na,a dog,b,c\n", r"c\.csv: several columns are called 'caption'"),
+        ("id,caption\na,a dog\n".encode("utf-16-le"), r"c\.csv: not UTF-8 \(character 1 is null\); save it as UTF-8"),
+        (b"\n\nid,caption\na,a dog\nb\n", r"c\.csv, line 5: expected columns"),
     ],
 )
 def test_what_would_lose_words_is_one_line_with_its_place(tmp_path, content, message):
@@ -50,6 +53,17 @@ def test_of_several_captions_of_an_image_the_first_counts_and_it_is_said(tmp_pat
     (tmp_path / "c.csv").write_text("image,caption\na.jpg,a dog\na.jpg,a puppy\nb.jpg,a cat\n")
     assert read(tmp_path / "c.csv", id="image") == [("a.jpg", "a dog"), ("b.jpg", "a cat")]
     assert "1 further captions of the same images" in caplog.text
+
+
+def test_empty_lines_before_the_header_are_passed_over(tmp_path):
+    (tmp_path / "c.csv").write_text("\n \r\nid;caption\na;a dog\n")
+    assert read(tmp_path / "c.csv") == [("a", "a dog")]
+
+
+def test_json_lines_in_utf_16_are_no_torn_line(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"id": "a", "caption": "a dog"}', encoding="utf-16")
+    with pytest.raises(ValueError, match="JSON Lines are UTF-8: save it as UTF-8"):
+        CaptionStore.read(tmp_path / "c.jsonl")
 
 
 def test_a_column_called_extra_is_kept_whatever_it_holds(tmp_path):

@@ -109,7 +109,7 @@ def test_precision_and_recall_of_classes():
     present = {"a": ["dog"], "b": ["cat", "car"], "c": ["car"]}
     report = class_report(store, present, ["car", "cat", "dog", "cow"])
     assert report.overall == (2 / 3, 2 / 4)
-    assert report.by_class == {"car": (1.0, 0.0), "cat": (0.5, 1.0), "dog": (1.0, 1.0)}
+    assert report.by_class == {"car": (None, 0.0), "cat": (0.5, 1.0), "dog": (1.0, 1.0)}
 
 
 VOC = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"]

@@ -102,6 +102,17 @@ def test_class_names_are_the_same_for_every_image(photos, tmp_path):
     assert "recall 1.000" in stats
 
 
+def test_precision_of_what_no_caption_names_is_undefined(photos, tmp_path):
+    """It was 1.000, as if such a class were named without an error."""
+    ids = [path.stem for path in (photos / "images").glob("val*")]
+    rows = [json.dumps({"id": image_id, "caption": "nothing in particular"}) for image_id in ids]
+    (tmp_path / "c.jsonl").write_text("\n".join(rows))
+    table = tmp_path / "images.csv"
+    said = tadp("captions", "stats", tmp_path / "c.jsonl", "--data", photos, "--split", "val", "--per-image", table)
+    assert "class precision undefined, recall 0.000" in said
+    assert all(line.endswith(",,0.0") for line in table.read_text().splitlines()[1:])
+
+
 def test_recall_by_words_and_by_clip_with_a_row_an_image(photos, tmp_path):
     """Against the oracle's captions every way of matching must find every class."""
     oracle, table = tmp_path / "oracle.jsonl", tmp_path / "images.csv"

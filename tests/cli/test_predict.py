@@ -202,7 +202,7 @@ def test_goes_on_where_it_stopped_and_refuses_other_settings(runs, pictures, tmp
     assert (out / "captions.jsonl").read_text().startswith(line)
     (out / "cmyk_overlay.png").unlink()  # a call that was killed while it wrote
     assert "1 predicted" in tadp("predict", run, pictures / "cmyk.jpg", "--captioner", "tiny", "--out", out)
-    assert "other settings" in tadp("predict", run, pictures / "cmyk.jpg", "--out", out, code=2)
+    assert "other settings" in tadp("predict", run, pictures / "cmyk.jpg", "--caption", "x", "--out", out, code=2)
 
 
 def test_a_run_that_was_trained_anew_is_refused(runs, pictures, tmp_path):
@@ -329,24 +329,6 @@ def test_a_panorama_of_ten_thousand_pixels(runs, tmp_path):
     )
     with Image.open(tmp_path / "o" / "panorama_mask.png") as mask:
         assert mask.size == (10000, 150)
-
-
-def test_fresh_captions_are_put_as_in_training():
-    from tadp_cli.config.recipe import PromptConfig
-    from tadp_cli.prompts.builder import as_trained, build_prompts, prompt_template
-
-    class Two:
-        task, classes, ids = "segmentation", ("background", "ring"), ("a", "b")
-        prompt_names = ("", "ring")
-
-    captions = {"a": "A photo of two red rings on grass.", "b": "a ring"}
-    for kind in ("caption", "nouns"):
-        for modifier in ("null", "simple"):
-            config = PromptConfig(kind=kind, modifier=modifier, domain="watercolor")
-            trained = build_prompts(config, Two, None, captions).texts
-            template = prompt_template(config, Two.prompt_names)
-            fresh = [template.replace("{caption}", text) for text in as_trained(config, captions.values())]
-            assert fresh == list(trained.values())
 
 
 def plain(path, colour):

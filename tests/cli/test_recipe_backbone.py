@@ -7,7 +7,8 @@ from tadp_captioning import CaptionRecord, CaptionStore
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import load_backbone
-from tadp_cli.prompts.builder import as_trained, build_prompts, prompt_template
+from tadp_cli.prompts.builder import build_prompts
+from tadp_cli.prompts.prompter import Prompter
 
 
 def of_recipe(*settings):
@@ -79,8 +80,8 @@ def test_a_recipe_says_how_modifiers_are_written(domain, modifier, grammatical, 
         settings += ["backbone.unet=tuned/unet"] if modifier == "dreambooth" else []
         prompt = load_recipe("scenes-segmentation", tuple(settings)).prompt
         assert build_prompts(prompt, _Images, None, captions).texts == {"a": wanted}
-        sentence = prompt_template(prompt, _Images.classes)
-        assert sentence.replace("{caption}", as_trained(prompt, ["a dog"])[0]) == wanted, "as in prediction"
+        fresh = Prompter(config=prompt).of_captions(["a dog"], None)
+        assert list(fresh.texts.values()) == [wanted], "as in prediction"
 
 
 @pytest.mark.parametrize(

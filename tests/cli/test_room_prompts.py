@@ -13,6 +13,7 @@ from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import load_backbone, train
 from tadp_cli.prompts.builder import build_prompts
 from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -66,8 +67,8 @@ def test_a_run_prompted_with_rooms_trains_and_scores(nyu, tmp_path):
 
 def test_a_rooms_name_prompts_loose_images(nyu):
     recipe = _recipe(nyu)
-    model = SimpleNamespace(backbone=load_backbone(recipe, "cpu"))
-    _, context = prompted(recipe, model, None, [None, None], ["living room", "kitchen"])
+    model = SimpleNamespace(backbone=load_backbone(recipe, "cpu"), context=None)
+    _, context = prompted(Prompter.of(recipe), model, None, [None, None], ["living room", "kitchen"])
     with torch.no_grad():
         rooms = averaged_eos_context(model.backbone, ["living room", "kitchen"])
     torch.testing.assert_close(context[:, 0], rooms[0])

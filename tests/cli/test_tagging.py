@@ -19,6 +19,7 @@ from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import train
 from tadp_cli.prompts.builder import object_names, present_classes, prompts_of
 from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.prompts.tagging.store import LearntPresence, read_presence
 from tadp_cli.prompts.tagging.taggers import FirstPass, Latents, images_in_batches
@@ -305,7 +306,7 @@ def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_pat
     files = [str(dataset.image_files[image_id]) for image_id in dataset.ids]
     predict_images(run, files, out, PredictOptions(), device="cpu", report=quiet)
     kept = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
-    assert {row["id"]: row["caption"] for row in kept} == texts
+    assert {row["id"]: row["prompt"] for row in kept} == texts
     assert all((out / f"{image_id}_overlay.png").is_file() for image_id in texts)
 
 
@@ -381,5 +382,5 @@ def test_where_nothing_is_found_a_modifier_stands_alone_as_in_training(run, scen
     recipe = recipe_of(scenes, "prompt.modifier=simple", "prompt.domain=watercolor")
     model = PerceptionModel.from_pretrained(run)
     nothing = SimpleNamespace(find_in=lambda ids, *_: Presence(NAMES, {i: torch.zeros(3) for i in ids}, 0.5))
-    _, context = prompted(recipe, model, nothing, [None], [""])
+    _, context = prompted(Prompter.of(recipe, NAMES), model, nothing, [None], [""])
     torch.testing.assert_close(context, model.backbone.encode_text([modify("", "watercolor", "simple")]))

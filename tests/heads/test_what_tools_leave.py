@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import read_lines
+from tadp_heads.data.files import read_lines
 from tadp_heads.data.readers.user_folder import annotated_splits
 from tadp_heads.data.registry import check_data, open_data
 from tadp_heads.depth import read_depth

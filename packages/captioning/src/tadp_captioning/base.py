@@ -1,8 +1,9 @@
 """What every captioner offers, and how captions are generated."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,3 +56,11 @@ class GenerationConfig:
         """The paper's notation of these settings, as in its file names, and the prompt where one is asked for."""
         lengths = f"min={self.min_new_tokens}_max={self.max_new_tokens}"
         return lengths if self.prompt is None else f"{lengths}_prompt={self.prompt}"
+
+    @classmethod
+    def from_params(cls, params: str) -> Self:
+        """The settings whose `params` these are, as a caption's record has them; ValueError for others."""
+        found = re.fullmatch(r"min=(\d+)_max=(\d+)(?:_prompt=(.*))?", params, re.DOTALL)
+        if found is None:
+            raise ValueError(f"generation settings {params!r}: expected e.g. min=0_max=77 or min=0_max=77_prompt=<OD>")
+        return cls(min_new_tokens=int(found[1]), max_new_tokens=int(found[2]), prompt=found[3])

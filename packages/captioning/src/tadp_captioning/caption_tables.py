@@ -68,6 +68,9 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, Any
     reader = csv.reader(file, delimiter=separator, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
+        for name in (columns.id, columns.caption):
+            if [other.casefold() for other in header].count(name.casefold()) > 1 and header.count(name) != 1:
+                raise ValueError(f"{path}: several columns are called {name!r}; give each a name of its own")
         for values in reader:
             where = f"{path}, line {skipped + reader.line_num}"
             if len(values) > len(header) and any(values[len(header) :]):
@@ -82,18 +85,23 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[tuple[str, dict[str, Any
 
 
 def _separator(file: io.StringIO, columns: Columns) -> tuple[int, str]:
-    """(lines before the header, the separator): as Excel's own "sep=;" says, else the one that finds the columns."""
-    header = file.readline()
+    """(lines before the header, the separator): as Excel's own "sep=;" says, else the one that finds the columns.
+
+    Empty lines before the header are passed over.
+    """
+    skipped, start, header = 0, 0, file.readline()
+    while header and not header.strip():
+        skipped, start, header = skipped + 1, file.tell(), file.readline()
     named = re.match(r'"?sep=(.)"?\s*$', header)
     if named:
-        return 1, named.group(1)
-    file.seek(0)
+        return skipped + 1, named.group(1)
+    file.seek(start)
 
     def found(separator: str) -> int:
         names = [name.strip().casefold() for name in next(csv.reader([header], delimiter=separator), [])]
         return sum(name.casefold() in names for name in (columns.id, columns.caption))
 
-    return 0, max(_SEPARATORS, key=found)
+    return skipped, max(_SEPARATORS, key=found)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

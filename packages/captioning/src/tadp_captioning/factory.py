@@ -38,6 +38,16 @@ def load_captioner(
     )
 
 
+def is_captioner(name: str) -> bool:
+    """Whether `load_captioner` takes this name; nothing is loaded, and a server or hub id is not looked up."""
+    from tadp_captioning.captioners.openai import PREFIX
+
+    try:
+        return name.startswith(PREFIX) or _resolve(name) is not None
+    except ValueError:
+        return False
+
+
 def _resolve(name: str) -> CaptionerSpec:
     if name in CAPTIONERS:
         spec = CAPTIONERS[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning._io import naming, write_whole
+from tadp_captioning.text_files import UTF16
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of each line; a last line that a killed writer left torn is dropped with a warning."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1 and line.startswith(UTF16):
+                raise ValueError(f"{path}: UTF-16, and JSON Lines are UTF-8: save it as UTF-8")
             line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue  # as editors leave at the end

@@ -32,7 +32,8 @@ class CaptionRecord:
     cleaner: str = ""
     """What removed the words for a domain: "rules" or "openai:MODEL"; "" for nothing, or not recorded."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error"."""
+    """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error",
+    and of predictions the "prompt" that was made of the caption."""
 
     def __post_init__(self):
         object.__setattr__(self, "caption", writable(self.caption))
@@ -55,8 +56,9 @@ class CaptionRecord:
         return {name: getattr(self, name) for name in _OWN_FIELDS} | cleaned | self.extra | {FORMAT_KEY: FORMAT}
 
     def with_caption(self, caption: str) -> "CaptionRecord":
-        """The same image with another text; texts as once read no longer apply."""
-        return replace(self, caption=caption, extra={k: v for k, v in self.extra.items() if k != "captions"})
+        """The same image with another text; texts as once read, and a prompt made of them, no longer apply."""
+        kept = {key: value for key, value in self.extra.items() if key not in ("captions", "prompt")}
+        return replace(self, caption=caption, extra=kept)
 
     @property
     def error(self) -> str | None:

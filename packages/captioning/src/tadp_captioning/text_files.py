@@ -3,18 +3,21 @@
 import codecs
 from pathlib import Path
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(path: Path) -> str:
     """The file's text without its byte-order mark; other encodings are an error that names the first such byte."""
     content = path.read_bytes()
-    encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"
+    encoding = "utf-16" if content.startswith(UTF16) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         name, byte = encoding.removesuffix("-sig").upper(), content[error.start]
         raise ValueError(f"{path}: not {name} (byte {error.start} is 0x{byte:02x}); save it as UTF-8") from None
+    if "\0" in text:  # every second character of UTF-16 without a mark
+        raise ValueError(f"{path}: not UTF-8 (character {text.index(chr(0))} is null); save it as UTF-8")
+    return text
 
 
 def writable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from tadp_heads._format import check_format
 from tadp_heads._io import write_json, write_text
-from tadp_heads.data.image_io import files_by_id, open_rgb, require_folder
+from tadp_heads.data.files import files_by_id, require_folder
+from tadp_heads.data.image_io import open_rgb
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Color, default_palette
 from tadp_heads.model_card import model_card
-from tadp_heads.plugins import BACKBONES, CAPTIONERS, load_plugin, plugin_name
+from tadp_heads.plugins import BACKBONES, CAPTIONERS, PROMPTERS, load_plugin, plugin_name
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import (
     CONFIG_NAME,
@@ -55,6 +56,11 @@ class PerceptionConfig:
     """The text of an image; "{caption}" in it stands for the image's caption. Without it, all images get this text."""
     captioner: str | None = None
     """Name for the captioner that writes missing captions; None: they must be given."""
+    captioning: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the captioner, such as min_new_tokens, with which the captions in training were written."""
+    prompter: dict[str, Any] | None = None
+    """Of a prompt that a template alone does not give: under "plugin" the name of its builder among the plugins
+    "tadp.prompters", and the builder's settings. None: `prompt` gives it."""
     protocol: str | None = None
     """How images are predicted; None: the task's first protocol."""
     image_range: str = "sd"
@@ -106,6 +112,7 @@ class PerceptionModel(nn.Module):
         self.config = config
         self.register_buffer("context", context, persistent=False)
         self._captioner: Any = None
+        self._prompter: Any = None
 
     @property
     def device(self) -> torch.device:
@@ -113,11 +120,13 @@ class PerceptionModel(nn.Module):
         return next(self.head.parameters()).device
 
     def encode_captions(self, captions: Sequence[str]) -> Tensor:
-        """Captions -> (B, T, D), through the prompt template; the fixed or learnt context where there is one."""
+        """Captions -> (B, T, D), as in training: by the prompt builder or template, or a context in place of both."""
         if self.context is not None:
             return self.context.expand(len(captions), -1, -1)
         if getattr(self.backbone, "learnt_context", None) is not None:
             return self.backbone.learnt_context(len(captions))
+        if self.config.prompter is not None:
+            return self._load_prompter().context(self.backbone, captions)
         return self.backbone.encode_text([self.config.prompt.replace(CAPTION_SLOT, text) for text in captions])
 
     @torch.no_grad()
@@ -245,6 +254,12 @@ class PerceptionModel(nn.Module):
             part.register_buffer("context", self.context)
         return part
 
+    def _load_prompter(self) -> Any:
+        """The prompt builder that the config records."""
+        if self._prompter is None:
+            self._prompter = load_plugin(PROMPTERS, str(self.config.prompter.get("plugin")))(self.config.prompter)
+        return self._prompter
+
     def _complete(self, images: Sequence[Image.Image], captions: Sequence[str | None]) -> list[str]:
         """Captions with the missing ones written by the captioner, where the prompt needs them."""
         missing = [i for i, text in enumerate(captions) if text is None]
@@ -256,7 +271,7 @@ class PerceptionModel(nn.Module):
                 "pass captions"
             )
         if self._captioner is None:
-            self._captioner = load_plugin(CAPTIONERS, "default")(self.config.captioner)
+            self._captioner = load_plugin(CAPTIONERS, "default")(self.config.captioner, **self.config.captioning)
         written = iter(self._captioner.caption([images[i] for i in missing]))
         return [next(written) if text is None else text for text in captions]
 

@@ -1,4 +1,4 @@
-"""Finding the backbones and captioners of other installed packages by entry points; this package imports neither."""
+"""Finding the backbones, captioners and prompt builders of other installed packages by entry points."""
 
 from importlib.metadata import entry_points
 from typing import Any
@@ -7,7 +7,9 @@ BACKBONES = "tadp.backbones"
 """Entry-point group: name -> class with from_pretrained(folder)."""
 CAPTIONERS = "tadp.captioners"
 """Entry-point group: name -> function(captioner name) that gives an object with caption(list of PIL images)."""
-_PACKAGES = {BACKBONES: "tadp-backbone", CAPTIONERS: "tadp-captioning"}
+PROMPTERS = "tadp.prompters"
+"""Entry-point group: name -> function(settings) that gives an object with context(backbone, captions) -> (B, T, D)."""
+_PACKAGES = {BACKBONES: "tadp-backbone", CAPTIONERS: "tadp-captioning", PROMPTERS: "tadp-cli"}
 
 
 def load_plugin(group: str, name: str) -> Any:

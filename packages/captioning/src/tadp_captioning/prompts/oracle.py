@@ -11,10 +11,10 @@ Presence = Mapping[str, Collection[str]]
 class PrecisionRecall(NamedTuple):
     """Over all class mentions of a data set, each in [0, 1]."""
 
-    precision: float
-    """Share of the named classes that are present; 1 where nothing is named."""
-    recall: float
-    """Share of the present classes that are named; 1 where nothing is present."""
+    precision: float | None
+    """Share of the named classes that are present; None where nothing is named: then it is undefined."""
+    recall: float | None
+    """Share of the present classes that are named; None where nothing is present."""
 
 
 def precision_recall(named: Presence, present: Presence) -> PrecisionRecall:
@@ -22,7 +22,7 @@ def precision_recall(named: Presence, present: Presence) -> PrecisionRecall:
     right = sum(len(set(named[i]) & set(present[i])) for i in present)
     n_named = sum(len(set(named[i])) for i in present)
     n_present = sum(len(set(present[i])) for i in present)
-    return PrecisionRecall(right / n_named if n_named else 1.0, right / n_present if n_present else 1.0)
+    return PrecisionRecall(right / n_named if n_named else None, right / n_present if n_present else None)
 
 
 def sample_oracle(

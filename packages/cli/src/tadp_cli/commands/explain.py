@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli.console.cleaning_options import (
+    BaseUrlOption,
+    CleanerOption,
+    MaxRequestsOption,
+    MaxUsdOption,
+    PriceOption,
+    cleaning_limits,
+)
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import DeviceOption
 from tadp_cli.console.progress import console
@@ -23,6 +31,11 @@ def explain(
     layers: Annotated[bool, typer.Option("--layers", help="each stride and layer apart")] = False,
     ends: Annotated[bool, typer.Option("--ends", help="the begin and the end token too")] = False,
     size: Annotated[int, typer.Option(help="a longer side than this many pixels is scaled down to it")] = 512,
+    cleaner: CleanerOption = "",
+    base_url: BaseUrlOption = None,
+    price: PriceOption = None,
+    max_usd: MaxUsdOption = 1.0,
+    max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Draw one heat map a word: the cross-attention that the head is given, on the image.
@@ -37,6 +50,8 @@ def explain(
             compare=compare,
             run=run,
             backbone=backbone,
+            cleaner=cleaner,
+            limits=cleaning_limits(base_url, price, max_usd, max_requests),
             strides=_numbers(strides),
             layers=layers,
             ends=ends,

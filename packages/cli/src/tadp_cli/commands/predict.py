@@ -5,6 +5,14 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli.console.cleaning_options import (
+    BaseUrlOption,
+    CleanerOption,
+    MaxRequestsOption,
+    MaxUsdOption,
+    PriceOption,
+    cleaning_limits,
+)
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import DeviceOption, OutFolder
 from tadp_cli.console.progress import bars, console
@@ -21,12 +29,17 @@ def predict(
         int | None, typer.Option(help="longest side in pixels at which to predict, e.g. 1024; empty: the image's own")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="most images at once")] = 8,
+    cleaner: CleanerOption = "",
+    base_url: BaseUrlOption = None,
+    price: PriceOption = None,
+    max_usd: MaxUsdOption = 1.0,
+    max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Predict images of any size: an overlay, the raw result and the caption of each; goes on where it stopped.
 
-    Masks are PNG with a palette, depth is 16-bit PNG in millimetres and .npy in metres, boxes are COCO's JSON; all are
-    in the image's own frame, with --size too.
+    Prompts are made of captions as in the run's training. Masks are PNG with a palette, depth is 16-bit PNG in
+    millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too.
 
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
@@ -34,7 +47,13 @@ def predict(
         from tadp_cli.pipelines.predict import PredictOptions, predict_images
 
         options = PredictOptions(
-            caption=caption, captioner=captioner, protocol=protocol, size=size, batch_size=batch_size
+            caption=caption,
+            captioner=captioner,
+            cleaner=cleaner,
+            limits=cleaning_limits(base_url, price, max_usd, max_requests),
+            protocol=protocol,
+            size=size,
+            batch_size=batch_size,
         )
         with bars() as report:
             done = predict_images(run, images, out, options, device=device, report=report)

@@ -28,6 +28,8 @@ head (MetaPrompts)."""
 LISTING_PROMPTS = ("class-names", "class-embs", "averaged-eos", "oracle")
 """Those that list classes: all, or with the oracle those present. Each is named once, the background on Pascal VOC
 alone, as the paper's code has it."""
+CAPTION_PROMPTS = ("caption", "nouns", "caption+class-names", "caption+presence")
+"""Those that are made of each image's caption."""
 PRESENCE_PROMPTS = ("caption+presence", "presence", "soft-presence", "presence-only")
 CLASS_PROMPTS = (*LISTING_PROMPTS, "caption+class-names", *PRESENCE_PROMPTS)
 """Those that need class names."""

@@ -7,7 +7,15 @@ from typing import Any
 
 from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources
 from tadp_cli.config.personalize import PersonalizeConfig
-from tadp_cli.config.prompt import EMBEDDING_PROMPTS, MODIFIERS, PRESENCE_PROMPTS, PROMPTS, PresenceConfig, PromptConfig
+from tadp_cli.config.prompt import (
+    CAPTION_PROMPTS,
+    EMBEDDING_PROMPTS,
+    MODIFIERS,
+    PRESENCE_PROMPTS,
+    PROMPTS,
+    PresenceConfig,
+    PromptConfig,
+)
 from tadp_cli.config.schema import MOST_FACTOR, SettingError, at_least, build, one_of, parse, put, toml, toml_key
 from tadp_cli.config.train import TrainConfig
 from tadp_cli.recipes.removed import without_removed
@@ -29,9 +37,15 @@ class DataConfig:
     captions: str = ""
     """File of captions, for the prompt "caption"; without one the captioner writes them into the run."""
     captioner: str = ""
-    """Who captions what has no caption; empty: tiny for the backbone tiny, else blip2."""
+    """Who captions what has no caption; empty: the author of data.captions, and without captions tiny for the backbone
+    tiny, else blip2. Of captions by several authors, those by this one are taken. A run records it."""
     min_tokens: int = 0
-    """Fewest new tokens of a caption that is written (the paper's TADP-0, -20 and -40)."""
+    """Minimum number of new tokens of a caption that is written (the paper's TADP-0, -20 and -40); a run records that
+    of its captions, and the two settings that follow."""
+    max_tokens: int = 77
+    """Maximum number of new tokens."""
+    captioner_prompt: str = ""
+    """What the captioner is asked, e.g. <OD> of Florence-2; empty: what its family is asked best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +167,7 @@ class Recipe:
         at_least("backbone.latent_scale", self.backbone.latent_scale, 0, MOST_FACTOR)
         at_least("backbone.timestep", self.backbone.timestep, 0, 999)
         at_least("data.min_tokens", self.data.min_tokens, 0)
+        at_least("data.max_tokens", self.data.max_tokens, max(1, self.data.min_tokens))
         if not (0 < self.prompt.precision <= 1 and 0 < self.prompt.recall <= 1):
             given = f"prompt.precision {self.prompt.precision} and prompt.recall {self.prompt.recall}"
             raise ValueError(f"{given}: expected shares above 0, at most 1")
@@ -239,7 +254,7 @@ class Recipe:
     @property
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions, or the presence judge reads them."""
-        if self.prompt.kind in ("caption", "nouns", "caption+class-names", "caption+presence"):
+        if self.prompt.kind in CAPTION_PROMPTS:
             return True
         return self._first_pass_reads_captions and not self.presence.single_pass
 
@@ -266,6 +281,13 @@ class Recipe:
     def captioner(self) -> str:
         """Name of the captioner for images without a caption."""
         return self.data.captioner or ("tiny" if self.backbone.source == "tiny" else "blip2")
+
+    @property
+    def captioning(self) -> dict[str, Any]:
+        """Who captions images and how: arguments of `captions_of`."""
+        data = self.data
+        lengths = {"min_tokens": data.min_tokens, "max_tokens": data.max_tokens}
+        return {"captioner": self.captioner, **lengths, "prompt": data.captioner_prompt}
 
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with settings replaced by their dotted names: `replace(**{"train.steps": 10})`."""

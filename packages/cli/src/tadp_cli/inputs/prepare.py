@@ -14,6 +14,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.preflight_checks import check_loss, check_protocol
 from tadp_cli.pipelines.personalize import learn, settings
+from tadp_cli.prompts.authors import check_author, with_author
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.run.folder import RESULTS_FILE
 from tadp_cli.run.guard import claim
@@ -36,9 +37,11 @@ def with_captions(
     """One file of captions for all runs that ask for the same; the target's without the words for its domain."""
     check_protocol(recipe)
     check_loss(recipe)
-    changes = {}
+    changes, recipe = {}, with_author(recipe)
     domain, cleaner = recipe.prompt.domain, recipe.test.cleaner
     of_target = recipe.needs_captions and recipe.test.folder and not recipe.test.captions
+    if of_target and recipe.data.captions:
+        check_author(recipe, recipe.data.folder, "name captions of the target with --set test.captions=FILE")
     if of_target and domain:  # a model without a price is an error before hours of captioning
         load_cleaner(cleaner, domain, limits)
     if not recipe.data.captions:
@@ -158,8 +161,7 @@ def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Pat
         captions_of(
             open_data(folder, recipe.task, split),
             None,
-            captioner=recipe.captioner,
-            min_tokens=recipe.data.min_tokens,
+            **recipe.captioning,
             written_to=file,
             device=device,
             progress=lambda p: report(f"caption {name or path.name}", p.done, p.total),

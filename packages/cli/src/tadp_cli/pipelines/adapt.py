@@ -88,6 +88,6 @@ def adapt(
         results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits)
         predicted = None
         if not labelled:
-            folder = out / PREDICTIONS_FOLDER
-            predicted = predict_images(run, [target], folder, PredictOptions(), device=device, report=report)
+            folder, options = out / PREDICTIONS_FOLDER, PredictOptions(limits=limits)
+            predicted = predict_images(run, [target], folder, options, device=device, report=report)
     return Adapted(run=run, results=results, predicted=predicted)

@@ -12,10 +12,11 @@ from tadp_backbone.ldm import read_checkpoint, unet_from_ldm, vae_from_ldm
 from tadp_backbone.ldm.checkpoint import looks_like, read_pickle, under
 from tadp_cli._io import write_json
 from tadp_cli.config.recipe import BackboneSection, PromptConfig, Recipe
+from tadp_cli.prompts.authors import with_author
 from tadp_cli.run.folder import RESULTS_FILE, begin_run, check_run, save_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data.class_names import default_prompt_names
-from tadp_heads.data.image_io import read_lines
+from tadp_heads.data.files import read_lines
 from tadp_heads.data.readers.ade20k import read_object_names
 from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
@@ -99,7 +100,7 @@ def convert(
         backbone, head, _model_config(recipe, known), None if embeddings is None else embeddings.float()[None]
     )
     save_prompt_names(out, known.names, known.prompt_names)
-    begin_run(out, recipe)
+    begin_run(out, with_author(recipe))
     model.save_pretrained(out)
     _write_results(recipe, file, out)
     return {

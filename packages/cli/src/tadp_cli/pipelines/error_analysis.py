@@ -19,6 +19,7 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
 from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.prompts.authors import read_captions
 from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.run.folder import METRICS_FILE, read_run
 from tadp_cli.run.records import read_steps
@@ -165,7 +166,7 @@ def stored_captions(examined: Examined) -> CaptionStore | None:
     file = Path(recipe.data.captions) if recipe.data.captions else own
     if not recipe.needs_captions or not file.is_file():
         return None
-    return captions_of_files(CaptionStore.read(file), examined.scorable.dataset.image_files)
+    return captions_of_files(read_captions(file, recipe.data.captioner), examined.scorable.dataset.image_files)
 
 
 def loss_curve(run: Path) -> tuple[list[int], list[float]]:

@@ -19,10 +19,13 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.train import load_token
-from tadp_cli.prompts.builder import Prompts, build_prompts
+from tadp_cli.prompts.authors import check_author
+from tadp_cli.prompts.builder import Prompts, names_domain
 from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.prompter import Prompter, naming_the_rules
+from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import presence_of
-from tadp_cli.run.folder import RESULTS_FILE, place_of, read_run, saved_prompt_names, use_prompt_names
+from tadp_cli.run.folder import RESULTS_FILE, place_of, saved_prompt_names, use_prompt_names
 from tadp_cli.run.records import read_object
 from tadp_cli.training import make_accelerator
 from tadp_cli.training.evaluation import evaluate
@@ -61,20 +64,24 @@ def open_scorable(
 ) -> Scorable:
     """A finished run on a split of its own data or of any other, or on the split's first `most` images.
 
-    Captions that are not given are written by the recipe's captioner; with `domain` they lose the words that name its
-    look (paper 4.3), so that they read like those the run was trained with. `modifier` puts that look into the prompts
-    in place of what the recipe puts there; "" leaves it as it is. `token_file`: for the modifier textual-inversion.
-    `cleaner` removes those words, within `limits`; "" for the recipe's, and captions that record a cleaner stay.
+    Captions that are not given are written by the recipe's captioner. They lose the words for the domain that the
+    prompts name, and with `domain` those for that one (paper 4.3), so that they read like those of the training.
+    `modifier` puts that domain into the prompts in place of what the recipe puts there; "" leaves it as it is.
+    `token_file`: for the modifier textual-inversion. `cleaner` removes those words, within `limits`; "" for the
+    recipe's, and captions that record a cleaner stay.
     """
-    recipe = _asked(read_run(run), modifier, domain, token_file)
+    recipe = _asked(read_prompting(run), modifier, domain, token_file)
     if not recipe.needs_captions and (captions or (domain and not modifier)):
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
-    if cleaner and not domain:
-        raise ValueError(f"--cleaner {cleaner} removes the words for a domain: name it with --domain")
-    asked, cleaner = cleaner, cleaner or recipe.test.cleaner
-    if domain:  # an unknown domain, or a model without a price, is an error before hours of captioning
-        load_cleaner(cleaner if asked or captions is None else RULES, domain, limits)
     folder, split = folder or recipe.data.folder, split or recipe.data.val
+    if cleaner and not domain and not (recipe.needs_captions and names_domain(recipe.prompt)):
+        raise ValueError(f"--cleaner {cleaner} removes the words for a domain: name it with --domain")
+    own, asked, cleaner = _is_own(recipe, folder), cleaner, cleaner or recipe.test.cleaner
+    if cleaner != RULES and (asked or not own) and recipe.needs_captions and names_domain(recipe.prompt):
+        domain = domain or recipe.prompt.domain
+    if domain:  # an unknown domain, or a model without a price, is an error before hours of captioning
+        with naming_the_rules(cleaner):
+            load_cleaner(cleaner if asked or captions is None else RULES, domain, limits)
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
     accelerator = make_accelerator(recipe, checked_device(device))
@@ -97,8 +104,9 @@ def cleaned_captions(
     store: CaptionStore, ids: Sequence[str], cleaner: str, domain: str, limits: CleaningLimits, report: Report
 ) -> CaptionStore:
     """The captions of these images without the words for the domain."""
-    worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
-    return clean_store(CaptionStore(store.record(image_id) for image_id in ids), worker)[0]
+    with naming_the_rules(cleaner):
+        worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
+        return clean_store(CaptionStore(store.record(image_id) for image_id in ids), worker)[0]
 
 
 def _captions(
@@ -112,17 +120,22 @@ def _captions(
     report: Report,
 ) -> CaptionStore:
     """Of the images to be scored: those given, those that the run was trained with, or new ones, kept in the run."""
-    same = Path(folder).resolve() == Path(recipe.data.folder).resolve()
-    own = Path(recipe.data.captions) if same and recipe.data.captions else None
+    own = Path(recipe.data.captions) if _is_own(recipe, folder) and recipe.data.captions else None
+    if not (given or own):
+        check_author(recipe, run, "give captions of these images with --captions")
     return captions_of(
         dataset,
         given or own,
-        captioner=recipe.captioner,
-        min_tokens=recipe.data.min_tokens,
+        **recipe.captioning,
         written_to=captions_folder(run) / f"{Path(folder).resolve().name}_{split}.jsonl",
         device=device,
         progress=lambda p: report("caption", p.done, p.total),
     )
+
+
+def _is_own(recipe: Recipe, folder: str) -> bool:
+    """Whether the folder is that of the data that the run was trained on."""
+    return Path(folder).resolve() == Path(recipe.data.folder).resolve()
 
 
 def _prompts(
@@ -141,7 +154,7 @@ def _prompts(
     names = [known[name] for name in model.config.classes]
     presence = presence_of(run, recipe, model, device)
     found = None if presence is None else presence.find(dataset, store, report)
-    return build_prompts(recipe.prompt, dataset, model.backbone, store, names, found)
+    return Prompter.of(recipe, names).of_data(dataset, model.backbone, store, found)
 
 
 def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recipe:

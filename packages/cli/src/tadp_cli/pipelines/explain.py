@@ -13,20 +13,22 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention_maps import Attention, attention_of, layers_at, recording
 from tadp_backbone.text.word_attention import Word, heat_maps, words_of
-from tadp_captioning import load_captioner
+from tadp_captioning import CleaningLimits
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
 from tadp_cli.config.prompt import WORDLESS_PROMPTS
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.user_images import open_picture
 from tadp_cli.pipelines.forward_pass import run_pass
-from tadp_cli.pipelines.predict import takes_captions
+from tadp_cli.pipelines.predict import check_captioned, class_names, takes_captions
+from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.prompter import Prompter
+from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import presence_of
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
-from tadp_cli.run.folder import read_run
 from tadp_heads import PerceptionModel
-from tadp_heads.model import CAPTION_SLOT
 
 BEGIN, END = "<begin>", "<end>"
 """What the tokens before and after a prompt are called in the pictures."""
@@ -50,6 +52,9 @@ class ExplainOptions:
     """Show each layer apart."""
     ends: bool = False
     """Show the begin and the end token too."""
+    cleaner: str = ""
+    """With a run: what removes the words for its domain from the caption; "": what it records."""
+    limits: CleaningLimits = NO_LIMITS_GIVEN
     longest_side: int = 512
     """An image with a longer side, in pixels, is scaled down to it."""
 
@@ -125,27 +130,26 @@ def _of_backbone(options: ExplainOptions, device: str):
 def _of_run(options: ExplainOptions, device: str):
     """The maps of the pass in which the run predicts; where its protocol takes several passes, of one of their own."""
     run = options.run
-    recipe = read_run(run)
+    recipe = read_prompting(run)
     model = PerceptionModel.from_pretrained(run).to(device)
     layers = layers_at(model.backbone, options.strides)
     if recipe.prompt.kind in WORDLESS_PROMPTS:
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")
     judge = presence_of(run, recipe, model, device)
+    prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
 
     def explain(image: Image.Image, text: str | None) -> Explained:
         given = _caption_for(model, recipe, image, text, run, device=device)
-        (caption,) = prompted(recipe, model, judge, [image], [given]).texts
-        prompt = model.config.prompt.replace(CAPTION_SLOT, caption)
+        (prompt,), context = prompted(prompter, model, judge, [image], [given])
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
-            prediction = model.predict(image, caption).overlay()
+            prediction = model.predict_batch([image], context=context)[0].overlay()
         multiple = model.head.config.levels[-1].stride
         whole = (image.height + -image.height % multiple, image.width + -image.width % multiple)
         same_pass = recorded.passes == 1 and recorded.padded_size == whole
         if same_pass:
             attention = attention_of(recorded, layers, (image.height, image.width))
         else:
-            context = model.encode_captions([caption])
             config = model.config
             attention = _own_pass(model.backbone, image, context, layers, config.image_range, config.seed)
         return _explained(prompt, words, attention, prediction=prediction, same_pass=same_pass)
@@ -193,11 +197,10 @@ def _caption_for(
         if caption is not None:
             raise ValueError(f"{run} was trained without captions: leave --caption and --compare out")
         return ""
-    if caption is None and model.config.captioner is None:
-        raise ValueError(f"{run} writes no captions itself: give the text with --caption")
     if caption is not None:
         return caption
-    return load_captioner(model.config.captioner, device=device).caption([image])[0]
+    check_captioned(run, recipe, "give the text with --caption")
+    return captioner_of(recipe, device).caption([image])[0]
 
 
 def _write_arrays(path: Path, found: Sequence[Explained]) -> None:

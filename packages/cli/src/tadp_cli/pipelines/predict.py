@@ -10,17 +10,21 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from tadp_captioning import CaptionRecord, CaptionStore, load_captioner
+from tadp_captioning import Captioner, CaptionRecord, CaptionStore, CleaningLimits
 from tadp_captioning.chat_api.answer_text import NoCaption
+from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_captioning.matching import content_hash, free_id, source_of
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
 from tadp_cli.pipelines.prediction_files import is_written, save_png, write_prediction
+from tadp_cli.prompts.authors import captioner_of, check_author
 from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.prompter import Prompter
+from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import presence_of
-from tadp_cli.run.folder import read_run
+from tadp_cli.run.folder import saved_prompt_names
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_cli.training.out_of_memory import where_memory_lacks
@@ -43,6 +47,9 @@ class PredictOptions:
     """Text for all images."""
     captioner: str = ""
     """Who captions images that have no text."""
+    cleaner: str = ""
+    """What removes the words for the run's domain from captions."""
+    limits: CleaningLimits = NO_LIMITS_GIVEN
     protocol: str = ""
     """How images are predicted."""
     size: int | None = None
@@ -88,7 +95,7 @@ def predict_images(
 
     What is there already is left alone, and a folder with predictions of other settings is refused.
     """
-    recipe = read_run(run)
+    recipe = read_prompting(run)
     files = find_pictures(images, leave_out=out)
     with run_lock(out):
         return _predict_files(run, recipe, files, out, options, device, report)
@@ -104,15 +111,16 @@ def _predict_files(
     report: Report,
 ) -> Predicted:
     model = _model(run, recipe, options).to(checked_device(device))
+    prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
+    _ = prompter.worker  # a model without a price is an error before anything is captioned
     chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
-    if options.size is not None:
-        chosen["size"] = options.size
+    chosen |= {key: value for key in ("size", "cleaner") if (value := getattr(options, key))}
     claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
     if model.config.classes:
         save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
     judge = presence_of(run, recipe, model, device)
     captioned = takes_captions(model, recipe) and options.caption is None
-    captioner = load_captioner(model.config.captioner, device=device) if captioned else None
+    captioner = captioner_of(recipe, device, options.captioner) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
     files = {_own_id(store, image_id, file): file for image_id, file in files.items()}
     done = Predicted(there=[i for i, file in files.items() if is_written(out, i) and _is_of(store.get(i), file)])
@@ -125,10 +133,10 @@ def _predict_files(
         if not batch:
             return
         shrunk = [picture.shrunk for picture in batch]
-        texts, context = prompted(recipe, model, judge, shrunk, texts)
-        results = model.predict_batch(shrunk, texts, len(batch), context)
+        prompts, context = prompted(prompter, model, judge, shrunk, texts)
+        results = model.predict_batch(shrunk, None, len(batch), context)
         records = []
-        for picture, text, result in zip(batch, texts, results, strict=True):
+        for picture, text, prompt, result in zip(batch, texts, prompts or [None] * len(batch), results, strict=True):
             whole = result if picture.shrunk is picture.image else result.on(picture.image)
             try:
                 write_prediction(whole, out, picture.id, picture.file.name)
@@ -137,7 +145,7 @@ def _predict_files(
                     raise
                 done.failed[picture.id] = f"{picture.file}: {error.strerror}: rename the image"
                 continue
-            records.append(_record(store, picture, text, captioner))
+            records.append(_record(store, picture, text, prompt, captioner))
         # Last, so that a killed process leaves no caption that the next one adds once more.
         store.add(*(record for record in records if store.get(record.id) != record))
         done.written.extend(record.id for record in records)
@@ -175,18 +183,26 @@ def _too_large(picture: _Picture, error: str, options: PredictOptions, model: Pe
 def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionModel:
     """The run's model with the options in its config, if they go together."""
     model = PerceptionModel.from_pretrained(run)
-    changes = {"protocol": options.protocol or model.config.protocol}
-    changes["captioner"] = options.captioner or model.config.captioner
-    model.config = replace(model.config, **changes)
+    model.config = replace(model.config, protocol=options.protocol or model.config.protocol)
     if takes_captions(model, recipe):
-        if options.caption is None and model.config.captioner is None:
-            raise ValueError(
-                f"{run} was trained with the prompt {recipe.prompt.kind!r}: give the text with --caption, or name a "
-                "--captioner"
-            )
+        if options.caption is None and not options.captioner:
+            check_captioned(run, recipe, "give the text with --caption, or name a --captioner")
     elif options.caption is not None or options.captioner:
         raise ValueError(f"{run} was trained without captions: leave --caption and --captioner out")
     return model
+
+
+def check_captioned(run: Path, recipe: Recipe, fix: str) -> None:
+    """Raise unless the run can caption images itself."""
+    if not recipe.needs_captions:
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: {fix}")
+    check_author(recipe, run, fix)
+
+
+def class_names(run: Path, model: PerceptionModel) -> list[str]:
+    """The model's classes as the run's prompts name them."""
+    known = saved_prompt_names(run, model.config.classes)
+    return [known[name] for name in model.config.classes]
 
 
 def takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
@@ -244,7 +260,9 @@ def _is_of(record: CaptionRecord | None, file: Path) -> bool:
     return record is not None and record.extra.get("hash") in (None, content_hash(file))
 
 
-def _record(store: CaptionStore, picture: _Picture, text: str, captioner) -> CaptionRecord:
+def _record(
+    store: CaptionStore, picture: _Picture, text: str, prompt: str | None, captioner: Captioner | None
+) -> CaptionRecord:
     names = {} if captioner is None else {"captioner": captioner.name, "params": captioner.params}
-    known = {"source": source_of(store, picture.file), "extra": {"hash": content_hash(picture.file)}}
-    return CaptionRecord(id=picture.id, caption=text, **known, **names)
+    extra = {"hash": content_hash(picture.file)} | ({} if prompt is None else {"prompt": prompt})
+    return CaptionRecord(id=picture.id, caption=text, source=source_of(store, picture.file), extra=extra, **names)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
+from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
 from tadp_cli._io import write_json
 from tadp_cli.config.paths import with_absolute_paths
@@ -17,8 +18,10 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
-from tadp_cli.prompts.builder import Prompts, build_prompts, object_names, prompt_template, with_styles
+from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
+from tadp_cli.prompts.builder import Prompts, object_names, prompt_template, with_styles
 from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.run.folder import (
     RECIPE_FILE,
@@ -60,7 +63,7 @@ def train(
     `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
     """
     checked_device(device)
-    recipe = with_version(with_absolute_paths(recipe))
+    recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe))))
     accelerator = make_accelerator(recipe, device)
     finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
     with run_lock(out) if main else nullcontext(False) as killed:
@@ -195,12 +198,15 @@ def build_model(
         backbone.config = replace(backbone.config, class_words=_class_words(recipe, dataset), class_input=shown)
     check_head(recipe, backbone.levels, dataset.classes)
     head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
+    captioned = recipe.needs_captions and is_captioner(recipe.captioner)
     config = PerceptionConfig(
         task=recipe.task,
         classes=dataset.classes,
         palette=dataset.palette,
         prompt=prompt_template(recipe.prompt, dataset.prompt_names),
-        captioner=recipe.captioner if recipe.needs_captions else None,
+        prompter=Prompter.of(recipe, dataset.prompt_names).to_config(),
+        captioner=recipe.captioner if captioned else None,
+        captioning=asdict(generation_of(recipe)) if captioned else {},
         protocol=recipe.protocol or None,
         image_range=recipe.backbone.image_range,
         seed=recipe.train.seed,
@@ -224,8 +230,8 @@ def _prompts(
     if recipe.needs_presence:
         learnt = learn_presence(recipe, dataset, backbone, captions, out, device, report)
         known, found = learnt.out_of_fold, learnt.find(validation, unseen, report)
-    plain = build_prompts(recipe.of_training_prompts.prompt, dataset, backbone, captions, found=known)
-    scored = build_prompts(recipe.prompt, validation, backbone, unseen, found=found)
+    plain = Prompter.of(recipe.of_training_prompts).of_data(dataset, backbone, captions, known)
+    scored = Prompter.of(recipe).of_data(validation, backbone, unseen, found)
     return with_styles(plain, recipe.prompt.styles), scored
 
 
@@ -233,8 +239,7 @@ def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, re
     return captions_of(
         dataset,
         Path(recipe.data.captions) if recipe.data.captions else None,
-        captioner=recipe.captioner,
-        min_tokens=recipe.data.min_tokens,
+        **recipe.captioning,
         written_to=out / "captions.jsonl",
         device=device,
         progress=lambda p: report("caption", p.done, p.total),

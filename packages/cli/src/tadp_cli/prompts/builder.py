@@ -9,12 +9,17 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.cache import TextCache
 from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
-from tadp_captioning import class_names_prompt, get_domain, modify, oracle_prompt
-from tadp_captioning.domains import content_of
+from tadp_captioning import RuleCleaner, class_names_prompt, get_domain, modify, oracle_prompt
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
 from tadp_captioning.prompts.oracle import sample_oracle
-from tadp_cli.config.prompt import CLASS_PROMPTS, EMBEDDING_PROMPTS, LISTING_PROMPTS, PromptConfig
+from tadp_cli.config.prompt import (
+    CAPTION_PROMPTS,
+    CLASS_PROMPTS,
+    EMBEDDING_PROMPTS,
+    LISTING_PROMPTS,
+    PromptConfig,
+)
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import IGNORE_INDEX, SampleDataset
 from tadp_heads.data.class_names import is_background
@@ -146,10 +151,10 @@ def build_prompts(
     if not object_names(names):
         raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
     if config.kind != "oracle":
-        return prompts_of(config, dataset.ids, _named(config, names), backbone, captions, found)
+        return prompts_of(config, dataset.ids, named(config, names), backbone, captions, found)
     present = annotated_names(dataset)
     drawn = oracle_names(present, dataset.prompt_names, precision=config.precision, recall=config.recall)
-    return Prompts(_modified(config, {image_id: class_names_prompt(there) for image_id, there in drawn.items()}))
+    return Prompts(modified(config, {image_id: class_names_prompt(there) for image_id, there in drawn.items()}))
 
 
 def prompts_of(
@@ -165,8 +170,10 @@ def prompts_of(
         return _rooms(ids, backbone)
     if config.kind in EMBEDDING_PROMPTS:
         return _embedded(config, backbone, names, found)
+    if config.kind in CAPTION_PROMPTS:
+        captions = without_domain(config, {image_id: captions[image_id] for image_id in ids})
     if config.kind == "caption":
-        plain = {image_id: captions[image_id] for image_id in ids}
+        plain = dict(captions)
     elif config.kind == "nouns":
         tagger = load_tagger()
         plain = {image_id: nouns_prompt(captions[image_id], tagger) for image_id in ids}
@@ -179,11 +186,25 @@ def prompts_of(
         plain = {image_id: _completed(captions[image_id], found.named(image_id), mentions) for image_id in ids}
     else:
         plain = dict.fromkeys(ids, class_names_prompt(names) if config.kind == "class-names" else "")
-    texts = _modified(config, plain)
+    texts = modified(config, plain)
     return PresencePrompts(texts, found=found) if config.kind == "presence-only" else Prompts(texts)
 
 
-def _modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str]:
+def names_domain(config: PromptConfig) -> bool:
+    """Whether prompts name a domain, in a sentence that captions are fitted into."""
+    return config.modifier != "null" and config.modifier_style == "grammatical"
+
+
+def without_domain(config: PromptConfig, captions: Mapping[str, str]) -> Mapping[str, str]:
+    """Captions without the words for the domain that the prompts name, so that each prompt names it once."""
+    if not names_domain(config):
+        return captions
+    clean = RuleCleaner(config.domain).clean_one
+    return {image_id: clean(caption) for image_id, caption in captions.items()}
+
+
+def modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str]:
+    """The texts under the recipe's modifier."""
     if config.modifier == "null":
         return texts
     how = {"token": config.token or None, "style": config.modifier_style}
@@ -245,25 +266,15 @@ def prompt_template(config: PromptConfig, names: Sequence[str]) -> str:
     if config.kind in ("empty", "presence-only", "soft-presence", "learnt"):
         text = ""
     elif config.kind == "class-names":
-        text = class_names_prompt(_named(config, names))
+        text = class_names_prompt(named(config, names))
     elif config.kind == "caption+class-names":
-        text = _joined("{caption}", _named(config, names))
+        text = _joined("{caption}", named(config, names))
     else:
         text = "{caption}"
     if config.modifier == "null":
         return text
     how = {"token": config.token or None, "style": config.modifier_style}
     return modify(text, get_domain(config.domain), config.modifier, **how)
-
-
-def as_trained(config: PromptConfig, captions: Sequence[str]) -> list[str]:
-    """Fresh captions as `build_prompts` would put them into `prompt_template`'s sentence."""
-    if config.kind == "nouns":
-        tagger = load_tagger()
-        captions = [nouns_prompt(caption, tagger) for caption in captions]
-    # A modifier's sentence names the medium and begins for itself.
-    literal = config.modifier == "null" or config.modifier_style == "reference"
-    return list(captions) if literal else [content_of(caption) for caption in captions]
 
 
 def listed_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -276,7 +287,7 @@ def object_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in listed_names(names) if not is_background(name))
 
 
-def _named(config: PromptConfig, names: Sequence[str]) -> tuple[str, ...]:
+def named(config: PromptConfig, names: Sequence[str]) -> tuple[str, ...]:
     """The names that a kind of prompt uses, of each class as prompts name it."""
     return listed_names(names) if config.kind in LISTING_PROMPTS else object_names(names)
 

@@ -11,6 +11,7 @@ from tadp_captioning.matching import captions_of_files, of_other_content
 from tadp_captioning.records import image_key
 from tadp_captioning.text_files import read_text
 from tadp_cli.console.launchers import ProcessShare
+from tadp_cli.prompts.authors import read_captions
 from tadp_heads.data import SampleDataset
 
 log = logging.getLogger(__name__)
@@ -22,20 +23,24 @@ def captions_of(
     *,
     captioner: str,
     min_tokens: int = 0,
+    max_tokens: int = 77,
+    prompt: str = "",
     written_to: Path,
     device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
 ) -> CaptionStore:
     """The captions in `file`, which must have all of the data set's images; without a file they are written now.
 
+    Of a file with captions by several authors, those by `captioner` are taken.
     Where `written_to` lies in a folder that cannot be written to, they are made for this call alone.
     """
     known = dataset.image_files
     files = {image_id: known[image_id] for image_id in dataset.ids}
     if file is not None:
-        return _given(file, files)
+        return _given(file, files, captioner)
     store = _open(written_to)
-    model = load_captioner(captioner, device=device, min_new_tokens=min_tokens)
+    asked = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
+    model = load_captioner(captioner, device=device, **asked)
     report = caption_images(model, files, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))
@@ -51,9 +56,9 @@ def _open(file: Path) -> CaptionStore:
     return CaptionStore(CaptionStore.read(file).records()) if file.exists() else CaptionStore()
 
 
-def _given(file: Path, files: Mapping[str, Path]) -> CaptionStore:
+def _given(file: Path, files: Mapping[str, Path], author: str) -> CaptionStore:
     """The captions of these images in a user's file, each made from this very image."""
-    store = captions_of_files(CaptionStore.read(file), files)
+    store = captions_of_files(read_captions(file, author), files)
     missing = store.missing(files)
     if missing:
         raise ValueError(

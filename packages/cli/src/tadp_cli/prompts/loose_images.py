@@ -1,17 +1,14 @@
 """Prompts for loose images, as the run was trained."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_cli.config.prompt import WORDLESS_PROMPTS
-from tadp_cli.config.recipe import Recipe
-from tadp_cli.prompts.builder import as_trained, prompts_of
+from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.store import LearntPresence
 from tadp_heads import PerceptionModel
 
@@ -21,30 +18,26 @@ from tadp_heads import PerceptionModel
 class Prompted(NamedTuple):
     """What a model is told of each image."""
 
-    texts: list[str]
-    """For the model's template; where embeddings stand in place of words, the captions."""
-    context: Tensor | None
-    """(B, T, D), as in training; None: that of the texts in the model's template."""
+    texts: list[str] | None
+    """The prompts; None where embeddings stand in place of words."""
+    context: Tensor
+    """(B, T, D), as in training."""
 
 
 @torch.no_grad()
 def prompted(
-    recipe: Recipe,
+    prompter: Prompter,
     model: PerceptionModel,
     learnt: LearntPresence | None,
     images: Sequence[Image.Image],
     captions: Sequence[str],
 ) -> Prompted:
-    """The prompts as in training; `learnt`: the run's judge, None where it needs none."""
-    if recipe.prompt.kind == "room-type":  # loose images lie in no room's folder: their text names it
-        return Prompted(list(captions), torch.cat([averaged_eos_context(model.backbone, [room]) for room in captions]))
-    if learnt is None:
-        return Prompted(as_trained(recipe.prompt, captions), None)
-    ids = [str(place) for place in range(len(images))]
-    found, by_id = learnt.find_in(ids, images, captions), dict(zip(ids, captions, strict=True))
-    context = prompts_of(recipe.prompt, ids, found.names, model.backbone, by_id, found).context(model.backbone, ids)
-    if recipe.prompt.kind in WORDLESS_PROMPTS:
-        return Prompted(list(captions), context)
-    plain = replace(recipe.prompt, modifier="null")  # the model's own template has the modifier
-    texts = prompts_of(plain, ids, found.names, model.backbone, by_id, found).texts
-    return Prompted(as_trained(recipe.prompt, [texts[image_id] for image_id in ids]), context)
+    """The prompts as in training, of new captions; `learnt`: the run's judge, None where it needs none."""
+    if model.context is not None:
+        return Prompted(None, model.context.expand(len(images), -1, -1))
+    ids, captions = [str(place) for place in range(len(images))], prompter.clean(captions)
+    found = None if learnt is None else learnt.find_in(ids, images, captions)
+    prompts = prompter.of_captions(captions, model.backbone, found)
+    wordless = prompter.config.kind in WORDLESS_PROMPTS
+    texts = None if wordless else [prompts.texts[image_id] for image_id in ids]
+    return Prompted(texts, prompts.context(model.backbone, ids))

@@ -10,6 +10,7 @@ from tadp_backbone.registry import BACKBONES
 from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paths import absolute, with_absolute_paths
 from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.prompts.authors import with_author
 from tadp_cli.run.records import read_evaluations, read_object, read_steps
 from tadp_heads.data import SampleDataset
 
@@ -64,7 +65,7 @@ def _is_finished(folder: Path, recipe: Recipe) -> bool:
 def _changed(old: Recipe, new: Recipe) -> list[str]:
     """The settings that decide what a run learns, where they differ; a step's images may be split otherwise,
     though BatchNorm and dropout then see other passes."""
-    old, new = with_absolute_paths(old), with_absolute_paths(new)
+    old, new = (with_author(with_absolute_paths(recipe)) for recipe in (old, new))
     if old.train.effective_batch == new.train.effective_batch:
         new = replace(new, train=replace(new.train, batch_size=old.train.batch_size, accumulate=old.train.accumulate))
     before, after = _fixed(old), _fixed(new)

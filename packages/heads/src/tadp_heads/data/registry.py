@@ -13,7 +13,7 @@ from tadp_heads.data.check.dataset import CheckReport, check_dataset, unopened
 from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.concat import Joined
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import require_folder
+from tadp_heads.data.files import require_folder
 from tadp_heads.data.readers.ade20k import ADE20K
 from tadp_heads.data.readers.coco import coco_split
 from tadp_heads.data.readers.driving import LAYOUTS, DrivingSegmentation

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tadp_heads.data.image_io import files_by_id, split_ids
+from tadp_heads.data.files import files_by_id, split_ids
 from tadp_heads.data.readers.driving import LAYOUTS, driving_images
 from tadp_heads.data.readers.user_folder import annotated_tasks
 from tadp_heads.data.registry import DATASETS, open_data, split_name

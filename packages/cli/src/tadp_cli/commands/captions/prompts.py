@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tadp_cli.commands.captions.quality import share
 from tadp_cli.console.captions_options import (
     DomainOption,
     FileArgument,
@@ -119,4 +120,5 @@ def oracle(
         CaptionStore(rows).write(out)
         told, there = ({key: objects & set(names) for key, names in of.items()} for of in (named, present))
         reached = precision_recall(told, there)
-        console.print(f"{len(rows)} captions, precision {reached.precision:.3f}, recall {reached.recall:.3f}: {out}")
+        precision, recall = map(share, reached)
+        console.print(f"{len(rows)} captions, precision {precision}, recall {recall}: {out}")

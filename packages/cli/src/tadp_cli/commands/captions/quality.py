@@ -62,12 +62,12 @@ def stats(
             console.print(f"  {word:20} {count}", markup=False)
         if data is not None:
             for title, report in reports.items():
-                console.print(
-                    f"{title}: class precision {report.overall.precision:.3f}, recall {report.overall.recall:.3f}"
-                )
-                console.print(f"  {'class':20} precision recall images")
+                precision, recall = map(share, report.overall)
+                console.print(f"{title}: class precision {precision}, recall {recall}")
+                console.print(f"  {'class':20} precision    recall images")
                 for name, found in report.by_class.items():
-                    line = f"  {name:20} {found.precision:9.3f} {found.recall:6.3f} {report.images[name]:6}"
+                    precision, recall = map(share, found)
+                    line = f"  {name:20} {precision:>9} {recall:>9} {report.images[name]:6}"
                     console.print(line, markup=False)
             if per_image is not None:
                 write_per_image(reports, per_image)
@@ -76,6 +76,11 @@ def stats(
             bad = bad_captions(counted, (*DEFECTS, "style") if look else DEFECTS)
             write_text(flag, "".join(f"{image_id}\n" for image_id in bad))
             console.print(f"{len(bad)} flagged: {flag}")
+
+
+def share(value: float | None) -> str:
+    """A precision or recall in [0, 1]; one of nothing named or nothing present is undefined."""
+    return "undefined" if value is None else f"{value:.3f}"
 
 
 def diff(

@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_captioning import load_captioner
 from tadp_captioning.taggers.clip import ClipTagger
 from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli._io import replacing, write_json
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
+from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.tagging.taggers import FirstPass, Judge, Latents, Untrained, images_in_batches, in_batches, judged
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_cli.recipes.removed import without_removed
@@ -115,8 +115,7 @@ def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ..
     if section.source == "clip":
         return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
     if section.source == "captioner":
-        captioner = load_captioner(recipe.captioner, device=device, min_new_tokens=recipe.data.min_tokens)
-        return Untrained(WordChances(captioner, names))
+        return Untrained(WordChances(captioner_of(recipe, device), names))
     if section.single_pass:
         return Latents(backbone, names, image_range)
     return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")

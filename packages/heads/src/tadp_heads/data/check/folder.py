@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tadp_heads.data.check.dataset import CheckReport, check_dataset, unopened
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
+from tadp_heads.data.files import files_by_id, read_lines, require_folder
 from tadp_heads.data.readers.depth_folder import DepthPairs, depth_files
 from tadp_heads.data.readers.segmentation_folder import mask_files, read_classes
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs

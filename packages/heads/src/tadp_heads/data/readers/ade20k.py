@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
+from tadp_heads.data.files import files_by_id, read_lines, require_folder
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, pair_up
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import IGNORE_INDEX, Transform

@@ -9,7 +9,7 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import require_folder
+from tadp_heads.data.files import require_folder
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.safe_paths import inside

@@ -6,7 +6,8 @@ from pathlib import Path
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import files_by_id, require_folder, same_size, split_ids
+from tadp_heads.data.files import files_by_id, require_folder, split_ids
+from tadp_heads.data.image_io import same_size
 from tadp_heads.data.inspection import Inspection, inspect_depth
 from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame
 from tadp_heads.data.sample import Sample, SampleDataset, Transform

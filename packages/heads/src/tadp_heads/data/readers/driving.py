@@ -7,7 +7,7 @@ import numpy as np
 from torchvision.datasets import Cityscapes
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import files_by_id, require_folder
+from tadp_heads.data.files import files_by_id, require_folder
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, identity_lookup
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import IGNORE_INDEX, Transform

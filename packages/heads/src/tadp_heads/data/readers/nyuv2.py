@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import read_lines, require_folder
+from tadp_heads.data.files import read_lines, require_folder
 from tadp_heads.data.readers.depth_folder import DepthPairs
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import Transform

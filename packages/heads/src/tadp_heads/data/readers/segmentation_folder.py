@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import files_by_id, read_lines, require_folder, split_ids
+from tadp_heads.data.files import files_by_id, read_lines, require_folder, split_ids
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, pair_up
 from tadp_heads.data.readers.split_files import CLASSES_FILE
 from tadp_heads.data.safe_paths import inside

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import files_by_id, read_lines, require_folder
+from tadp_heads.data.files import files_by_id, read_lines, require_folder
 from tadp_heads.data.readers.coco import CocoDetection
 from tadp_heads.data.readers.depth_folder import DepthFolder, depth_files
 from tadp_heads.data.readers.segmentation_folder import SegmentationFolder, mask_files

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import read_lines, require_folder
+from tadp_heads.data.files import read_lines, require_folder
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
 from tadp_heads.data.safe_paths import inside
