@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from tadp_captioning import DOMAINS, CaptionRecord, CaptionStore, RuleCleaner, clean_store
+from tadp_captioning import DOMAINS, CaptionRecord, CaptionStore, RuleCleaner, clean_store, domain_from_phrase
 
 # Independent of the lexicon: what a reader would call a style word in a Watercolor2k caption.
 STYLE = re.compile(
@@ -194,3 +194,27 @@ def test_the_cost_of_a_caption_grows_with_its_length_alone(text):
     start = time.process_time()
     RuleCleaner().clean([text * 600])
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("phrase", "caption", "cleaned"),
+    [
+        ("dusk photo", "a photo of a street at dusk with cars", "a photo of a street with cars"),
+        ("dusk photo", "a dusk street with cars", "a street with cars"),
+        ("dusk photo", "a painting on the wall", "a painting on the wall"),
+        ("rain photo", "a man walking in the rain with an umbrella", "a man walking with an umbrella"),
+        ("rain photo", "a city on a rainy night", "a city"),
+        ("rain photo", "a girl in a raincoat", "a girl in a raincoat"),
+        ("rainy photo", "a city in heavy rain", "a city"),
+        ("snow photo", "a car covered in snow", "a car covered in snow"),
+        ("x-ray image", "an x-ray of a hand", "a hand"),
+        ("factory line photo", "bottles on a factory line", "bottles"),
+        ("thermal photo", "a thermal image of a dog", "an image of a dog"),
+        ("pencil sketch", "a pencil sketch of a boat", "a boat"),
+    ],
+)
+def test_a_domain_in_words_is_removed_and_the_content_stays(phrase, caption, cleaned):
+    """ "at dusk" left "at" behind: "a street at with cars"."""
+    cleaner = RuleCleaner(domain_from_phrase(phrase))
+    assert cleaner.clean_one(caption) == cleaned
+    assert cleaner.clean_one(cleaned) == cleaned

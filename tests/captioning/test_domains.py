@@ -98,3 +98,19 @@ def test_what_the_reference_lacks_is_refused():
     with pytest.raises(ValueError, match="choose from grammatical, reference"):
         modify("a dog", "foggy", "simple", style="poetic")
     assert get_domain("night").token == get_domain("dark-zurich").token == "<night>"
+
+
+def test_a_domain_of_any_name_is_described_in_words():
+    dusk = get_domain("dusk", "dusk photo")
+    assert (dusk.name, dusk.token, dusk.initial) == ("dusk", "<dusk>", ("dusk",))
+    assert modify("A photo of a street.", dusk, "simple") == "a dusk photo of a street"
+    assert modify("a street", dusk, "textual-inversion") == "a <dusk> photo of a street"
+    assert get_domain(dusk) is dusk
+    with pytest.raises(
+        ValueError, match=r"unknown domain 'dusk'; choose from .* --domain-phrase .* e\.g\. 'dusk photo'"
+    ):
+        get_domain("dusk")
+    with pytest.raises(ValueError, match="domain 'night' is in the table: leave its phrase 'night photo' out"):
+        get_domain("night", "night photo")
+    with pytest.raises(ValueError, match=r"domain '\.\./x': expected a name of letters"):
+        get_domain("../x", "dusk photo")

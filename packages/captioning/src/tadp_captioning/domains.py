@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
-from tadp_captioning.cleaning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon
+from tadp_captioning.cleaning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon, lexicon_of
 
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 
@@ -194,30 +194,45 @@ _TABLE = (
 DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TABLE}
 
 
-def get_domain(name: str) -> Domain:
-    """A domain of the table by its name."""
+def get_domain(name: str | Domain, phrase: str = "") -> Domain:
+    """A domain of the table by its name, or with `phrase`, the words for its images, one of any other name."""
+    if isinstance(name, Domain):
+        return name
+    if phrase:
+        if name in DOMAINS:
+            raise ValueError(f"domain {name!r} is in the table: leave its phrase {phrase!r} out, or name it otherwise")
+        return domain_from_phrase(phrase, name)
     if name not in DOMAINS:
-        raise ValueError(f"unknown domain {name!r}; choose from {', '.join(DOMAINS)}")
+        raise ValueError(
+            f"unknown domain {name!r}; choose from {', '.join(DOMAINS)}, or say with --domain-phrase what its images "
+            f"are called, e.g. '{name} photo'"
+        )
     return DOMAINS[name]
 
 
-def domain_from_phrase(phrase: str) -> Domain:
-    """A domain that is not in the table, from the words for its pictures, e.g. "pencil sketch" or "thermal photo"."""
+def domain_from_phrase(phrase: str, name: str = "") -> Domain:
+    """A domain that is not in the table, from the words for its images, e.g. "pencil sketch" or "dusk photo".
+
+    `name` gives the token its name; "" for the phrase with hyphens.
+    """
     words = phrase.lower().split()
     if not words:
         raise ValueError("a domain phrase needs at least one word, e.g. 'pencil sketch'")
     article = "an" if words[0][0] in "aeiou" else "a"
     look, medium = words[:-1], words[-1]
+    name = name or "-".join(words)
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"domain {name!r}: expected a name of letters, digits, '-', '_' and '.', e.g. dusk")
     return Domain(
-        name="-".join(words),
+        name=name,
         phrase=" ".join(words),
         simple=f"{article} {' '.join(words)} of {{caption}}",
         learnt=f"a {{token}} {medium} of {{caption}}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
-        token=f"<{'-'.join(words)}>",
+        token=f"<{name}>",
         initial=tuple(look or words),
-        removes=ART.with_looks(" ".join(look or words)),
+        removes=lexicon_of(look or words, medium),
     )
 
 
@@ -235,7 +250,7 @@ def modify(
     "grammatical" fits the caption into the sentence; "reference" gives the literal strings of the paper's code,
     "of a a dog" included.
     """
-    domain = get_domain(domain) if isinstance(domain, str) else domain
+    domain = get_domain(domain)
     if modifier not in MODIFIERS:
         raise ValueError(f"unknown modifier {modifier!r}; choose from {', '.join(MODIFIERS)}")
     if modifier == "null":

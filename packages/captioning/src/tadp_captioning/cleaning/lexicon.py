@@ -3,6 +3,8 @@
 Entries are regular expressions for whole words, lower case.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -130,3 +132,18 @@ ALL = Lexicon(
     objects=tuple(dict.fromkeys(MOSAIC.objects + NEON.objects + NIGHT.objects + DASHCAM.objects)),
 )
 """Every domain's words; for captions of unknown look."""
+
+_BEFORE = "at|by|in|on|under|during|through|after|before|around|near"
+_BETWEEN = "the|an?|heavy|light|pouring|early|late"
+_AFTER = "lights?|hours?|times?|conditions?|weather|days?|evenings?|mornings?|nights?"
+
+
+def lexicon_of(words: Sequence[str], medium: str) -> Lexicon:
+    """Of a domain in words whose images are called `medium`: "dusk" of photos, "pencil" of sketches."""
+    name = "[- ]?".join(re.escape(part) for word in words for part in word.split("-"))
+    if any(re.fullmatch(art, medium) for art in ART.media):
+        return ART.with_looks(name)
+    stem = re.sub(r"(?<=[^aeiou])y$", "", name)  # "rainy" -> "rain", but "x-ray"
+    look = rf"{stem}(?:{stem[-1]}?y)?s?"
+    said = rf"(?:{_BEFORE})(?: (?:{_BETWEEN})){{0,2}} {look}(?: (?:{_AFTER}))?"
+    return Lexicon(media=(look,), looks=(look,), settings=(said,), objects=(rf"covered (?:in|by|with) {look}",))

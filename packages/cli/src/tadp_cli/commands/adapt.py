@@ -17,6 +17,8 @@ from tadp_cli.console.launchers import require_one_process
 from tadp_cli.console.options import DeviceOption, OutFolder, SeedOption
 from tadp_cli.console.personalize_options import (
     CountOption,
+    DomainPhraseOption,
+    InitWordOption,
     LearnSplitOption,
     PresetOption,
     RankOption,
@@ -28,8 +30,10 @@ from tadp_cli.console.progress import bars, console
 def adapt(
     source: Annotated[str, typer.Option(help="data set with labels: a folder, or NAME:FOLDER")],
     target: Annotated[str, typer.Option(help="the other domain: a data set with labels, or pictures")],
-    domain: Annotated[str, typer.Option(help="the target's look, e.g. watercolor")],
+    domain: Annotated[str, typer.Option(help="the target's domain, e.g. watercolor")],
     out: OutFolder,
+    domain_phrase: DomainPhraseOption = "",
+    init_word: InitWordOption = "",
     task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
     modifier: Annotated[
         str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")
@@ -64,7 +68,8 @@ def adapt(
         require_one_process("tadp adapt")
         changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}
         changes |= {"test.cleaner": cleaner} if cleaner else {}
-        changes |= personalize_changes(count, rank, preset, learn_split)
+        changes |= {"prompt.domain_phrase": domain_phrase} if domain_phrase else {}
+        changes |= personalize_changes(count, rank, preset, learn_split, init_word)
         if rank is not None and modifier != "dreambooth":
             raise ValueError(f"--rank {rank} goes with --modifier dreambooth, not with {modifier}")
         limits = cleaning_limits(base_url, price, max_usd, max_requests)

@@ -16,6 +16,7 @@ from tadp_cli.console.cleaning_options import (
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
 from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption
+from tadp_cli.console.personalize_options import DomainPhraseOption
 from tadp_cli.console.progress import bars, console
 
 
@@ -26,6 +27,7 @@ def evaluate(
     captions: CaptionsOption = None,
     protocol: Annotated[str, typer.Option(help="how images are predicted; empty: the recipe's")] = "",
     domain: Annotated[str, typer.Option(help="the data's domain: its style words are removed from captions")] = "",
+    domain_phrase: DomainPhraseOption = "",
     modifier: Annotated[
         str, typer.Option(help="how prompts name the domain, such as null or simple; empty: as in training")
     ] = "",
@@ -52,6 +54,7 @@ def evaluate(
                 captions=captions,
                 protocol=protocol,
                 domain=domain,
+                domain_phrase=domain_phrase,
                 modifier=modifier,
                 token_file=token_file,
                 cleaner=cleaner,

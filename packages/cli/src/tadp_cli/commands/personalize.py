@@ -10,6 +10,7 @@ import typer
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
 from tadp_cli.console.options import DeviceOption, SeedOption
+from tadp_cli.console.personalize_options import DomainPhraseOption, InitWordOption
 from tadp_cli.console.progress import Bars, bars, console
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def personalize(
         str, typer.Option(help="target domain, e.g. watercolor; gives the token its name and first word")
     ],
     out: Annotated[Path | None, typer.Option(help="folder to write to")] = None,
+    domain_phrase: DomainPhraseOption = "",
+    init_word: InitWordOption = "",
     images: Annotated[
         str | None, typer.Option(help="the target's images: a folder, or NAME:FOLDER of a data set; none: Scenes")
     ] = None,
@@ -68,6 +71,7 @@ def personalize(
     with one_line_errors():
         from dataclasses import replace
 
+        from tadp_captioning import get_domain
         from tadp_cli.config.personalize_overrides import with_settings
         from tadp_cli.pipelines.personalize import dry_run, settings_by_method
         from tadp_cli.run.lock import run_lock
@@ -88,7 +92,14 @@ def personalize(
 
             learned = domain_images(images, split)
         count = count or (_SCENES if images is None else 0)
-        sources = {"domain": domain, "images": learned, "held_out": held_out, "count": count, "captioner": captioner}
+        sources = {
+            "domain": get_domain(domain, domain_phrase),
+            "init_word": init_word,
+            "images": learned,
+            "held_out": held_out,
+            "count": count,
+            "captioner": captioner,
+        }
         how = {"backbone": backbone, "device": device, "seed": seed}
         with run_lock(out) if first_process() else nullcontext(False) as killed:
             results = _run(configs, out, resume, killed, sources | how)

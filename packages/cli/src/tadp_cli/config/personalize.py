@@ -20,6 +20,8 @@ class PersonalizeConfig:
     """Settings by name, as of `tadp personalize`; empty: the paper's Table S4, miniature for the backbone tiny."""
     rank: int = 0
     """DreamBooth: rank of a LoRA in place of the whole UNet; 0: the whole UNet."""
+    init_word: str = ""
+    """Textual Inversion: the word whose embedding the token begins at; empty: chosen from the domain."""
 
     def __post_init__(self):
         for name in ("count", "rank"):

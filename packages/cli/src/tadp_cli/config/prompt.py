@@ -1,8 +1,12 @@
 """What a recipe says of the text of each image."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tadp_cli.config.schema import MOST_HELD, MOST_RATE, above_0, at_least, one_of
+
+if TYPE_CHECKING:
+    from tadp_captioning import Domain
 
 PROMPTS = (
     "empty",
@@ -55,6 +59,8 @@ class PromptConfig:
     "a foggy photo of a a car" included."""
     domain: str = ""
     """The target domain, for every modifier but null."""
+    domain_phrase: str = ""
+    """What images of the domain are called, e.g. "dusk photo", where it is not in the table."""
     token: str = ""
     """The learnt token as prompts write it; empty: the domain's own."""
     token_file: str = ""
@@ -66,6 +72,17 @@ class PromptConfig:
     def __post_init__(self):
         at_least("prompt.vectors", self.vectors, 1, MOST_HELD)
         one_of("prompt.modifier_style", self.modifier_style, ("grammatical", "reference"))
+        if self.domain_phrase:
+            if not self.domain:
+                raise ValueError(f"prompt.domain_phrase {self.domain_phrase!r} describes prompt.domain: name it too")
+            _ = self.target
+
+    @property
+    def target(self) -> "Domain":
+        """The target domain."""
+        from tadp_captioning.domains import get_domain
+
+        return get_domain(self.domain, self.domain_phrase)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -193,15 +193,15 @@ class Recipe:
             self._check_styles()
 
     def _check_reference_strings(self) -> None:
-        from tadp_captioning.domains import get_domain, modify
+        from tadp_captioning.domains import modify
 
-        domain, modifier = self.prompt.domain, self.prompt.modifier
+        modifier = self.prompt.modifier
         if modifier == "null":
             return
-        modify("", domain, modifier, style="reference")  # says what the code has no string for
-        if modifier == "textual-inversion" and self.prompt.token not in ("", get_domain(domain).token):
+        modify("", self.prompt.target, modifier, style="reference")  # says what the code has no string for
+        if modifier == "textual-inversion" and self.prompt.token not in ("", self.prompt.target.token):
             raise ValueError(
-                f"prompt.modifier_style 'reference' writes {get_domain(domain).token}, and prompt.token is "
+                f"prompt.modifier_style 'reference' writes {self.prompt.target.token}, and prompt.token is "
                 f"{self.prompt.token!r}: learn the token under that name, or leave prompt.modifier_style out"
             )
 

@@ -19,9 +19,18 @@ RankOption = Annotated[
 PresetOption = Annotated[
     str, typer.Option(help="settings of the personalization by name, as of `tadp personalize`; empty: the recipe's")
 ]
+DomainPhraseOption = Annotated[
+    str, typer.Option(help="what images of a domain outside the table are called, e.g. 'dusk photo'")
+]
+InitWordOption = Annotated[
+    str, typer.Option(help="word whose embedding the token begins at; empty: chosen from the domain")
+]
 
 
-def personalize_changes(count: int | None, rank: int | None, preset: str, split: str = "") -> dict[str, Any]:
+def personalize_changes(
+    count: int | None, rank: int | None, preset: str, split: str = "", init_word: str = ""
+) -> dict[str, Any]:
     """The options that were given, as a recipe's settings."""
     given = {"count": count, "rank": rank, "preset": preset or None, "split": split or None}
+    given["init_word"] = init_word or None
     return {f"personalize.{name}": value for name, value in given.items() if value is not None}

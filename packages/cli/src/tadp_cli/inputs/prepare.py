@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tadp_captioning import CaptionStore, CleaningLimits, clean_store, get_domain, load_cleaner
+from tadp_captioning import CaptionStore, CleaningLimits, Domain, clean_store, get_domain, load_cleaner
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_captioning.matching import content_hash
 from tadp_cli.config.personalize import PersonalizeConfig
@@ -38,8 +38,9 @@ def with_captions(
     check_protocol(recipe)
     check_loss(recipe)
     changes, recipe = {}, with_author(recipe)
-    domain, cleaner = recipe.prompt.domain, recipe.test.cleaner
+    cleaner = recipe.test.cleaner
     of_target = recipe.needs_captions and recipe.test.folder and not recipe.test.captions
+    domain = recipe.prompt.target if of_target and recipe.prompt.domain else None
     if of_target and recipe.data.captions:
         check_author(recipe, recipe.data.folder, "name captions of the target with --set test.captions=FILE")
     if of_target and domain:  # a model without a price is an error before hours of captioning
@@ -55,7 +56,7 @@ def with_captions(
 
 def cleaned(
     raw: Path,
-    domain: str | None,
+    domain: str | Domain | None,
     cleaner: str = RULES,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     report: Report = lambda *_: None,
@@ -83,14 +84,14 @@ def with_look(
     report: Report,
 ) -> Recipe:
     """The recipe with its target's domain, learned once for all runs in `out`."""
-    domain, method = recipe.prompt.domain, recipe.prompt.modifier
+    domain, method = recipe.prompt.target, recipe.prompt.modifier
     learn_look(out, domain, method, recipe.backbone.source, images, held_out, device, report, recipe.personalize)
     return recipe.replace(**look_settings(out, domain, method, recipe.personalize.rank))
 
 
 def learn_look(
     out: Path,
-    domain: str,
+    domain: str | Domain,
     method: str,
     source: str,
     images: Path | Sequence[Path] | None,
@@ -100,12 +101,14 @@ def learn_look(
     how: PersonalizeConfig = _DEFAULT,
 ) -> None:
     """A domain where `look_settings` finds it, if it isn't there: a token, and for DreamBooth a UNet or a LoRA too."""
-    folder = look_folder(out, domain, method, how.rank)
+    domain = get_domain(domain)
+    folder = look_folder(out, domain.name, method, how.rank)
     begun = (folder / RESULTS_FILE).is_file()
+    decides = {key: asdict(how)[key] for key in _DECIDES} | ({"init_word": how.init_word} if how.init_word else {})
     if not begun or (folder / _LEARNED_FROM).is_file():
-        claim(folder / _LEARNED_FROM, {key: asdict(how)[key] for key in _DECIDES}, f"what was learned of {domain}")
+        claim(folder / _LEARNED_FROM, decides, f"what was learned of {domain.name}")
     if images is not None and (not begun or (folder / _LEARNED_IMAGES).is_file()):
-        claim(folder / _LEARNED_IMAGES, {"images": _digest_of_images(images)}, f"what was learned of {domain}")
+        claim(folder / _LEARNED_IMAGES, {"images": _digest_of_images(images)}, f"what was learned of {domain.name}")
     if begun:
         return
     if images is None:
@@ -113,6 +116,7 @@ def learn_look(
     with run_lock(folder):
         learnt = learn(
             domain=domain,
+            init_word=how.init_word,
             images=images,
             held_out=held_out,
             count=how.count,
@@ -123,7 +127,7 @@ def learn_look(
             resume=(folder / "state").is_dir(),
             device=device,
             seed=how.seed,
-            progress=lambda step, total, _: report(f"{method} {domain}", step, total),
+            progress=lambda step, total, _: report(f"{method} {domain.name}", step, total),
         )
     if not learnt.finished:
         raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
@@ -143,14 +147,15 @@ def look_folder(out: Path, domain: str, method: str, rank: int = 0) -> Path:
     return out / "looks" / domain / (f"{method}-rank{rank}" if rank and method == "dreambooth" else method)
 
 
-def look_settings(out: Path, domain: str, method: str, rank: int = 0) -> dict[str, str]:
+def look_settings(out: Path, domain: str | Domain, method: str, rank: int = 0) -> dict[str, str]:
     """Where in `out` a recipe finds the domain that was learned, as settings by their dotted names."""
-    folder = look_folder(out, domain, method, rank)
+    domain = get_domain(domain)
+    folder = look_folder(out, domain.name, method, rank)
     if method == "dreambooth" and rank:
         return {"backbone.unet": "", "backbone.lora": str(folder / LORA_FILE)}
     if method == "dreambooth":
         return {"backbone.unet": str(folder / "pipeline" / "unet")}
-    return {"prompt.token": get_domain(domain).token, "prompt.token_file": str(folder / "learned_embeds.safetensors")}
+    return {"prompt.token": domain.token, "prompt.token_file": str(folder / "learned_embeds.safetensors")}
 
 
 def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:

@@ -68,7 +68,7 @@ def adapt(
     stage is left alone where it is done; a folder begun with other settings is refused.
     """
     rank = recipe.personalize.rank
-    look = look_settings(out, recipe.prompt.domain, modifier, rank) if modifier in LEARNT else {}
+    look = look_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
     recipe = recipe.replace(**changes, **look)
     images = None

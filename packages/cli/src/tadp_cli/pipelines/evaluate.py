@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from accelerate import PartialState
 
-from tadp_captioning import CaptionStore, CleaningLimits, clean_store, cleaner_of, load_cleaner
+from tadp_captioning import (
+    CaptionStore,
+    CleaningLimits,
+    Domain,
+    clean_store,
+    cleaner_of,
+    get_domain,
+    load_cleaner,
+)
 from tadp_captioning.chat_api.answer_cache import default_cache
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli._io import replacing
@@ -54,6 +62,7 @@ def open_scorable(
     split: str = "",
     captions: Path | None = None,
     domain: str = "",
+    domain_phrase: str = "",
     modifier: str = "",
     token_file: str = "",
     cleaner: str = "",
@@ -70,7 +79,7 @@ def open_scorable(
     `token_file`: for the modifier textual-inversion. `cleaner` removes those words, within `limits`; "" for the
     recipe's, and captions that record a cleaner stay.
     """
-    recipe = _asked(read_prompting(run), modifier, domain, token_file)
+    recipe = _asked(read_prompting(run), modifier, domain, domain_phrase, token_file)
     if not recipe.needs_captions and (captions or (domain and not modifier)):
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
     folder, split = folder or recipe.data.folder, split or recipe.data.val
@@ -79,9 +88,10 @@ def open_scorable(
     own, asked, cleaner = _is_own(recipe, folder), cleaner, cleaner or recipe.test.cleaner
     if cleaner != RULES and (asked or not own) and recipe.needs_captions and names_domain(recipe.prompt):
         domain = domain or recipe.prompt.domain
-    if domain:  # an unknown domain, or a model without a price, is an error before hours of captioning
+    look = get_domain(domain, domain_phrase or _phrase(recipe, domain)) if domain else None
+    if look:  # an unknown domain, or a model without a price, is an error before hours of captioning
         with naming_the_rules(cleaner):
-            load_cleaner(cleaner if asked or captions is None else RULES, domain, limits)
+            load_cleaner(cleaner if asked or captions is None else RULES, look, limits)
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
     accelerator = make_accelerator(recipe, checked_device(device))
@@ -94,14 +104,14 @@ def open_scorable(
     if recipe.needs_captions:
         with accelerator.main_process_first():
             store = _captions(run, recipe, dataset, folder, split, captions, device, report)
-            if domain and (asked or any(not r.cleaner and r.error is None for r in store.records())):
-                store = cleaned_captions(store, dataset.ids, cleaner, domain, limits, report)
+            if look and (asked or any(not r.cleaner and r.error is None for r in store.records())):
+                store = cleaned_captions(store, dataset.ids, cleaner, look, limits, report)
     prompts = _prompts(run, recipe, model, dataset, store, device, report)
     return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
 
 
 def cleaned_captions(
-    store: CaptionStore, ids: Sequence[str], cleaner: str, domain: str, limits: CleaningLimits, report: Report
+    store: CaptionStore, ids: Sequence[str], cleaner: str, domain: Domain, limits: CleaningLimits, report: Report
 ) -> CaptionStore:
     """The captions of these images without the words for the domain."""
     with naming_the_rules(cleaner):
@@ -157,7 +167,12 @@ def _prompts(
     return Prompter.of(recipe, names).of_data(dataset, model.backbone, store, found)
 
 
-def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recipe:
+def _phrase(recipe: Recipe, domain: str) -> str:
+    """How the recipe describes the domain; "" for another than its own."""
+    return recipe.prompt.domain_phrase if domain == recipe.prompt.domain else ""
+
+
+def _asked(recipe: Recipe, modifier: str, domain: str, phrase: str, token_file: str) -> Recipe:
     """The recipe with the modifier that is asked for."""
     if not modifier:
         if token_file:
@@ -171,6 +186,7 @@ def _asked(recipe: Recipe, modifier: str, domain: str, token_file: str) -> Recip
     if modifier == "dreambooth" and modifier != known.modifier:
         raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")
     changes = {"prompt.modifier": modifier, "prompt.domain": domain}
+    changes["prompt.domain_phrase"] = phrase or _phrase(recipe, domain)
     return recipe.replace(**changes, **({"prompt.token_file": token_file, "prompt.token": ""} if token_file else {}))
 
 
@@ -197,6 +213,7 @@ def scored(
     captions: Path | None = None,
     protocol: str = "",
     domain: str = "",
+    domain_phrase: str = "",
     modifier: str = "",
     token_file: str = "",
     cleaner: str = "",
@@ -211,6 +228,7 @@ def scored(
         split=split,
         captions=captions,
         domain=domain,
+        domain_phrase=domain_phrase,
         modifier=modifier,
         token_file=token_file,
         cleaner=cleaner,

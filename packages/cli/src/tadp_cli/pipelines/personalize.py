@@ -73,7 +73,7 @@ def personalize(
 
 def learn(
     *,
-    domain: str,
+    domain: str | Domain,
     images: Path | Sequence[Path] | None,
     held_out: Path | None,
     count: int,
@@ -86,11 +86,13 @@ def learn(
     seed: int,
     progress: Callable[[int, int, float], None],
     captioner: str = "",
+    init_word: str = "",
 ) -> Personalization:
     """Textual Inversion or DreamBooth on `count` of the images (0: on all), or of Scenes where none are given.
 
     `captioner` says what each image shows, so that the look alone is left to the token; "" is the tiny captioner for
-    the tiny backbone and else none, as in the paper. `progress(step, steps, loss)` is called after each update.
+    the tiny backbone and else none, as in the paper. `init_word`: where the token begins; "" for the domain's own.
+    `progress(step, steps, loss)` is called after each update.
     """
     look = get_domain(domain)
     if images is None and held_out is not None:
@@ -98,13 +100,13 @@ def learn(
     checked_device(device)
     if images is None and look.name not in ALL_LOOKS:
         raise ValueError(
-            f"domain {domain!r} has no shipped pictures ({', '.join(ALL_LOOKS)} have): name a folder with --images"
+            f"domain {look.name!r} has no shipped pictures ({', '.join(ALL_LOOKS)} have): name a folder with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")
     own_sentences = config.templates != STYLE_TEMPLATES  # such as the one of the paper's DreamBooth
     captioner = captioner or ("tiny" if backbone == "tiny" and not own_sentences else NO_CAPTIONER)
-    words: dict[str, Any] = {"initializer": " ".join(look.initial)}
+    words: dict[str, Any] = {"initializer": init_word or " ".join(look.initial)}
     if captioner != NO_CAPTIONER:
         if not takes_captions(config.templates):
             config = replace(config, templates=sentences(look))

@@ -26,7 +26,7 @@ def run_experiment(
 ) -> dict[str, Any]:
     """`train`, then the score on `recipe.test` where it names a data set; what results.json holds."""
     if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
-        load_cleaner(recipe.test.cleaner, recipe.prompt.domain, limits)
+        load_cleaner(recipe.test.cleaner, recipe.prompt.target, limits)
     if not (out / RESULTS_FILE).is_file():
         check_target(recipe)
     train(recipe, out, device=device, resume=resume, report=report)

@@ -9,7 +9,7 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.cache import TextCache
 from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
-from tadp_captioning import RuleCleaner, class_names_prompt, get_domain, modify, oracle_prompt
+from tadp_captioning import RuleCleaner, class_names_prompt, modify, oracle_prompt
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
 from tadp_captioning.prompts.oracle import sample_oracle
@@ -199,7 +199,7 @@ def without_domain(config: PromptConfig, captions: Mapping[str, str]) -> Mapping
     """Captions without the words for the domain that the prompts name, so that each prompt names it once."""
     if not names_domain(config):
         return captions
-    clean = RuleCleaner(config.domain).clean_one
+    clean = RuleCleaner(config.target).clean_one
     return {image_id: clean(caption) for image_id, caption in captions.items()}
 
 
@@ -208,7 +208,7 @@ def modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str
     if config.modifier == "null":
         return texts
     how = {"token": config.token or None, "style": config.modifier_style}
-    return {key: modify(text, config.domain, config.modifier, **how) for key, text in texts.items()}
+    return {key: modify(text, config.target, config.modifier, **how) for key, text in texts.items()}
 
 
 def _embedded(
@@ -274,7 +274,7 @@ def prompt_template(config: PromptConfig, names: Sequence[str]) -> str:
     if config.modifier == "null":
         return text
     how = {"token": config.token or None, "style": config.modifier_style}
-    return modify(text, get_domain(config.domain), config.modifier, **how)
+    return modify(text, config.target, config.modifier, **how)
 
 
 def listed_names(names: Sequence[str]) -> tuple[str, ...]:

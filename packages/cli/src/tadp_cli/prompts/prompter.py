@@ -23,7 +23,7 @@ from tadp_heads.data import SampleDataset
 
 PLUGIN = "tadp"
 """Name of `Prompter.from_config` among the plugins "tadp.prompters"."""
-_RECORDED = ("kind", "modifier", "modifier_style", "domain", "token")
+_RECORDED = ("kind", "modifier", "modifier_style", "domain", "domain_phrase", "token")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class Prompter:
         if self.cleaner == RULES or not names_domain(self.config) or self.config.kind not in CAPTION_PROMPTS:
             return None
         with naming_the_rules(self.cleaner):
-            return load_cleaner(self.cleaner, self.config.domain, self.limits)
+            return load_cleaner(self.cleaner, self.config.target, self.limits)
 
 
 @contextmanager

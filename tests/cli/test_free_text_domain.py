@@ -1,0 +1,42 @@
+"""Domains that are in no table: named in words, from the learned token to the prompt of a prediction."""
+
+import json
+
+import pytest
+from invoking import tadp
+
+from tadp_heads.data.scenes.write import write_scenes
+
+DUSK = ("--domain", "dusk", "--domain-phrase", "dusk photo")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    for look, split in (("photo", "train"), ("photo", "val"), ("night", "train"), ("night", "test")):
+        write_scenes(root / look, task="segmentation", look=look, split=split, count=3, seed=len(split), size=32)
+    return root
+
+
+def test_a_domain_in_words_is_learned_trained_with_evaluated_and_predicted(repository, world, tmp_path):
+    backbone, token = repository / "tests/data/first_layout/backbone", tmp_path / "token"
+    learn = ("personalize", *DUSK, "--init-word", "red", "--backbone", backbone, "--captioner", "none", "--steps", 1)
+    assert "<dusk>" in tadp(*learn, "--images", world / "night" / "images", "--out", token)
+    assert json.loads((token / "personalization.json").read_text())["initial_word"] == "red"
+    prompt = ("modifier=textual-inversion", "domain=dusk", "domain_phrase=dusk photo")
+    small = (f"backbone.source={backbone}", "head.variant=ade", "head.width=4", "train.steps=1", "train.batch_size=1")
+    given = (*(f"prompt.{setting}" for setting in prompt), f"prompt.token_file={token / 'learned_embeds.safetensors'}")
+    run, settings = tmp_path / "run", [f"--set={setting}" for setting in (*small, *given, "data.captioner=tiny")]
+    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, *settings)
+    tadp("eval", run, "--data", world / "night", "--split", "test", "--domain", "dusk")
+    image = world / "night" / "images" / "test_00000.png"
+    tadp("predict", run, image, "--out", tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "captions.jsonl").read_text())["prompt"].startswith("a <dusk> photo of ")
+
+
+def test_an_unknown_domain_without_a_phrase_is_one_line(world, tmp_path):
+    places = ("--source", world / "photo", "--target", world / "night", "--out", tmp_path / "out")
+    assert "unknown domain 'dusk'; choose from watercolor" in tadp("adapt", *places, "--domain", "dusk", code=2)
+    phrase = ("--set", "prompt.domain_phrase=dusk photo")
+    told = tadp("train", "scenes-segmentation", "--data", world / "photo", *phrase, "--out", tmp_path / "out", code=2)
+    assert "prompt.domain_phrase 'dusk photo' describes prompt.domain: name it too" in told
