@@ -253,3 +253,14 @@ def test_a_run_without_records_uses_what_its_recipe_holds_and_says_so(adapted, e
     assert encoded == [adapted.prompt]
     assert caplog.text.count("does not record how its prompts were made") == 1
     assert "new images captioned by tiny (min=12_max=77)" in caplog.text
+
+
+def test_where_a_model_that_cleaned_the_captions_cannot_be_asked_the_rules_are_named(adapted, tmp_path):
+    run = written_like(adapted.run, tmp_path / "run", **{"test.cleaner": "openai:gone"})
+    command = ("predict", run, adapted.image, "--out", tmp_path / "out")
+    told = tadp(*command, code=2)
+    assert "no price is known for model 'gone'" in told
+    assert "captions of this run are cleaned by openai:gone, --cleaner rules needs no model" in told
+    assert not (tmp_path / "out" / "captions.jsonl").exists(), "before anything is captioned"
+    assert "1 predicted" in tadp(*command, "--cleaner", "rules")
+    assert json.loads((tmp_path / "out" / "captions.jsonl").read_text())["prompt"] == adapted.prompt
