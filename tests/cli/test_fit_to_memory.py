@@ -169,7 +169,8 @@ def test_a_frozen_unet_keeps_nothing_for_a_backward_pass(data):
     recipe = _recipe(data)
     frozen = recipe.replace(**{"train.unet_lr_scale": 0.0})
     least = dry_step(frozen).bytes_needed(frozen.train)
-    assert least < dry_step(recipe).bytes_needed(recipe.train) - 3 * 4 * 4_000_000
+    # Gradients and two moments of the UNet's 2.8 million parameters, in float32.
+    assert least < dry_step(recipe).bytes_needed(recipe.train) - 3 * 4 * 2_800_000
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def test_a_state_that_would_run_code_is_refused(run, trained):
     options = [f"--set={setting}" for setting in settings]
     data = ("--data", trained / "data")
     said = tadp("train", "scenes-segmentation", *data, "--out", run, "--resume", *options, code=2)
-    assert f"{state.name} cannot be read: a pickle that holds more than tensors" in said
+    assert f"{state.name} cannot be read: no whole pickle of tensors alone" in said
     assert "Traceback" not in said
 
 

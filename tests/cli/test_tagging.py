@@ -241,7 +241,7 @@ def test_loose_images_are_prompted_by_the_judge(run, scenes, tmp_path):
     file = next((scenes / "images").glob("val*.png"))
     predict_images(run, [str(file)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     kept = json.loads((tmp_path / "out" / "captions.jsonl").read_text().splitlines()[0])
-    assert kept["caption"] == open_scorable(run).prompts.texts[file.stem]
+    assert kept["prompt"] == open_scorable(run).prompts.texts[file.stem]
 
 
 def test_a_run_without_captions_is_explained_without_one(run, scenes, tmp_path):
