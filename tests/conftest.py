@@ -45,3 +45,30 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder} (TADP_TEST_DATA names the folder)")
     return folder
+
+
+@pytest.fixture
+def own_registries(monkeypatch):
+    """What a test registers is forgotten after it; gives a function that forgets which plugins were imported."""
+    import tadp_backbone.registry
+    import tadp_captioning._registry
+    import tadp_captioning.domains
+    import tadp_captioning.registry
+    import tadp_heads.data.registry
+    import tadp_heads.registry
+
+    heads, captioning, backbone = tadp_heads.registry, tadp_captioning, tadp_backbone.registry
+    tables = [heads.TASKS, *heads._HEADS.values(), tadp_heads.data.registry.DATASETS, backbone.BACKBONES]
+    for table in [*tables, captioning.registry.CAPTIONERS, captioning.domains.DOMAINS]:
+        monkeypatch.setattr(table, "data", dict(table.data))
+    monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
+
+    def forget() -> None:
+        for module in (tadp_heads._registry, tadp_captioning._registry, tadp_backbone._registry):
+            module.import_installed.cache_clear()
+        for name in [name for name in sys.modules if name.startswith("tadp_plugin_")]:
+            del sys.modules[name]
+
+    forget()
+    yield forget
+    forget()

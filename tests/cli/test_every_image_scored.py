@@ -9,10 +9,10 @@ from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.tasks import TASK_NAMES, get_task
+from tadp_heads.registry import TASKS, get_task
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", TASKS)
 def test_scores_do_not_depend_on_the_batch(tmp_path, name):
     write_scenes(tmp_path, task=name, look="photo", split="val", count=5, seed=0, size=32)
     dataset = open_data(tmp_path, name, "val")

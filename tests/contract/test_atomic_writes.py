@@ -44,6 +44,15 @@ def test_each_package_has_the_same_module_for_format_versions(repository, packag
     assert own == first
 
 
+@pytest.mark.parametrize("package", ["backbone", "captioning"])
+def test_each_package_has_the_same_module_for_registered_parts(repository, package):
+    own, first = (
+        (repository / "packages" / name / "src" / f"tadp_{name}" / "_registry.py").read_text()
+        for name in (package, "heads")
+    )
+    assert own == first
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_else_makes_temporary_names(repository, package):
     for path in (repository / "packages" / package / "src").rglob("*.py"):

@@ -7,11 +7,11 @@ import sys
 import pytest
 
 PUBLIC = {
-    "tadp_backbone": {"DiffusionBackbone", "BackboneConfig", "Features", "Level"},
+    "tadp_backbone": {"DiffusionBackbone", "BackboneConfig", "Features", "Level", "register_backbone"},
     "tadp_backbone.ldm": {"unet_from_ldm", "vae_from_ldm"},
-    "tadp_captioning": {"CaptionStore", "load_captioner"},
+    "tadp_captioning": {"CaptionStore", "load_captioner", "register_captioner", "register_domain"},
     "tadp_personalize": {"textual_inversion", "dreambooth", "load_token"},
-    "tadp_heads": {"PerceptionModel"},
+    "tadp_heads": {"PerceptionModel", "register_head", "register_task", "register_dataset"},
     "tadp_heads.segmentation": {"FPNHead", "MeanIoU"},
     "tadp_heads.depth": {"DepthHead", "silog_loss", "depth_metrics"},
     "tadp_heads.detection": {"FasterRCNNHead", "AveragePrecision"},

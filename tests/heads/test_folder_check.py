@@ -12,7 +12,7 @@ from PIL import Image
 from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import write_depth_npy, write_depth_png
-from tadp_heads.tasks import TASK_NAMES
+from tadp_heads.registry import TASKS
 
 
 def picture(path):
@@ -143,7 +143,7 @@ def test_malformed_depth(depth, kind):
 
 
 @pytest.mark.parametrize(
-    "task", [name if name == "detection" else pytest.param(name, marks=pytest.mark.slow) for name in TASK_NAMES]
+    "task", [name if name == "detection" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
 )
 def test_a_thousand_images_take_seconds(tmp_path, task):
     """Every file is opened and decoded: 120x120 pixels an image, and as much of masks or depth."""

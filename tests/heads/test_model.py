@@ -14,8 +14,8 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.ranges import to_imagenet_range, to_sd_range
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.registry import TASKS, get_task
 from tadp_heads.segmentation import FPNHead
-from tadp_heads.tasks import TASK_NAMES, get_task
 
 pytestmark = pytest.mark.numerical
 
@@ -208,7 +208,7 @@ def test_wrong_configs(options, message):
         PerceptionConfig(**options)
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", TASKS)
 def test_every_task_goes_through_the_same_calls(name, plugin):
     torch.manual_seed(0)
     backbone, task = plugin.SmallBackbone(), get_task(name)

@@ -17,7 +17,8 @@ from tadp_heads.data.transforms.photometric import (
 )
 from tadp_heads.depth.transforms import CutDepth
 from tadp_heads.detection.transforms import DropCutBoxes
-from tadp_heads.tasks import TASK_NAMES, get_task, train_transform
+from tadp_heads.registry import TASKS, get_task
+from tadp_heads.tasks import train_transform
 
 SIZES = [(40, 60), (16, 200), (90, 31)]
 
@@ -145,7 +146,7 @@ class Repeated(SampleDataset):
         return Sample(image, target[self.task], sample_id)
 
 
-ALL_TRANSFORMS = [(task, name) for task in TASK_NAMES for name in get_task(task).train_transforms]
+ALL_TRANSFORMS = [(task, name) for task in TASKS for name in get_task(task).train_transforms]
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine of one core
@@ -167,7 +168,7 @@ def test_images_of_different_sizes_make_a_batch_and_workers_are_seeded(task, nam
     assert any(not torch.equal(first, second) for first, second in halves)
 
 
-@pytest.mark.parametrize("task", TASK_NAMES)
+@pytest.mark.parametrize("task", TASKS)
 def test_wrong_names_and_sizes(task):
     assert next(iter(get_task(task).train_transforms)) == "user"
     with pytest.raises(ValueError, match=f"unknown {task} transform 'magic'; choose from user"):

@@ -5,23 +5,29 @@ from importlib import import_module
 _HOMES = {
     "BACKBONES": "registry",
     "BackboneConfig": "config",
+    "BackboneEntry": "registry",
     "DiffusionBackbone": "backbone",
     "Features": "features",
     "Level": "features",
     "fetch": "io.hub",
     "record_cross_attention": "attention",
+    "Source": "registry",
     "record_self_attention": "attention",
+    "register_backbone": "registry",
 }
 
 __all__ = [
     "BACKBONES",
     "BackboneConfig",
+    "BackboneEntry",
     "DiffusionBackbone",
     "Features",
     "Level",
+    "Source",
     "fetch",
     "record_cross_attention",
     "record_self_attention",
+    "register_backbone",
 ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ._registry import Registry
 from .config import BackboneConfig
 
 TINY_FOLDER = Path(__file__).parent / "weights" / "tiny"
@@ -80,7 +81,7 @@ _CLIP_L = {
     "hidden_act": "quick_gelu",
 }
 
-BACKBONES: Mapping[str, BackboneEntry] = {
+_BUILT_IN = {
     "tiny": BackboneEntry(
         config=BackboneConfig(map_strides=(4, 8)),
         levels=((32, 4), (64, 8), (96, 16)),
@@ -131,3 +132,12 @@ BACKBONES: Mapping[str, BackboneEntry] = {
         },
     ),
 }
+BACKBONES = Registry("backbone", _BUILT_IN)
+
+
+def register_backbone(name: str, entry: BackboneEntry) -> None:
+    """Make weights of a latent diffusion model known by a name, with the settings that suit them.
+
+    `entry.folder` is a diffusers folder, `entry.sources` are repositories of a hub that `fetch` downloads.
+    """
+    BACKBONES.add(name, entry)

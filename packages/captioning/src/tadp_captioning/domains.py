@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field, replace
 
+from tadp_captioning._registry import Registry
 from tadp_captioning.cleaning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon, lexicon_of
 
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
@@ -191,7 +192,13 @@ _TABLE = (
         removes=SEPIA,
     ),
 )
-DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _TABLE}
+DOMAINS = Registry("domain", {domain.name: domain for domain in _TABLE})
+
+
+def register_domain(domain: Domain) -> Domain:
+    """Make a domain known by its name, to prompts, cleaners and `tadp personalize`."""
+    DOMAINS.add(domain.name, domain)
+    return domain
 
 
 def get_domain(name: str | Domain, phrase: str = "") -> Domain:

@@ -25,6 +25,7 @@ def load_captioner(
     OPENAI_BASE_URL, else OpenAI's own.
     """
     from tadp_captioning.captioners.openai import PREFIX, load_openai_captioner
+    from tadp_captioning.captioners.registered import BATCH_SIZE, RegisteredCaptioner
     from tadp_captioning.captioners.transformers import load_transformers_captioner
 
     if batch_size is not None and batch_size < 1:
@@ -33,8 +34,12 @@ def load_captioner(
     name = str(name_or_path)
     if name.startswith(PREFIX):
         return load_openai_captioner(name, generation=generation, base_url=base_url, batch_size=batch_size)
+    spec = _resolve(name)
+    if spec.factory is not None:
+        own = spec.factory(device=device, generation=generation)
+        return RegisteredCaptioner(name, own, generation, batch_size or BATCH_SIZE)
     return load_transformers_captioner(
-        name, _resolve(name), generation=generation, device=device, dtype=dtype, batch_size=batch_size
+        name, spec, generation=generation, device=device, dtype=dtype, batch_size=batch_size
     )
 
 
@@ -51,7 +56,7 @@ def is_captioner(name: str) -> bool:
 def _resolve(name: str) -> CaptionerSpec:
     if name in CAPTIONERS:
         spec = CAPTIONERS[name]
-        if Path(spec.model).is_absolute() and not (Path(spec.model) / "config.json").is_file():
+        if spec.factory is None and Path(spec.model).is_absolute() and not (Path(spec.model) / "config.json").is_file():
             raise ValueError(f"captioner {name!r}: its weights are missing from this installation ({spec.model})")
         return spec
     if (Path(name) / "config.json").is_file() or _looks_like_hub_id(name):

@@ -1,20 +1,26 @@
 """The table of captioners: what a short name stands for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tadp_captioning._registry import Registry
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionerSpec:
-    model: str
+    model: str = ""
     """A hub id, or a folder that `save_pretrained` of model and processor wrote."""
     revision: str = "main"
     """The hub's commit; pinned in the table, without meaning for a folder."""
+    factory: Callable[..., Any] | None = None
+    """Builds a registered captioner, in place of a model; see `captioners.registered.OwnCaptioner`."""
 
 
-CAPTIONERS: dict[str, CaptionerSpec] = {
+_BUILT_IN = {
     "tiny": CaptionerSpec(model=str(WEIGHTS / "tiny")),
     "blip2": CaptionerSpec(model="Salesforce/blip2-opt-2.7b", revision="59a1ef6c1e5117b3f65523d1c6066825bcf315e3"),
     "blip2-flan-t5-xl": CaptionerSpec(
@@ -35,3 +41,4 @@ CAPTIONERS: dict[str, CaptionerSpec] = {
         model="HuggingFaceTB/SmolVLM-256M-Instruct", revision="7e3e67edbbed1bf9888184d9df282b700a323964"
     ),
 }
+CAPTIONERS = Registry("captioner", _BUILT_IN)

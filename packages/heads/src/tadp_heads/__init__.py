@@ -9,10 +9,23 @@ _EXPORTS = {
     "DepthResult": "tadp_heads.results",
     "DetectionResult": "tadp_heads.results",
     "SegmentationResult": "tadp_heads.results",
-    "get_task": "tadp_heads.tasks",
+    "get_task": "tadp_heads.registry",
+    "register_dataset": "tadp_heads.data.registry",
+    "register_head": "tadp_heads.registry",
+    "register_task": "tadp_heads.registry",
 }
 
-__all__ = ["DepthResult", "DetectionResult", "PerceptionConfig", "PerceptionModel", "SegmentationResult", "get_task"]
+__all__ = [
+    "DepthResult",
+    "DetectionResult",
+    "PerceptionConfig",
+    "PerceptionModel",
+    "SegmentationResult",
+    "get_task",
+    "register_dataset",
+    "register_head",
+    "register_task",
+]
 
 
 def __getattr__(name: str) -> Any:

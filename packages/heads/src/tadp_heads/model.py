@@ -1,8 +1,9 @@
 """`PerceptionModel`: backbone, text and head as one predictor that is saved to and loaded from one folder."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from tadp_heads._format import check_format
 from tadp_heads._io import write_json, write_text
+from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, require_folder
 from tadp_heads.data.image_io import open_rgb
 from tadp_heads.data.ranges import RANGES
@@ -24,17 +26,19 @@ from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import (
     CONFIG_NAME,
     WEIGHTS_NAME,
-    PretrainedHead,
     check_size,
     load_weights,
     read_config,
     read_json,
     save_weights,
+    size_on_meta,
 )
+from tadp_heads.registered_head import levels_of, rebuilt, settings_of
+from tadp_heads.registry import TASKS, get_task, head_name, heads_of
 from tadp_heads.results import Result
 from tadp_heads.schema import LARGEST_SIZE
 from tadp_heads.seeds import image_generators
-from tadp_heads.tasks import TASK_NAMES, Extract, Features, get_task
+from tadp_heads.tasks import Extract, Features
 
 # B batch, T tokens, D width of the text encoder, H W image pixels.
 CAPTION_SLOT = "{caption}"
@@ -47,7 +51,7 @@ class PerceptionConfig:
     """What turns a backbone and a head into a predictor."""
 
     task: str
-    """"segmentation", "depth" or "detection"."""
+    """"segmentation", "depth", "detection" or a registered one."""
     classes: tuple[str, ...] = ()
     """Names by id; empty for depth."""
     palette: tuple[Color, ...] | None = None
@@ -71,8 +75,7 @@ class PerceptionConfig:
     """Of what a prediction draws, for a backbone that samples the posterior or adds noise."""
 
     def __post_init__(self):
-        if self.task not in TASK_NAMES:
-            raise ValueError(f"unknown task {self.task!r}; choose from {', '.join(TASK_NAMES)}")
+        TASKS.check(self.task)
         if self.image_range not in RANGES:
             raise ValueError(f"unknown image_range {self.image_range!r}; choose from {', '.join(RANGES)}")
         classes = tuple(self.classes)
@@ -100,12 +103,13 @@ class PerceptionModel(nn.Module):
     of a text (averaged class embeddings, for one); it is saved with the model.
     """
 
-    def __init__(self, backbone: Any, head: PretrainedHead, config: PerceptionConfig, context: Tensor | None = None):
+    def __init__(self, backbone: Any, head: nn.Module, config: PerceptionConfig, context: Tensor | None = None):
         super().__init__()
         self.task = get_task(config.task)
-        if not isinstance(head, self.task.head_class):
+        if not isinstance(head, self.task.head_class) and head_name(config.task, head) is None:
             raise ValueError(
-                f"{type(head).__name__} for the task {config.task!r}: expected a {self.task.head_class.__name__}"
+                f"{type(head).__name__} for the task {config.task!r}: expected a {self.task.head_class.__name__} or a "
+                "class that register_head made known"
             )
         self.backbone = backbone
         self.head = head
@@ -118,6 +122,11 @@ class PerceptionModel(nn.Module):
     def device(self) -> torch.device:
         """Where the head is."""
         return next(self.head.parameters()).device
+
+    @property
+    def size_multiple(self) -> int:
+        """Images are padded right and bottom to multiples of so many pixels."""
+        return levels_of(self.head)[-1].stride
 
     def encode_captions(self, captions: Sequence[str]) -> Tensor:
         """Captions -> (B, T, D), as in training: by the prompt builder or template, or a context in place of both."""
@@ -220,7 +229,7 @@ class PerceptionModel(nn.Module):
             {
                 "format": FORMAT,
                 "model": config,
-                "head": asdict(self.head.config),
+                "head": _head_config(config["task"], self.head),
                 "context_shape": context_shape,
             },
         )
@@ -235,10 +244,9 @@ class PerceptionModel(nn.Module):
         check_format(values.get("format") if isinstance(values, dict) else None, FORMAT, path)
         parts = read_config(_SavedConfig, values, path)
         config = read_config(PerceptionConfig, parts.model, path)
-        head_class = get_task(config.task).head_class
-        head_config = read_config(head_class.config_class, parts.head, path)
-        check_size(head_class.size_of(head_config) + math.prod(parts.context_shape or [0]), folder)
-        head = head_class.from_config(head_config)
+        build = _head_builder(config.task, parts.head, path)
+        check_size(size_on_meta(build) + math.prod(parts.context_shape or [0]), folder)
+        head = build()
         if backbone is None:
             backbone = load_plugin(BACKBONES, config.backbone).from_pretrained(folder / "backbone")
         context = None if parts.context_shape is None else torch.zeros(parts.context_shape)
@@ -288,6 +296,29 @@ class _SavedConfig:
     def __post_init__(self):
         if self.context_shape is not None and not all(0 < size <= LARGEST_SIZE for size in self.context_shape):
             raise ValueError(f"context_shape {str(self.context_shape)[:80]}: expected sizes of 1 to {LARGEST_SIZE}")
+
+
+def _head_config(task: str, head: nn.Module) -> dict[str, Any]:
+    """What a head is rebuilt from: its config; of a registered one its name and the arguments of its constructor."""
+    settings = settings_of(head)
+    return asdict(head.config) if settings is None else {"name": head_name(task, head), **settings}
+
+
+def _head_builder(task: str, values: Mapping[str, Any], path: Path) -> Callable[[], nn.Module]:
+    """What builds the head that `_head_config` wrote to `path`, with fresh weights."""
+    if "name" not in values:
+        head_class = get_task(task).head_class
+        return partial(head_class.from_config, read_config(head_class.config_class, values, path))
+    name, known = str(values["name"]), heads_of(task)
+    if name not in known or not isinstance(known[name], type):
+        raise DataError(
+            path,
+            found=f"the head {name[:80]!r}, which is not registered for {task}",
+            expected="a registered head",
+            fix="import the module that registers it, in a command by --plugin FILE",
+        )
+    settings = {key: value for key, value in values.items() if key != "name"}
+    return partial(rebuilt, known[name], settings, path)
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

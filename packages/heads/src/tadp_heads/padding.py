@@ -11,3 +11,15 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """
     height, width = images.shape[-2:]
     return F.pad(images, (0, -width % multiple, 0, -height % multiple))
+
+
+def cut_padding(maps: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
+    """Maps (B, C, h, w) of images that were padded right and bottom to `padded_size` -> (B, C, H, W) of the images."""
+    return resize_maps(maps, padded_size)[..., : image_size[0], : image_size[1]]
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Bilinear to (H, W); maps of that size pass as they are."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=align_corners)

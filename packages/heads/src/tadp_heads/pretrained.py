@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
 
@@ -34,8 +36,7 @@ class PretrainedHead(nn.Module):
     @classmethod
     def size_of(cls, config: Any) -> int:
         """Numbers that `from_config` would hold in memory; none is allocated."""
-        with torch.device("meta"):
-            return sum(tensor.numel() for tensor in cls.from_config(config).state_dict().values())
+        return size_on_meta(partial(cls.from_config, config))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json and model.safetensors to `folder`, which is made when missing."""
@@ -54,6 +55,12 @@ class PretrainedHead(nn.Module):
         head = cls.from_config(config)
         load_weights(head, folder / WEIGHTS_NAME)
         return head.eval()
+
+
+def size_on_meta(build: Callable[[], nn.Module]) -> int:
+    """Numbers that the module would hold in memory; none is allocated."""
+    with torch.device("meta"):
+        return sum(tensor.numel() for tensor in build().state_dict().values())
 
 
 def check_size(numbers: int, folder: Path) -> None:

@@ -1,14 +1,15 @@
 """What a task is to the code that trains and scores: segmentation, depth and detection behind one set of calls."""
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadp_heads.data.sample import Color, Target, Transform
-from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.registry import get_task
 from tadp_heads.results import Result
+
+__all__ = ["Extract", "Features", "Head", "Metric", "Task", "get_task", "train_transform"]
 
 Features = Sequence[Tensor]
 """Level tensors (B, C, H/stride, W/stride), finest first."""
@@ -16,6 +17,23 @@ Features = Sequence[Tensor]
 Extract = Callable[[Tensor], Features]
 """Images (B, 3, h, w), in the backbone's range -> features. The caller binds the text of these B images; a protocol may
 call it several times with windows or rescaled copies of the same images, always in the same order."""
+
+
+class Head(Protocol):
+    """What a registered head is: an `nn.Module` built as `(levels, num_classes, **settings)`, for depth as
+    `(levels, **settings)`; `settings` are those of a recipe's [head] that are set together with `head.name`.
+
+    Its constructor only makes modules and parameters: it also runs without memory, on the meta device.
+    """
+
+    def __call__(self, levels: tuple[Tensor, ...], *targets: Any) -> Any:
+        """Feature levels (B, C, H/stride, W/stride), finest first, of images padded right and bottom to H x W ->
+
+        segmentation: logits (B, num_classes, h, w) of any size; depth: metres (B, 1, h, w) of any size. The task
+        resizes them bilinearly to H x W and crops them to the image.
+        detection: in training mode, given the B targets too, {name: scalar loss}, which are added up; in eval mode a
+        `Detections` per image, in pixels of the padded image. The task clips boxes to the image.
+        """
 
 
 class Metric(Protocol):
@@ -29,22 +47,23 @@ class Metric(Protocol):
 
 
 class Task(Protocol):
-    """One of the three tasks; stateless."""
+    """A task, built in or registered; stateless."""
 
     name: str
-    """"segmentation", "depth" or "detection"."""
-    head_class: type[PretrainedHead]
+    """As in the registry, e.g. "segmentation"."""
+    head_class: type[nn.Module]
+    """Of the default head: a registered class, or a `PretrainedHead`."""
     protocols: Mapping[str, Any]
     """Named ways to predict and score; the first one is the default."""
     train_transforms: Mapping[str, Callable[[int], Transform]]
     """Named ways to vary and to frame training images: size -> (image, target) to a square of `size` pixels."""
 
-    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> PretrainedHead:
-        """A head with fresh weights; `options` are further arguments of the head class, by name."""
+    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> nn.Module:
+        """A head with fresh weights; `options`: the head's registered `name`, and further arguments of its class."""
 
     def loss(
         self,
-        head: PretrainedHead,
+        head: nn.Module,
         features: Features,
         targets: Sequence[Target],
         image_size: tuple[int, int] | None = None,
@@ -56,7 +75,7 @@ class Task(Protocol):
         the size that the features cover; None: they were not padded.
         """
 
-    def predict(self, head: PretrainedHead, extract: Extract, images: Tensor, protocol: str) -> list[Any]:
+    def predict(self, head: nn.Module, extract: Extract, images: Tensor, protocol: str) -> list[Any]:
         """One prediction an image of `images` (B, 3, H, W), in the frame in which the protocol scores:
         segmentation (H, W) int64 ids; depth (H, W) float32 metres; detection a dict of boxes (N, 4) XYXY pixels,
         scores (N,) descending, labels (N,) 0-based."""
@@ -74,14 +93,6 @@ class Task(Protocol):
         """The prediction for one PIL image as the user gets it, in the image's own frame."""
 
 
-_TASKS = {
-    "segmentation": ("tadp_heads.segmentation.task", "SegmentationTask"),
-    "depth": ("tadp_heads.depth.task", "DepthTask"),
-    "detection": ("tadp_heads.detection.task", "DetectionTask"),
-}
-TASK_NAMES = tuple(_TASKS)
-
-
 def train_transform(task: str, name: str, size: int) -> Transform:
     """A training transform of the task by its name; images of any size leave it as squares of `size` pixels."""
     known = get_task(task).train_transforms
@@ -90,11 +101,3 @@ def train_transform(task: str, name: str, size: int) -> Transform:
     if size < 1:
         raise ValueError(f"a training size of {size}: expected pixels, such as 512")
     return known[name](size)
-
-
-def get_task(name: str) -> Task:
-    """The task of that name."""
-    if name not in _TASKS:
-        raise ValueError(f"unknown task {name!r}; choose from {', '.join(_TASKS)}")
-    module, attribute = _TASKS[name]
-    return getattr(importlib.import_module(module), attribute)()

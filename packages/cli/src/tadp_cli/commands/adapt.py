@@ -14,7 +14,7 @@ from tadp_cli.console.cleaning_options import (
 )
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import require_one_process
-from tadp_cli.console.options import DeviceOption, OutFolder, SeedOption
+from tadp_cli.console.options import DeviceOption, OutFolder, PluginOption, SeedOption
 from tadp_cli.console.personalize_options import (
     CountOption,
     DomainPhraseOption,
@@ -52,6 +52,7 @@ def adapt(
     max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Caption both domains, learn the target's look, train on the source, score or predict the target.
 

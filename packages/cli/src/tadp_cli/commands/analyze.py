@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption, SeedOption
+from tadp_cli.console.options import DeviceOption, PluginOption, SeedOption
 from tadp_cli.console.progress import bars, console
 
 NAMES = "attention, variation, copy-paste, averaging, off-target, recall or object-size"
@@ -35,6 +35,7 @@ def analyze(
     ] = "head",
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """The paper's Figure 4 and S1 to S6: prints the numbers, draws the figure.
 

@@ -9,6 +9,7 @@ import typer
 from tadp_cli.console.caption_progress import caption_bar
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import process_share
+from tadp_cli.console.options import PluginOption
 from tadp_cli.console.progress import console
 
 
@@ -35,6 +36,7 @@ def caption(
     device: Annotated[
         str | None, typer.Option(help="torch device, e.g. cpu or cuda:1; none: a GPU if there is one")
     ] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Caption images; a run that was stopped goes on where it was. Under `accelerate launch` processes share the work.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import SeedOption
+from tadp_cli.console.options import PluginOption, SeedOption
 from tadp_cli.console.progress import console
 
 data_app = typer.Typer(help="Data sets: check them, list those known by name.", no_args_is_help=True)
@@ -25,6 +25,7 @@ def check(
     out: Annotated[Path, typer.Option("--out", help="folder for the contact sheets and report.json")] = Path(
         "runs/check"
     ),
+    plugin: PluginOption = None,
 ) -> None:
     """Find unpaired files, wrong sizes, unknown ids, empty boxes, wrong units, classes never seen; draw a sheet.
 

@@ -15,7 +15,7 @@ from tadp_cli.console.cleaning_options import (
 )
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
-from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption
+from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, PluginOption
 from tadp_cli.console.personalize_options import DomainPhraseOption
 from tadp_cli.console.progress import bars, console
 
@@ -38,6 +38,7 @@ def evaluate(
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
+    plugin: PluginOption = None,
 ) -> None:
     """Score a run on its own validation split or on any data set with the same classes.
 

@@ -14,7 +14,7 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption
+from tadp_cli.console.options import DeviceOption, PluginOption
 from tadp_cli.console.progress import console
 
 
@@ -37,6 +37,7 @@ def explain(
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
+    plugin: PluginOption = None,
 ) -> None:
     """Draw one heat map a word: the cross-attention that the head is given, on the image.
 

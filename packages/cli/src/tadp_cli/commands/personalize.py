@@ -9,7 +9,7 @@ import typer
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
-from tadp_cli.console.options import DeviceOption, SeedOption
+from tadp_cli.console.options import DeviceOption, PluginOption, SeedOption
 from tadp_cli.console.personalize_options import DomainPhraseOption, InitWordOption
 from tadp_cli.console.progress import Bars, bars, console
 
@@ -63,6 +63,7 @@ def personalize(
     ] = False,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Learn a token for a domain's look from unlabelled images (paper 4.3, App. D.1).
 

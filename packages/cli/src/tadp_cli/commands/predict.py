@@ -14,7 +14,7 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption, OutFolder
+from tadp_cli.console.options import DeviceOption, OutFolder, PluginOption
 from tadp_cli.console.progress import bars, console
 
 
@@ -35,6 +35,7 @@ def predict(
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
     device: DeviceOption = "auto",
+    plugin: PluginOption = None,
 ) -> None:
     """Predict images of any size: an overlay, the raw result and the caption of each; goes on where it stopped.
 

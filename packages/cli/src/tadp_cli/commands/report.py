@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption
+from tadp_cli.console.options import DeviceOption, PluginOption
 from tadp_cli.console.progress import bars, console
 
 
@@ -29,6 +29,7 @@ def report(
         bool, typer.Option("--target", help="look at the images of the recipes' test data, not of the validation split")
     ] = False,
     device: DeviceOption = "auto",
+    plugin: PluginOption = None,
 ) -> None:
     """Tables of all scores, and one HTML page: scores, curves, classes, confusions, best and worst images, captions.
 

@@ -6,7 +6,7 @@ import typer
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
-from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, OutFolder
+from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, OutFolder, PluginOption
 from tadp_cli.console.progress import bars, console, notes
 
 
@@ -23,6 +23,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Train a head, and slowly the UNet, on a data set; then score it on the validation split and on the recipe's test.
 

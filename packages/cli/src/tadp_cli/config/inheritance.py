@@ -10,6 +10,7 @@ from typing import Any
 from tadp_captioning.text_files import read_text
 from tadp_cli._format import check_format
 from tadp_cli.config.paper_tables import row_tree, table_names
+from tadp_cli.config.schema import put
 from tadp_cli.console.home import tree_with_home
 
 FORMAT = 1
@@ -64,8 +65,25 @@ def merged(sources: Iterable[Source]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for source in sources:
         tree.pop("target", None)  # what the paper got with the base's settings says nothing about others
+        if _names_head(source.tree.get("head")):
+            tree.pop("head", None)
         tree = _merged(tree, {key: value for key, value in source.tree.items() if key != "base"})
     return tree
+
+
+def with_settings(tree: dict[str, Any], settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The tree with settings put in by their dotted names."""
+    settings = list(settings)
+    if any(name == "head.name" for name, _ in settings):
+        tree = {key: value for key, value in tree.items() if key != "head"}
+    for name, value in settings:
+        put(tree, name, value)
+    return tree
+
+
+def _names_head(head: Any) -> bool:
+    """Whether a head is chosen here: settings of another one, which it need not have, are then dropped."""
+    return isinstance(head, dict) and "name" in head
 
 
 def read_sources(name: str, beside: Path = Path(), heirs: tuple[Source, ...] = ()) -> tuple[Source, ...]:

@@ -10,7 +10,7 @@ _PATHS = (
     *("data.folder", "data.captions", "test.folder", "test.captions"),
     *("prompt.token_file", "backbone.unet", "backbone.lora", "backbone.source", "backbone.vae"),
 )
-_NAMES = {"backbone.source": tuple(BACKBONES), "backbone.vae": (TAESD,)}
+_NAMES = {"backbone.source": BACKBONES, "backbone.vae": (TAESD,)}
 """{setting: names that mean no folder, even where one is called so}."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources
+from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources, with_settings
 from tadp_cli.config.personalize import PersonalizeConfig
 from tadp_cli.config.prompt import (
     CAPTION_PROMPTS,
@@ -16,11 +16,23 @@ from tadp_cli.config.prompt import (
     PresenceConfig,
     PromptConfig,
 )
-from tadp_cli.config.schema import MOST_FACTOR, SettingError, at_least, build, one_of, parse, put, toml, toml_key
+from tadp_cli.config.schema import (
+    MOST_FACTOR,
+    SettingError,
+    at_least,
+    build,
+    checked,
+    one_of,
+    parse,
+    put,
+    toml,
+    toml_key,
+)
 from tadp_cli.config.train import TrainConfig
+from tadp_cli.plugins import check_plugins, given_plugins
 from tadp_cli.recipes.removed import without_removed
+from tadp_heads.registry import TASKS
 
-TASKS = ("segmentation", "depth", "detection")
 POSTERIORS = ("", "mode", "sample")
 IMAGE_RANGES = ("sd", "imagenet")
 MAP_INDICES = ("token", "class", "presence")
@@ -134,7 +146,7 @@ class Recipe:
     personalize: PersonalizeConfig = field(default_factory=PersonalizeConfig)
     backbone: BackboneSection = field(default_factory=BackboneSection)
     head: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the task's head."""
+    """`name` of the task's head, registered or built in, and further arguments of its class."""
     loss: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the task's loss, such as kind = "focal" or average = "all" of segmentation."""
     protocol: str = ""
@@ -144,9 +156,11 @@ class Recipe:
     """Those with which the experiment is repeated; one run takes train.seed."""
     target: TargetConfig = field(default_factory=TargetConfig)
     """What the paper got."""
+    plugins: dict[str, str] = field(default_factory=dict)
+    """{file name: SHA-256} of the files of --plugin that a run was made with; they are not loaded by it."""
 
     def __post_init__(self):
-        one_of("task", self.task, TASKS)
+        TASKS.check(self.task)
         one_of("prompt.kind", self.prompt.kind, PROMPTS)
         one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
         one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
@@ -292,9 +306,7 @@ class Recipe:
     def replace(self, **changes: Any) -> "Recipe":
         """The recipe with settings replaced by their dotted names: `replace(**{"train.steps": 10})`."""
         tree = dataclasses.asdict(self)
-        for name, value in changes.items():
-            put(tree, name, value)
-        return build(Recipe, tree)
+        return build(Recipe, with_settings(tree, changes.items()))
 
     def to_toml(self) -> str:
         """TOML that `load_recipe` reads back."""
@@ -313,11 +325,18 @@ def load_recipe(name: str | Path, settings: tuple[str, ...] = ()) -> Recipe:
     typed = (Source(name=f"--set {s}", tree=put({}, *pair)) for s, pair in zip(settings, given, strict=True))
     sources, tree = (*written, *typed), merged(written)
     try:
-        for key, value in given:
-            put(tree, key, value)
-        return build(Recipe, without_removed(tree))
+        tree = without_removed(with_settings(tree, given))
+        tree["plugins"] = _plugins(tree, written[-1].name)
+        return build(Recipe, tree)
     except SettingError as error:
         raise ValueError(f"{place_of(sources, error.settings) or written[-1].name}: {error}") from error
+
+
+def _plugins(tree: dict[str, Any], where: str) -> dict[str, str]:
+    """The plugins that the file records, which must be loaded, and those of this command."""
+    recorded = checked(tree.get("plugins", {}), dict[str, str], ("plugins",))
+    check_plugins(recorded, where)
+    return recorded | given_plugins()
 
 
 def _key_and_value(setting: str) -> tuple[str, Any]:

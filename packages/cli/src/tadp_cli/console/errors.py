@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tadp_cli.plugins import plugin_error
+
 WRONG_INPUT, FAILED, STOPPED = 2, 1, 130
 _LONGEST = 2000
 """Characters of a message; a file can hold a name of any length."""
@@ -41,12 +43,17 @@ def one_line_errors() -> Iterator[None]:
     except UnicodeError as error:
         _leave(_unicode_line(error), WRONG_INPUT)
     except ValueError as error:
-        _leave(str(error.args[0]) if error.args else type(error).__name__, WRONG_INPUT)
+        _leave(plugin_error(error) or (str(error.args[0]) if error.args else type(error).__name__), WRONG_INPUT)
     except (RuntimeError, OSError, MemoryError, ImportError) as error:
-        if isinstance(error, ImportError) and not is_out_of_memory(error):
+        told = None if is_out_of_memory(error) else plugin_error(error)
+        if isinstance(error, ImportError) and not is_out_of_memory(error) and told is None:
             raise
         wrong_path = isinstance(error, _WRONG_PATHS) and error.errno is not None
-        _leave(_line(error), WRONG_INPUT if wrong_path else FAILED)
+        _leave(told or _line(error), WRONG_INPUT if wrong_path or told else FAILED)
+    except Exception as error:
+        if (told := plugin_error(error)) is None:
+            raise
+        _leave(told, WRONG_INPUT)
 
 
 def _unicode_line(error: UnicodeError) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.plugins import load_plugins
 
 
 def _chosen_device(name: str) -> str:
@@ -21,6 +22,23 @@ DeviceOption = Annotated[
     str, typer.Option(help="torch device, e.g. cpu or cuda:1; auto: a GPU if there is one", callback=_chosen_device)
 ]
 SeedOption = Annotated[int, typer.Option(help="seed of everything random")]
+
+
+def _loaded_plugins(files: list[Path] | None) -> list[Path] | None:
+    with one_line_errors():
+        load_plugins(files or ())
+    return files
+
+
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="a Python file that registers a head, task, data set, captioner, backbone or domain (docs/extending.md)",
+        callback=_loaded_plugins,
+    ),
+]
 OutFolder = Annotated[Path, typer.Option("--out", help="folder to write to")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="a data set in one of the user layouts")]
 CaptionsOption = Annotated[Path | None, typer.Option("--captions", help="captions, JSON Lines or the paper's JSON")]

@@ -25,6 +25,8 @@ def check_names(names: list[str]) -> None:
 def fetch(name: str, *, offline: bool = False) -> Path:
     """Folder with the weights of a backbone, a captioner, taesd or a hub id; downloaded unless here or `offline`."""
     if name in CAPTIONERS and name not in BACKBONES:
+        if CAPTIONERS[name].factory is not None:
+            raise ValueError(f"the captioner {name!r} is code of a plugin: there is nothing to fetch")
         return _fetch_captioner(name, CAPTIONERS[name], offline)
     folder = fetch_backbone(name, offline=offline)  # no more than config.json of a captioner's repository
     if name in BACKBONES or name == TAESD or (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
@@ -40,7 +42,7 @@ def homes(name: str) -> list[str]:
         repositories += [source.repository for source in BACKBONES[name].sources]
     if name == TAESD:
         repositories += [source.repository for source in BACKBONES["sd15"].taesd_sources]
-    if name in CAPTIONERS and not Path(CAPTIONERS[name].model).is_absolute():
+    if name in CAPTIONERS and CAPTIONERS[name].factory is None and not Path(CAPTIONERS[name].model).is_absolute():
         repositories.append(CAPTIONERS[name].model)
     return repositories
 

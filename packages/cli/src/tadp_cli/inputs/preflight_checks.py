@@ -20,7 +20,8 @@ from tadp_heads.data import SampleDataset
 from tadp_heads.data.check.dataset import sampled_doubts
 from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.registry import open_data
-from tadp_heads.tasks import Metric, get_task
+from tadp_heads.registry import get_task, heads_of
+from tadp_heads.tasks import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,12 @@ def check_loss(recipe: Recipe) -> None:
 
 def check_head(recipe: Recipe, levels: Sequence[Any], classes: Sequence[str]) -> None:
     """Raise for settings that the task's head lacks or refuses, or that no memory holds; `levels`: of the backbone."""
+    known, name = heads_of(recipe.task), recipe.head.get("name")
+    if name is not None and name not in known:
+        raise ValueError(
+            f"unknown {known.kind} {name!r} in head.name; choose from {', '.join(known)}, or pass the file that "
+            "registers it with --plugin"
+        )
     try:
         with torch.device("meta"):
             head = get_task(recipe.task).build_head(levels, classes, **recipe.head)

@@ -144,7 +144,7 @@ def _of_run(options: ExplainOptions, device: str):
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
             prediction = model.predict_batch([image], context=context)[0].overlay()
-        multiple = model.head.config.levels[-1].stride
+        multiple = model.size_multiple
         whole = (image.height + -image.height % multiple, image.width + -image.width % multiple)
         same_pass = recorded.passes == 1 and recorded.padded_size == whole
         if same_pass:

@@ -61,7 +61,7 @@ def _head(recipe: Recipe, levels, classes: int, side: int) -> tuple[int, float]:
         head = get_task(recipe.task).build_head(levels, ["class"] * classes, **recipe.head).eval()
         features = [torch.empty(1, channels, -(-side // stride), -(-side // stride)) for channels, stride in levels]
         with FlopCounterMode(display=False) as counter:
-            head(features)
+            head(tuple(features))
     return sum(p.numel() for p in head.parameters()), counter.get_total_flops() / 2
 
 

@@ -19,7 +19,7 @@ METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
 NAMES_FILE = "prompt_names.json"
 """{class: its name in the run's prompts, "" where they leave it out}."""
-_FREE_SECTIONS = ("description", "personalize", "seeds", "target", "test")
+_FREE_SECTIONS = ("description", "personalize", "plugins", "seeds", "target", "test")
 _FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "shard", "workers")
 """Settings of [train] that may change when a run is gone on with: none of them changes what is learnt."""
 

@@ -18,6 +18,7 @@ from tadp_cli.training.memory_tracker import LiveBytes, weight_bytes
 from tadp_cli.training.meta_autocast import meta_autocast
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.sample import DetectionTarget
+from tadp_heads.depth.task import depth_of
 from tadp_heads.tasks import get_task
 from tadp_personalize.training.meta_attention import fused_attention
 
@@ -118,7 +119,7 @@ def _loss(recipe: Recipe, head: nn.Module, levels: list[Tensor], classes: int, s
         targets = [torch.empty(side, side, dtype=torch.long, device="meta")] * batch
         return task.loss(head, levels, targets, (side, side), **recipe.loss_options)
     if recipe.task == "depth":  # its loss chooses pixels by their values; beside the activations it is nothing
-        return head(levels, image_size=(side, side)).sum()
+        return depth_of(head, levels, (side, side)).sum()
     corner = torch.rand(_BOXES, 2) * side / 2
     boxes = torch.cat((corner, corner + side / 4), 1)
     labels = torch.arange(_BOXES) % classes

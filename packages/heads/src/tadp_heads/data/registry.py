@@ -4,11 +4,12 @@ A data set is named in one string as NAME:FOLDER, with the folder that its downl
 a known name is a user's own folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tadp_heads._registry import Registry
 from tadp_heads.data.check.dataset import CheckReport, check_dataset, unopened
 from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.concat import Joined
@@ -23,6 +24,7 @@ from tadp_heads.data.readers.voc_detection import VOC_CLASSES, WATERCOLOR_CLASSE
 from tadp_heads.data.readers.voc_segmentation import VOCSegmentation, find_voc
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import SampleDataset, Transform
+from tadp_heads.registry import TASKS
 
 Opener = Callable[[Path, str, Transform | None], SampleDataset]
 
@@ -74,7 +76,7 @@ def _detection(splits: tuple[str, ...], opener: Opener) -> DatasetEntry:
 
 
 _VOC_SPLITS = ("train", "val", "trainval")
-DATASETS = {
+_BUILT_IN = {
     "voc2012": DatasetEntry(task="segmentation", splits=(*_VOC_SPLITS, "trainaug"), open=VOCSegmentation),
     "ade20k": DatasetEntry(task="segmentation", splits=("train", "val"), open=ADE20K),
     "cityscapes": _driving("cityscapes"),
@@ -92,12 +94,26 @@ DATASETS = {
     "clipart1k": _detection(("train", "test"), partial(_cross_domain, "clipart", VOC_CLASSES)),
     "coco": _detection(("train2017", "val2017"), coco_split),
 }
+DATASETS = Registry("data set", _BUILT_IN)
+
+
+def register_dataset(name: str, *, task: str, splits: Sequence[str]) -> Callable[[Opener], Opener]:
+    """Decorate a `SampleDataset` whose constructor takes (folder, split, transform), or a function of these.
+
+    NAME:FOLDER then is this data set. `splits`: those with annotations.
+    """
+
+    def register(opener: Opener) -> Opener:
+        TASKS.check(task)
+        DATASETS.add(name, DatasetEntry(task=task, splits=tuple(splits), open=opener))
+        return opener
+
+    return register
 
 
 def open_dataset(name: str, root: str | Path, split: str, transform: Transform | None = None) -> SampleDataset:
     """One of DATASETS from the folder that its download was unpacked into."""
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; choose from {', '.join(DATASETS)}")
+    DATASETS.check(name)
     entry = DATASETS[name]
     if split not in entry.splits:
         raise ValueError(f"{name} has no split {split!r} with annotations; choose from {', '.join(entry.splits)}")

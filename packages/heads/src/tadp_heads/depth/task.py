@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadp_heads.data.sample import Color, Target
 from tadp_heads.depth.head import DepthHead
@@ -13,7 +13,9 @@ from tadp_heads.depth.loss import silog_loss
 from tadp_heads.depth.metrics import DepthMetrics
 from tadp_heads.depth.protocol import PROTOCOLS, DepthProtocol, get_protocol
 from tadp_heads.depth.transforms import TRAIN_TRANSFORMS
-from tadp_heads.padding import pad_to_multiple
+from tadp_heads.padding import cut_padding, pad_to_multiple
+from tadp_heads.registered_head import levels_of
+from tadp_heads.registry import head_class
 from tadp_heads.results import DepthResult
 from tadp_heads.tasks import Extract, Features
 
@@ -26,30 +28,33 @@ class DepthTask:
     protocols = PROTOCOLS
     train_transforms = TRAIN_TRANSFORMS
 
-    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> DepthHead:
-        """A DepthHead with fresh weights; `options` are its further arguments, e.g. max_depth_m."""
-        return DepthHead(levels, **options)
+    def build_head(
+        self, levels: Sequence[Any], classes: Sequence[str], *, name: str = "vpd", **options: Any
+    ) -> nn.Module:
+        """A head with fresh weights; `options` are further arguments of its class, e.g. max_depth_m."""
+        return head_class(self.name, name)(levels, **options)
 
     def loss(
         self,
-        head: DepthHead,
+        head: nn.Module,
         features: Features,
         targets: Sequence[Target],
         image_size: tuple[int, int] | None = None,
     ) -> Tensor:
         """Scale-invariant loss over the pixels of the batch that have a value; targets (H, W) metres of one size."""
         target = torch.stack([target.as_subclass(Tensor) for target in targets])[:, None]  # (B, 1, H, W)
-        return silog_loss(head(features, image_size=image_size), target)
+        return silog_loss(depth_of(head, features, image_size), target)
 
     @torch.no_grad()
     def predict(
-        self, head: DepthHead, extract: Extract, images: Tensor, protocol: str | DepthProtocol = "full"
+        self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | DepthProtocol = "full"
     ) -> list[Tensor]:
         """Images (B, 3, H, W) of any size -> B maps (H, W) float32 in metres, on the CPU."""
-        multiple = head.config.levels[-1].stride
+        multiple = levels_of(head)[-1].stride
 
         def predict(part: Tensor) -> Tensor:
-            return head(extract(pad_to_multiple(part, multiple)), image_size=tuple(part.shape[-2:])).float()
+            features = extract(pad_to_multiple(part, multiple))
+            return depth_of(head, features, tuple(part.shape[-2:])).float()
 
         return list(get_protocol(protocol).predict(predict, images)[:, 0].cpu())
 
@@ -70,3 +75,14 @@ class DepthTask:
     ) -> DepthResult:
         """The map for one PIL image."""
         return DepthResult(image=image, metres=prediction)
+
+
+def depth_of(head: nn.Module, features: Features, image_size: tuple[int, int] | None) -> Tensor:
+    """Metres (B, 1, H, W) of the images before they were padded; a registered head gives a map of any size."""
+    if isinstance(head, DepthHead):
+        return head(features, image_size=image_size)
+    metres, stride = head(tuple(features)), levels_of(head)[0].stride
+    if metres.ndim != 4 or metres.shape[1] != 1:
+        raise ValueError(f"{type(head).__name__} gives {tuple(metres.shape)}: expected metres (B, 1, h, w)")
+    padded_size = (features[0].shape[-2] * stride, features[0].shape[-1] * stride)
+    return cut_padding(metres, padded_size, image_size or padded_size)

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
 
 from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.sample import Color, DetectionTarget
@@ -16,6 +17,8 @@ from tadp_heads.detection.metrics import AveragePrecision
 from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol, get_protocol
 from tadp_heads.detection.transforms import TRAIN_TRANSFORMS
 from tadp_heads.padding import pad_to_multiple
+from tadp_heads.registered_head import levels_of
+from tadp_heads.registry import head_class
 from tadp_heads.results import DetectionResult
 from tadp_heads.tasks import Extract, Features
 
@@ -28,31 +31,33 @@ class DetectionTask:
     protocols = PROTOCOLS
     train_transforms = TRAIN_TRANSFORMS
 
-    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> FasterRCNNHead:
-        """A Faster R-CNN with fresh weights; `options` are further fields of FasterRCNNHeadConfig."""
-        return FasterRCNNHead(levels, len(classes), **options)
+    def build_head(
+        self, levels: Sequence[Any], classes: Sequence[str], *, name: str = "faster-rcnn", **options: Any
+    ) -> nn.Module:
+        """A head with fresh weights; `options` are further arguments of its class, e.g. of FasterRCNNHeadConfig."""
+        return head_class(self.name, name)(levels, len(classes), **options)
 
     def loss(
         self,
-        head: FasterRCNNHead,
+        head: nn.Module,
         features: Features,
         targets: Sequence[DetectionTarget],
         image_size: tuple[int, int] | None = None,
         *,
         use_difficult: bool = True,
     ) -> Tensor:
-        """The sum of Faster R-CNN's four losses; the head must be in training mode."""
+        """The sum of the head's losses, four of Faster R-CNN; the head must be in training mode."""
         return detection_loss(head, features, targets, use_difficult, image_size)
 
     @torch.no_grad()
     def predict(
-        self, head: FasterRCNNHead, extract: Extract, images: Tensor, protocol: str | DetectionProtocol = "coco"
+        self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | DetectionProtocol = "coco"
     ) -> list[Detections]:
         """One Detections an image, in pixels of `images` (B, 3, H, W), on the CPU; the head must be in eval mode."""
-        multiple = head.config.levels[-1].stride
+        multiple = levels_of(head)[-1].stride
 
         def predict(part: Tensor) -> list[Detections]:
-            return head(extract(pad_to_multiple(part, multiple)), image_sizes=[tuple(part.shape[-2:])] * len(part))
+            return _detections(head, extract(pad_to_multiple(part, multiple)), tuple(part.shape[-2:]))
 
         found = get_protocol(protocol).predict(predict, images)
         return [Detections(**{name: value.cpu() for name, value in detections.items()}) for detections in found]
@@ -78,3 +83,17 @@ class DetectionTask:
     ) -> DetectionResult:
         """The boxes for one PIL image."""
         return DetectionResult(image=image, **prediction, names=tuple(classes), palette=tuple(palette))
+
+
+def _detections(head: nn.Module, features: Features, image_size: tuple[int, int]) -> list[Detections]:
+    """One Detections per image, clipped to its (H, W) before it was padded."""
+    if isinstance(head, FasterRCNNHead):
+        return head(features, image_sizes=[image_size] * len(features[0]))
+    found = []
+    for detections in head(tuple(features)):
+        boxes = clip_boxes_to_image(detections["boxes"], image_size)
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        found.append(
+            Detections(boxes=boxes[inside], scores=detections["scores"][inside], labels=detections["labels"][inside])
+        )
+    return found

@@ -7,21 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tadp_heads.data.sample import IGNORE_INDEX
+from tadp_heads.padding import resize_maps as resize_logits
 
 MOST_GAMMA = 100
 """Of the focal loss: with more of it no pixel has a gradient."""
-
-
-def resize_logits(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
-    """Bilinear to (H, W); logits of that size pass as they are."""
-    if tuple(logits.shape[-2:]) == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)
-
-
-def cut_logits(logits: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    """Logits for images that were padded right and bottom to `padded_size` -> (B, K, H, W) of the images themselves."""
-    return resize_logits(logits, padded_size)[..., : image_size[0], : image_size[1]]
 
 
 def cross_entropy(

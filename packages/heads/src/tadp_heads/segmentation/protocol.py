@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tadp_heads.padding import pad_to_multiple
-from tadp_heads.segmentation.loss import cut_logits, resize_logits
+from tadp_heads.padding import cut_padding, pad_to_multiple, resize_maps
 
 # B batch, K classes, H W = the image's own size, h w = any size within a protocol.
 PredictLogits = Callable[[Tensor], Tensor]
@@ -73,7 +72,7 @@ def predict_probabilities(
         scaled = _rescale(images, protocol, ratio)
         for mirrored in (False, True) if protocol.flip else (False,):
             logits = _predict_scaled(predict_logits, scaled.flip(-1) if mirrored else scaled, protocol, multiple)
-            probabilities = resize_logits(logits, out_size).softmax(1)
+            probabilities = resize_maps(logits, out_size).softmax(1)
             passes.append(probabilities.flip(-1) if mirrored else probabilities)
     return torch.stack(passes).mean(0) if len(passes) > 1 else passes[0]
 
@@ -130,4 +129,4 @@ def _predict_scaled(
 
 def _predict_padded(predict_logits: PredictLogits, images: Tensor, multiple: int) -> Tensor:
     padded = pad_to_multiple(images, multiple)
-    return cut_logits(predict_logits(padded), tuple(padded.shape[-2:]), tuple(images.shape[-2:])).float()
+    return cut_padding(predict_logits(padded), tuple(padded.shape[-2:]), tuple(images.shape[-2:])).float()

@@ -5,13 +5,16 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tadp_heads.data.sample import Color
+from tadp_heads.padding import cut_padding
+from tadp_heads.registered_head import levels_of, settings_of
+from tadp_heads.registry import head_class
 from tadp_heads.results import SegmentationResult
 from tadp_heads.segmentation.consistency import symmetric_kl
 from tadp_heads.segmentation.head import FPNHead
-from tadp_heads.segmentation.loss import LOSSES, cut_logits
+from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.metrics import MeanIoU
 from tadp_heads.segmentation.protocol import (
     PROTOCOLS,
@@ -32,13 +35,15 @@ class SegmentationTask:
     protocols = PROTOCOLS
     train_transforms = TRAIN_TRANSFORMS
 
-    def build_head(self, levels: Sequence[Any], classes: Sequence[str], **options: Any) -> FPNHead:
-        """A semantic FPN with one logit a class; `options` are its further arguments, e.g. variant."""
-        return FPNHead(levels, len(classes), **options)
+    def build_head(
+        self, levels: Sequence[Any], classes: Sequence[str], *, name: str = "fpn", **options: Any
+    ) -> nn.Module:
+        """A head with one logit per class; `options` are further arguments of its class, e.g. the FPN's variant."""
+        return head_class(self.name, name)(levels, len(classes), **options)
 
     def loss(
         self,
-        head: FPNHead,
+        head: nn.Module,
         features: Features,
         targets: Sequence[Tensor],
         image_size: tuple[int, int] | None = None,
@@ -55,23 +60,23 @@ class SegmentationTask:
         if kind not in LOSSES:
             raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
         target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
-        logits = head(features)
+        logits = _logits(head, features)
         if image_size is not None:
-            stride = head.config.levels[0].stride
+            stride = levels_of(head)[0].stride
             padded_size = (features[0].shape[-2] * stride, features[0].shape[-1] * stride)
             if image_size != padded_size:
-                logits = cut_logits(logits, padded_size, image_size)
+                logits = cut_padding(logits, padded_size, image_size)
         loss = LOSSES[kind](logits, target, **options)
         return loss + consistency * symmetric_kl(*logits.chunk(2)) if consistency else loss
 
     @torch.no_grad()
     def predict(
-        self, head: FPNHead, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol = "whole"
+        self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol = "whole"
     ) -> list[Tensor]:
         """One (H, W) int64 tensor of class ids an image; see `Task.predict`."""
-        multiple = head.config.levels[-1].stride
+        multiple = levels_of(head)[-1].stride
         probabilities = predict_probabilities(
-            lambda x: head(extract(x)), images, get_protocol(protocol), multiple
+            lambda x: _logits(head, extract(x)), images, get_protocol(protocol), multiple
         )  # (B, K, H, W)
         return list(probabilities.argmax(1).cpu())
 
@@ -98,3 +103,13 @@ class SegmentationTask:
             resized = torch.nn.functional.interpolate(prediction[None, None].double(), size=(image.height, image.width))
             prediction = resized[0, 0].long()
         return SegmentationResult(image=image, ids=prediction, names=tuple(classes), palette=tuple(palette))
+
+
+def _logits(head: nn.Module, features: Features) -> Tensor:
+    """(B, K, h, w); raise ValueError for a registered head that gives something else."""
+    logits, settings = head(tuple(features)), settings_of(head)
+    if settings is not None and (logits.ndim != 4 or logits.shape[1] != settings["num_classes"]):
+        raise ValueError(
+            f"{type(head).__name__} gives {tuple(logits.shape)}: expected logits (B, {settings['num_classes']}, h, w)"
+        )
+    return logits

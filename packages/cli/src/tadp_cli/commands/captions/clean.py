@@ -8,6 +8,7 @@ import typer
 from tadp_cli.console.captions_options import FileArgument, OutFile, PhraseOption, chosen_domain
 from tadp_cli.console.cleaning_options import BaseUrlOption, MaxRequestsOption, PriceOption, cleaning_limits
 from tadp_cli.console.errors import one_line_errors
+from tadp_cli.console.options import PluginOption
 from tadp_cli.console.progress import bars, console
 
 
@@ -27,6 +28,7 @@ def clean(
     max_usd: Annotated[float, typer.Option(help="openai: most dollars spent; 0 shows the estimate and ends")] = 1.0,
     max_requests: MaxRequestsOption = None,
     cache: Annotated[Path | None, typer.Option(help="openai: file of answers paid for; none: in ~/.cache/tadp")] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Remove the words that name the domain's style or medium, keep the content (paper 4.3).
 

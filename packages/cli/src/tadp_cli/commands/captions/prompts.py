@@ -15,7 +15,7 @@ from tadp_cli.console.captions_options import (
     chosen_domain,
 )
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import SeedOption
+from tadp_cli.console.options import PluginOption, SeedOption
 from tadp_cli.console.progress import console
 
 DataArgument = Annotated[Path, typer.Argument(help="a data set with classes")]
@@ -31,6 +31,7 @@ def modify_captions(
     style: Annotated[
         str, typer.Option(help="grammatical, or reference: the paper's code to the letter")
     ] = "grammatical",
+    plugin: PluginOption = None,
 ) -> None:
     """Put the domain's look into each caption.
 

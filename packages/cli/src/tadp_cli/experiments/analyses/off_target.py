@@ -92,7 +92,7 @@ def _probabilities(scorable: Scorable, image: Tensor, text: str, size) -> Tensor
     context = model.backbone.encode_text([text])
     pixels = image.as_subclass(Tensor)[None]
     images = RANGES[model.config.image_range](pixels).to(model.device)
-    multiple = model.head.config.levels[-1].stride
+    multiple = model.size_multiple
     extract = model.extractor(pixels, context.to(model.device))
-    found = predict_probabilities(lambda x: model.head(extract(x)), images, protocol, multiple)
+    found = predict_probabilities(lambda x: model.head(tuple(extract(x))), images, protocol, multiple)
     return resize_logits(found, tuple(size))[0].cpu()
