@@ -68,6 +68,8 @@ def own_registries(monkeypatch):
             module.import_installed.cache_clear()
         for name in [name for name in sys.modules if name.startswith("tadp_plugin_")]:
             del sys.modules[name]
+        if "tadp_cli.plugins" in sys.modules:
+            sys.modules["tadp_cli.plugins"].load_plugins(())
 
     forget()
     yield forget

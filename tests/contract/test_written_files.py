@@ -47,7 +47,8 @@ def test_a_run_s_recipe_has_all_settings(evaluated, repository):
         for i in (v if isinstance(v, dict) else "-")
     }
     frozen = (repository / "tests/contract/surface/settings.txt").read_text().splitlines()
-    assert {line.split()[0] for line in frozen if "removed" not in line} - {"head", "loss"} | {"format"} <= flat
+    names = {line.split()[0] for line in frozen if "removed" not in line}
+    assert names - {"head", "loss", "plugins"} | {"format"} <= flat
     assert (evaluated / "best" / "config.toml").read_text() == (evaluated / "config.toml").read_text()
 
 

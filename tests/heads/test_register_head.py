@@ -65,6 +65,7 @@ def test_a_registered_head_is_built_saved_and_loaded(own_registries, tmp_path):
     model_of(head).save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())["head"]
     assert saved == {"name": "linear", "levels": [[8, 4], [16, 8]], "num_classes": 3, "width": 6, "names": ["a"]}
+    assert "the head `linear` is code of its own: import the module" in (tmp_path / "README.md").read_text()
     loaded = PerceptionModel.from_pretrained(tmp_path, Backbone())
     assert loaded.size_multiple == 8
     images = [torch.randint(0, 255, (3, 21, 37), dtype=torch.uint8)]

@@ -3,6 +3,8 @@
 from typing import Any
 
 from tadp_heads._markdown import code
+from tadp_heads.registered_head import settings_of
+from tadp_heads.registry import head_name
 
 _CARD = """---
 library_name: tadp
@@ -18,7 +20,7 @@ tags: [{task}, stable-diffusion]
 - captioner for missing captions: {captioner}
 - protocol: {protocol}
 - range of the images: {image_range}
-
+{registered}
 `config.json` and `model.safetensors` hold the head, `backbone/` the diffusion model.
 
 ```python
@@ -29,6 +31,8 @@ model = PerceptionModel.from_pretrained(".")
 model.predict(Image.open("image.jpg"), caption="a dog on a sofa").overlay().save("overlay.png")
 ```
 """
+
+_REGISTERED = "- the head {} is code of its own: import the module that registers it before you load the model\n"
 
 
 def model_card(config: Any, head: Any) -> str:
@@ -43,4 +47,5 @@ def model_card(config: Any, head: Any) -> str:
         captioner=code(config.captioner) if config.captioner else "none: captions must be given",
         protocol=config.protocol or "the task's first",
         image_range=config.image_range,
+        registered="" if settings_of(head) is None else _REGISTERED.format(code(head_name(config.task, head) or "")),
     )

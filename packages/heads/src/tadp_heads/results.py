@@ -1,6 +1,8 @@
 """What `PerceptionModel.predict` returns: small frozen classes that know their units and can draw themselves."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 from torch import Tensor
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 
 from tadp_heads.data.sample import Color
 from tadp_heads.overlay import draw_boxes, draw_depth, draw_mask
+from tadp_heads.result_files import save_boxes, save_depth, save_mask
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +41,10 @@ class SegmentationResult:
         """The image under the colours of the classes found."""
         return draw_mask(self.image, self.ids, self.palette)
 
+    def write(self, folder: Path, stem: str, file_name: str) -> None:
+        """STEM_mask.png, class ids with the palette."""
+        save_mask(self.ids, self.palette, folder / f"{stem}_mask.png")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DepthResult:
@@ -57,6 +64,10 @@ class DepthResult:
     def overlay(self) -> Image.Image:
         """Near is yellow, far is dark blue; the range is that of this image."""
         return draw_depth(self.image, self.metres)
+
+    def write(self, folder: Path, stem: str, file_name: str) -> None:
+        """STEM_depth.png, 16-bit millimetres, and STEM_depth.npy, float32 metres."""
+        save_depth(self.metres, folder, stem)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,5 +102,22 @@ class DetectionResult:
         ]
         return draw_boxes(self.image, self.boxes[keep], self.labels[keep], captions, self.palette)
 
+    def write(self, folder: Path, stem: str, file_name: str) -> None:
+        """STEM_boxes.json, a COCO data set of this image whose annotations have a score."""
+        image = {"file_name": file_name, "width": self.image.width, "height": self.image.height}
+        save_boxes(self.boxes, self.scores, self.labels, self.names, image, folder / f"{stem}_boxes.json")
 
-Result = SegmentationResult | DepthResult | DetectionResult
+
+class Result(Protocol):
+    """What a task makes of a prediction for one image."""
+
+    image: Image.Image
+
+    def on(self, image: Image.Image) -> "Result":
+        """The same for this image in another size."""
+
+    def overlay(self) -> Image.Image:
+        """The prediction drawn on the image."""
+
+    def write(self, folder: Path, stem: str, file_name: str) -> None:
+        """The raw result as files STEM_... of the folder; `file_name`: of the image."""

@@ -1,6 +1,8 @@
 """What a task is to the code that trains and scores: segmentation, depth and detection behind one set of calls."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from tadp_heads.data.sample import Color, Target, Transform
 from tadp_heads.registry import get_task
 from tadp_heads.results import Result
 
-__all__ = ["Extract", "Features", "Head", "Metric", "Task", "get_task", "train_transform"]
+__all__ = ["Extract", "Features", "Head", "MainMetric", "Metric", "Task", "get_task", "train_transform"]
 
 Features = Sequence[Tensor]
 """Level tensors (B, C, H/stride, W/stride), finest first."""
@@ -36,6 +38,30 @@ class Head(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class MainMetric:
+    """The number by which a task's models are compared, and the best one of a run is kept."""
+
+    key: str
+    """Its name in the values of the task's metric."""
+    name: str
+    unit: str = ""
+    scale: float = 1
+    """From the metric's values to `unit`."""
+    decimals: int = 3
+    higher_is_better: bool = True
+
+    @property
+    def heading(self) -> str:
+        """Of a table."""
+        unit = f" in {self.unit}" if self.unit else ""
+        return f"{self.name}{unit}, {'higher' if self.higher_is_better else 'lower'} is better"
+
+    def show(self, value: float) -> str:
+        """A value in `unit`."""
+        return "not defined" if math.isnan(value) else f"{value:.{self.decimals}f}"
+
+
 class Metric(Protocol):
     """Accumulates over a data set, one image a call."""
 
@@ -53,6 +79,7 @@ class Task(Protocol):
     """As in the registry, e.g. "segmentation"."""
     head_class: type[nn.Module]
     """Of the default head: a registered class, or a `PretrainedHead`."""
+    main_metric: MainMetric
     protocols: Mapping[str, Any]
     """Named ways to predict and score; the first one is the default."""
     train_transforms: Mapping[str, Callable[[int], Transform]]

@@ -85,10 +85,10 @@ def load_parts(
     Without `vae_weights` a folder's VAE is built from its config alone, on the device "meta": another takes its place.
     """
     path = locate(source, offline=offline)
-    default = BACKBONES[str(source)].config if str(source) in BACKBONES else BackboneConfig()
+    entry = BACKBONES.get(str(source))
     if path.is_file():
         return _from_ldm_file(path, dtype, offline, keep_decoder, tokenizer)
-    return _from_folder(path, dtype, keep_decoder, tokenizer, default, vae_weights)
+    return _from_folder(path, dtype, keep_decoder, tokenizer, None if entry is None else entry.config, vae_weights)
 
 
 def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> nn.Module:
@@ -126,13 +126,14 @@ def _from_folder(
     dtype: torch.dtype,
     keep_decoder: bool,
     tokenizer: str | Path | None,
-    default: BackboneConfig,
+    config: BackboneConfig | None,
     vae_weights: bool,
 ) -> Parts:
     if not (folder / "unet" / CONFIG_FILE).is_file():
         there = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
         raise ValueError(f"{folder} is no diffusers folder: unet/{CONFIG_FILE} is missing, there is {there}")
-    config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else default
+    if config is None:
+        config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else BackboneConfig()
     adapters = folder / ADAPTERS_FILE
     scheduler = folder / "scheduler" / SCHEDULER_FILE
     vae = None

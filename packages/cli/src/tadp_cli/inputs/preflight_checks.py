@@ -13,7 +13,6 @@ from tadp_captioning.matching import captions_of_files
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.doctor.findings import GIB
 from tadp_cli.doctor.machine import free_memory
-from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.training.loss import check_options
 from tadp_cli.training.memory_tracker import weight_bytes
 from tadp_heads.data import SampleDataset
@@ -97,7 +96,7 @@ def check_classes(recipe: Recipe, target: str, split: str) -> None:
 
 def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None:
     """Say where the metrics are of nothing: no label counts, or one class alone occurs."""
-    name = MAIN_METRICS[task].key
+    name = get_task(task).main_metric.key
     if math.isnan(values.get(name, 0.0)):
         logger.warning("%s is not defined: nothing in the labels of this split counts", name)
         return

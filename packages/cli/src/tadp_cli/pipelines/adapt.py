@@ -77,7 +77,8 @@ def adapt(
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
     with run_lock(out):
         folders = {"folders": [absolute(recipe.data.folder), absolute(target)]}
-        settings, defaults = {"recipe": asdict(recipe), "target": target}, {"recipe": asdict(Recipe())}
+        fixed = asdict(recipe.replace(plugins={}))  # the run itself tells of plugins that changed
+        settings, defaults = {"recipe": fixed, "target": target}, {"recipe": asdict(Recipe())}
         settings, defaults = settings | folders, defaults | folders
         claim(out / "adapt.json", settings, "an adaptation", defaults)
         recipe = with_captions(recipe, out, device, report, limits)

@@ -20,7 +20,6 @@ from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.prompts.authors import read_captions
-from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.run.folder import METRICS_FILE, read_run
 from tadp_cli.run.records import read_steps
 from tadp_heads.data import Sample
@@ -68,7 +67,7 @@ def examine_run(run: Path, images: int, *, on_target: bool = False, device: str,
             )
             whole.update(*pair)
             own.update(*pair)
-            value = float(own.compute()[MAIN_METRICS[task.name].key])
+            value = float(own.compute()[task.main_metric.key])
             if not math.isnan(value):
                 scores[sample.id] = value
         report(f"examine {run.name}", min(start + _BATCH, len(dataset)), len(dataset))
@@ -102,7 +101,7 @@ def predicted(scorable: Scorable, ids: Sequence[str], protocol: str = "") -> tup
 
 def extremes(scores: Mapping[str, float], task: str, count: int) -> tuple[list[str], list[str]]:
     """Ids of the `count` best and, the worst first, the `count` worst images; no image is in both."""
-    order = sorted(scores, key=scores.__getitem__, reverse=MAIN_METRICS[task].higher_is_better)
+    order = sorted(scores, key=scores.__getitem__, reverse=get_task(task).main_metric.higher_is_better)
     count = min(count, len(order) // 2)
     return order[:count], order[len(order) - count :][::-1]
 

@@ -28,12 +28,13 @@ from tadp_cli.pipelines.error_analysis import (
     word_maps,
 )
 from tadp_cli.report import run_sections as sections
-from tadp_cli.report.grouping import MAIN_METRICS, group_rows, task_tables
+from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.page import page_html
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
 from tadp_cli.report.rows import HeatRow
 from tadp_cli.report.run_sections import ImageRow
 from tadp_cli.run.folder import flat_settings
+from tadp_heads import get_task
 
 _WORDS = 4
 """Heat maps of an image."""
@@ -149,7 +150,7 @@ def _extreme_rows(examined: Sequence[Examined], names: Mapping[Path, str], optio
 def _image_row(first: Examined, image_id: str, overlays, originals: CaptionStore | None) -> ImageRow:
     image = to_pil(first.scorable.dataset.read(image_id).image)
     history, maps = caption_history(first, image_id), word_maps(first, image_id, _WORDS)
-    metric = MAIN_METRICS[first.recipe.task]
+    metric = get_task(first.recipe.task).main_metric
     shown = {}
     for name, (examined, pictures) in overlays.items():
         value = examined.scores.get(image_id)

@@ -5,33 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tadp_heads import get_task
+from tadp_heads.tasks import MainMetric
 
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """The number by which a task's models are compared."""
-
-    key: str
-    """Its name in results.json."""
-    name: str
-    unit: str
-    scale: float
-    """From results.json to `unit`."""
-    decimals: int
-    higher_is_better: bool
-
-    @property
-    def heading(self) -> str:
-        return f"{self.name} in {self.unit}, {'higher' if self.higher_is_better else 'lower'} is better"
-
-    def show(self, value: float) -> str:
-        return "not defined" if math.isnan(value) else f"{value:.{self.decimals}f}"
-
-
-MAIN_METRICS = {
-    "segmentation": Metric(key="mIoU", name="mIoU", unit="percent", scale=100, decimals=1, higher_is_better=True),
-    "depth": Metric(key="rmse", name="RMSE", unit="metres", scale=1, decimals=3, higher_is_better=False),
-    "detection": Metric(key="AP50", name="AP50", unit="percent", scale=100, decimals=1, higher_is_better=True),
-}
 SINGLE_DOMAIN = "Single-domain: trained and tested without a modifier"
 CROSS_DOMAIN = "Cross-domain: captions with a modifier for the target's look (null: with none)"
 
@@ -45,7 +21,7 @@ class Cell:
     """Half of the range over runs; None for one run."""
     runs: int
 
-    def show(self, metric: Metric) -> str:
+    def show(self, metric: MainMetric) -> str:
         if self.spread is None or math.isnan(self.mean):
             return metric.show(self.mean)
         return f"{metric.show(self.mean)} ± {metric.show(self.spread)}"
@@ -68,7 +44,7 @@ class Group:
     """Rows that are compared with each other."""
 
     title: str
-    metric: Metric
+    metric: MainMetric
     rows: tuple[TableRow, ...]
 
     def is_best(self, row: TableRow, test: str) -> bool:
@@ -86,7 +62,7 @@ class TaskTable:
     """All scores of a task."""
 
     task: str
-    metric: Metric
+    metric: MainMetric
     tests: tuple[str, ...]
     groups: tuple[Group, ...]
 
@@ -104,7 +80,7 @@ def group_rows(results: dict[str, Any]) -> list[TableRow]:
     """One row a (task, prompt, modifier) in the order first seen; cells by test set in the order first seen."""
     values: dict[tuple[str, str, str | None], dict[str, list[float]]] = {}
     for row in results["rows"]:
-        metric = MAIN_METRICS[row["task"]]
+        metric = get_task(row["task"]).main_metric
         tests = values.setdefault((row["task"], row["prompt"], row["modifier"]), {})
         tests.setdefault(row["test"], []).append(metric.scale * row["metrics"][metric.key])
     return [
@@ -117,7 +93,7 @@ def task_tables(rows: Sequence[TableRow]) -> list[TaskTable]:
     """A table a task; in it the single-domain rows come first, then the cross-domain rows."""
     tables = []
     for task in dict.fromkeys(row.task for row in rows):
-        metric = MAIN_METRICS[task]
+        metric = get_task(task).main_metric
         own = [row for row in rows if row.task == task]
         parts = {
             SINGLE_DOMAIN: tuple(row for row in own if row.modifier is None),

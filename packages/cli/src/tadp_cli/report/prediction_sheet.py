@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.error_analysis import Examined, extremes, prediction_overlays, truth_overlay
-from tadp_cli.report.grouping import MAIN_METRICS
 from tadp_cli.report.heat_map_sheets import Panel, sheet_figure
+from tadp_heads import get_task
 
 
 def write_prediction_sheet(path: Path, examined: Sequence[Examined], names: Mapping[Path, str], count: int) -> None:
@@ -20,7 +20,7 @@ def write_prediction_sheet(path: Path, examined: Sequence[Examined], names: Mapp
     if not ids:
         raise ValueError(f"{first.run}: fewer than two images with a score: a figure needs more; raise --images")
     overlays = {run.run: prediction_overlays(run, ids) for run in examined}
-    metric = MAIN_METRICS[first.recipe.task]
+    metric = get_task(first.recipe.task).main_metric
     rows = []
     for image_id in ids:
         image = to_pil(first.scorable.dataset.read(image_id).image)

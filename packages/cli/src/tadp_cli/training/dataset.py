@@ -126,6 +126,8 @@ def _key(picked: Pick) -> str:
 def _mirrored(target: Target) -> Target:
     if isinstance(target, dict):
         return {**target, "boxes": v2.functional.horizontal_flip(target["boxes"])}
+    if not isinstance(target, tv_tensors.TVTensor):  # of a whole image, such as its labels
+        return target
     return v2.functional.horizontal_flip(target)
 
 

@@ -14,8 +14,6 @@ from tadp_cli.run.records import read_evaluations, read_steps
 from tadp_heads import PerceptionModel
 
 BEST_FOLDER = "best"
-_DECIDES = {"segmentation": ("mIoU", 1), "detection": ("AP", 1), "depth": ("rmse", -1)}
-"""{task: (the metric that says which model is best, 1 where more is better)}; docs/reference.md, section 4."""
 
 
 class Validation:
@@ -39,10 +37,10 @@ class Validation:
     def keep_if_best(self, step: int, metrics: dict[str, float]) -> None:
         """Write the model as it is now to best/ if no step scored as well."""
         folder = self.out / BEST_FOLDER
-        name, sign = _DECIDES[self.recipe.task]
+        main = self.model.task.main_metric
         if (folder / RESULTS_FILE).is_file():
-            best = read_evaluations(folder / RESULTS_FILE)[0]["metrics"][name]
-            if not sign * metrics[name] > sign * best:
+            best = read_evaluations(folder / RESULTS_FILE)[0]["metrics"][main.key]
+            if not (metrics[main.key] > best if main.higher_is_better else metrics[main.key] < best):
                 return
         with replacing_folder(folder) as partial:
             self.model.save_pretrained(partial)

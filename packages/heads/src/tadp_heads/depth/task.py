@@ -17,7 +17,7 @@ from tadp_heads.padding import cut_padding, pad_to_multiple
 from tadp_heads.registered_head import levels_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import DepthResult
-from tadp_heads.tasks import Extract, Features
+from tadp_heads.tasks import Extract, Features, MainMetric
 
 
 class DepthTask:
@@ -25,6 +25,7 @@ class DepthTask:
 
     name = "depth"
     head_class = DepthHead
+    main_metric = MainMetric(key="rmse", name="RMSE", unit="metres", higher_is_better=False)
     protocols = PROTOCOLS
     train_transforms = TRAIN_TRANSFORMS
 

@@ -20,7 +20,7 @@ from tadp_heads.padding import pad_to_multiple
 from tadp_heads.registered_head import levels_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import DetectionResult
-from tadp_heads.tasks import Extract, Features
+from tadp_heads.tasks import Extract, Features, MainMetric
 
 
 class DetectionTask:
@@ -28,6 +28,7 @@ class DetectionTask:
 
     name = "detection"
     head_class = FasterRCNNHead
+    main_metric = MainMetric(key="AP50", name="AP50", unit="percent", scale=100, decimals=1)
     protocols = PROTOCOLS
     train_transforms = TRAIN_TRANSFORMS
 

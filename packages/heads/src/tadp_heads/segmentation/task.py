@@ -24,7 +24,7 @@ from tadp_heads.segmentation.protocol import (
     scoring_mask,
 )
 from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS
-from tadp_heads.tasks import Extract, Features
+from tadp_heads.tasks import Extract, Features, MainMetric
 
 
 class SegmentationTask:
@@ -32,6 +32,7 @@ class SegmentationTask:
 
     name = "segmentation"
     head_class = FPNHead
+    main_metric = MainMetric(key="mIoU", name="mIoU", unit="percent", scale=100, decimals=1)
     protocols = PROTOCOLS
     train_transforms = TRAIN_TRANSFORMS
 
