@@ -98,4 +98,4 @@ def adapt(
             console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}{by}", soft_wrap=True)
         if adapted.predicted is not None:
             console.print(f"predicted: {len(adapted.predicted.written)} pictures")
-        console.print(f"run: {adapted.run}")
+        console.print(f"run: {adapted.run}", markup=False, highlight=False, soft_wrap=True)

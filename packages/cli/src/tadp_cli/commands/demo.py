@@ -43,4 +43,9 @@ def demo(
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)
         show_rows(console, results)
-        console.print(f"\nresults: {out / 'results.json'}\nreport:  {out / 'report.html'}")
+        console.print(
+            f"\nresults: {out / 'results.json'}\nreport:  {out / 'report.html'}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

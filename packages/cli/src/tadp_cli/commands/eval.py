@@ -70,4 +70,4 @@ def evaluate(
                 console.print(f"captions cleaned by {entry['cleaner']}")
         keep_scores(run, entry)
         if first_process():
-            console.print(f"added to {run / 'results.json'}")
+            console.print(f"added to {run / 'results.json'}", markup=False, highlight=False, soft_wrap=True)

@@ -53,5 +53,6 @@ def train(
             return
         for evaluation in results["evaluations"]:
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())
-            console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}")
-        console.print(f"run: {out}")
+            line = f"{evaluation['data']} {evaluation['split']}: {numbers}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"run: {out}", markup=False, highlight=False, soft_wrap=True)
