@@ -4,8 +4,8 @@ import pytest
 
 from tadp_cli._io import write_json
 from tadp_cli.config.recipe import load_recipe
+from tadp_cli.config.removed import REMOVED, without_removed
 from tadp_cli.config.schema import SettingError
-from tadp_cli.recipes.removed import REMOVED, without_removed
 from tadp_cli.run.guard import claim
 
 OLD = {"train.speed": 1.0, "mode": "slow"}

@@ -9,8 +9,8 @@ from surface import assert_frozen, command_lines, setting_lines
 from tadp_cli.config.inheritance import shipped_recipes
 from tadp_cli.config.paper_tables import row_names
 from tadp_cli.config.recipe import Recipe
+from tadp_cli.config.removed import REMOVED
 from tadp_cli.main import app
-from tadp_cli.recipes.removed import REMOVED
 from tadp_personalize import DreamBoothConfig, TextualInversionConfig
 
 

@@ -16,6 +16,7 @@ from tadp_cli.config.prompt import (
     PresenceConfig,
     PromptConfig,
 )
+from tadp_cli.config.removed import without_removed
 from tadp_cli.config.schema import (
     MOST_FACTOR,
     SettingError,
@@ -30,7 +31,6 @@ from tadp_cli.config.schema import (
 )
 from tadp_cli.config.train import TrainConfig
 from tadp_cli.plugins import check_plugins, given_plugins
-from tadp_cli.recipes.removed import without_removed
 from tadp_heads.registry import TASKS
 
 POSTERIORS = ("", "mode", "sample")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_cli._io import write_json
-from tadp_cli.recipes.removed import without_removed
+from tadp_cli.config.removed import without_removed
 from tadp_cli.run.records import read_object
 
 

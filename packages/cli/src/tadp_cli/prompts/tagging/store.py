@@ -15,11 +15,11 @@ from tadp_captioning.taggers.clip import ClipTagger
 from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli._io import replacing, write_json
 from tadp_cli.config.recipe import Recipe
+from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.tagging.taggers import FirstPass, Judge, Latents, Untrained, images_in_batches, in_batches, judged
 from tadp_cli.prompts.tagging.tags import Presence
-from tadp_cli.recipes.removed import without_removed
 from tadp_cli.run.records import read_object
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
