@@ -26,12 +26,8 @@ def main() -> int:
 def scenes(results: Mapping[str, Any]) -> str:
     """The page of `benchmarks/scenes.py`."""
     parts = {"vae": _vae, "pointing": _pointing, "captioner": _captioner, "encoder": _encoder, "grid": _grid}
-    blocks = [
-        block
-        for name, part in parts.items()
-        if name in results
-        for block in (part(results[name]), _made(results[name]))
-    ]
+    measured = {name: part for name, part in parts.items() if name in results}
+    blocks = [f"{part(results[name])}\n\n{_made(results[name])}" for name, part in measured.items()]
     return "\n\n".join([_SCENES_HEAD, *blocks]) + "\n"
 
 
@@ -70,10 +66,11 @@ def _pointing(part: Mapping[str, Any]) -> str:
 def _captioner(part: Mapping[str, Any]) -> str:
     domains = part["domains"]
     overall = [[domain, *_in_percent(found)] for domain, found in domains.items()]
-    names = list(next(iter(domains.values()))["classes"])
-    by_class = [
-        [name, *(" / ".join(_in_percent(found["classes"][name])) for found in domains.values())] for name in names
-    ]
+    names = dict.fromkeys(name for found in domains.values() for name in found["classes"])
+    by_class = []
+    for name in names:
+        shares = (_in_percent(found["classes"].get(name, {})) for found in domains.values())
+        by_class.append([name, *map(" / ".join, shares)])
     examples = "\n".join(f"- {domain}: {'; '.join(found['examples'])}" for domain, found in domains.items())
     text = f"Classes that captions name against those that are there, {part['images']} images a domain, in %."
     return "\n\n".join(
@@ -130,8 +127,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, lines, *rows))
 
 
-def _in_percent(found: Mapping[str, float]) -> list[str]:
-    return [f"{100 * found[key]:.0f}" for key in ("precision", "recall")]
+def _in_percent(found: Mapping[str, float | None]) -> list[str]:
+    """Precision and recall; a class that is never named has no precision."""
+    values = (found.get(key) for key in ("precision", "recall"))
+    return ["undefined" if value is None else f"{100 * value:.0f}" for value in values]
 
 
 PAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"scenes": scenes}

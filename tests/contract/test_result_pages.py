@@ -27,6 +27,14 @@ def test_a_page_shows_means_and_spread_and_how_they_were_measured():
     assert "not evidence about photographs" in page
 
 
+def test_a_class_that_is_never_named_or_never_there_is_undefined():
+    known = {"precision": 0.5, "recall": 0.25}
+    photo = {**known, "classes": {"ring": known, "star": {"precision": None, "recall": 0.0}}, "examples": ["a ring"]}
+    part = {"images": 2, "domains": {"photo": photo, "night": {**known, "classes": {"ring": known}, "examples": ["b"]}}}
+    page = result_pages.scenes({"captioner": {"command": "c", "machine": MACHINE, **part}})
+    assert "| ring | 50 / 25 | 50 / 25 |\n| star | undefined / 0 | undefined / undefined |" in page
+
+
 @pytest.mark.parametrize("name", result_pages.PAGES)
 def test_committed_pages_are_generated(name):
     source = result_pages.FOLDER / f"{name}.json"
