@@ -1,6 +1,7 @@
 """The demo at toy size: its results' form, and that the same seed gives the same file."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from surface import assert_frozen, key_lines
@@ -56,6 +57,14 @@ def test_the_demo(tmp_path):
     assert (tmp_path / "a" / "overview.png").is_file()
     files = ("results.json", "plan.json", "captions/*.jsonl", "tokens/*/summary.json")
     assert_frozen("demo", key_lines(tmp_path / "a", *files))
+
+
+def test_without_a_learned_token_none_is_trained_and_the_report_is_written(tmp_path):
+    plan = replace(TOY, prompts=("class-names",), modifiers=())
+    results = run_demo(tmp_path, plan, device="cpu", seed=0, report=lambda *_: None)
+    assert results["personalization"] == {}
+    assert not (tmp_path / "tokens").exists()
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_a_folder_with_another_demo_is_refused(tmp_path):
