@@ -34,7 +34,8 @@ def test_the_guide_has_a_file_for_each_kind_of_part(files):
     assert set(files) == {f"my_{part}.py" for part in PARTS}
 
 
-def test_a_run_with_a_task_a_data_set_a_captioner_and_a_backbone_of_ones_own(files, tmp_path):
+def test_a_run_with_a_task_a_data_set_a_captioner_and_a_backbone_of_ones_own(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")  # paths are printed whole however narrow the terminal is
     scenes, run, out = tmp_path / "scenes", tmp_path / "run", tmp_path / "predictions"
     for split, count in (("train", 3), ("val", 2)):
         write_scenes(scenes, task="segmentation", look="photo", split=split, count=count, seed=0)
