@@ -97,8 +97,6 @@ def _encoder(part: Mapping[str, Any]) -> str:
         f"image, {full / small:.1f} times as fast. Heads of the demo on photos, captions as prompts, "
         f"{part['seeds']} seeds."
     )
-    if "detection" not in part["tasks"]:
-        text += " Detection is not measured yet."
     head = ["task", "metric", "VAE", "distilled, heads as trained", "distilled, heads trained on it"]
     return f"## Distilled encoder\n\n{text}\n\n{table(head, rows)}"
 
