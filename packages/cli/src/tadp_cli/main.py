@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -28,6 +29,7 @@ from tadp_cli.console.home import with_home
 from tadp_cli.console.launchers import forget_other_launchers
 from tadp_cli.console.terminal import PrintableRecord, printable_warning
 from tadp_cli.console.utf8 import start_in_utf8
+from tadp_cli.console.version import show_version
 
 
 class _HomeGroup(TyperGroup):
@@ -49,7 +51,12 @@ app = typer.Typer(
 
 
 @app.callback()
-def settle_environment() -> None:
+def settle_environment(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="versions of tadp, torch, CUDA, devices"),
+    ] = False,
+) -> None:
     forget_other_launchers()
     # The libraries' own bars and notes would drown ours; a variable that the user has set stays.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -18,9 +18,10 @@ from tadp_heads._io import write_json, write_text
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, require_folder
 from tadp_heads.data.image_io import open_rgb
-from tadp_heads.data.ranges import RANGES
+from tadp_heads.data.ranges import RANGES, sd_to_imagenet_range
 from tadp_heads.data.sample import Color, default_palette
 from tadp_heads.model_card import model_card
+from tadp_heads.padding import pad_to_multiple
 from tadp_heads.plugins import BACKBONES, CAPTIONERS, PROMPTERS, load_plugin, plugin_name
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import (
@@ -38,7 +39,7 @@ from tadp_heads.registry import TASKS, get_task, head_name, heads_of
 from tadp_heads.results import Result
 from tadp_heads.schema import LARGEST_SIZE
 from tadp_heads.seeds import image_generators
-from tadp_heads.tasks import Extract, Features
+from tadp_heads.tasks import Extract, Features, Output
 
 # B batch, T tokens, D width of the text encoder, H W image pixels.
 CAPTION_SLOT = "{caption}"
@@ -137,6 +138,38 @@ class PerceptionModel(nn.Module):
         if self.config.prompter is not None:
             return self._load_prompter().context(self.backbone, captions)
         return self.backbone.encode_text([self.config.prompt.replace(CAPTION_SLOT, text) for text in captions])
+
+    @property
+    def has_fixed_prompt(self) -> bool:
+        """Whether all images are conditioned on the same context."""
+        if self.context is not None or getattr(self.backbone, "learnt_context", None) is not None:
+            return True
+        return self.config.prompter is None and not self.config.needs_caption
+
+    def forward(self, images: Tensor, context: Tensor | None = None) -> Output:
+        """images (B, 3, H, W), RGB in [-1, 1], of any size; context (B or 1, T, D) -> the task's output.
+
+        That is `SegmentationOutput`, `DepthOutput` or `DetectionOutput`, in the images' own
+        frame: one pass over the whole image, whatever the protocol. `context` is what `encode_captions` gives; it may
+        be left out where `has_fixed_prompt`. Gradients flow, as far as the modules' parameters ask for them. Detection
+        predicts in eval mode only; its training loss is `model.task.loss`.
+        """
+        if context is None:
+            if not self.has_fixed_prompt:
+                raise ValueError(
+                    "each image has a prompt of its own: pass context, what encode_captions(captions) gives"
+                )
+            context = self.encode_captions([""])
+        if not hasattr(self.task, "output"):
+            raise ValueError(
+                f"the task {self.config.task!r} has no output(): add it (tadp_heads.tasks.Task), or predict()"
+            )
+        size = (images.shape[-2], images.shape[-1])
+        padded = pad_to_multiple(images, self.size_multiple)
+        if self.config.image_range == "imagenet":
+            padded = sd_to_imagenet_range(padded)
+        features = self.backbone(padded, context).levels
+        return self.task.output(self.head, features, size)
 
     @torch.no_grad()
     @in_float32()

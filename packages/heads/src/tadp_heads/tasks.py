@@ -11,10 +11,13 @@ from tadp_heads.data.sample import Color, Target, Transform
 from tadp_heads.registry import get_task
 from tadp_heads.results import Result
 
-__all__ = ["Extract", "Features", "Head", "MainMetric", "Metric", "Task", "get_task", "train_transform"]
+__all__ = ["Extract", "Features", "Head", "MainMetric", "Metric", "Output", "Task", "get_task", "train_transform"]
 
 Features = Sequence[Tensor]
 """Level tensors (B, C, H/stride, W/stride), finest first."""
+
+Output = tuple[Tensor, ...]
+"""A named tuple of tensors whose first dimension is the image."""
 
 Extract = Callable[[Tensor], Features]
 """Images (B, 3, h, w), in the backbone's range -> features. The caller binds the text of these B images; a protocol may
@@ -106,6 +109,13 @@ class Task(Protocol):
         """One prediction an image of `images` (B, 3, H, W), in the frame in which the protocol scores:
         segmentation (H, W) int64 ids; depth (H, W) float32 metres; detection a dict of boxes (N, 4) XYXY pixels,
         scores (N,) descending, labels (N,) 0-based."""
+
+    def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> Output:
+        """What `PerceptionModel.forward` returns: a named tuple of tensors (B, ...), in the frame of the images.
+
+        `features`: of images that were padded right and bottom; `image_size`: their (H, W) before. Only needed for
+        `forward` and export, which trace it: its operations depend on sizes, not on values.
+        """
 
     def translate(self, prediction: Any, classes: Sequence[str], wanted: Sequence[str]) -> Any:
         """A prediction in the model's `classes` -> in those of the data set that it is scored on."""

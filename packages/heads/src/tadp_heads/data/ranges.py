@@ -17,9 +17,19 @@ def to_imagenet_range(images: Tensor) -> Tensor:
 
     What the public code feeds the backbone for Cityscapes and detection (docs/reference.md, section 5).
     """
-    mean = torch.tensor(_IMAGENET_MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(_IMAGENET_STD, device=images.device)[:, None, None]
-    return (images.as_subclass(Tensor).float() / 255 - mean) / std
+    return _standardised(images.as_subclass(Tensor).float() / 255)
+
+
+def sd_to_imagenet_range(images: Tensor) -> Tensor:
+    """[-1, 1] -> what `to_imagenet_range` gives."""
+    return _standardised((images + 1) / 2)
 
 
 RANGES = {"sd": to_sd_range, "imagenet": to_imagenet_range}
+
+
+def _standardised(images: Tensor) -> Tensor:
+    """[0, 1] -> mean 0 and deviation 1 per channel, by ImageNet's statistics."""
+    mean = torch.tensor(_IMAGENET_MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(_IMAGENET_STD, device=images.device)[:, None, None]
+    return (images - mean) / std

@@ -11,6 +11,7 @@ from tadp_heads.data.sample import Color, Target
 from tadp_heads.depth.head import DepthHead
 from tadp_heads.depth.loss import silog_loss
 from tadp_heads.depth.metrics import DepthMetrics
+from tadp_heads.depth.output import DepthOutput
 from tadp_heads.depth.protocol import PROTOCOLS, DepthProtocol, get_protocol
 from tadp_heads.depth.transforms import TRAIN_TRANSFORMS
 from tadp_heads.padding import cut_padding, pad_to_multiple
@@ -58,6 +59,10 @@ class DepthTask:
             return depth_of(head, features, tuple(part.shape[-2:])).float()
 
         return list(get_protocol(protocol).predict(predict, images)[:, 0].cpu())
+
+    def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> DepthOutput:
+        """Metres at the images' own size."""
+        return DepthOutput(depth_of(head, features, image_size).float())
 
     def translate(self, prediction: Tensor, classes: Sequence[str], wanted: Sequence[str]) -> Tensor:
         """The map as it is."""

@@ -5,6 +5,7 @@ from tadp_heads.detection.detections import Detections, map_classes, rescale
 from tadp_heads.detection.head import FasterRCNNHead, FasterRCNNHeadConfig
 from tadp_heads.detection.loss import detection_loss, training_targets
 from tadp_heads.detection.metrics import RULES, AveragePrecision
+from tadp_heads.detection.output import DetectionOutput
 from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol
 from tadp_heads.detection.task import DetectionTask
 
@@ -12,6 +13,7 @@ __all__ = [
     "PROTOCOLS",
     "RULES",
     "AveragePrecision",
+    "DetectionOutput",
     "DetectionProtocol",
     "DetectionTask",
     "Detections",

@@ -11,9 +11,11 @@ from torchvision.ops import clip_boxes_to_image
 from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.sample import Color, DetectionTarget
 from tadp_heads.detection.detections import Detections, map_classes
+from tadp_heads.detection.fixed_size import detect, padded_detections
 from tadp_heads.detection.head import FasterRCNNHead
 from tadp_heads.detection.loss import detection_loss
 from tadp_heads.detection.metrics import AveragePrecision
+from tadp_heads.detection.output import DetectionOutput
 from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol, get_protocol
 from tadp_heads.detection.transforms import TRAIN_TRANSFORMS
 from tadp_heads.padding import pad_to_multiple
@@ -62,6 +64,14 @@ class DetectionTask:
 
         found = get_protocol(protocol).predict(predict, images)
         return [Detections(**{name: value.cpu() for name, value in detections.items()}) for detections in found]
+
+    def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> DetectionOutput:
+        """Boxes of all images in tensors of one size; of Faster R-CNN up to rounding those of `predict`."""
+        if head.training:
+            raise ValueError("detections are only found in eval mode: call model.eval(), or task.loss to train")
+        if isinstance(head, FasterRCNNHead):
+            return detect(head, features, image_size)
+        return padded_detections(_detections(head, features, image_size))
 
     def translate(self, prediction: Detections, classes: Sequence[str], wanted: Sequence[str]) -> Detections:
         """Labels in the classes `wanted`, by name; what is none of them is dropped. A class unknown is an error."""

@@ -16,6 +16,7 @@ from tadp_heads.segmentation.consistency import symmetric_kl
 from tadp_heads.segmentation.head import FPNHead
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.metrics import MeanIoU
+from tadp_heads.segmentation.output import SegmentationOutput
 from tadp_heads.segmentation.protocol import (
     PROTOCOLS,
     SegmentationProtocol,
@@ -62,11 +63,8 @@ class SegmentationTask:
             raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
         target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
         logits = _logits(head, features)
-        if image_size is not None:
-            stride = levels_of(head)[0].stride
-            padded_size = (features[0].shape[-2] * stride, features[0].shape[-1] * stride)
-            if image_size != padded_size:
-                logits = cut_padding(logits, padded_size, image_size)
+        if image_size is not None and image_size != (padded_size := _padded_size(head, features)):
+            logits = cut_padding(logits, padded_size, image_size)
         loss = LOSSES[kind](logits, target, **options)
         return loss + consistency * symmetric_kl(*logits.chunk(2)) if consistency else loss
 
@@ -80,6 +78,12 @@ class SegmentationTask:
             lambda x: _logits(head, extract(x)), images, get_protocol(protocol), multiple
         )  # (B, K, H, W)
         return list(probabilities.argmax(1).cpu())
+
+    def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> SegmentationOutput:
+        """Logits at the images' own size."""
+        return SegmentationOutput(
+            cut_padding(_logits(head, features), _padded_size(head, features), image_size).float()
+        )
 
     def translate(self, prediction: Tensor, classes: Sequence[str], wanted: Sequence[str]) -> Tensor:
         """The ids as they are: every pixel has a class, so the data must have the model's."""
@@ -104,6 +108,12 @@ class SegmentationTask:
             resized = torch.nn.functional.interpolate(prediction[None, None].double(), size=(image.height, image.width))
             prediction = resized[0, 0].long()
         return SegmentationResult(image=image, ids=prediction, names=tuple(classes), palette=tuple(palette))
+
+
+def _padded_size(head: nn.Module, features: Features) -> tuple[int, int]:
+    """(H, W) in pixels that the features cover."""
+    stride = levels_of(head)[0].stride
+    return features[0].shape[-2] * stride, features[0].shape[-1] * stride
 
 
 def _logits(head: nn.Module, features: Features) -> Tensor:
