@@ -28,7 +28,6 @@ UNSEEN = 200
 JUDGES = {
     "head on a first pass without words": {"presence.first_pass": "empty"},
     "head on a first pass under the caption": {},
-    "network on latents, distilled from the latter": {"presence.single_pass": True},
     "captioner's chances of words": {"presence.source": "captioner"},
 }
 ASKED = 0.5

@@ -5,7 +5,7 @@ import pytest
 from tadp_cli._io import write_json
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.config.removed import REMOVED, without_removed
-from tadp_cli.config.schema import SettingError
+from tadp_cli.config.schema import SettingError, toml
 from tadp_cli.run.guard import claim
 
 OLD = {"train.speed": 1.0, "mode": "slow"}
@@ -25,11 +25,11 @@ def test_otherwise_they_are_named(tree, name):
 
 
 def test_an_old_run_is_read_and_its_line_named_where_it_cannot_be(tmp_path):
-    section = "[train]\nsteps = 3\n" + "".join(f"{name.removeprefix('train.')} = {REMOVED[name]}\n" for name in REMOVED)
-    (tmp_path / "run.toml").write_text(section)
+    text = "train.steps = 3\n" + "".join(f"{name} = {toml(default)}\n" for name, default in REMOVED.items())
+    (tmp_path / "run.toml").write_text(text)
     assert load_recipe(tmp_path / "run.toml").train.steps == 3
-    (tmp_path / "run.toml").write_text(section.replace("layer_decay = 1.0", "layer_decay = 0.9"))
-    with pytest.raises(ValueError, match=r"run.toml, line 4: train.layer_decay is 0.9: the setting was removed"):
+    (tmp_path / "run.toml").write_text("train.steps = 3\ntrain.layer_decay = 0.9\n")
+    with pytest.raises(ValueError, match=r"run.toml, line 2: train.layer_decay is 0.9: the setting was removed"):
         load_recipe(tmp_path / "run.toml")
 
 

@@ -63,6 +63,7 @@ def test_the_paper_s_tables_are_whole():
         "class-maps-depth": 0,
         "class-maps-detection": 0,
         "class-maps-segmentation": 0,
+        "controls": 0,
         "figure-3": 11,
         "presence": 0,
         "table-1": 9,

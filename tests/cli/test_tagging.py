@@ -22,7 +22,7 @@ from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.prompts.tagging.store import LearntPresence, read_presence
-from tadp_cli.prompts.tagging.taggers import FirstPass, Latents, images_in_batches
+from tadp_cli.prompts.tagging.taggers import FirstPass, images_in_batches
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionModel
@@ -258,10 +258,9 @@ def test_a_judge_says_the_same_at_each_call_where_the_posterior_is_sampled(scene
     backbone = DiffusionBackbone.from_pretrained("tiny", posterior="sample").freeze()
     names = ("circle", "tree")
     _, images, captions = next(images_in_batches(open_folder(scenes, "segmentation", "val"), None))
-    first_pass, latents = FirstPass(backbone, names, "sd", captioned=True), Latents(backbone, names, "sd")
-    assert torch.equal(first_pass.pooled(images, captions), first_pass.pooled(images, captions))
-    assert torch.equal(latents.latents(images), latents.latents(images))
-    drawn = [backbone.encode_image(latents.normalise(images)) for _ in range(2)]
+    judge = FirstPass(backbone, names, "sd", captioned=True)
+    assert torch.equal(judge.pooled(images, captions), judge.pooled(images, captions))
+    drawn = [backbone.encode_image(judge.normalise(images)) for _ in range(2)]
     assert not torch.equal(*drawn)
 
 
@@ -310,18 +309,6 @@ def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_pat
     assert all((out / f"{image_id}_overlay.png").is_file() for image_id in texts)
 
 
-def test_single_pass_is_distilled_and_reads_latents(scenes, tmp_path, monkeypatch):
-    recipe = recipe_of(scenes, "presence.single_pass=true", "presence.first_pass=caption")
-    train(recipe, tmp_path / "run")
-    captioned = [json.loads(line)["id"] for line in (tmp_path / "run" / "captions.jsonl").read_text().splitlines()]
-    assert captioned == list(open_folder(scenes, "segmentation", "train").ids), "scored images need no captions"
-    backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
-    learnt = read_presence(tmp_path / "run", recipe, backbone, "cpu")
-    monkeypatch.setattr(backbone, "run_unet", lambda *_: pytest.fail("a pass of the UNet"))
-    dataset = open_folder(scenes, "segmentation", "val")
-    assert set(learnt.find(dataset, None, quiet).probabilities) == set(dataset.ids)
-
-
 def test_captioners_chances_need_no_training(scenes, tmp_path):
     recipe = recipe_of(scenes, "presence.source=captioner", "train.unet_lr_scale=0.1")
     train(recipe, tmp_path / "run")
@@ -362,7 +349,6 @@ def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
         (("prompt.kind=soft-presence",), "map_index 'class' needs a prompt of words, and 'soft-presence' is an embed"),
         (("presence.first_pass=twice",), "presence.first_pass"),
         (("presence.precision=1.5",), "presence.precision is 1.5, expected a share above 0"),
-        (("presence.source=clip", "presence.single_pass=true"), "distils the head, not 'clip'"),
         (("presence.source=labels",), "presence.source"),
         (("prompt.vectors=0",), "prompt.vectors"),
     ],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tadp_heads.levels import Level
-from tadp_heads.tagging import LatentPresence, PresenceHead, calibrate
+from tadp_heads.tagging import PresenceHead, calibrate
 from tadp_heads.tagging.head import pool
 
 LEVELS = (Level(6, 4), Level(5, 8))
@@ -69,18 +69,8 @@ def test_pool_gives_means_and_maxima_of_each_level():
     torch.testing.assert_close(pooled[:, 17:], levels[1].half().float().flatten(2).max(2).values)
 
 
-def test_latent_presence_takes_any_size():
-    net = LatentPresence(3).eval()
-    assert net(torch.randn(2, 4, 9, 14)).shape == (2, 3)
-    inside = torch.zeros(1, 4, 40, 40)
-    inside[..., 16:20, 16:20] = torch.randn(4, 4)
-    moved = inside.roll((2, 4), (2, 3))  # by multiples of the stride, away from the border
-    torch.testing.assert_close(net(inside), net(moved))
-
-
-@pytest.mark.parametrize("make", [lambda: PresenceHead(LEVELS, 3, width=8), lambda: LatentPresence(3, width=8)])
-def test_heads_are_saved_and_loaded(tmp_path, make):
-    head = make().eval()
+def test_the_head_is_saved_and_loaded(tmp_path):
+    head = PresenceHead(LEVELS, 3, width=8).eval()
     head.save_pretrained(tmp_path)
     again = type(head).from_pretrained(tmp_path)
     assert again.config == head.config

@@ -37,18 +37,6 @@ REFERENCE_STYLE_TEMPLATES = tuple(
 REFERENCE_DREAMBOOTH_TEMPLATES = ("an image [in {token} style]",)
 """The one sentence by which the paper's DreamBooth was trained."""
 
-OBJECT_TEMPLATES = (
-    "a picture of a [{token}] thing",
-    "one [{token}] thing seen from near",
-    "a clear photo showing a [{token}] thing",
-    "a [{token}] thing on a plain ground",
-    "a [{token}] thing outdoors",
-    "a small [{token}] thing among others",
-    "a bright photo of the [{token}] thing",
-    "a dark photo of the [{token}] thing",
-)
-
-
 CAPTION_TEMPLATES = (
     "[a {token} style painting of] {caption}",
     "[a {token} style drawing of] {caption}",

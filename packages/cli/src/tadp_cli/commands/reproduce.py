@@ -20,7 +20,6 @@ from tadp_cli.console.launchers import require_one_process
 from tadp_cli.console.options import DeviceOption
 from tadp_cli.console.personalize_options import CountOption, PresetOption, RankOption, personalize_changes
 from tadp_cli.console.progress import bars, console
-from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:
     from tadp_cli.config.paper_tables import Table
@@ -60,43 +59,6 @@ def figure_4(
         console.print(f"own word    {shares['own_word']:.3f}")
         console.print(f"other word  {shares['other_word']:.3f}   (the map of another object's word, same image)")
         console.print(f"chance      {shares['chance']:.3f}   (the class's share of the image)")
-
-
-@reproduce_app.command("controls")
-def controls(
-    out: Annotated[Path, typer.Option(help="folder to write to; runs that are in it are not made again")] = Path(
-        "runs/controls"
-    ),
-    train_images: Annotated[int, typer.Option(help="pictures to train on")] = 800,
-    scored_images: Annotated[int, typer.Option(help="pictures to score on")] = 200,
-    steps: Annotated[int, typer.Option(help="training steps of each head")] = 600,
-    seeds: Annotated[int, typer.Option(help="how many seeds of the heads")] = 1,
-    device: DeviceOption = "auto",
-) -> None:
-    """Where a prompt's gain comes from: heads without attention maps, with maps by class word, with bare class lists.
-
-    Example: `tadp reproduce controls --seeds 3`
-    """
-    with one_line_errors():
-        from rich.table import Table
-
-        from tadp_cli.experiments.controls import HEAD_INPUTS, PROMPT_KINDS, run_controls
-
-        with bars() as report:
-            rows = run_controls(
-                out,
-                train_images=train_images,
-                scored_images=scored_images,
-                steps=steps,
-                seeds=seeds,
-                device=device,
-                report=report,
-            )
-        table = Table("the head gets", *PROMPT_KINDS, title="segmentation mIoU in percent, photos of Scenes")
-        for title in (head_input.title for head_input in HEAD_INPUTS):
-            cells = [[r["mIoU"] for r in rows if (r["prompt"], r["head_input"]) == (p, title)] for p in PROMPT_KINDS]
-            table.add_row(title, *(with_spread(cell) for cell in cells))
-        console.print(table)
 
 
 def _print_plan(table: "Table", bench: "Bench", rows: Sequence[str], seeds: int) -> None:

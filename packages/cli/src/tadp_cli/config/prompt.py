@@ -102,8 +102,6 @@ class PresenceConfig:
     """Updates of its weights in each fold."""
     lr: float = 2e-3
     seed: int = 0
-    single_pass: bool = False
-    """Distil it into a small network on the VAE's latents, so that no first pass is needed."""
     clip: str = "openai/clip-vit-large-patch14"
     """The CLIP model, a folder or a hub id."""
 
@@ -115,5 +113,3 @@ class PresenceConfig:
         above_0("presence.lr", self.lr, MOST_RATE)
         if not 0 < self.precision <= 1:
             raise ValueError(f"presence.precision is {self.precision}, expected a share above 0, at most 1")
-        if self.single_pass and self.source != "head":
-            raise ValueError(f"presence.single_pass distils the head, not {self.source!r}: leave it out")

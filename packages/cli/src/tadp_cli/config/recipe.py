@@ -250,10 +250,9 @@ class Recipe:
         if self.task == "depth":
             raise ValueError(f"{given} needs classes, and depth has none: use caption")
         moving = self.train.unet_lr_scale > 0 or self.backbone.text_adapter
-        if moving and self.presence.source == "head" and not self.presence.single_pass:
+        if moving and self.presence.source == "head":
             raise ValueError(
-                f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0, or "
-                "presence.single_pass=true, which reads latents"
+                f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0"
             )
         if self.prompt.kind == "presence-only" and self.backbone.map_index != "presence":
             raise ValueError(f"{given} gives the head probabilities: set backbone.map_index=presence")
@@ -268,18 +267,9 @@ class Recipe:
     @property
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions, or the presence judge reads them."""
-        if self.prompt.kind in CAPTION_PROMPTS:
-            return True
-        return self._first_pass_reads_captions and not self.presence.single_pass
-
-    @property
-    def learns_from_captions(self) -> bool:
-        """Whether the training images need captions: also where the teacher of the presence judge alone reads them."""
-        return self.needs_captions or self._first_pass_reads_captions
-
-    @property
-    def _first_pass_reads_captions(self) -> bool:
-        return self.needs_presence and self.presence.source == "head" and self.presence.first_pass == "caption"
+        presence = self.presence
+        tagged = self.needs_presence and presence.source == "head" and presence.first_pass == "caption"
+        return tagged or self.prompt.kind in CAPTION_PROMPTS
 
     @property
     def of_training_prompts(self) -> "Recipe":

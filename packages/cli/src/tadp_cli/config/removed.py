@@ -5,7 +5,7 @@ from typing import Any
 
 from tadp_cli.config.schema import SettingError
 
-REMOVED: dict[str, Any] = {"train.drop_path": 0.0, "train.layer_decay": 1.0}
+REMOVED: dict[str, Any] = {"presence.single_pass": False, "train.drop_path": 0.0, "train.layer_decay": 1.0}
 """{dotted name: its default, with which training was as it is without the setting}."""
 
 

@@ -224,8 +224,9 @@ def _prompts(
     report: Report,
 ) -> tuple[Prompts, Prompts]:
     """Of the training images, and of those that are scored."""
-    captions = _captions(recipe, dataset, out, device, report) if recipe.learns_from_captions else None
-    unseen = _captions(recipe, validation, out, device, report) if recipe.needs_captions else None
+    captions = unseen = None
+    if recipe.needs_captions:
+        captions, unseen = (_captions(recipe, part, out, device, report) for part in (dataset, validation))
     known = found = None
     if recipe.needs_presence:
         learnt = learn_presence(recipe, dataset, backbone, captions, out, device, report)

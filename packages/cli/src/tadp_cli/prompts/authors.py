@@ -36,7 +36,7 @@ def read_captions(file: Path, author: str = "") -> CaptionStore:
 
 def with_author(recipe: Recipe) -> Recipe:
     """The recipe with the captioner of its captions, and the settings that it wrote them with."""
-    if not recipe.learns_from_captions:
+    if not recipe.needs_captions:
         return recipe
     file = Path(recipe.data.captions)
     if not recipe.data.captions or not file.expanduser().exists():

@@ -2,12 +2,9 @@
 
 from tadp_heads.tagging.calibration import Calibration, calibrate
 from tadp_heads.tagging.head import PresenceHead, PresenceHeadConfig
-from tadp_heads.tagging.latents import LatentPresence, LatentPresenceConfig
 
 __all__ = [
     "Calibration",
-    "LatentPresence",
-    "LatentPresenceConfig",
     "PresenceHead",
     "PresenceHeadConfig",
     "calibrate",

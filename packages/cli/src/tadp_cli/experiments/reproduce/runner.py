@@ -67,7 +67,7 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
     """The recipe with the data, captions and looks that it names made; `trained_on`: looks of the miniature."""
     if bench.scale == "miniature":
         recipe = _with_scenes(recipe, bench, trained_on)
-    if recipe.learns_from_captions:
+    if recipe.needs_captions:
         recipe = with_captions(recipe, bench.out, bench.device, report, bench.limits)
         if trained_on != SOURCE:
             # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.

@@ -18,13 +18,13 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
-from tadp_cli.prompts.tagging.taggers import FirstPass, Judge, Latents, Untrained, images_in_batches, in_batches, judged
+from tadp_cli.prompts.tagging.taggers import FirstPass, Judge, Untrained, images_in_batches, in_batches, judged
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_cli.run.records import read_object
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.pretrained import read_safetensors
-from tadp_heads.tagging import Calibration, LatentPresence, PresenceHead
+from tadp_heads.tagging import Calibration, PresenceHead
 
 FOLDER = "presence"
 _FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
@@ -55,9 +55,8 @@ class LearntPresence:
         folder = run / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)  # written last: where it is, the rest is there and of its settings
-        weights = _weights(self.judge)
-        if weights is not None:
-            weights.save_pretrained(folder)
+        if isinstance(self.judge, FirstPass):
+            self.judge.head.save_pretrained(folder)
         ids = list(self.out_of_fold.probabilities)
         with replacing(folder / _TRAINED) as partial:
             save_file({"probabilities": self.out_of_fold.of(ids)}, partial)
@@ -91,8 +90,6 @@ def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device
     judge = make_judge(recipe, backbone, known["names"], device)
     if isinstance(judge, FirstPass):
         judge.head = PresenceHead.from_pretrained(path.parent).to(device)
-    elif isinstance(judge, Latents):
-        judge.net = LatentPresence.from_pretrained(path.parent).to(device)
     calibration = Calibration(*(known[field] for field in Calibration._fields))
     rows = read_safetensors(path.parent / _TRAINED)["probabilities"]
     found = dict(zip(known["images"], rows, strict=True))
@@ -116,12 +113,4 @@ def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ..
         return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
     if section.source == "captioner":
         return Untrained(WordChances(captioner_of(recipe, device), names))
-    if section.single_pass:
-        return Latents(backbone, names, image_range)
     return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")
-
-
-def _weights(judge: Judge) -> PresenceHead | LatentPresence | None:
-    if isinstance(judge, FirstPass):
-        return judge.head
-    return judge.net if isinstance(judge, Latents) else None

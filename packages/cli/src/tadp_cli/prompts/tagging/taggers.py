@@ -1,4 +1,4 @@
-"""Who says which classes are in an image: a pass of the backbone, its latents alone, the captioner, or CLIP."""
+"""Who says which classes are in an image: a pass of the backbone, the captioner, or CLIP."""
 
 # B images, K classes, P pooled features, H W image pixels
 
@@ -20,7 +20,7 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.ranges import RANGES
-from tadp_heads.tagging import LatentPresence, PresenceHead
+from tadp_heads.tagging import PresenceHead
 from tadp_heads.tagging.head import pool
 
 _BATCH = 16
@@ -85,24 +85,6 @@ class FirstPass:
     def _maps_by_class(self) -> AbstractContextManager[None]:
         """Inside, maps stand for classes, whatever the second pass does with them."""
         return _reading(self.backbone, class_words=self.words, class_input="maps")
-
-
-class Latents:
-    """Reads the VAE's latents, which the second pass needs anyway: no pass of its own."""
-
-    def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str):
-        self.backbone, self.names, self.normalise = backbone, tuple(names), RANGES[image_range]
-        self.net: LatentPresence | None = None
-
-    @torch.no_grad()
-    def latents(self, images: Tensor) -> Tensor:
-        """uint8 images (B, 3, H, W) -> (B, 4, h, w)."""
-        with _reading(self.backbone):
-            return self.backbone.encode_image(self.normalise(images.to(self.backbone.unet.device)))
-
-    @torch.no_grad()
-    def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        return self.net(self.latents(images)).sigmoid().cpu()
 
 
 class Untrained:
