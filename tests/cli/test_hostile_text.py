@@ -17,8 +17,8 @@ import tadp_personalize._markdown
 from tadp_cli.console.terminal import SafeConsole, printable
 from tadp_cli.main import settle_environment
 from tadp_cli.report.charts import curves_figure
-from tadp_cli.report.page import CaptionRow, PredictionRow, write_report
-from tadp_cli.report.sections import legend_html
+from tadp_cli.report.page import write_report
+from tadp_cli.report.rows import CaptionRow, PredictionRow
 from tadp_heads._markdown import code
 from tadp_heads.overlay import contact_sheet, draw_boxes, draw_legend
 
@@ -90,9 +90,12 @@ def test_a_page_has_no_script_of_a_caption_and_no_control_character(tmp_path):
     assert printable(page) == page
 
 
-def test_a_colour_is_numbers():
-    with pytest.raises(ValueError, match="format code 'd'"):
-        legend_html(["a"], [['0);"><script>alert(1)</script>', 0, 0]])
+def test_a_colour_is_numbers(tmp_path):
+    results = {"rows": [], "classes": ["a"], "palette": [['0);"><script>alert(1)</script>', 0, 0]]}
+    image = Image.new("RGB", (8, 8))
+    shown = PredictionRow(image=image, truth=image, title="a", predictions={})
+    with pytest.raises(TypeError, match="%d format"):
+        write_report(tmp_path / "p.html", results, captions=[], heat_maps=[], predictions=[shown])
 
 
 def test_names_are_drawn_as_one_line_whatever_they_hold(tmp_path):

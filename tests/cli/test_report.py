@@ -15,8 +15,8 @@ from tadp_cli.console.score_tables import show_rows
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.heat_maps import heat_overlay
-from tadp_cli.report.markup import highlighted, struck
-from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, write_report
+from tadp_cli.report.page import highlighted, struck, write_report
+from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
 
 
 def row(prompt, modifier, test, seed, value, task="segmentation", metric="mIoU"):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tadp_cli.report import run_sections
 from tadp_cli.report.grouping import group_rows, task_tables
-from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, page_html, write_report
+from tadp_cli.report.page import write_report
+from tadp_cli.report.rows import CaptionRow, HeatRow, ImageRow, PredictionRow
+from tadp_cli.report.runs_page import runs_html
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -116,7 +117,7 @@ def row(prompt, seed, value):
 
 
 def write_runs_page(path):
-    image = run_sections.ImageRow(
+    image = ImageRow(
         image=picture(),
         truth=picture(seed=1),
         title="val_00001",
@@ -129,18 +130,22 @@ def write_runs_page(path):
     classes = [f"class number {i}" for i in range(30)]
     matrix = np.eye(30).tolist()
     rows = [row("empty", 0, 0.2), row("empty", 1, 0.3), row("caption", 0, 0.4)]
-    found = (
-        run_sections.scores(task_tables(group_rows({"rows": rows}))),
-        run_sections.curves({"first-run": ([1, 2, 3], [3.0, 2.0, 1.5]), "second-run": ([1, 2, 3], [3.0, 2.5, 1.0])}),
-        run_sections.per_class({"first-run": {"tree": 0.5, "star": float("nan")}}, "IoU"),
-        run_sections.confusion({"first-run": matrix}, classes),
-        run_sections.images([image], "worst", "Worst images", "The worst.", {"tree": (128, 0, 0)}),
-        run_sections.captions([image]),
-        run_sections.samples({"<look>": picture(600, 300)}),
-        run_sections.configuration({"first-run": {"train.steps": 1, "seed": 0}, "second-run": {"train.steps": 2}}),
-        run_sections.environment({"torch": "2"}),
+    page = runs_html(
+        "2 runs side by side",
+        "Runs.",
+        tables=task_tables(group_rows({"rows": rows})),
+        losses={"first-run": ([1, 2, 3], [3.0, 2.0, 1.5]), "second-run": ([1, 2, 3], [3.0, 2.5, 1.0])},
+        per_class={"first-run": {"tree": 0.5, "star": float("nan")}},
+        confusions={"first-run": matrix},
+        classes=classes,
+        worst=[image],
+        chosen="by the score.",
+        colours={"tree": (128, 0, 0)},
+        samples={"<look>": picture(600, 300)},
+        settings={"first-run": {"train.steps": 1, "seed": 0}, "second-run": {"train.steps": 2}},
+        environment={"torch": "2"},
     )
-    path.write_text(page_html("2 runs side by side", "Runs.", [section for section in found if section]))
+    path.write_text(page)
 
 
 def write_demo_page(path):

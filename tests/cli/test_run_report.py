@@ -15,7 +15,7 @@ from tadp_cli.pipelines.report import run_names
 from tadp_cli.report import prediction_sheet
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
-from tadp_cli.report.run_sections import configuration, scores
+from tadp_cli.report.runs_page import runs_html
 from tadp_cli.run.folder import read_run
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
@@ -148,14 +148,14 @@ def test_differences_are_to_the_first_row():
         {"task": "depth", "prompt": prompt, "modifier": None, "test": "photo", "seed": seed, "metrics": {"rmse": value}}
         for prompt, seed, value in (("empty", 0, 1.0), ("empty", 1, 2.0), ("caption", 0, 1.25))
     ]
-    html = scores(task_tables(group_rows({"rows": rows}))).html
+    html = runs_html("a", "", tables=task_tables(group_rows({"rows": rows})))
     assert "Difference to empty" in html
     assert "-0.250" in html
     assert "1.500 ± 0.500" in html
 
 
 def test_only_what_differs_is_marked():
-    html = configuration({"a": {"x": 1, "y": "<b>"}, "b": {"x": 2, "y": "<b>"}}).html
+    html = runs_html("a", "", settings={"a": {"x": 1, "y": "<b>"}, "b": {"x": 2, "y": "<b>"}})
     assert html.count("<mark>") == 2
     assert html.index(">x<") < html.index(">y<")
     assert "&lt;b&gt;" in html

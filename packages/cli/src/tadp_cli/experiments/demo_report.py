@@ -16,7 +16,8 @@ from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.report.figures import overview_figure
-from tadp_cli.report.page import CaptionRow, HeatRow, PredictionRow, write_report
+from tadp_cli.report.page import write_report
+from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.readers.user_folder import open_folder

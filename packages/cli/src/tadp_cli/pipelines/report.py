@@ -27,12 +27,10 @@ from tadp_cli.pipelines.error_analysis import (
     truth_overlay,
     word_maps,
 )
-from tadp_cli.report import run_sections as sections
 from tadp_cli.report.grouping import group_rows, task_tables
-from tadp_cli.report.page import page_html
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
-from tadp_cli.report.rows import HeatRow
-from tadp_cli.report.run_sections import ImageRow
+from tadp_cli.report.rows import HeatRow, ImageRow
+from tadp_cli.report.runs_page import runs_html
 from tadp_cli.run.folder import flat_settings
 from tadp_heads import get_task
 
@@ -83,28 +81,27 @@ def write_run_report(
     if options.sheet is not None:
         write_prediction_sheet(options.sheet, examined, names, options.shown)
     best, worst = _extreme_rows(examined, names, options)
-    shown = examined[0].scorable.model.config if examined else None
-    colours = dict(zip(shown.classes, shown.palette, strict=True)) if shown else {}
-    tables = task_tables(group_rows({"rows": rows}))
-    task = next(iter(recipes.values())).task
-    count = min(options.images, len(examined[0].scorable.dataset)) if examined else 0
-    chosen = f"by the score of {next(iter(names.values()))} on the image alone, of {count} images"
-    found = (
-        sections.scores(tables),
-        sections.curves({name: loss_curve(run) for run, name in names.items()}),
-        sections.per_class({names[e.run]: e.per_class for e in examined}, _class_metric(task)),
-        sections.confusion(
-            {names[e.run]: e.confusion for e in examined}, examined[0].scorable.dataset.classes if examined else ()
-        ),
-        sections.images(worst, "worst", "Worst images", f"The worst first, {chosen}.", colours),
-        sections.images(best, "best", "Best images", f"The best first, {chosen}.", colours),
-        sections.captions([*worst, *best]),
-        sections.samples(_samples(recipes)),
-        sections.configuration({name: flat_settings(recipes[run]) for run, name in names.items()}),
-        sections.environment(_environment(options.device)),
-    )
+    first = examined[0].scorable if examined else None
     title = next(iter(names.values())) if len(names) == 1 else f"{len(names)} runs side by side"
-    write_text(path, page_html(title, _intro(recipes), [section for section in found if section]))
+    count = min(options.images, len(first.dataset)) if first else 0
+    page = runs_html(
+        title,
+        _intro(recipes),
+        tables=task_tables(group_rows({"rows": rows})),
+        losses={name: loss_curve(run) for run, name in names.items()},
+        per_class={names[e.run]: e.per_class for e in examined},
+        class_metric=_class_metric(next(iter(recipes.values())).task),
+        confusions={names[e.run]: e.confusion for e in examined},
+        classes=first.dataset.classes if first else (),
+        colours=dict(zip(first.model.config.classes, first.model.config.palette, strict=True)) if first else {},
+        worst=worst,
+        best=best,
+        chosen=f"by the score of {next(iter(names.values()))} on the image alone, of {count} images.",
+        samples=_samples(recipes),
+        settings={name: flat_settings(recipes[run]) for run, name in names.items()},
+        environment=_environment(options.device),
+    )
+    write_text(path, page)
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:
@@ -117,7 +114,7 @@ def _intro(recipes: Mapping[Path, Recipe]) -> str:
     tasks = " and ".join(dict.fromkeys(recipe.task for recipe in recipes.values()))
     text = f"Text-aligned diffusion perception: {tasks}. The backbone's prompt is part of each run."
     if any(recipe.backbone.source == "tiny" for recipe in recipes.values()):
-        text += " Runs on the backbone tiny are a working miniature, not Stable Diffusion."
+        text += " Runs on the backbone tiny are at small scale, not Stable Diffusion."
     return text
 
 

@@ -1,33 +1,28 @@
-"""One self-contained HTML page: no network, opens by double click, light and dark, readable on a phone."""
+"""Self-contained HTML pages: no network, opened by double click, light and dark, readable on a phone."""
 
 from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
+from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
 from tadp_cli._io import write_text
 from tadp_cli.console.terminal import printable
-from tadp_cli.report import sections
+from tadp_cli.report.grouping import group_rows, task_tables
+from tadp_cli.report.heat_maps import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
-
-__all__ = ["CaptionRow", "HeatRow", "PredictionRow", "write_report"]
 
 _TITLE = "Text-aligned diffusion perception"
 _INTRO = (
-    "Does a model see better when it is told in words what is in the picture? Everything on this page was made by a "
-    "working miniature: a tiny latent diffusion model and a tiny captioner, on Scenes, images drawn by a program. It "
-    "shows how the method's parts work together. It is not Stable Diffusion, and its numbers are not those of the "
-    "paper or of real photographs."
+    "Does a model see better when it is told in words what is in the image? Everything on this page was made at small "
+    "scale: by a tiny latent diffusion model and a tiny captioner, on Scenes, images drawn by a program. It shows how "
+    "the method's parts work together. It is not Stable Diffusion, and its numbers are not those of the paper or of "
+    "real photographs."
 )
-# The policy lets a browser load nothing but what is in the page.
-_HEAD = """<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<link rel="icon" href="data:,">"""
 
 
 def write_report(
@@ -39,38 +34,63 @@ def write_report(
     predictions: Sequence[PredictionRow],
     samples: Sequence[Image.Image] = (),
 ) -> None:
-    """Write results.json's content and the pictures as a page; a section without content is left out."""
-    found = (
-        sections.scores(results),
-        sections.predictions(predictions, results),
-        sections.heat(heat_maps),
-        sections.pointing(results),
-        sections.captions(captions),
-        sections.personalization(results, samples),
-        sections.settings(results.get("settings", {})),
+    """Write results.json's content and the images as a page; a section without content is left out."""
+    modifiers = (f"modifier {row['modifier']}" for row in results["rows"] if row["modifier"])
+    page = render(
+        "demo.html",
+        title=_TITLE,
+        intro=_INTRO,
+        tables=task_tables(group_rows(results)),
+        shown=list(dict.fromkeys((*(row["prompt"] for row in results["rows"]), *modifiers))),
+        predictions=predictions,
+        colours=dict(zip(results["classes"], results["palette"], strict=True)),
+        heat_maps=heat_maps,
+        pointing_game=results.get("pointing_game"),
+        captions=captions,
+        personalization=results.get("personalization", {}),
+        samples=samples,
+        settings=results.get("settings", {}),
     )
-    write_text(path, page_html(_TITLE, _INTRO, [section for section in found if section]))
+    write_text(path, page)
 
 
-def page_html(title: str, intro: str, shown: Sequence[sections.Section]) -> str:
-    """The whole page: title, what it is, links to the sections, the sections; without a control character."""
-    style = files("tadp_cli.report").joinpath("page.css").read_text(encoding="utf-8")
-    links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in shown)
-    main = "\n".join(section.html for section in shown)
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-{_HEAD}
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header><h1>{escape(title)}</h1><p>{escape(intro)}</p><nav>{links}</nav></header>
-<main>
-{main}
-</main>
-</body>
-</html>
-"""
-    return printable(page)
+def render(template: str, **values: Any) -> str:
+    """The page of a template in the folder `templates`: text in `values` is escaped, control characters too."""
+    return printable(_templates().get_template(template).render(links=[], **values))
+
+
+def struck(before: str, after: str) -> Markup:
+    """`before`, with the words struck out that `after` lacks."""
+    return _marked(after.split(), before.split(), "del")
+
+
+def highlighted(before: str, after: str) -> Markup:
+    """`after`, with the words marked that `before` lacks."""
+    return _marked(before.split(), after.split(), "mark")
+
+
+@cache
+def _templates() -> Environment:
+    loader = PackageLoader("tadp_cli.report")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.globals |= {"heat_overlay": heat_overlay, "colour_bar": colour_bar, "pooling": POOLING}
+    made.globals |= {"struck": struck, "highlighted": highlighted}
+    made.filters |= {"data_uri": data_uri, "plain": _plain, "percent": _percent}
+    return made
+
+
+def _marked(other: list[str], shown: list[str], tag: str) -> Markup:
+    parts = []
+    for kind, _, _, first, last in SequenceMatcher(None, other, shown, autojunk=False).get_opcodes():
+        text = " ".join(shown[first:last])
+        if text:
+            parts.append(Markup("{}" if kind == "equal" else f"<{tag}>{{}}</{tag}>").format(text))
+    return Markup(" ").join(parts)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,4 +1,4 @@
-"""What the pictures of a report are made of: one row an image."""
+"""What the images of a report are made of: one row per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class CaptionRow:
     written: str
     """As the captioner wrote it."""
     cleaned: str
-    """Without the words that name the look."""
+    """Without the words that name the domain."""
     prompts: Mapping[str, str]
-    """{modifier: the text that the model is given}."""
+    """{modifier: the prompt}."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class HeatRow:
 
 @dataclass(frozen=True, eq=False)
 class PredictionRow:
-    """What is in an image, and what models say is in it."""
+    """An image with its annotation and what models predict."""
 
     image: Image.Image
     truth: Image.Image
@@ -46,3 +46,22 @@ class PredictionRow:
     title: str
     predictions: Mapping[str, Image.Image]
     """{prompt: the prediction over the image, of the image's size}."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageRow:
+    """An image with the predictions of runs."""
+
+    image: Image.Image
+    truth: Image.Image
+    title: str
+    predictions: Mapping[str, tuple[Image.Image, str]]
+    """{run: (prediction over the image, its score as text)}."""
+    heat: HeatRow | None
+    """Where the first run's words attend."""
+    caption: str | None
+    """As it is stored; None where the run is not prompted with captions."""
+    written: str | None
+    """As the captioner wrote it, where that was changed since."""
+    prompt: str | None
+    """Of the first run."""
