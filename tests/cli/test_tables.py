@@ -380,7 +380,8 @@ def test_rows_have_heads_of_shipped_recipes():
         recipe = load_recipe(name)
         return recipe.task, recipe.backbone.source, recipe.backbone.attention_maps, str(recipe.head), str(recipe.loss)
 
-    assert {head(name) for name in row_names()} <= {head(name) for name in shipped_recipes()}
+    rows = [name for name in row_names() if not name.endswith("-no-maps")]
+    assert {head(name) for name in rows} <= {head(name) for name in shipped_recipes()}
 
 
 def test_a_table_too_wide_for_the_terminal_goes_on_below(capsys):
