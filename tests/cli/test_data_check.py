@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from annotation_exports import EXPORTS
 from invoking import tadp
 from PIL import Image
 from surface import assert_frozen, key_lines
@@ -82,3 +83,17 @@ def test_real_driving_frames_pass(shared_data, tmp_path):
     assert "problem" not in said
     with Image.open(tmp_path / "segmentation.png") as sheet:
         assert sheet.size == (1024, 3 * (256 + 18) + 26), "three rows of pictures with their ids, and the legend"
+
+
+def test_annotations_of_a_tool_are_recognized_imported_and_counted(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    EXPORTS["labelme"](data)
+    (data / "lost.json").write_text('{"shapes": [], "imagePath": "lost.png"}')
+    said = tadp("data", "check", data, "--out", tmp_path / "check", code=1)
+    assert "segmentation: 2 images (LabelMe JSON)" in said
+    assert "lost.json: found no image 'lost.png'" in said
+    said = tadp("data", "import", data, "--out", out, "--val", "0.4")
+    assert "lost.json: found no image 'lost.png'" in said
+    assert "LabelMe JSON: 2 images written, 0 were there already (train 1, val 1); 1 left out" in said
+    assert "segmentation: 2 images (masks of ids)" in tadp("data", "check", out, "--out", tmp_path / "check")
+    assert "--val: found val 2.0 and test 0.0" in tadp("data", "import", data, "--out", out, "--val", "2", code=2)

@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 import torch
+from annotation_exports import EXPORTS
 from mutations import mutated
 from official_layouts import LAYOUTS, mask, picture, text, voc_boxes
 from PIL import Image
@@ -15,6 +16,7 @@ from tadp_backbone.text.textual_inversion import read_tokens
 from tadp_captioning import CaptionRecord, CaptionStore, find_images
 from tadp_captioning.formats import _READERS, TABLES
 from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_heads.data.annotations.formats import FORMATS
 from tadp_heads.data.readers.user_folder import folder_tasks, open_folder
 from tadp_heads.data.registry import DATASETS, open_data
 from tadp_heads.depth.files import DEPTH_SUFFIXES, write_depth_npy, write_depth_png
@@ -81,6 +83,15 @@ def read_folder(root):
         list(open_folder(root, task, "train"))
 
 
+def annotations(name):
+    def read(root):
+        for task in folder_tasks(root):
+            for sample in open_folder(root, task):
+                assert sample.image.ndim == 3
+
+    return EXPORTS[name], read
+
+
 def write_list(root):
     picture(root / "a.png")
     text(root / "list.txt", "a.png\n")
@@ -91,6 +102,7 @@ SAMPLES = {
     "folder segmentation": (write_segmentation, read_folder),
     **{f"folder depth {suffix}": (depth(suffix), read_folder) for suffix in (".png", ".npy", ".tif", ".tiff")},
     "folder detection": (lambda root: voc_boxes(root, "train", "a"), read_folder),
+    **{f"annotations {name}": annotations(name) for name in EXPORTS},
     "folder detection coco": (lambda root: LAYOUTS["coco"](root, "train"), read_folder),
     **{f"captions {suffix}": captions(suffix) for suffix in (".jsonl", ".json", ".csv", ".tsv", ".parquet")},
     "captions .txt": (write_captions_beside_images, lambda root: len(CaptionStore.read(root))),
@@ -113,6 +125,7 @@ SAMPLES = {
     ),
 }
 REGISTERED = {
+    *(f"annotations {name}" for name in FORMATS),
     *(f"data set {name}" for name in DATASETS),
     *(f"captions {suffix}" for suffix in (*_READERS, *TABLES)),
     *(f"folder depth {suffix}" for suffix in DEPTH_SUFFIXES),

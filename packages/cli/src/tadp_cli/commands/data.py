@@ -7,7 +7,7 @@ import typer
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import PluginOption, SeedOption
-from tadp_cli.console.progress import console
+from tadp_cli.console.progress import bars, console
 
 data_app = typer.Typer(help="Data sets: check them, list those known by name.", no_args_is_help=True)
 
@@ -37,7 +37,8 @@ def check(
 
         reports = check_data(where, task or None, split or None)
         for report in reports:
-            console.print(f"{report.task}: {report.images} images", markup=False, highlight=False)
+            layout = f" ({report.layout})" if report.layout else ""
+            console.print(f"{report.task}: {report.images} images{layout}", markup=False, highlight=False)
             for line in lines_of(report):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
         for sheet in check_and_draw(reports, out):  # after what was found, which does not depend on a place to draw
@@ -60,6 +61,37 @@ def lines_of(report) -> list[str]:
         share = count / total if total else 0.0
         lines.append(f"  {name:20} {count:>12} {unit} {share:6.1%} {'#' * round(40 * share)}".rstrip())
     return [*lines, *(f"problem: {line}" for line in report.problems), *(f"note: {line}" for line in report.warnings)]
+
+
+@data_app.command("import")
+def import_data(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="a folder in the format of an annotation tool")],
+    out: Annotated[Path, typer.Option("--out", help="folder to write to")],
+    task: Annotated[str, typer.Option(help="segmentation or detection; empty: all it has")] = "",
+    val: Annotated[float | None, typer.Option(help="share of images for validation, to split anew")] = None,
+    test: Annotated[float | None, typer.Option(help="share of images for testing, to split anew")] = None,
+    seed: Annotated[int | None, typer.Option(help="of a new split")] = None,
+    group: Annotated[
+        str | None, typer.Option(help='what one split shares: "folder", or a regular expression on the id')
+    ] = None,
+) -> None:
+    """Write images/, masks/, classes.txt and split files of LabelMe, COCO, YOLO, CVAT or Label Studio annotations.
+
+    Images that cannot be read are left out and named in import.json. The same command resumes, and adds what was
+    labelled since. Example: `tadp data import labelme/ --out data/mine`
+    """
+    with one_line_errors():
+        from tadp_cli.pipelines.import_data import import_data as run_import
+
+        split = {"val": val, "test": test, "seed": seed, "group": group}
+        with bars() as report:
+            done = run_import(source, out, task or None, split, report)
+        for line in (*done.dropped, *done.left_out):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        splits = ", ".join(f"{name} {count}" for name, count in done.splits.items())
+        counts = f"{done.format}: {done.written} images written, {done.unchanged} were there already ({splits})"
+        lost = f"{len(done.dropped)} left out, {len(done.left_out)} shapes without area"
+        console.print(f"{counts}; {lost}: {out}", markup=False, highlight=False, soft_wrap=True)
 
 
 @data_app.command("list")

@@ -26,6 +26,7 @@ def _as_json(report: CheckReport) -> dict:
     return {
         "root": str(report.root),
         "task": report.task,
+        "layout": report.layout,
         "images": report.images,
         "sizes": {f"{width}x{height}": count for (width, height), count in report.sizes.items()},
         "histogram": report.histogram,

@@ -31,6 +31,8 @@ class CheckReport:
     """What must be mended, one line each."""
     warnings: tuple[str, ...]
     """What may be meant so, one line each."""
+    layout: str = ""
+    """How the folder holds its annotations, such as "LabelMe JSON"; "": as a data set known by name."""
     dataset: SampleDataset | None = field(repr=False)
     """What was looked at, without files that have no counterpart; None when it could not be opened."""
 
@@ -41,7 +43,13 @@ class CheckReport:
 
 
 def check_dataset(
-    root: Path, dataset: SampleDataset, *, problems: Sequence[str] = (), warnings: Sequence[str] = (), workers: int = 4
+    root: Path,
+    dataset: SampleDataset,
+    *,
+    problems: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    layout: str = "",
+    workers: int = 4,
 ) -> CheckReport:
     """Inspects each sample in threads (decoding releases the interpreter) and adds up what was seen.
 
@@ -64,6 +72,7 @@ def check_dataset(
     return CheckReport(
         root=root,
         task=dataset.task,
+        layout=layout,
         images=len(dataset),
         sizes=dict(Counter(item.size for item in seen if item.size is not None).most_common()),
         histogram={name: counts[index] for index, name in enumerate(dataset.classes)},

@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from tadp_heads.data.annotations.formats import open_annotations, read_annotations
 from tadp_heads.data.check.dataset import CheckReport, check_dataset, unopened
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, read_lines, require_folder
 from tadp_heads.data.readers.depth_folder import DepthPairs, depth_files
-from tadp_heads.data.readers.segmentation_folder import mask_files, read_classes
+from tadp_heads.data.readers.segmentation_folder import mask_files, mask_reading, split_folder
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs
 from tadp_heads.data.readers.split_files import SPLITS, listed_id, split_files
-from tadp_heads.data.readers.user_folder import box_classes, coco_files, folder_tasks, open_coco
+from tadp_heads.data.readers.user_folder import box_classes, coco_files, folder_tasks, is_drawn, open_coco, prompted
 from tadp_heads.data.readers.voc_detection import VOCDetection
 from tadp_heads.data.safe_paths import inside
+from tadp_heads.data.settings import read_settings
 
 
 def check_folder(root: str | Path, task: str | None = None) -> list[CheckReport]:
@@ -30,18 +32,27 @@ def check_folder(root: str | Path, task: str | None = None) -> list[CheckReport]
 
 
 def _check_segmentation(root: Path) -> list[CheckReport]:
-    classes = read_classes(root)
     images, masks = mask_files(root)
+    reading = mask_reading(root, masks)
     both = {name: (images[name], masks[name]) for name in images if name in masks}
-    problems = [*_unpaired(images, masks, "masks/{}.png"), *_split_problems(root, root, images)]
-    return [check_dataset(root, SegmentationPairs(both, classes), problems=problems)]
+    problems = [*_unpaired(images, masks, "masks/{}.png"), *_split_problems(root, split_folder(root), images)]
+    title = "masks of ids" if reading["colors"] is None else "masks of colours"
+    return [check_dataset(root, SegmentationPairs(both, **reading), problems=problems, layout=title)]
+
+
+def _check_drawn(root: Path, task: str) -> list[CheckReport]:
+    """Of the shapes of an annotation tool."""
+    dataset, annotations = open_annotations(root, task, strict=False), read_annotations(root)
+    problems, notes = dataset.problems, annotations.notes
+    return [check_dataset(root, dataset, problems=problems, warnings=notes, layout=annotations.format)]
 
 
 def _check_depth(root: Path) -> list[CheckReport]:
     images, maps = depth_files(root)
     both = {name: (images[name], maps[name]) for name in images if name in maps}
     problems = [*_unpaired(images, maps, "depth/{}.png, .npy or .tiff"), *_split_problems(root, root, images)]
-    return [check_dataset(root, DepthPairs(both), problems=problems)]
+    dataset = DepthPairs(both, settings=read_settings(root).depth)
+    return [check_dataset(root, dataset, problems=problems, layout="depth maps")]
 
 
 def _check_detection(root: Path) -> list[CheckReport]:
@@ -59,17 +70,17 @@ def _check_detection(root: Path) -> list[CheckReport]:
     warnings = [f"{root}: {bare} images without an annotation file, which are left out"] if bare else []
     classes = box_classes(root, skip_malformed=True)
     dataset = VOCDetection(root, classes=classes, ids=[name for name in annotations if name in images])
-    return [check_dataset(root, dataset, problems=problems, warnings=warnings)]
+    return [check_dataset(root, prompted(dataset, root), problems=problems, warnings=warnings, layout="VOC XML")]
 
 
 def _check_coco(root: Path, split: str) -> CheckReport:
     try:
-        dataset = open_coco(root, split, None)
+        dataset = prompted(open_coco(root, split, None), root)
     except DataError as error:
         return unopened(root, "detection", error)
     skipped = len(dataset.skipped)
     warnings = [f"{dataset.path}: {skipped} empty boxes (no area), which are left out"] if skipped else []
-    return check_dataset(root, dataset, warnings=warnings)
+    return check_dataset(root, dataset, warnings=warnings, layout="COCO JSON")
 
 
 def _reporting(task: str, check: Callable[[Path], list[CheckReport]]) -> Callable[[Path], list[CheckReport]]:
@@ -77,7 +88,7 @@ def _reporting(task: str, check: Callable[[Path], list[CheckReport]]) -> Callabl
 
     def checked(root: Path) -> list[CheckReport]:
         try:
-            return check(root)
+            return _check_drawn(root, task) if is_drawn(root, task) else check(root)
         except DataError as error:
             return [unopened(root, task, error)]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
@@ -11,7 +12,10 @@ from tadp_heads.data.image_io import same_size
 from tadp_heads.data.inspection import Inspection, inspect_depth
 from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame
 from tadp_heads.data.sample import Sample, SampleDataset, Transform
-from tadp_heads.depth.files import DEPTH_SUFFIXES, read_depth
+from tadp_heads.data.settings import DepthSettings, read_settings
+from tadp_heads.depth.files import DEPTH_SUFFIXES, MILLIMETRES, read_depth
+
+_DEFAULT = DepthSettings()
 
 
 class DepthPairs(SampleDataset):
@@ -19,9 +23,15 @@ class DepthPairs(SampleDataset):
 
     task = "depth"
 
-    def __init__(self, pairs: Mapping[str, tuple[Path, Path]], transform: Transform | None = None):
+    def __init__(
+        self,
+        pairs: Mapping[str, tuple[Path, Path]],
+        transform: Transform | None = None,
+        settings: DepthSettings = _DEFAULT,
+    ):
         super().__init__(tuple(pairs), classes=(), transform=transform)
         self.pairs = dict(pairs)
+        self.settings = settings
 
     @property
     def image_files(self) -> dict[str, Path]:
@@ -31,10 +41,19 @@ class DepthPairs(SampleDataset):
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""
         image_path, depth_path = self.pairs[sample_id]
-        depth = read_depth(depth_path)
+        depth = self._measured(read_depth(depth_path), depth_path)
         image = read_in_frame(image_path, (depth.shape[-1], depth.shape[-2]), _image_file(depth_path))
         same_size(image_path, image, depth_path, depth)
         return Sample(image, tv_tensors.Mask(depth), sample_id)
+
+    def _measured(self, depth: Tensor, path: Path) -> Tensor:
+        """Metres by the file's own scale, 0 outside the camera's range."""
+        if self.settings.scale is not None and path.suffix.lower() != ".npy":
+            depth = depth * (self.settings.scale * MILLIMETRES)
+        if self.settings.range is None:
+            return depth
+        near, far = self.settings.range
+        return depth * ((depth >= near) & (depth <= far))
 
     def inspect(self, sample_id: str) -> Inspection:
         """Nearest and farthest depth."""
@@ -67,7 +86,8 @@ class DepthFolder(DepthPairs):
                 expected=f"depth/{unpaired[0]}.png, .npy or .tiff",
                 fix="add the depth maps or list the images to use in a split file",
             )
-        super().__init__({name: (images[name], maps[name]) for name in ids}, transform)
+        settings = read_settings(self.root).depth
+        super().__init__({name: (images[name], maps[name]) for name in ids}, transform, settings)
 
 
 def depth_files(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.image_io import open_image, same_size
 from tadp_heads.data.inspection import Inspection
+from tadp_heads.data.readers.color_masks import ColorTable
 from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame
 from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
 
@@ -36,10 +37,12 @@ class SegmentationPairs(SampleDataset):
         lookup: np.ndarray | None = None,
         transform: Transform | None = None,
         prompt_names: Sequence[str] | None = None,
+        colors: ColorTable | None = None,
     ):
         super().__init__(tuple(pairs), classes, palette, transform, prompt_names)
         self.pairs = dict(pairs)
         self.lookup = identity_lookup(len(self.classes)) if lookup is None else lookup
+        self.colors = colors
 
     @property
     def image_files(self) -> dict[str, Path]:
@@ -49,7 +52,7 @@ class SegmentationPairs(SampleDataset):
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk; mask (H, W) int64, IGNORE_INDEX where the file has no class."""
         image_path, mask_path = self.pairs[sample_id]
-        mask = torch.from_numpy(self.lookup[read_mask(mask_path)].astype(np.int64))
+        mask = torch.from_numpy(self.lookup[read_mask(mask_path, self.colors)].astype(np.int64))
         image = read_in_frame(image_path, (mask.shape[1], mask.shape[0]), mask_path)
         same_size(image_path, image, mask_path, mask)
         return Sample(image, tv_tensors.Mask(mask), sample_id)
@@ -57,7 +60,7 @@ class SegmentationPairs(SampleDataset):
     def inspect(self, sample_id: str) -> Inspection:
         """Counts the bytes of the mask, those of no class too."""
         image_path, mask_path = self.pairs[sample_id]
-        raw = read_mask(mask_path)
+        raw = read_mask(mask_path, self.colors)
         image = read_in_frame(image_path, (raw.shape[1], raw.shape[0]), mask_path)
         same_size(image_path, image, mask_path, torch.from_numpy(raw))
         counts: Counter = Counter()
@@ -79,21 +82,21 @@ class SegmentationPairs(SampleDataset):
         return inspection
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """(H, W) uint8 of an image file with one byte a pixel, grey or with a palette."""
+def read_mask(path: Path, colors: ColorTable | None = None) -> np.ndarray:
+    """(H, W) uint8 of an image file with one byte a pixel, grey or with a palette; with `colors`, of its colours."""
     image = open_image(path)
-    if image.mode not in ("L", "P"):
+    if colors is None and image.mode not in ("L", "P"):
         raise DataError(
             path,
             found=f"an image of mode {image.mode}",
             expected="one byte a pixel, the class id",
-            fix="save it as an 8-bit grey or palette PNG",
+            fix="save it as an 8-bit grey or palette PNG, or write the colours of the classes into tadp.toml",
         )
     if image.format == "JPEG" or path.suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(
             path, found="a JPEG", expected="a lossless file", fix="export the mask as PNG; JPEG changes the class ids"
         )
-    return np.array(image)
+    return np.array(image) if colors is None else colors.ids(image, path)
 
 
 def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], ids: Sequence[str]) -> dict[str, tuple[Path, Path]]:

@@ -3,20 +3,29 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tadp_heads.data.annotations.coco import has_outlines
+from tadp_heads.data.annotations.formats import (
+    annotation_format,
+    annotation_tasks,
+    open_annotations,
+    read_annotations,
+)
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, read_lines, require_folder
 from tadp_heads.data.readers.coco import CocoDetection
 from tadp_heads.data.readers.depth_folder import DepthFolder, depth_files
-from tadp_heads.data.readers.segmentation_folder import SegmentationFolder, mask_files
+from tadp_heads.data.readers.segmentation_folder import SegmentationFolder, has_masks, mask_files, split_folder
 from tadp_heads.data.readers.split_files import CLASSES_FILE, SPLITS, listed_id, split_files
 from tadp_heads.data.readers.voc_detection import VOCDetection
 from tadp_heads.data.readers.xml_files import read_xml
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import SampleDataset, Transform
+from tadp_heads.data.settings import SETTINGS_FILE, read_settings
 
 _LAYOUTS = (
     "segmentation: images/ masks/ classes.txt; depth: images/ depth/; detection: JPEGImages/ Annotations/ or COCO's "
-    "annotations/instances_SPLIT.json"
+    "annotations/instances_SPLIT.json; or the files of LabelMe, COCO, YOLO, CVAT (for images) or Label Studio next to "
+    "the images"
 )
 
 
@@ -31,19 +40,38 @@ def folder_tasks(root: str | Path) -> tuple[str, ...]:
 
 def annotated_tasks(root: Path) -> tuple[str, ...]:
     """`folder_tasks` of what may be no data set at all, such as a folder of pictures: it has none."""
-    tasks = [task for task, name in (("segmentation", "masks"), ("depth", "depth")) if (root / name).is_dir()]
-    if (root / "Annotations").is_dir() or coco_files(root):
-        tasks.append("detection")
-    return tuple(tasks)
+    outlines = has_masks(root) or any(has_outlines(path) for path in coco_files(root).values())
+    boxes = (root / "Annotations").is_dir() or bool(coco_files(root))
+    there = {"segmentation": outlines, "depth": (root / "depth").is_dir(), "detection": boxes}
+    tasks = tuple(task for task, is_there in there.items() if is_there)
+    if not tasks and root.is_dir() and annotation_format(root) is not None:
+        return annotation_tasks(read_annotations(root))
+    return tasks
+
+
+def is_drawn(root: Path, task: str) -> bool:
+    """Whether the task's targets are drawn of the shapes of an annotation tool."""
+    if task == "segmentation":
+        return not has_masks(root)
+    return task == "detection" and not (root / "Annotations").is_dir() and not (coco_files(root) and _as_it_is(root))
+
+
+def _as_it_is(root: Path) -> bool:
+    """Whether tadp.toml leaves the classes of boxes as they are."""
+    settings = read_settings(root)
+    return not (settings.classes or settings.ignore or settings.remap)
 
 
 def annotated_splits(root: Path, task: str) -> tuple[str, ...]:
     """The splits with an annotated image, sorted; also one in which others have none, which is an error when read."""
     if task not in annotated_tasks(root):
         return ()
+    if is_drawn(root, task):
+        return tuple(sorted(split for split, ids in read_annotations(root).splits.items() if ids))
     if task != "detection":
         _, targets = mask_files(root) if task == "segmentation" else depth_files(root)
-        lists = {path.stem: read_lines(inside(root, path), "image ids") for path in split_files(root, targets)}
+        folder = split_folder(root) if task == "segmentation" else root
+        lists = {path.stem: read_lines(inside(root, path), "image ids") for path in split_files(folder, targets)}
         return tuple(split for split, lines in lists.items() if targets.keys() & set(lines))
     if not (root / "Annotations").is_dir():
         return tuple(split for split in coco_files(root) if any(open_coco(root, split, None).objects.values()))
@@ -71,13 +99,23 @@ def open_folder(
         raise DataError(
             root, found=f"annotations for {', '.join(tasks)}", expected=f"those for {task}", fix="name another task"
         )
+    if is_drawn(root, task):
+        return open_annotations(root, task, split, transform)
     if task == "segmentation":
         return SegmentationFolder(root, split, transform)
     if task == "depth":
         return DepthFolder(root, split, transform)
     if (root / "Annotations").is_dir():
-        return VOCDetection(root, split, classes or box_classes(root), transform)
-    return open_coco(root, split, transform)
+        return prompted(VOCDetection(root, split, classes or box_classes(root), transform), root)
+    return prompted(open_coco(root, split, transform), root)
+
+
+def prompted(dataset: SampleDataset, root: Path) -> SampleDataset:
+    """The data set with its classes as tadp.toml names them in prompts."""
+    settings = read_settings(root)
+    settings.check_prompts(dataset.classes, root)
+    dataset.prompt_names = settings.prompt_names(dataset.classes, dataset.prompt_names)
+    return dataset
 
 
 def box_classes(root: Path, skip_malformed: bool = False) -> tuple[str, ...]:
@@ -85,6 +123,16 @@ def box_classes(root: Path, skip_malformed: bool = False) -> tuple[str, ...]:
 
     A malformed annotation is an error, unless `skip_malformed`: a check reads each again and reports it.
     """
+    settings = read_settings(root)
+    if settings.ignore or settings.remap:
+        raise DataError(
+            root / SETTINGS_FILE,
+            found="ignore or remap for boxes in VOC's XML",
+            expected="classes and prompts alone",
+            fix="rename the classes in the XML files",
+        )
+    if settings.classes:
+        return settings.classes
     if (root / CLASSES_FILE).is_file():
         return read_lines(inside(root, root / CLASSES_FILE), "class names")
     names: set[str] = set()
@@ -125,5 +173,8 @@ def open_coco(root: Path, split: str | None, transform: Transform | None) -> Coc
             fix="name one of those splits",
         )
     places = (root / split, root / "images" / split, root / "images")
-    images = next((place for place in places if place.is_dir()), places[-1])
-    return CocoDetection(inside(root, images), inside(root, files[split]), transform)
+    there = [inside(root, place) for place in places if place.is_dir()] or [places[-1]]
+    dataset = CocoDetection(there[0], inside(root, files[split]), transform)
+    first = next(iter(dataset.files.values()), "")
+    dataset.root = next((place for place in there if (place / first).is_file()), there[0])
+    return dataset

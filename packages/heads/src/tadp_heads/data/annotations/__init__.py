@@ -1,0 +1,1 @@
+"""Annotation tools' formats: polygons, run lengths and boxes read into masks and boxes."""
