@@ -125,6 +125,11 @@ class PerceptionModel(nn.Module):
         return next(self.head.parameters()).device
 
     @property
+    def head_dtype(self) -> torch.dtype:
+        """In which the head takes features."""
+        return next(self.head.parameters()).dtype
+
+    @property
     def size_multiple(self) -> int:
         """Images are padded right and bottom to multiples of so many pixels."""
         return levels_of(self.head)[-1].stride
@@ -201,10 +206,11 @@ class PerceptionModel(nn.Module):
         windows = count()
 
         def extract(window: Tensor) -> Features:
-            if not getattr(self.backbone, "is_stochastic", False):
-                return self.backbone(window, context).levels
-            generators = image_generators(images, self.config.seed, next(windows))
-            return self.backbone(window, context, generator=generators).levels
+            options = {}
+            if getattr(self.backbone, "is_stochastic", False):
+                options["generator"] = image_generators(images, self.config.seed, next(windows))
+            # A backbone may compute in half precision, the head does not.
+            return tuple(level.to(self.head_dtype) for level in self.backbone(window, context, **options).levels)
 
         return extract
 

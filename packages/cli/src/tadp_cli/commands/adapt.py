@@ -14,7 +14,7 @@ from tadp_cli.console.cleaning_options import (
 )
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import require_one_process
-from tadp_cli.console.options import DeviceOption, OutFolder, PluginOption, SeedOption
+from tadp_cli.console.options import CompileOption, DeviceOption, OutFolder, PluginOption, PrecisionOption, SeedOption
 from tadp_cli.console.personalize_options import (
     CountOption,
     DomainPhraseOption,
@@ -24,7 +24,7 @@ from tadp_cli.console.personalize_options import (
     RankOption,
     personalize_changes,
 )
-from tadp_cli.console.progress import bars, console
+from tadp_cli.console.progress import bars, console, notes
 
 
 def adapt(
@@ -50,6 +50,8 @@ def adapt(
     price: PriceOption = None,
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
+    precision: PrecisionOption = "auto",
+    compile: CompileOption = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     plugin: PluginOption = None,
@@ -65,9 +67,11 @@ def adapt(
         from tadp_cli.inputs.preflight_checks import check_classes
         from tadp_cli.pipelines.adapt import adapt as run
         from tadp_cli.pipelines.adapt import scored_split
+        from tadp_cli.precision import Speed
 
         require_one_process("tadp adapt")
         changes = {"data.folder": source, "prompt.domain": domain, "train.seed": seed, "prompt.kind": "caption"}
+        changes |= {"train.precision": precision} if precision != "auto" else {}
         changes |= {"test.cleaner": cleaner} if cleaner else {}
         changes |= {"prompt.domain_phrase": domain_phrase} if domain_phrase else {}
         changes |= personalize_changes(count, rank, preset, learn_split, init_word)
@@ -81,7 +85,7 @@ def adapt(
         chosen = chosen.replace(**{"test.split": split})
         if split:
             check_classes(chosen, target, split)
-        with bars() as report:
+        with bars() as report, notes():
             adapted = run(
                 chosen,
                 modifier,
@@ -91,6 +95,7 @@ def adapt(
                 device=device,
                 report=report,
                 limits=limits,
+                speed=Speed(precision=precision, compile=compile),
             )
         for evaluation in adapted.results["evaluations"]:
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())

@@ -15,9 +15,16 @@ from tadp_cli.console.cleaning_options import (
 )
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
-from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, PluginOption
+from tadp_cli.console.options import (
+    CaptionsOption,
+    CompileOption,
+    DataOption,
+    DeviceOption,
+    PluginOption,
+    PrecisionOption,
+)
 from tadp_cli.console.personalize_options import DomainPhraseOption
-from tadp_cli.console.progress import bars, console
+from tadp_cli.console.progress import bars, console, notes
 
 
 def evaluate(
@@ -37,17 +44,22 @@ def evaluate(
     price: PriceOption = None,
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
+    precision: PrecisionOption = "auto",
+    compile: CompileOption = None,
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
     """Score a run on its own validation split or on any data set with the same classes.
 
+    With --precision auto a run that was trained in fp32 is evaluated in fp32.
+
     Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
     """
     with one_line_errors():
         from tadp_cli.pipelines.evaluate import keep_scores, scored
+        from tadp_cli.precision import Speed
 
-        with bars() as report:
+        with bars() as report, notes():
             entry = scored(
                 run,
                 folder=None if data is None else str(data),
@@ -60,6 +72,7 @@ def evaluate(
                 token_file=token_file,
                 cleaner=cleaner,
                 limits=cleaning_limits(base_url, price, max_usd, max_requests),
+                speed=Speed(precision=precision, compile=compile),
                 device=device,
                 report=report,
             )

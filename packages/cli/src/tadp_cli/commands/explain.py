@@ -14,8 +14,8 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption, PluginOption
-from tadp_cli.console.progress import console
+from tadp_cli.console.options import DeviceOption, PluginOption, PrecisionOption
+from tadp_cli.console.progress import console, notes
 
 
 def explain(
@@ -36,6 +36,7 @@ def explain(
     price: PriceOption = None,
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
+    precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
@@ -45,6 +46,7 @@ def explain(
     """
     with one_line_errors():
         from tadp_cli.pipelines.explain import ExplainOptions, explain_image
+        from tadp_cli.precision import Speed
 
         options = ExplainOptions(
             caption=caption,
@@ -57,8 +59,10 @@ def explain(
             layers=layers,
             ends=ends,
             longest_side=size,
+            speed=Speed(precision=precision),
         )
-        found = explain_image(image, out, options, device=device)
+        with notes():
+            found = explain_image(image, out, options, device=device)
         for one in found:
             console.print(one.prompt, style="bold", markup=False, highlight=False, soft_wrap=True)
             for word, peak in one.peaks:

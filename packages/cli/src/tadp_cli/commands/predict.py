@@ -14,8 +14,8 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption, OutFolder, PluginOption
-from tadp_cli.console.progress import bars, console
+from tadp_cli.console.options import CompileOption, DeviceOption, OutFolder, PluginOption, PrecisionOption
+from tadp_cli.console.progress import bars, console, notes
 
 
 def predict(
@@ -34,6 +34,8 @@ def predict(
     price: PriceOption = None,
     max_usd: MaxUsdOption = 1.0,
     max_requests: MaxRequestsOption = None,
+    precision: PrecisionOption = "auto",
+    compile: CompileOption = None,
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
@@ -46,6 +48,7 @@ def predict(
     """
     with one_line_errors():
         from tadp_cli.pipelines.predict import PredictOptions, predict_images
+        from tadp_cli.precision import Speed
 
         options = PredictOptions(
             caption=caption,
@@ -55,8 +58,9 @@ def predict(
             protocol=protocol,
             size=size,
             batch_size=batch_size,
+            speed=Speed(precision=precision, compile=compile),
         )
-        with bars() as report:
+        with bars() as report, notes():
             done = predict_images(run, images, out, options, device=device, report=report)
         counts = f"{len(done.written)} predicted, {len(done.failed)} failed"
         if done.there:

@@ -43,9 +43,10 @@ def figure_4(
     with one_line_errors():
         import tempfile
 
-        from tadp_backbone import DiffusionBackbone
         from tadp_cli.experiments.demo_files import SEEDS, SOURCE
         from tadp_cli.experiments.pointing_game import pointing_game
+        from tadp_cli.pipelines.loading import loaded_backbone
+        from tadp_cli.precision import FULL_PRECISION
         from tadp_heads.data.registry import open_data
         from tadp_heads.data.scenes.write import write_scenes
 
@@ -54,7 +55,7 @@ def figure_4(
             if data is None:
                 write_scenes(folder, task="segmentation", look=SOURCE, split=split, count=images, seed=SEEDS["val"])
             dataset = open_data(folder, "segmentation", split)
-            shares = pointing_game(DiffusionBackbone.from_pretrained(backbone, device=device), dataset, images)
+            shares = pointing_game(loaded_backbone(backbone, FULL_PRECISION, device), dataset, images)
         console.print("The maximum of a word's attention map lies on an object of its class, share of all words:")
         console.print(f"own word    {shares['own_word']:.3f}")
         console.print(f"other word  {shares['other_word']:.3f}   (the map of another object's word, same image)")

@@ -21,6 +21,15 @@ def _chosen_device(name: str) -> str:
 DeviceOption = Annotated[
     str, typer.Option(help="torch device, e.g. cpu or cuda:1; auto: a GPU if there is one", callback=_chosen_device)
 ]
+PrecisionOption = Annotated[
+    str, typer.Option(help="auto, fp32, tf32, bf16 or fp16; auto: bf16 where the device computes in it")
+]
+CompileOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile", help="compile the UNet (about a minute); by default on a GPU from 65536 images on"
+    ),
+]
 SeedOption = Annotated[int, typer.Option(help="seed of everything random")]
 
 

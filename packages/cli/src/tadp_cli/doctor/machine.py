@@ -19,6 +19,7 @@ def machine() -> Iterator[Finding]:
     """What there is to compute on."""
     yield Finding("machine", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", True)
     yield from _devices()
+    yield from precisions()
     memory = free_memory()
     if memory is not None:
         free, total = memory
@@ -49,8 +50,7 @@ def _devices() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)
-        half = "bf16" if properties.major >= 8 else "fp16"
-        found = f"{properties.name}, {free / GIB:.0f} GiB free of {total / GIB:.0f} GiB, use {half}"
+        found = f"{properties.name}, {free / GIB:.0f} GiB free of {total / GIB:.0f} GiB"
         yield Finding("machine", f"cuda:{index}", found, True)
     if torch.cuda.is_available():
         return
@@ -61,6 +61,18 @@ def _devices() -> Iterator[Finding]:
     else:
         found = f"torch, built for CUDA {torch.version.cuda}, finds no device: update the driver, or see "
         yield Finding("machine", "cuda", f"{found}CUDA_VISIBLE_DEVICES", False)
+
+
+def precisions() -> Iterator[Finding]:
+    """What --precision auto means on each device, for a model of Stable Diffusion's size."""
+    import torch
+
+    from tadp_backbone.precision import resolve_precision
+
+    for device in ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))):
+        inference, training = (resolve_precision("auto", device, training=training) for training in (False, True))
+        found = str(inference) if training.name == inference.name else f"{inference}; training in {training.name}"
+        yield Finding("machine", f"precision on {device}", found, True)
 
 
 def nvidia_driver() -> str | None:
@@ -113,4 +125,6 @@ def attention_backends() -> Iterator[Finding]:
         "math": cuda.math_sdp_enabled(),
     }
     enabled = ", ".join(kind for kind, there in kinds.items() if there)
-    yield Finding("attention", "other layers", f"scaled_dot_product_attention: {enabled}", True)
+    yield Finding(
+        "attention", "other layers", f"scaled_dot_product_attention: {enabled}; flash in half precision alone", True
+    )

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_captioning.stats import class_report
 from tadp_cli._io import write_json
@@ -15,8 +14,10 @@ from tadp_cli.experiments.demo_files import SEEDS, SOURCE, captions_file, data_f
 from tadp_cli.experiments.demo_report import write_demo_report
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.loading import loaded_backbone
 from tadp_cli.pipelines.personalize import draw_look, personalize
 from tadp_cli.pipelines.train import train
+from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.run.folder import RESULTS_FILE, place_of
@@ -91,7 +92,7 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     _caption(out, plan, device, report)
     learnt = plan.targets if "textual-inversion" in plan.modifiers else ()
     tokens = {target: _learn_token(out, plan, target, device, seed, report) for target in learnt}
-    backbone = DiffusionBackbone.from_pretrained("tiny", device=device)
+    backbone = loaded_backbone("tiny", FULL_PRECISION, device)
     first = open_folder(data_folder(out, "segmentation", SOURCE), "segmentation", "val")
     results: dict[str, Any] = {
         "rows": [],

@@ -14,11 +14,12 @@ from tadp_captioning import CaptionStore, modify
 from tadp_cli.experiments.demo_files import SOURCE, captions_file, data_folder, run_folder
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.pipelines.loading import loaded_model
+from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.page import write_report
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
-from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.tasks import get_task
@@ -100,7 +101,7 @@ def _prediction_rows(
     for prompt in prompts:
         folder = run_folder(out, dataset.task, f"{prompt}-null-seed{seed}")
         if folder.is_dir():
-            results = PerceptionModel.from_pretrained(folder).predict_batch(images, texts[prompt])
+            results = loaded_model(folder, FULL_PRECISION, "cpu").predict_batch(images, texts[prompt])
             overlays[prompt] = [result.overlay() for result in results]
     rows = []
     for index, (image_id, image) in enumerate(zip(ids, images, strict=True)):

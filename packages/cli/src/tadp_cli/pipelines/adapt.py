@@ -13,6 +13,7 @@ from tadp_cli.inputs.domain_images import target_images
 from tadp_cli.inputs.prepare import LEARNT, look_settings, with_captions, with_look
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
 from tadp_cli.pipelines.train_and_score import run_experiment
+from tadp_cli.precision import AUTO, Speed, with_precision
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_heads.data.readers.user_folder import annotated_tasks
@@ -61,16 +62,19 @@ def adapt(
     device: str,
     report: Report,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
+    speed: Speed = AUTO,
 ) -> Adapted:
     """Caption, clean, learn the look, train on the source; then score on the target, or predict it without labels.
 
     `recipe` names the source as data.folder, the target's split as test.split and its look as prompt.domain. Each
-    stage is left alone where it is done; a folder begun with other settings is refused.
+    stage is left alone where it is done; a folder begun with other settings is refused. `speed`: how the trained model
+    computes.
     """
     rank = recipe.personalize.rank
     look = look_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
     recipe = recipe.replace(**changes, **look)
+    recipe = with_precision(recipe, out / RUN_FOLDER, device)
     images = None
     if look:  # what cannot be learned is an error before anything is captioned
         evaluated = recipe.test.split if labelled else ""
@@ -86,9 +90,9 @@ def adapt(
             recipe = with_look(recipe, out, images, None, device, report)
         run = out / RUN_FOLDER
         begun = (run / "config.toml").is_file()
-        results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits)
+        results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits, speed=speed)
         predicted = None
         if not labelled:
-            folder, options = out / PREDICTIONS_FOLDER, PredictOptions(limits=limits)
+            folder, options = out / PREDICTIONS_FOLDER, PredictOptions(limits=limits, speed=speed)
             predicted = predict_images(run, [target], folder, options, device=device, report=report)
     return Adapted(run=run, results=results, predicted=predicted)

@@ -26,7 +26,8 @@ from tadp_cli.config.prompt import EMBEDDING_PROMPTS
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
-from tadp_cli.pipelines.train import load_token
+from tadp_cli.pipelines.loading import loaded_model
+from tadp_cli.precision import AUTO, Speed, evaluation_speed
 from tadp_cli.prompts.authors import check_author
 from tadp_cli.prompts.builder import Prompts, names_domain
 from tadp_cli.prompts.captions import captions_of
@@ -68,6 +69,8 @@ def open_scorable(
     cleaner: str = "",
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     most: int | None = None,
+    speed: Speed = AUTO,
+    read_inside: bool = True,
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> Scorable:
@@ -77,7 +80,7 @@ def open_scorable(
     prompts name, and with `domain` those for that one (paper 4.3), so that they read like those of the training.
     `modifier` puts that domain into the prompts in place of what the recipe puts there; "" leaves it as it is.
     `token_file`: for the modifier textual-inversion. `cleaner` removes those words, within `limits`; "" for the
-    recipe's, and captions that record a cleaner stay.
+    recipe's, and captions that record a cleaner stay. `speed`, `read_inside`: see `speed_up`.
     """
     recipe = _asked(read_prompting(run), modifier, domain, domain_phrase, token_file)
     if not recipe.needs_captions and (captions or (domain and not modifier)):
@@ -97,9 +100,8 @@ def open_scorable(
     accelerator = make_accelerator(recipe, checked_device(device))
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
-    model = PerceptionModel.from_pretrained(run).to(device)
-    if token_file:
-        load_token(model.backbone, token_file)
+    speed = evaluation_speed(recipe, speed)
+    model = loaded_model(run, speed, device, images=len(dataset), read_inside=read_inside, token_file=token_file)
     store = None
     if recipe.needs_captions:
         with accelerator.main_process_first():
@@ -218,6 +220,7 @@ def scored(
     token_file: str = "",
     cleaner: str = "",
     limits: CleaningLimits = NO_LIMITS_GIVEN,
+    speed: Speed = AUTO,
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
@@ -233,6 +236,8 @@ def scored(
         token_file=token_file,
         cleaner=cleaner,
         limits=limits,
+        speed=speed,
+        read_inside=False,
         device=device,
         report=report,
     )

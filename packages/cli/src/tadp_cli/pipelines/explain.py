@@ -18,10 +18,11 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
 from tadp_cli.config.prompt import WORDLESS_PROMPTS
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.device import checked_device
 from tadp_cli.inputs.user_images import open_picture
 from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.predict import check_captioned, class_names, takes_captions
+from tadp_cli.precision import AUTO, Speed
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
@@ -57,6 +58,8 @@ class ExplainOptions:
     limits: CleaningLimits = NO_LIMITS_GIVEN
     longest_side: int = 512
     """An image with a longer side, in pixels, is scaled down to it."""
+    speed: Speed = AUTO
+    """How the model computes."""
 
     def __post_init__(self):
         if self.longest_side < 1:
@@ -102,10 +105,9 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
     """Writes `out`, a sheet, and beside it a .npz (see `_write_arrays`); returns one result a prompt."""
     if out.suffix.lower() != ".png":
         raise ValueError(f"--out is {out}, expected the name of a .png file")
-    place = checked_device(device)
     image = open_picture(path)
     image.thumbnail((options.longest_side, options.longest_side), Image.Resampling.BICUBIC)
-    explain = _of_run(options, place) if options.run else _of_backbone(options, place)
+    explain = _of_run(options, device) if options.run else _of_backbone(options, device)
     found = [explain(image, text) for text in options.compare or (options.caption,)]
     draw = compare_sheet if options.compare else layers_sheet if options.layers else words_sheet
     draw(out, image, found)
@@ -114,7 +116,7 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
 
 
 def _of_backbone(options: ExplainOptions, device: str):
-    backbone = DiffusionBackbone.from_pretrained(options.backbone, device=device)
+    backbone = loaded_backbone(options.backbone, options.speed, device, read_inside=True)
     layers = layers_at(backbone, options.strides)
 
     def explain(image: Image.Image, text: str) -> Explained:
@@ -131,7 +133,7 @@ def _of_run(options: ExplainOptions, device: str):
     """The maps of the pass in which the run predicts; where its protocol takes several passes, of one of their own."""
     run = options.run
     recipe = read_prompting(run)
-    model = PerceptionModel.from_pretrained(run).to(device)
+    model = loaded_model(run, options.speed, device, read_inside=True)
     layers = layers_at(model.backbone, options.strides)
     if recipe.prompt.kind in WORDLESS_PROMPTS:
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")

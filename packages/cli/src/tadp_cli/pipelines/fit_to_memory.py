@@ -14,6 +14,7 @@ from tadp_cli.config.prompt import EMBEDDING_PROMPTS
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.train import build_model, load_backbone
+from tadp_cli.precision import with_precision
 from tadp_cli.prompts.builder import Prompts, build_prompts
 from tadp_cli.run.folder import RECIPE_FILE
 from tadp_cli.training.auto_batch_size import PICKED, Fit, fit_into, parse_memory
@@ -33,6 +34,7 @@ def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resum
     checked_device(device)
     if resume and (out / RECIPE_FILE).is_file():
         return _as_begun(recipe, load_recipe(out / RECIPE_FILE))
+    recipe = with_precision(recipe, out, device)
     state = PartialState(cpu=device == "cpu")
     if state.num_processes > 1:
         device = str(state.device)

@@ -16,9 +16,10 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_captioning.matching import content_hash, free_id, source_of
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.device import checked_device
 from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
+from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.pipelines.prediction_files import is_written, save_png, write_prediction
+from tadp_cli.precision import AUTO, Speed
 from tadp_cli.prompts.authors import captioner_of, check_author
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
@@ -56,6 +57,8 @@ class PredictOptions:
     """Longest side in pixels at which images are predicted, larger ones being shrunk; None: their own size."""
     batch_size: int = 8
     """Most images at once."""
+    speed: Speed = AUTO
+    """How the model computes."""
 
     def __post_init__(self):
         if self.size is not None and self.size < 1:
@@ -110,7 +113,7 @@ def _predict_files(
     device: str,
     report: Report,
 ) -> Predicted:
-    model = _model(run, recipe, options).to(checked_device(device))
+    model = _model(run, recipe, options, device, len(files))
     prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
     _ = prompter.worker  # a model without a price is an error before anything is captioned
     chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
@@ -180,9 +183,9 @@ def _too_large(picture: _Picture, error: str, options: PredictOptions, model: Pe
     )
 
 
-def _model(run: Path, recipe: Recipe, options: PredictOptions) -> PerceptionModel:
+def _model(run: Path, recipe: Recipe, options: PredictOptions, device: str, images: int) -> PerceptionModel:
     """The run's model with the options in its config, if they go together."""
-    model = PerceptionModel.from_pretrained(run)
+    model = loaded_model(run, options.speed, device, images=images)
     model.config = replace(model.config, protocol=options.protocol or model.config.protocol)
     if takes_captions(model, recipe):
         if options.caption is None and not options.captioner:

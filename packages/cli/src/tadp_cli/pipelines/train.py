@@ -18,6 +18,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
+from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import Prompts, object_names, prompt_template, with_styles
 from tadp_cli.prompts.captions import captions_of
@@ -64,6 +65,7 @@ def train(
     """
     checked_device(device)
     recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe))))
+    recipe = with_precision(recipe, out, device)
     accelerator = make_accelerator(recipe, device)
     finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
     with run_lock(out) if main else nullcontext(False) as killed:

@@ -11,6 +11,7 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.preflight_checks import check_target
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
+from tadp_cli.precision import AUTO, Speed
 from tadp_cli.run.folder import RESULTS_FILE, known_metrics
 from tadp_cli.run.records import read_object
 
@@ -23,15 +24,19 @@ def run_experiment(
     resume: bool = False,
     report: Report = lambda *_: None,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
+    speed: Speed = AUTO,
 ) -> dict[str, Any]:
-    """`train`, then the score on `recipe.test` where it names a data set; what results.json holds."""
+    """`train`, then the score on `recipe.test` where it names a data set; what results.json holds.
+
+    `speed`: how the trained model computes.
+    """
     if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
         load_cleaner(recipe.test.cleaner, recipe.prompt.target, limits)
     if not (out / RESULTS_FILE).is_file():
         check_target(recipe)
     train(recipe, out, device=device, resume=resume, report=report)
     if recipe.test.folder:
-        score_once(out, recipe, "", device=device, report=report, limits=limits)
+        score_once(out, recipe, "", device=device, report=report, limits=limits, speed=speed)
     return read_object(out / RESULTS_FILE)
 
 
@@ -43,6 +48,7 @@ def score_once(
     device: str = "cpu",
     report: Report = lambda *_: None,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
+    speed: Speed = AUTO,
 ) -> dict[str, float]:
     """Metrics of a trained run by a protocol, "" for the recipe's, on the target where the recipe has one.
 
@@ -61,6 +67,7 @@ def score_once(
         protocol=protocol,
         domain=recipe.prompt.domain if _cleans(recipe) else "",
         limits=limits,
+        speed=speed,
         device=device,
         report=report,
     )

@@ -11,11 +11,12 @@ from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import Scorable, open_scorable
+from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.train import train
+from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.run.folder import RECIPE_FILE, RESULTS_FILE, read_run
 from tadp_cli.run.records import read_object
-from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
@@ -88,8 +89,8 @@ class Setting:
         """The run's, whose UNet may have been trained, or the one by name."""
         if self.run:
             read_run(self.run)
-            return PerceptionModel.from_pretrained(self.run).to(self.device).backbone
-        return DiffusionBackbone.from_pretrained(self.backbone, device=self.device, keep_decoder=keep_decoder)
+            return loaded_model(self.run, FULL_PRECISION, self.device).backbone
+        return loaded_backbone(self.backbone, FULL_PRECISION, self.device, keep_decoder=keep_decoder)
 
     @property
     def image_range(self) -> str:
