@@ -87,7 +87,7 @@ def test_half_precision_reaches_the_backbone_and_hardly_moves_the_numbers(run, t
     assert half == pytest.approx(full, abs=0.03)
     model = loaded_model(run, Speed(precision="bf16"), "cpu")
     assert model.backbone.unet.dtype == model.backbone.vae.dtype == torch.bfloat16
-    assert model.head_dtype == torch.float32
+    assert next(model.head.parameters()).dtype == torch.float32
     said = tadp("explain", image_of(run), "--run", run, "--caption", "a tree", "--out", tmp_path / "a.png",
                 "--precision", "bf16")  # fmt: skip
     assert "precision bf16 (as asked" in said

@@ -125,11 +125,6 @@ class PerceptionModel(nn.Module):
         return next(self.head.parameters()).device
 
     @property
-    def head_dtype(self) -> torch.dtype:
-        """In which the head takes features."""
-        return next(self.head.parameters()).dtype
-
-    @property
     def size_multiple(self) -> int:
         """Images are padded right and bottom to multiples of so many pixels."""
         return levels_of(self.head)[-1].stride
@@ -173,8 +168,12 @@ class PerceptionModel(nn.Module):
         padded = pad_to_multiple(images, self.size_multiple)
         if self.config.image_range == "imagenet":
             padded = sd_to_imagenet_range(padded)
-        features = self.backbone(padded, context).levels
-        return self.task.output(self.head, features, size)
+        return self.task.output(self.head, self._features(padded, context), size)
+
+    def _features(self, images: Tensor, context: Tensor, **options: Any) -> Features:
+        """The backbone's levels in the head's type: a backbone may compute in half precision, the head does not."""
+        dtype = next(self.head.parameters()).dtype
+        return tuple(level.to(dtype) for level in self.backbone(images, context, **options).levels)
 
     @torch.no_grad()
     @in_float32()
@@ -209,8 +208,7 @@ class PerceptionModel(nn.Module):
             options = {}
             if getattr(self.backbone, "is_stochastic", False):
                 options["generator"] = image_generators(images, self.config.seed, next(windows))
-            # A backbone may compute in half precision, the head does not.
-            return tuple(level.to(self.head_dtype) for level in self.backbone(window, context, **options).levels)
+            return self._features(window, context, **options)
 
         return extract
 
