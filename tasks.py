@@ -24,6 +24,8 @@ FRESH_GB = 9
 """Free disk a new environment needs: 6.3 GB lie in it in the end, 2.7 GB of downloads lie beside it on the way."""
 UPDATE_GB = 2
 """Free disk to bring an existing environment up to date."""
+EVERYTHING = "all"
+"""In the stamp of a setup with the extras of all packages."""
 QUIET_SECONDS = 20
 """Without a terminal: at most one line about pip's progress in this time."""
 
@@ -178,10 +180,17 @@ def stamp_file(root: Path) -> Path:
     return root / ".venv" / "setup-stamp"
 
 
-def is_current(root: Path) -> bool:
-    """Whether the last successful setup still fits."""
+def is_current(root: Path, everything: bool = False) -> bool:
+    """Whether the last successful setup still fits; `everything`: with the extras of all packages."""
     stamp = stamp_file(root)
-    return executable(root, "python").exists() and stamp.exists() and stamp.read_text() == fingerprint(root)
+    if not (executable(root, "python").exists() and stamp.exists()):
+        return False
+    return stamp.read_text().startswith(fingerprint(root)) and (has_extras(root) or not everything)
+
+
+def has_extras(root: Path) -> bool:
+    """Whether the last successful setup installed the extras of all packages."""
+    return stamp_file(root).exists() and EVERYTHING in stamp_file(root).read_text().split()
 
 
 def executable(root: Path, name: str) -> Path:
@@ -225,13 +234,27 @@ def development_tools(root: Path) -> list[str]:
     return tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]["dev"]
 
 
-def setup(root: Path, progress: Progress) -> None:
+def editable(root: Path, everything: bool) -> list[str]:
+    """pip's arguments for the packages, `everything`: with their extras."""
+    import tomllib
+
+    arguments = []
+    for folder in members(root):
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        extras = ",".join(project.get("optional-dependencies", {})) if everything else ""
+        arguments += ["-e", f"{folder}[{extras}]" if extras else str(folder)]
+    return arguments
+
+
+def setup(root: Path, progress: Progress, everything: bool = False) -> None:
     """Makes .venv with all packages and tools, in one pip command so that the siblings find each other.
 
-    Without pip's cache, a second copy of gigabytes: all that stays is in .venv.
+    `everything`: with the extras of all packages; an environment that has them keeps them. Without pip's cache, a
+    second copy of gigabytes: all that stays is in .venv.
     """
     check_python()
-    if is_current(root):
+    everything = everything or has_extras(root)
+    if is_current(root, everything):
         return
     fresh = environment_version(root) != "{}.{}".format(*sys.version_info[:2])
     need_gb = FRESH_GB if fresh else UPDATE_GB
@@ -243,11 +266,10 @@ def setup(root: Path, progress: Progress) -> None:
         install([sys.executable, "-m", "venv", "--clear", str(root / ".venv")], progress)
     names = ", ".join(folder.name for folder in members(root))
     progress.say(f"setup: installing {names} and what they need (some minutes; 6 GB, torch most of it)")
-    editable = [argument for folder in members(root) for argument in ("-e", str(folder))]
     pip = [str(executable(root, "python")), "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
     pip += ["--progress-bar", "off", "--no-cache-dir", "-c", str(root / "constraints.txt")]
-    install([*pip, *editable, *development_tools(root)], progress)
-    stamp_file(root).write_text(fingerprint(root))
+    install([*pip, *editable(root, everything), *development_tools(root)], progress)
+    stamp_file(root).write_text(f"{fingerprint(root)} {EVERYTHING}" if everything else fingerprint(root))
     progress.say("setup: done")
 
 
@@ -274,7 +296,8 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
         given = [*(FAULTS if "--faults" in given else ()), *given]
         return [[*python, "pytest", *SIDE_BY_SIDE, *selection, *given]]
     if task == "lint":
-        return [[*python, "ruff", "check", *arguments], [*python, "ruff", "format", "--check", *arguments]]
+        ruff = [[*python, "ruff", "check", *arguments], [*python, "ruff", "format", "--check", *arguments]]
+        return [*ruff, [*python, "mypy", *arguments]]
     if task == "bench":
         return [[*python, "pytest", "benchmarks", *arguments]]
     if task == "results":
@@ -308,11 +331,12 @@ def run_everywhere(arguments: list[str], root: Path, progress: Progress) -> int:
 
 
 TASKS = {
-    "setup": "make .venv with the five packages and the tools (nothing to do when it is up to date)",
+    "setup": "make .venv with the five packages and the tools (nothing to do when it is up to date); --all with the"
+    " packages' extras",
     "demo": "the whole cross-domain workflow on the embedded miniature; writes runs/demo",
     "test": "the tests; --slow for the slow ones too; --everywhere for the numerical ones with other processors'"
     " instructions and other threads; --faults for kills at any file operation; paths and options go to pytest",
-    "lint": "ruff: rules and formatting",
+    "lint": "ruff and mypy: rules, formatting and types",
     "bench": "the benchmarks; options go to pytest",
     "results": "write the pages of docs/results from the results files next to them",
     "pretrain": "train the tiny models anew; options go to the script (--help lists them)",
@@ -331,12 +355,12 @@ def main(arguments: list[str]) -> int:
         print(usage())
         return 0
     task, *rest = arguments
-    if task not in TASKS or (task == "setup" and rest):
+    if task not in TASKS or (task == "setup" and rest not in ([], ["--all"])):
         print(f"No task {' '.join(arguments)!r}; there are:\n\n{usage()}", file=sys.stderr)
         return 2
     progress = Progress()
     try:
-        setup(ROOT, progress)
+        setup(ROOT, progress, everything=task == "setup" and "--all" in rest)
         if task == "setup":
             progress.say(f"{ROOT / '.venv'} is up to date")
             return 0

@@ -1,6 +1,7 @@
 """Tokens, conditionings, their cache, and words."""
 
 import logging
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from torch.testing import assert_close
 
 from tadp_backbone import Features
 from tadp_backbone.text.cache import TextCache
-from tadp_backbone.text.conditioning import build_context, class_names_context, clip_templates, concatenate
+from tadp_backbone.text.conditioning import (
+    averaged_eos_context,
+    build_context,
+    caption_context,
+    class_embs_context,
+    class_names_context,
+    clip_templates,
+    concatenate,
+    empty_context,
+)
 from tadp_backbone.text.word_attention import Word, find_word, heat_maps, words_of
 
 
@@ -49,6 +59,16 @@ def test_long_texts_are_cut_with_one_counted_warning_or_chunked(backbone, caplog
     assert_close(chunked[:1, 77:], last_hidden(backbone, ""))
     with pytest.raises(ValueError, match="expected 'truncate' or 'chunk'"):
         backbone.encode_text(["cat"], long="fold")
+
+
+def test_a_backbone_without_text_encoder_says_so_for_every_conditioning(make_backbone, tmp_path):
+    backbone = make_backbone(text=False)
+    calls = (caption_context, class_names_context, class_embs_context, averaged_eos_context)
+    for call in (*(partial(call, backbone, ["cat"]) for call in calls), partial(empty_context, backbone)):
+        with pytest.raises(ValueError, match="no text encoder: give it one, or bring contexts"):
+            call()
+    with pytest.raises(ValueError, match="no text encoder"):
+        TextCache(tmp_path, backbone).build("class-names", class_names=["cat"])
 
 
 def test_class_names_of_many_classes_are_chunked_when_asked(backbone):

@@ -30,6 +30,10 @@ def requirements_of(project):
     return [Requirement(text) for text in project["dependencies"]]
 
 
+def extras_of(project):
+    return [Requirement(text) for texts in project.get("optional-dependencies", {}).values() for text in texts]
+
+
 def test_the_packages_are_the_five_with_one_version(projects):
     assert sorted(projects) == sorted(PACKAGES)
     assert {project["name"] for project in projects.values()} == {f"tadp-{name}" for name in PACKAGES}
@@ -49,8 +53,8 @@ def test_only_cli_depends_on_siblings_and_pins_them_exactly(projects):
 
 def test_every_dependency_is_pinned_to_a_version_that_it_allows(repository, projects, pins):
     tools = tomllib.loads((repository / "pyproject.toml").read_text())["dependency-groups"]["dev"]
-    wanted = [r for project in projects.values() for r in requirements_of(project) if r.name not in FOUR]
-    for requirement in [*wanted, *map(Requirement, tools)]:
+    packages = [r for project in projects.values() for r in (*requirements_of(project), *extras_of(project))]
+    for requirement in [r for r in (*packages, *map(Requirement, tools)) if r.name not in FOUR]:
         pin = pins.get(canonicalize_name(requirement.name), "")
         assert re.fullmatch(r"==[\d.]+", pin), f"{requirement} has no exact version in constraints.txt"
         assert requirement.specifier.contains(pin.removeprefix("==")), f"{requirement}, but {pin}"
@@ -78,6 +82,11 @@ def test_a_wheel_would_hold_every_file_of_the_package(repository, package):
     included = {file.distribution_path for file in WheelBuilder(str(root)).recurse_included_files()}
     files = [path for path in (root / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {path.relative_to(root / "src").as_posix() for path in files} <= included
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_type_checkers_of_users_read_the_annotations(repository, package):
+    assert (repository / "packages" / package / "src" / f"tadp_{package}" / "py.typed").is_file()
 
 
 def test_no_addresses_in_what_pip_reads(repository):

@@ -127,7 +127,11 @@ def test_arguments_are_passed_on(tasks, tmp_path):
     assert faults[-4:] == [*tasks.FAULTS, "--faults"]
     (bench,) = tasks.commands_of("bench", [], tmp_path)
     assert bench[1:] == ["-m", "pytest", "benchmarks"]
-    assert [command[3] for command in tasks.commands_of("lint", [], tmp_path)] == ["check", "format"]
+    assert [command[2:4] for command in tasks.commands_of("lint", [], tmp_path)] == [
+        ["ruff", "check"],
+        ["ruff", "format"],
+        ["mypy"],
+    ]
 
 
 def test_the_fingerprint_follows_what_makes_an_environment_stale(tasks, workspace):
@@ -163,6 +167,25 @@ def test_setup_installs_once_and_again_after_a_change(tasks, workspace):
     assert not tasks.is_current(workspace)  # a failed setup is not taken for a good one
 
 
+def test_all_extras_are_installed_when_asked_for(tasks, workspace):
+    alpha, zeta = workspace / "packages" / "alpha", workspace / "packages" / "zeta"
+    with (alpha / "pyproject.toml").open("a") as file:
+        file.write('[project.optional-dependencies]\nheif = ["a"]\nparquet = ["b"]\n')
+    assert tasks.editable(workspace, False) == ["-e", f"{alpha}", "-e", f"{zeta}"]
+    assert tasks.editable(workspace, True) == ["-e", f"{alpha}[heif,parquet]", "-e", f"{zeta}"]
+
+
+def test_an_environment_with_all_extras_keeps_them(tasks, workspace):
+    python = tasks.executable(workspace, "python")
+    python.parent.mkdir(parents=True)
+    python.touch()
+    current = tasks.fingerprint(workspace)
+    for stamp, found in [(current, (True, False)), (f"{current} all", (True, True)), ("old all", (False, False))]:
+        tasks.stamp_file(workspace).write_text(stamp)
+        assert (tasks.is_current(workspace), tasks.is_current(workspace, everything=True)) == found
+        assert tasks.has_extras(workspace) == stamp.endswith("all")
+
+
 def test_an_unreachable_registry_is_explained(tasks):
     """pip's own words for it, from a port at which nothing listens; it ends with "No matching distribution"."""
     options = ["--no-cache-dir", "--retries", "1", "--index-url", "http://127.0.0.1:9/simple"]
@@ -191,7 +214,7 @@ def test_known_failures_get_a_plain_cause(tasks, line, cause):
 
 
 def test_a_failing_command_passes_its_exit_code_on(tasks, monkeypatch, capsys):
-    monkeypatch.setattr(tasks, "setup", lambda root, progress: None)
+    monkeypatch.setattr(tasks, "setup", lambda *_, **__: None)
     monkeypatch.setattr(
         tasks, "commands_of", lambda *_: [[sys.executable, "-c", f"raise SystemExit({n})"] for n in (5, 0)]
     )
@@ -200,7 +223,7 @@ def test_a_failing_command_passes_its_exit_code_on(tasks, monkeypatch, capsys):
 
 
 def test_everywhere_runs_all_environments_and_tells_the_time_of_each(tasks, monkeypatch, capsys):
-    monkeypatch.setattr(tasks, "setup", lambda root, progress: None)
+    monkeypatch.setattr(tasks, "setup", lambda *_, **__: None)
     fails = "import os; raise SystemExit(3 * (os.environ.get('ATEN_CPU_CAPABILITY') == 'default'))"
     monkeypatch.setattr(tasks, "commands_of", lambda *_: [[sys.executable, "-c", fails]])
     assert tasks.main(["test", "--everywhere"]) == 3

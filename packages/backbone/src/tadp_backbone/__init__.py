@@ -1,6 +1,15 @@
 """Text and image in, feature pyramid and cross-attention maps of a Stable Diffusion UNet out."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .attention import record_cross_attention, record_self_attention
+    from .backbone import DiffusionBackbone
+    from .config import BackboneConfig
+    from .features import Features, Level
+    from .io.hub import fetch
+    from .registry import BACKBONES, BackboneEntry, Source, register_backbone
 
 _HOMES = {
     "BACKBONES": "registry",

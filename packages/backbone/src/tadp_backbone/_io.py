@@ -15,7 +15,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows: two writers of one file do not wait for each other
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """What file systems without locks answer."""

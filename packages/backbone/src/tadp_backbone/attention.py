@@ -2,9 +2,10 @@
 
 # B batch, N latent cells of a layer, T text tokens, C channels
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
@@ -133,7 +134,7 @@ def _recording(
 
 
 @contextmanager
-def _installed(layers: dict[str, Attention], processors: dict[str, object]) -> Iterator[None]:
+def _installed(layers: dict[str, Attention], processors: Mapping[str, object]) -> Iterator[None]:
     before = {path: layer.processor for path, layer in layers.items()}
     try:
         for path, layer in layers.items():
@@ -148,18 +149,18 @@ def _installed(layers: dict[str, Attention], processors: dict[str, object]) -> I
 def _recomputed_alike(unet: nn.Module) -> Iterator[None]:
     """Gradient checkpointing runs blocks again in backward, when recording is over: they must take the same path."""
 
-    def checkpointed(module: nn.Module, *args):
+    def checkpointed(module: nn.Module, *args: Any) -> Any:
         recording = {
             p: m for p, m in unet.named_modules() if isinstance(getattr(m, "processor", 0), _RecordingProcessor)
         }
         silent = {path: _RecordingProcessor(path, ()) for path in recording}
 
-        def contexts():
+        def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
             return nullcontext(), _installed(recording, silent)
 
         return checkpoint(module.__call__, *args, use_reentrant=False, context_fn=contexts)
 
-    blocks = [m for m in unet.modules() if getattr(m, "gradient_checkpointing", False)]
+    blocks: list[Any] = [m for m in unet.modules() if getattr(m, "gradient_checkpointing", False)]
     before = [block._gradient_checkpointing_func for block in blocks]
     try:
         for block in blocks:

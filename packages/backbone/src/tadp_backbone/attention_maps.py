@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from .attention import record_cross_attention
 from .backbone import DiffusionBackbone
@@ -55,10 +55,11 @@ def recording(backbone: DiffusionBackbone, layers: dict[str, int]) -> Iterator[R
     kept = Recording()
     with record_cross_attention(backbone.unet, layers=list(layers)) as maps:
 
-        def keep(_backbone, _inputs, features: Features) -> None:
+        def keep(_backbone: nn.Module, _inputs: tuple, features: Features) -> None:
             if kept.passes == 0:
                 kept.first = dict(maps)
-                kept.padded_size = tuple(s + p for s, p in zip(features.image_size, features.padding, strict=True))
+                (height, width), (bottom, right) = features.image_size, features.padding
+                kept.padded_size = (height + bottom, width + right)
             kept.passes += 1
 
         handle = backbone.register_forward_hook(keep)

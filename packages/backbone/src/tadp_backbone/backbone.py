@@ -3,10 +3,10 @@
 # B batch, H W image pixels, h w latent cells, T tokens, D width of the context
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
@@ -22,6 +22,7 @@ from .noise import Generators, standard_normal
 from .padding import cut_to, pad_to_multiple
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
 from .text.adapters import LearntContext, TextAdapter
+from .text.conditioning import text_parts
 from .text.encoder import LongText, encode_texts
 from .vae import Vae, check_replacement, check_vae, factor_of, latents_of
 from .validation import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
@@ -175,10 +176,10 @@ class DiffusionBackbone(nn.Module):
 
     def encode_image(self, images: Tensor, *, generator: Generators = None) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
-        self._check_images(images)
+        vae = self._check_images(images)
         # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
-        images, _ = pad_to_multiple(images.to(self.vae.device, self.vae.dtype), self.vae_factor)
-        return latents_of(self.vae, images, self.config, generator)
+        images, _ = pad_to_multiple(images.to(vae.device, vae.dtype), self.vae_factor)
+        return latents_of(vae, images, self.config, generator)
 
     def encode_text(self, texts: Sequence[str], *, long: LongText = "truncate") -> Tensor:
         """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
@@ -187,16 +188,14 @@ class DiffusionBackbone(nn.Module):
         several pieces joined along the tokens (B, 77 pieces, D). With `config.class_words` K columns follow, which say
         what class a token names (B, 77, D + K).
         """
-        if self.text_encoder is None or self.tokenizer is None:
-            missing = "text encoder" if self.text_encoder is None else "tokenizer"
-            raise ValueError(f"this backbone has no {missing}: give it one, or bring contexts (B, T, D)")
+        tokenizer, encoder = text_parts(self)
         texts = [texts] if isinstance(texts, str) else texts
-        context = encode_texts(self.tokenizer, self.text_encoder, texts, long)
+        context = encode_texts(tokenizer, encoder, texts, long)
         if not self.config.class_words:
             return context
         if long == "chunk":
             raise ValueError("long='chunk' with class_words: pieces have no places of their own; leave one of them out")
-        named = class_tokens(self.tokenizer, texts, self.config.class_words, context.shape[1])
+        named = class_tokens(tokenizer, texts, self.config.class_words, context.shape[1])
         return torch.cat((context, named.to(context)), 2)
 
     def freeze(self) -> Self:
@@ -239,7 +238,7 @@ class DiffusionBackbone(nn.Module):
         offline: bool = False,
         keep_decoder: bool = False,
         tokenizer: str | Path | None = None,
-        **changes,
+        **changes: Any,
     ) -> Self:
         """A name of the table, a hub id, a diffusers folder or one original LDM file (.ckpt, .safetensors).
 
@@ -325,10 +324,12 @@ class DiffusionBackbone(nn.Module):
     def _latent_multiple(self) -> int:
         return 2 ** (len(self.unet.config.block_out_channels) - 1)
 
-    def _check_images(self, images: Tensor) -> None:
+    def _check_images(self, images: Tensor) -> Vae:
+        """The VAE that takes these images; ValueError where there is none, or images that it cannot take."""
         if self.vae is None:
             raise ValueError("this backbone has no VAE: give it one, or call extract() with latents")
         check_images(images, self.vae.config.in_channels, self.config.image_limit)
+        return self.vae
 
     def _frozen_parts(self) -> Iterable[nn.Module]:
         return (part for part in (self.vae, self.text_encoder) if part is not None)
@@ -354,7 +355,7 @@ class DiffusionBackbone(nn.Module):
         finally:
             self._running = outer
 
-    def _recording(self, when: Callable[[], bool]):
+    def _recording(self, when: Callable[[], bool]) -> AbstractContextManager[dict[str, Tensor]]:
         layers = [path for paths in self.map_layers.values() for path in paths]
         if not layers:
             return nullcontext({})

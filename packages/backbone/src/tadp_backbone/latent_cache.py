@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,8 +40,9 @@ class LatentCache:
             raise ValueError("this backbone has no VAE: give it one, there is nothing to encode with")
         if crops < 1:
             raise ValueError(f"crops is {crops}, expected at least 1 an image")
+        self._vae = backbone.vae
         self.folder, self.backbone, self.crops, self.augmentation = Path(folder), backbone, crops, augmentation
-        self._digest = state_digest(backbone.vae)
+        self._digest = state_digest(self._vae)
 
     def crop(self, key: str, make: Callable[[int], Crop], *, generator: torch.Generator | None = None) -> Crop:
         """One crop of the pool, drawn by `generator`, with "latents" (4, H/8, W/8) in the image's place; on the CPU.
@@ -49,13 +51,16 @@ class LatentCache:
         in the folder yet, and decides by the number alone if crops are to be the same in a folder made anew.
         """
         number = int(torch.randint(self.crops, (), generator=generator)) if self.crops > 1 else 0
-        return kept(self._file(key, number), lambda: self._encoded(make(number)))
+        return self._kept(key, number, make)
 
     def fill(self, keys: Sequence[str], make: Callable[[str, int], Crop]) -> None:
         """Encode all crops of all images that aren't in the folder yet."""
         for key in keys:
             for number in range(self.crops):
-                kept(self._file(key, number), lambda key=key, number=number: self._encoded(make(key, number)))
+                self._kept(key, number, partial(make, key))
+
+    def _kept(self, key: str, number: int, make: Callable[[int], Crop]) -> Crop:
+        return kept(self._file(key, number), lambda: self._encoded(make(number)))
 
     @torch.no_grad()
     def _encoded(self, crop: Crop) -> Crop:
@@ -65,8 +70,8 @@ class LatentCache:
     def _file(self, key: str, number: int) -> Path:
         config = self.backbone.config
         parts = [key, number, self.augmentation, self._digest, config.posterior, config.latent_scale]
-        parts.append(str(self.backbone.vae.dtype))
-        factor, distilled = latent_factor(self.backbone.vae, config), isinstance(self.backbone.vae, AutoencoderTiny)
+        parts.append(str(self._vae.dtype))
+        factor, distilled = latent_factor(self._vae, config), isinstance(self._vae, AutoencoderTiny)
         if distilled or factor not in (_STABLE_DIFFUSION, config.latent_scale):  # a factor of the VAE's is no weight
             parts.append(factor)
         return self.folder / f"{sha256(json.dumps(parts).encode()).hexdigest()}.safetensors"

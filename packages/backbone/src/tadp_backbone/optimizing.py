@@ -14,8 +14,11 @@ from .kernels import fuse_resnets
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
 
-Pass = Callable[[Tensor, Tensor, Tensor], tuple[dict[str, Tensor], dict[str, Tensor]]]
-"""(latents (B, 4, h, w), timesteps (B,), context (B, T, D)) -> ({tap: features}, {layer: maps})"""
+Recorded = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""({tap: features}, {layer: maps}) of one pass"""
+
+Pass = Callable[[Tensor, Tensor, Tensor], Recorded]
+"""latents (B, 4, h, w), timesteps (B,), context (B, T, D) -> features and maps"""
 
 MOST_GRAPHS = 8
 """Graphs kept at a time: each holds the memory of a whole pass; the one unused for longest goes first."""
@@ -43,7 +46,7 @@ def optimize(
         backbone.to(memory_format=torch.channels_last)
         blocks = sum(fuse_resnets(part) for part in (backbone.unet, backbone.vae) if part is not None)
         done.append(f"channels_last memory; GroupNorm and SiLU as one operation in {blocks} resnet blocks")
-    run = backbone.run_unet
+    run: Pass = backbone.run_unet
     if compile:
         backend = "inductor" if compile is True else compile
         run = CompiledPass(backbone, backend)
@@ -51,7 +54,7 @@ def optimize(
     if cuda_graphs:
         run = GraphedPass(run)
         done.append("passes without gradient are replayed as CUDA graphs, captured at the first run for each size")
-    backbone.run_unet = run
+    backbone.run_unet = run  # type: ignore[assignment, method-assign]  # of this backbone alone
     return tuple(done)
 
 
@@ -67,14 +70,14 @@ class CompiledPass:
         self._outputs, self._maps = self._recorders.__enter__()
         self.run = torch.compile(self._run, backend=backend)
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor):
+    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
         results = self.run(latents, timesteps, context)
         # Compiled code looks whether the dictionaries are as they were: filled, they would have it compiled twice.
         self._outputs.clear()
         self._maps.clear()
         return results
 
-    def _run(self, latents: Tensor, timesteps: Tensor, context: Tensor):
+    def _run(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
         self.unet(latents, timesteps, encoder_hidden_states=context)
         return dict(self._outputs), dict(self._maps)
 
@@ -91,7 +94,7 @@ class GraphedPass:
         self.run = run
         self.graphs: dict[tuple, tuple] = {}  # in order of use, the latest last
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor):
+    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
         if torch.is_grad_enabled():
             return self.run(latents, timesteps, context)
         inputs = (latents, timesteps, context)

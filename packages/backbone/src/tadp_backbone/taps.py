@@ -91,7 +91,7 @@ def record_outputs(
     outputs: dict[str, Tensor] = {}
     handles = []
 
-    def keep(path: str):
+    def keep(path: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
             if when():
                 outputs[path] = output if isinstance(output, Tensor) else output[0]

@@ -2,13 +2,15 @@
 
 # B batch, H W image pixels, h w latent cells
 
+from typing import TypeAlias
+
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 from .config import BackboneConfig
 from .noise import Generators, standard_normal
 
-Vae = AutoencoderKL | AutoencoderTiny
+Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
 """An AutoencoderTiny gives latents in the UNet's scale, without a posterior."""
 
 

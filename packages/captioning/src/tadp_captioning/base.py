@@ -44,7 +44,7 @@ class GenerationConfig:
     prompt: str | None = None
     """What the model is asked, for Florence-2 a task such as "<OD>"; None: what its family is asked best."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.min_new_tokens <= self.max_new_tokens or self.max_new_tokens < 1:
             raise ValueError(
                 f"min_new_tokens={self.min_new_tokens}, max_new_tokens={self.max_new_tokens}: "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tadp_captioning.base import Captioner
 from tadp_captioning.caption_store import CaptionStore
@@ -14,6 +14,9 @@ from tadp_captioning.chat_api.answer_text import NoCaption
 from tadp_captioning.images import ReadImage, read_image
 from tadp_captioning.matching import free_id, source_of
 from tadp_captioning.records import CaptionRecord
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Progress(NamedTuple):
@@ -56,7 +59,8 @@ def caption_images(
     """
     mine = dict(islice(images.items(), rank, None, world_size))
     jobs = ((image_id, path, _known_hash(image_id, captioner, store, redo)) for image_id, path in mine.items())
-    captioned, skipped, failed = 0, 0, {}
+    captioned, skipped = 0, 0
+    failed: dict[str, str] = {}
     waiting: list[ReadImage] = []  # read, to be prepared together
     ahead: tuple[list[ReadImage], Future] | None = None  # being prepared, while the batch before it is answered
 
@@ -86,15 +90,19 @@ def caption_images(
             else:
                 waiting.append(read)
             if len(waiting) >= captioner.batch_size:
-                prepared = preparer.submit(captioner.prepare, [read.image for read in waiting])
+                prepared = preparer.submit(captioner.prepare, _images(waiting))
                 if ahead is not None:
                     finish(*ahead)
                 ahead, waiting = (waiting, prepared), []
         if ahead is not None:
             finish(*ahead)
         if waiting:
-            finish(waiting, preparer.submit(captioner.prepare, [read.image for read in waiting]))
+            finish(waiting, preparer.submit(captioner.prepare, _images(waiting)))
     return LoopReport(captioned, skipped, failed)
+
+
+def _images(batch: list[ReadImage]) -> list["Image"]:
+    return [read.image for read in batch if read.image is not None]
 
 
 def _known_hash(image_id: str, captioner: Captioner, store: CaptionStore, redo: Collection[str]) -> str | None:

@@ -116,7 +116,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ValueError(f"{path}: not a whole parquet file: {reason}; export it again") from None
 
 
-def _pyarrow():
+def _pyarrow() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:

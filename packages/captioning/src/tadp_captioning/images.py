@@ -4,7 +4,7 @@ import hashlib
 import io
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from tadp_captioning._io import is_limit
 
@@ -48,7 +48,7 @@ def read_image(image_id: str, path: Path, known_hash: str | None = None) -> Read
         return ReadImage(image_id, path, None, digest, f"{path.name}: {reason}")
 
 
-def _upright_rgb(image: "Image.Image") -> "Image.Image":
+def _upright_rgb(image: "Image") -> "Image":
     """8-bit RGB, turned as the file's EXIF tag says."""
     from PIL import ImageOps
 
@@ -58,10 +58,10 @@ def _upright_rgb(image: "Image.Image") -> "Image.Image":
     return (to_8_bit(image) if image.mode[0] in "IF" else image).convert("RGB")
 
 
-def to_8_bit(image: "Image.Image") -> "Image.Image":
+def to_8_bit(image: "Image") -> "Image":
     """Grey of 16 bits, or floats in [0, 1] -> [0, 255]; Pillow's own way cuts off all above 255."""
     values = image if image.mode == "F" else image.convert("I").convert("F")
-    low, high = values.getextrema()
+    low, high = cast("tuple[float, float]", values.getextrema())  # of the one channel
     largest = {"F": 1, "I": 255 if high <= 255 else 65535}.get(image.mode, 65535)
     if not 0 <= low <= high <= largest:
         raise ValueError(f"values from {low:g} to {high:g} in an image of mode {image.mode}: convert it to 8 bits")

@@ -35,7 +35,7 @@ class CaptionRecord:
     """Further fields: "captions" (texts as read, where they differ), "class_label", the content's "hash", "error",
     and of predictions the "prompt" that was made of the caption."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "caption", writable(self.caption))
 
     @classmethod

@@ -20,7 +20,7 @@ DEFECTS = ("failed", "empty", "looping", "over-length")
 class CaptionStats(NamedTuple):
     """Counts are captions; ids of each defect are in `flagged`."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # in place of the tuple's method
     mean_words: float
     mean_tokens: float | None
     """In CLIP tokens, start and end included; None without a tokenizer."""

@@ -25,6 +25,8 @@ class Card:
     config: TrainingConfig
     captions: dict[str, str]
     """Image -> its caption in the training sentences, "" without a captioner."""
+    file: str
+    """Name of the file or folder that diffusers loads."""
     usage: str
     """Python lines that load the files into `pipe`."""
     held_out: dict[str, Any] | None
@@ -36,7 +38,7 @@ def write_card(card: Card, result: Personalization) -> None:
     """Write the three files into the result's folder."""
     made_on = {"name": card.base.name, "identity": card.base.identity}
     data = {"format": FORMAT, "method": card.method, "token": result.token, "initial_word": card.word, "base": made_on}
-    data |= {"file": result.path.name, "images": result.images.as_dict(), "captions": card.captions}
+    data |= {"file": card.file, "images": result.images.as_dict(), "captions": card.captions}
     data["settings"] = asdict(card.config)
     measured = None if card.held_out is None else card.held_out | {"before": result.before, "after": result.after}
     numbers = {"method": card.method, "token": result.token, "steps": result.steps, "seconds": round(card.seconds, 1)}

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import peft
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import CLIPTextModel
 
 from tadp_personalize._io import replacing
 from tadp_personalize.config import LoraConfig
@@ -18,7 +19,9 @@ from tadp_personalize.io.tokens import FORMAT, FORMAT_KEY
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
-def add_lora(module: nn.Module, targets: tuple[str, ...], config: LoraConfig, *, seed: int) -> dict[str, nn.Parameter]:
+def add_lora(
+    module: UNet2DConditionModel | CLIPTextModel, targets: tuple[str, ...], config: LoraConfig, *, seed: int
+) -> dict[str, nn.Parameter]:
     """Add an adapter to `module` in place, its output unchanged at first; return its parameters, float32, by name."""
     names = [name for name, _ in module.named_modules() if name.endswith(tuple(targets))]
     if not names:
@@ -35,7 +38,7 @@ def add_lora(module: nn.Module, targets: tuple[str, ...], config: LoraConfig, *,
     return added
 
 
-def save_lora(path: Path, unet: nn.Module, text_encoder: nn.Module | None, base_identity: str) -> None:
+def save_lora(path: Path, unet: UNet2DConditionModel, text_encoder: CLIPTextModel | None, base_identity: str) -> None:
     """Write the adapters as `load_lora_weights` reads them, alpha included, with the base's identity in the header."""
     parts = {"unet": unet} | ({"text_encoder": text_encoder} if text_encoder is not None else {})
     layers, metadata = {}, {}

@@ -121,6 +121,7 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
             base=base,
             config=config,
             captions=dict(zip(material.report.used, material.learnt_from.captions, strict=True)),
+            file=path.name,
             usage=learner.usage(path, fill(config.templates[0], request.token, material.learnt_from.captions[0])),
             held_out=judge.as_dict() if judge else None,
             seconds=time.perf_counter() - began,

@@ -52,8 +52,8 @@ def stack_sheets(path: Path, sheets: Sequence[Path]) -> Path:
     """Write sheets of the same width below each other as one PNG."""
     pictures = []
     for sheet in sheets:
-        with Image.open(sheet) as picture:
-            pictures.append(picture.convert("RGB"))
+        with Image.open(sheet) as file:
+            pictures.append(file.convert("RGB"))
     whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
     top = 0
     for picture in pictures:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
@@ -31,6 +32,9 @@ _log = logging.getLogger(__name__)
 _FIX = "take a whole folder that diffusers or transformers wrote, its weights as .safetensors"
 
 
+Backbone = TypeVar("Backbone", bound=nn.Module)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What a backbone is built of, as read from disk."""
@@ -44,7 +48,7 @@ class Parts:
     adapters: Mapping[str, Tensor]
     """Tensors of the text adapter and the learnt context, where the backbone was saved with them."""
 
-    def build(self, cls: type, config: BackboneConfig | None, changes: Mapping[str, object]) -> nn.Module:
+    def build(self, cls: type[Backbone], config: BackboneConfig | None, changes: Mapping[str, Any]) -> Backbone:
         unknown = set(changes) - {f.name for f in fields(BackboneConfig)}
         if unknown:
             known = ", ".join(f.name for f in fields(BackboneConfig))
@@ -91,7 +95,7 @@ def load_parts(
     return _from_folder(path, dtype, keep_decoder, tokenizer, None if entry is None else entry.config, vae_weights)
 
 
-def load_model(cls: type, folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> nn.Module:
+def load_model(cls: type[Any], folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> Any:
     """A diffusers or transformers model of a folder, whole: a missing or foreign tensor is an error."""
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")

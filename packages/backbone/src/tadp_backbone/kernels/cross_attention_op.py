@@ -3,6 +3,7 @@
 # B batch, N queries, T keys, D channels a head
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,13 +53,13 @@ def _(
     return _empty_like_queries(q), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
-def _keep(ctx, inputs: tuple, output: tuple) -> None:
+def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
     q, k, v, ctx.scale = inputs
     ctx.save_for_backward(q, k, v)
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_out: Tensor | None, grad_maps: Tensor | None) -> tuple[Tensor, Tensor, Tensor, None]:
+def _backward(ctx: Any, grad_out: Tensor | None, grad_maps: Tensor | None) -> tuple[Tensor, Tensor, Tensor, None]:
     q, k, v = ctx.saved_tensors
     if grad_out is None:  # only the maps were used
         grad_out = torch.zeros_like(q)

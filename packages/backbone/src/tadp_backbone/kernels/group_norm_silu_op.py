@@ -2,6 +2,8 @@
 
 # B batch, P cells (H W), C channels, G groups
 
+from typing import Any
+
 import torch
 import triton
 from einops import reduce
@@ -60,13 +62,13 @@ def _(
     return grad_x, weight.new_empty(weight.shape), bias.new_empty(bias.shape)
 
 
-def _keep(ctx, inputs: tuple, output: tuple) -> None:
+def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
     x, _, weight, bias, _ = inputs
     ctx.save_for_backward(x, weight, bias, *output[1:])
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad_y: Tensor, _means: None, _rates: None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, grad_y: Tensor, _means: None, _rates: None) -> tuple[Tensor | None, ...]:
     grad_x, grad_weight, grad_bias = backward_op(*ctx.saved_tensors, grad_y)
     return grad_x, None, grad_weight, grad_bias, None
 

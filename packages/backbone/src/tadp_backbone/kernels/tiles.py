@@ -6,7 +6,7 @@ warp then holds its block's part of an operand instead of the whole.
 
 # D channels a head
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -22,10 +22,10 @@ STEP = 8
 class Launch:
     """One start of a kernel, kept apart from starting it: what is launched can be compiled where no GPU is."""
 
-    kernel: Callable
+    kernel: triton.JITFunction
     grid: tuple[int, ...]
     arguments: tuple
-    constants: dict[str, object] = field(default_factory=dict)
+    constants: Mapping[str, object] = field(default_factory=dict)
     """The kernel's constexpr arguments, num_warps and num_stages."""
 
     def run(self) -> None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
 
 def read_pickle(file: Path) -> object:
     """A pickled file of tensors and plain containers, read without running any code in it."""
-    harmless = [*_HARMLESS, nn.ParameterDict]  # the latter of the first Textual Inversion
+    harmless: list[Any] = [*_HARMLESS, nn.ParameterDict]  # the latter of the first Textual Inversion
     with reading(file, "take the same weights as .safetensors"), torch.serialization.safe_globals(harmless):
         return torch.load(file, map_location="cpu", weights_only=True)
 

@@ -1,21 +1,21 @@
 """Low-rank updates of a UNet in place of all its weights (LoRA, Hu et al. 2021)."""
 
 import torch
+from diffusers import UNet2DConditionModel
 from peft import LoraConfig
-from torch import nn
 
 _TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of every attention layer, as diffusers' own training scripts have them."""
 
 
-def add_low_rank(unet: nn.Module, rank: int, seed: int) -> None:
+def add_low_rank(unet: UNet2DConditionModel, rank: int, seed: int) -> None:
     """Put updates of that rank beside the attention's weights; the output is unchanged at first."""
     with torch.random.fork_rng(devices=[]):  # peft draws the first matrix from torch's generator
         torch.manual_seed(seed)
         unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_TARGETS)))
 
 
-def merge_low_rank(unet: nn.Module) -> None:
+def merge_low_rank(unet: UNet2DConditionModel) -> None:
     """Add the updates to the weights and take them away: a plain UNet again."""
     unet.fuse_lora()
     unet.unload_lora()

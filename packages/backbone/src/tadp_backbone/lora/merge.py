@@ -122,7 +122,7 @@ def _merge_in_place(model: nn.Module, scale: float) -> None:
 def _forget_adapter(model: nn.Module, trains: Mapping[str, bool]) -> None:
     """Remove what the libraries keep of a loaded adapter; peft also freezes what it wraps."""
     model.__dict__.pop("peft_config", None)
-    model._hf_peft_config_loaded = False
+    model.__dict__["_hf_peft_config_loaded"] = False
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trains[name])
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .._io import replacing
 from ..io.files import read_safetensors
-from .conditioning import TextBackbone, build_context, clip_templates, concatenate
+from .conditioning import TextBackbone, build_context, clip_templates, concatenate, text_parts
 
 _log = logging.getLogger(__name__)
 _DECISIVE = ("hidden_act", "num_attention_heads", "layer_norm_eps")
@@ -45,11 +45,12 @@ class TextCache:
         key = json.dumps([name, texts, self.fingerprint(), clip_templates() if name == "averaged-eos" else ""])
         file = self.folder / f"{sha256(key.encode()).hexdigest()}.safetensors"
         entry = kept(file, lambda: {"context": build_context(self.backbone, name, **texts)})
-        return entry["context"].to(self.backbone.text_encoder.device)
+        _, encoder = text_parts(self.backbone)
+        return entry["context"].to(encoder.device)
 
     def fingerprint(self) -> str:
         """Hash of the text encoder's weights and the vocabulary, taken anew when either changed."""
-        encoder, tokenizer = self.backbone.text_encoder, self.backbone.tokenizer
+        tokenizer, encoder = text_parts(self.backbone)
         weights = tuple((id(p), p._version) for p in encoder.parameters())
         state = (len(tokenizer), tokenizer.pad_token_id, weights)
         if state != self._state:

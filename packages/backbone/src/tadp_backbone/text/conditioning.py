@@ -22,14 +22,22 @@ class TextBackbone(Protocol):
     text_encoder: CLIPTextModel | None
 
 
+def text_parts(backbone: TextBackbone) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """Tokenizer and text encoder; raises ValueError where one is missing."""
+    if backbone.text_encoder is None or backbone.tokenizer is None:
+        missing = "text encoder" if backbone.text_encoder is None else "tokenizer"
+        raise ValueError(f"this backbone has no {missing}: give it one, or bring contexts (B, T, D)")
+    return backbone.tokenizer, backbone.text_encoder
+
+
 def caption_context(backbone: TextBackbone, captions: Sequence[str], long: LongText = "truncate") -> Tensor:
     """One caption an image -> (B, 77, D); (B, 77 times chunks, D) with `long="chunk"`."""
-    return encode_texts(backbone.tokenizer, backbone.text_encoder, captions, long)
+    return encode_texts(*text_parts(backbone), captions, long)
 
 
 def class_names_context(backbone: TextBackbone, class_names: Sequence[str], long: LongText = "truncate") -> Tensor:
     """All names in one string, "background airplane ..." -> (1, 77, D) for every image, or chunks of it."""
-    return encode_texts(backbone.tokenizer, backbone.text_encoder, [" ".join(class_names)], long)
+    return encode_texts(*text_parts(backbone), [" ".join(class_names)], long)
 
 
 def class_embs_context(backbone: TextBackbone, class_names: Sequence[str]) -> Tensor:
@@ -37,8 +45,9 @@ def class_embs_context(backbone: TextBackbone, class_names: Sequence[str]) -> Te
 
     Begin, end and padding are left out, as the paper has it; its code keeps the first name's begin token.
     """
-    contexts = encode_texts(backbone.tokenizer, backbone.text_encoder, class_names)
-    lengths = [min(len(word_ids(backbone.tokenizer, name)), max_tokens(backbone.tokenizer) - 2) for name in class_names]
+    tokenizer, encoder = text_parts(backbone)
+    contexts = encode_texts(tokenizer, encoder, class_names)
+    lengths = [min(len(word_ids(tokenizer, name)), max_tokens(tokenizer) - 2) for name in class_names]
     return torch.cat([context[1 : 1 + n] for context, n in zip(contexts, lengths, strict=True)])[None]
 
 
@@ -55,7 +64,7 @@ def averaged_eos_context(
 
 def empty_context(backbone: TextBackbone) -> Tensor:
     """The empty prompt -> (1, 77, D)."""
-    return encode_texts(backbone.tokenizer, backbone.text_encoder, [""])
+    return encode_texts(*text_parts(backbone), [""])
 
 
 def concatenate(*contexts: Tensor) -> Tensor:
@@ -80,8 +89,6 @@ def build_context(
     backbone: TextBackbone, names: str, *, captions: Sequence[str] = (), class_names: Sequence[str] = ()
 ) -> Tensor:
     """A conditioning by name, or several joined with +, as "averaged-eos+caption" -> (B or 1, T, D)."""
-    if backbone.text_encoder is None or backbone.tokenizer is None:
-        raise ValueError(f"conditioning {names!r} needs a backbone with a text encoder and a tokenizer")
     parts = []
     for name in names.split("+"):
         if name not in CONDITIONINGS:
@@ -101,9 +108,10 @@ def clip_templates() -> tuple[str, ...]:
 
 def _averaged_eos(backbone: TextBackbone, name: str, templates: Sequence[str]) -> Tensor:
     """-> (1, D)"""
+    tokenizer, encoder = text_parts(backbone)
     texts = [template.replace("{}", name) for template in templates]
-    ids = tokenize(backbone.tokenizer, texts).to(backbone.text_encoder.device)
+    ids = tokenize(tokenizer, texts).to(encoder.device)
     # The encoder is causal: what follows the end token does not change it. Cut the padding that all share.
-    ends = torch.tensor([1 + min(len(word_ids(backbone.tokenizer, text)), ids.shape[1] - 2) for text in texts])
-    hidden = backbone.text_encoder(ids[:, : int(ends.max()) + 1]).last_hidden_state
+    ends = torch.tensor([1 + min(len(word_ids(tokenizer, text)), ids.shape[1] - 2) for text in texts])
+    hidden = encoder(ids[:, : int(ends.max()) + 1]).last_hidden_state
     return reduce(hidden[torch.arange(len(texts)), ends], "template d -> 1 d", "mean")

@@ -53,24 +53,21 @@ def _runs(value: str) -> set[str]:
 def _spellings(value: str) -> set[str]:
     """The key as it is, and as JSON, Python, URLs, HTML and base64 write it."""
     plain = {value, value.strip(), *value.split()}
-    encoded = {
-        write(key)
-        for key in plain
-        for write in (
-            lambda key: json.dumps(key)[1:-1],
-            lambda key: repr(key)[1:-1],
-            lambda key: repr(_bytes(key))[2:-1],
-            lambda key: quote(key, safe="", errors="surrogateescape"),
-            lambda key: quote_plus(key, errors="surrogateescape"),
-            html.escape,
-            lambda key: "".join(f"\\u{ord(character):04x}" for character in key),
-            lambda key: "".join(f"&#{ord(character)};" for character in key),
-            lambda key: "".join(f"%{byte:02x}" for byte in _bytes(key)),
-            lambda key: _bytes(key).hex(),
-            lambda key: key[::-1],
-            *_BASE64,
-        )
-    }
+    writers: tuple[Callable[[str], str], ...] = (
+        lambda key: json.dumps(key)[1:-1],
+        lambda key: repr(key)[1:-1],
+        lambda key: repr(_bytes(key))[2:-1],
+        lambda key: quote(key, safe="", errors="surrogateescape"),
+        lambda key: quote_plus(key, errors="surrogateescape"),
+        html.escape,
+        lambda key: "".join(f"\\u{ord(character):04x}" for character in key),
+        lambda key: "".join(f"&#{ord(character)};" for character in key),
+        lambda key: "".join(f"%{byte:02x}" for byte in _bytes(key)),
+        lambda key: _bytes(key).hex(),
+        lambda key: key[::-1],
+        *_BASE64,
+    )
+    encoded = {write(key) for key in plain for write in writers}
     return {spelling for spelling in plain | encoded if len(spelling) >= _SHORTEST}
 
 

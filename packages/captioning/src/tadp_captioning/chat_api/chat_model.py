@@ -95,9 +95,8 @@ class ChatModel:
         taken, tries = self._taken(options), Tries(last_start=time.monotonic() + self.endpoint.total_s)
         TRIES.set(tries)
         try:
-            response = self._client.chat.completions.with_raw_response.create(
-                model=self.endpoint.model, messages=messages, **taken
-            )
+            request: dict[str, Any] = {"model": self.endpoint.model, "messages": messages, **taken}
+            response = self._client.chat.completions.with_raw_response.create(**request)
         except openai.APIStatusError as error:
             reason = f"HTTP {error.status_code}: {_message(error)}"
             refused = _refused_parameter(error, taken)

@@ -105,8 +105,9 @@ def read_images(
 def to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
     """Return one upright 8-bit RGB frame and what was done to get it."""
     done = []
-    if getattr(image, "n_frames", 1) > 1:
-        done.append(f"first of {image.n_frames} frames")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        done.append(f"first of {frames} frames")
         image.seek(0)
     image.load()
     upright = image

@@ -157,7 +157,7 @@ def _load_folder(folder: str, dtype: torch.dtype, full_precision: tuple[str, ...
 
     _check_posterior(folder, str(index.get("vae")))
 
-    def load(cls: type, part: str) -> Any:
+    def load(cls: type[Any], part: str) -> Any:
         check_sizes(_config_of(cls, folder, part), f"{folder}/{part}")
         with reading(f"{folder}/{part}", _FIX):
             return cls.from_pretrained(folder, subfolder=part, dtype=torch.float32 if part in full_precision else dtype)
@@ -191,14 +191,14 @@ def _check_posterior(name: str, vae: str) -> None:
         )
 
 
-def _config_of(cls: type, folder: str, part: str) -> Mapping[str, Any]:
+def _config_of(cls: type[Any], folder: str, part: str) -> Mapping[str, Any]:
     with reading(f"{folder}/{part}", _FIX):
         if issubclass(cls, diffusers.ConfigMixin):
             return cls.load_config(folder, subfolder=part)
         return cls.config_class.from_pretrained(folder, subfolder=part).to_dict()
 
 
-def scheduler_class(index: Mapping[str, Any]) -> type:
+def scheduler_class(index: Mapping[str, Any]) -> type[Any]:
     """The class that a pipeline's index names, which must be one of diffusers' schedulers."""
     found = getattr(diffusers, index["scheduler"][1])
     if not issubclass(found, diffusers.SchedulerMixin):

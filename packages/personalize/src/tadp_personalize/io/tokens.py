@@ -86,6 +86,8 @@ def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, words: s
 class LearntRows(nn.Module):
     """The token's vectors, apart from the embedding: its other rows get neither gradient, decay nor rounding."""
 
+    ids: Tensor
+
     def __init__(self, rows: Tensor, ids: list[int]) -> None:
         super().__init__()
         self.rows = nn.Parameter(rows.clone().float())  # (n, D)

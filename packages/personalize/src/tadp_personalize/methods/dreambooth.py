@@ -10,7 +10,7 @@ from torch import nn
 
 from tadp_personalize._io import replacing_folder
 from tadp_personalize.card import usage_of_lora, usage_of_pipeline
-from tadp_personalize.config import DreamBoothConfig
+from tadp_personalize.config import DreamBoothConfig, LoraConfig
 from tadp_personalize.data.images import ImageSource
 from tadp_personalize.data.training_images import Captioner
 from tadp_personalize.io.pipeline_parts import Base
@@ -78,7 +78,7 @@ def dreambooth(
 
 def tuning_learner(base: Base, config: DreamBoothConfig) -> "FullLearner | LoraLearner":
     """Make trainable what the settings say."""
-    return FullLearner(base, config) if config.lora is None else LoraLearner(base, config)
+    return FullLearner(base, config) if config.lora is None else LoraLearner(base, config, config.lora)
 
 
 class FullLearner:
@@ -113,11 +113,11 @@ class LoraLearner:
 
     method = "dreambooth-lora"
 
-    def __init__(self, base: Base, config: DreamBoothConfig) -> None:
+    def __init__(self, base: Base, config: DreamBoothConfig, lora: LoraConfig) -> None:
         self.base, self.tuned_text = base, base.text_encoder if config.train_text_encoder else None
-        self.trained = _prefixed("unet", add_lora(base.unet, config.lora.unet_targets, config.lora, seed=config.seed))
+        self.trained = _prefixed("unet", add_lora(base.unet, lora.unet_targets, lora, seed=config.seed))
         if self.tuned_text is not None:
-            added = add_lora(self.tuned_text, config.lora.text_targets, config.lora, seed=config.seed)
+            added = add_lora(self.tuned_text, lora.text_targets, lora, seed=config.seed)
             self.trained |= _prefixed("text_encoder", added)
         self.objective = DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule())
 

@@ -132,13 +132,11 @@ def train(
 
 def make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
     """Return AdamW, with its moments in 8 bits when the settings say so."""
-    kind = torch.optim.AdamW
-    if getattr(config, "adam_8bit", False):
-        kind = _adam_8bit()
+    kind = _adam_8bit() if getattr(config, "adam_8bit", False) else torch.optim.AdamW
     return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-def _adam_8bit() -> type[torch.optim.Optimizer]:
+def _adam_8bit() -> type[Any]:
     from importlib.util import find_spec
 
     if find_spec("bitsandbytes") is None:
@@ -161,7 +159,7 @@ class _Update:
     batches: Batches
     config: TrainingConfig
 
-    def __call__(self, step: int) -> dict[str, float | None]:
+    def __call__(self, step: int) -> dict[str, Any]:
         began = time.perf_counter()
         rate = learning_rate(self.config, step)
         for group in self.optimizer.param_groups:
