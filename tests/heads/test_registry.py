@@ -1,6 +1,7 @@
 """Every data set of the registry from its official layout on disk; joins; classes of one in those of another."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tadp_heads.data.errors import DataError
 from tadp_heads.data.readers.coco import coco_split
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES, WATERCOLOR_CLASSES, VOCDetection
 from tadp_heads.data.registry import DATASETS, check_data, labelled_splits, open_data, open_dataset
+from tadp_heads.data.sample import SampleDataset
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import get_task
 
@@ -43,6 +45,20 @@ def test_each_split_is_read_from_its_official_layout(tmp_path, name, split):
     assert len(dataset) in [report.images for report in reports]
     assert all(report.ok for report in reports)
     get_task(dataset.task).metric(dataset.classes, next(iter(get_task(dataset.task).protocols)))
+
+
+def test_a_data_set_that_names_no_image_files_says_so():
+    class Blank(SampleDataset):
+        task = "depth"
+
+        def read(self, sample_id):
+            raise NotImplementedError
+
+    dataset = Blank(["a"], [])
+    with pytest.raises(ValueError, match="Blank does not say which files its images are in: set its image_files"):
+        _ = dataset.image_files
+    dataset.image_files = {"a": Path("a.png")}  # as a reader's constructor does
+    assert dataset.image_files == {"a": Path("a.png")}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
 """Heads, losses, scores, protocols and data sets of segmentation, depth and detection on a feature pyramid."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tadp_heads.data.registry import register_dataset
+    from tadp_heads.model import PerceptionConfig, PerceptionModel
+    from tadp_heads.registry import get_task, register_head, register_task
+    from tadp_heads.results import DepthResult, DetectionResult, SegmentationResult
 
 _EXPORTS = {
     "PerceptionConfig": "tadp_heads.model",

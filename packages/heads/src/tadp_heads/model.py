@@ -75,7 +75,7 @@ class PerceptionConfig:
     seed: int = 0
     """Of what a prediction draws, for a backbone that samples the posterior or adds noise."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         TASKS.check(self.task)
         if self.image_range not in RANGES:
             raise ValueError(f"unknown image_range {self.image_range!r}; choose from {', '.join(RANGES)}")
@@ -103,6 +103,8 @@ class PerceptionModel(nn.Module):
     generator per image. `context` (1, T, D) is a fixed embedding to be used for every image instead
     of a text (averaged class embeddings, for one); it is saved with the model.
     """
+
+    context: Tensor | None
 
     def __init__(self, backbone: Any, head: nn.Module, config: PerceptionConfig, context: Tensor | None = None):
         super().__init__()
@@ -302,7 +304,8 @@ class PerceptionModel(nn.Module):
     def _load_prompter(self) -> Any:
         """The prompt builder that the config records."""
         if self._prompter is None:
-            self._prompter = load_plugin(PROMPTERS, str(self.config.prompter.get("plugin")))(self.config.prompter)
+            settings = self.config.prompter or {}
+            self._prompter = load_plugin(PROMPTERS, str(settings.get("plugin")))(settings)
         return self._prompter
 
     def _complete(self, images: Sequence[Image.Image], captions: Sequence[str | None]) -> list[str]:
@@ -330,12 +333,12 @@ class _SavedConfig:
     context_shape: list[int] | None
     format: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.context_shape is not None and not all(0 < size <= LARGEST_SIZE for size in self.context_shape):
             raise ValueError(f"context_shape {str(self.context_shape)[:80]}: expected sizes of 1 to {LARGEST_SIZE}")
 
 
-def _head_config(task: str, head: nn.Module) -> dict[str, Any]:
+def _head_config(task: str, head: Any) -> dict[str, Any]:
     """What a head is rebuilt from: its config; of a registered one its name and the arguments of its constructor."""
     settings = settings_of(head)
     return asdict(head.config) if settings is None else {"name": head_name(task, head), **settings}

@@ -4,6 +4,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def size_of(images: Tensor) -> tuple[int, int]:
+    """(H, W) of images or maps (..., H, W)."""
+    return images.shape[-2], images.shape[-1]
+
+
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1], padded right and bottom to multiples of `multiple` with 0, which is mid grey.
 

@@ -12,7 +12,7 @@ from tadp_heads.levels import Level, as_levels
 _RECORD = "_registered_settings"
 
 
-def recording(cls: type, arguments: Sequence[str]) -> type:
+def recording(cls: type[Any], arguments: Sequence[str]) -> type[Any]:
     """The class, whose constructor from now on records its arguments; `arguments`: those that a task gives, in order.
 
     Raise ValueError where the constructor takes others first, or arguments without a name.

@@ -40,11 +40,8 @@ def fits(value: Any, kind: Any) -> bool:
         kinds = items[:1] * len(value) if listed and (origin is list or items[-1] is ...) else items
         return listed and len(kinds) == len(value) and all(map(fits, value, kinds))
     if isinstance(kind, type) and issubclass(kind, tuple):  # of named fields
-        return (
-            isinstance(value, list | tuple)
-            and len(value) == len(kind._fields)
-            and all(map(fits, value, get_type_hints(kind).values()))
-        )
+        kinds = tuple(get_type_hints(kind).values())
+        return isinstance(value, list | tuple) and len(kinds) == len(value) and all(map(fits, value, kinds))
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is kind

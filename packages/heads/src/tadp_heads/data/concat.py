@@ -1,11 +1,12 @@
 """Several data sets as one, and one data set in the classes of another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
+from tadp_heads.data.sample import Sample, SampleDataset, Transform
 
 
 class Joined(SampleDataset):
@@ -28,8 +29,8 @@ class Joined(SampleDataset):
             self.owner |= dict.fromkeys(part.ids, part)
         super().__init__(tuple(self.owner), first.classes, first.palette, transform, first.prompt_names)
 
-    @property
-    def image_files(self) -> dict[str, Path]:
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
         """{id: image file}."""
         files = {part: part.image_files for part in set(self.owner.values())}
         return {sample_id: files[part][sample_id] for sample_id, part in self.owner.items()}
@@ -62,8 +63,8 @@ class InClasses(SampleDataset):
         names = [known.get(label, name) for label, name in enumerate(classes)]
         super().__init__(dataset.ids, classes, transform=transform, prompt_names=names)
 
-    @property
-    def image_files(self) -> dict[str, Path]:
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
         """{id: image file}."""
         return self.dataset.image_files
 
@@ -74,4 +75,4 @@ class InClasses(SampleDataset):
         labels = [self.mapping[label] for label in target["labels"][kept].tolist()]
         boxes = type(target["boxes"])(target["boxes"][kept], format="XYXY", canvas_size=tuple(image.shape[-2:]))
         known = {"boxes": boxes, "labels": target["labels"].new_tensor(labels), "difficult": target["difficult"][kept]}
-        return Sample(image, DetectionTarget(**{**target, **known}), sample_id)
+        return Sample(image, {**target, **known}, sample_id)

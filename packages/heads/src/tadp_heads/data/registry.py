@@ -52,7 +52,9 @@ def _voc0712(root: Path, split: str, transform: Transform | None, xml_frame: boo
     return Joined(parts, transform)
 
 
-def _cross_domain(name: str, classes: tuple[str, ...], root: Path, split: str, transform: Transform | None):
+def _cross_domain(
+    name: str, classes: tuple[str, ...], root: Path, split: str, transform: Transform | None
+) -> VOCDetection:
     """Watercolor2k and its siblings: the folder of the download, or the one that holds it."""
     inner = root / name
     folder = inside(root, inner) if inner.is_dir() else root

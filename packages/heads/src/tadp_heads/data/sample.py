@@ -1,8 +1,10 @@
 """What every data set gives: a `Sample` of tv_tensors, so that torchvision.transforms.v2 moves the target too."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple, NotRequired, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 import torch
 from torch.utils.data import Dataset
@@ -26,7 +28,8 @@ class DetectionTarget(TypedDict):
     one. Every reader sets it."""
 
 
-Target = tv_tensors.Mask | DetectionTarget
+Target: TypeAlias = Any
+"""A tv_tensors.Mask or a DetectionTarget: which of them, the task says."""
 
 
 class Sample(NamedTuple):
@@ -51,7 +54,7 @@ Transform = Callable[[tv_tensors.Image, Target], tuple[tv_tensors.Image, Target]
 class SampleDataset(Dataset[Sample], ABC):
     """Map-style data set over `ids`; a reader states its `task` and writes `read`."""
 
-    task: ClassVar[str]
+    task: str
     """"segmentation", "depth" or "detection"."""
 
     def __init__(
@@ -68,6 +71,14 @@ class SampleDataset(Dataset[Sample], ABC):
         """Each class as prompts and captions name it ("airplane" for "aeroplane"), "" where prompts leave it out."""
         self.palette = tuple(palette) if palette is not None else default_palette(self.classes)
         self.transform = transform
+
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
+        """{id: image file}, the files that captions are written for; raises ValueError where a reader sets none."""
+        raise ValueError(
+            f"the data set {type(self).__name__} does not say which files its images are in: set its image_files, "
+            "{id: path}"
+        )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -28,8 +28,7 @@ def split_images(where: str | Path, split: str, task: str | None = None) -> dict
         files = files_by_id(inner, root=folder)
         return {image_id: files[image_id] for image_id in split_ids(folder, split, files)}
     dataset = open_data(where, task or (None if name else annotated_tasks(folder)[0]), split)
-    files = dataset.image_files
-    return {image_id: files[image_id] for image_id in dataset.ids}
+    return {image_id: dataset.image_files[image_id] for image_id in dataset.ids}
 
 
 def domain_split(where: str | Path) -> str:

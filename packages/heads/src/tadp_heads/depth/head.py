@@ -35,7 +35,7 @@ class DepthHeadConfig:
     groups: int = 16
     """Groups of GroupNorm; as many as divide the width where they do not."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "levels", as_levels(self.levels))
         object.__setattr__(self, "deconv_channels", tuple(self.deconv_channels))
         check_config(self)
@@ -219,7 +219,7 @@ def _renamed(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f"{len(prefixes)} keys end in {marker!r}: expected one, as in a depth checkpoint of VPD or TADP; "
             "pass its state dict (often under 'model')"
         )
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
     for theirs, ours in _REFERENCE_PARTS.items():
         start = prefixes[0] + theirs
         renamed |= {ours + key.removeprefix(start): value for key, value in state_dict.items() if key.startswith(start)}

@@ -14,7 +14,7 @@ from tadp_heads.depth.metrics import DepthMetrics
 from tadp_heads.depth.output import DepthOutput
 from tadp_heads.depth.protocol import PROTOCOLS, DepthProtocol, get_protocol
 from tadp_heads.depth.transforms import TRAIN_TRANSFORMS
-from tadp_heads.padding import cut_padding, pad_to_multiple
+from tadp_heads.padding import cut_padding, pad_to_multiple, size_of
 from tadp_heads.registered_head import levels_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import DepthResult
@@ -56,7 +56,7 @@ class DepthTask:
 
         def predict(part: Tensor) -> Tensor:
             features = extract(pad_to_multiple(part, multiple))
-            return depth_of(head, features, tuple(part.shape[-2:])).float()
+            return depth_of(head, features, size_of(part)).float()
 
         return list(get_protocol(protocol).predict(predict, images)[:, 0].cpu())
 

@@ -8,6 +8,7 @@ region and class of an image reach the score threshold.
 # B images, K classes, P boxes per image, A anchors per cell, h w cells of a level
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -39,12 +40,15 @@ def padded_detections(found: Sequence[Detections]) -> DetectionOutput:
     """One Detections per image -> tensors, as long as the longest of them."""
     most = max(len(detections["scores"]) for detections in found)
 
-    def stacked(name: str, value: float) -> Tensor:
-        rows = [detections[name] for detections in found]
+    def stacked(rows: list[Tensor], value: float) -> Tensor:
         missing = [(0, 0) * (row.ndim - 1) + (0, most - len(row)) for row in rows]
         return torch.stack([F.pad(row, size, value=value) for row, size in zip(rows, missing, strict=True)])
 
-    return DetectionOutput(stacked("boxes", 0), stacked("scores", 0), stacked("labels", -1))
+    return DetectionOutput(
+        boxes=stacked([detections["boxes"] for detections in found], 0),
+        scores=stacked([detections["scores"] for detections in found], 0),
+        labels=stacked([detections["labels"] for detections in found], -1),
+    )
 
 
 def _regions(head: FasterRCNNHead, maps: list[Tensor], image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -139,7 +143,7 @@ def _taken(boxes: Tensor, indices: Tensor) -> Tensor:
     return boxes.gather(1, repeat(indices, "b p -> b p four", four=4))
 
 
-def _decoded(coder, deltas: Tensor, anchors: Tensor) -> Tensor:
+def _decoded(coder: Any, deltas: Tensor, anchors: Tensor) -> Tensor:
     """Box changes and anchors (..., 4) -> boxes (..., 4)."""
     return coder.decode_single(deltas.reshape(-1, 4), anchors.reshape(-1, 4)).view_as(anchors)
 

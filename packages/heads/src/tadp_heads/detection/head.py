@@ -46,7 +46,7 @@ class FasterRCNNHeadConfig:
     max_detections: int = 100
     """At most this many an image."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "levels", as_levels(self.levels))
         object.__setattr__(self, "anchor_ratios", tuple(self.anchor_ratios))
         check_config(self)
@@ -90,7 +90,7 @@ class FasterRCNNHead(PretrainedHead):
         # In float32 also under autocast: between 256 and 512 bfloat16 has steps of 2, and anchors would be that coarse.
         with torch.autocast(features[0].device.type, enabled=False):
             maps = self.fpn({str(i): feature.float() for i, feature in enumerate(features)})
-            truths = [_with_background(target) for target in targets] if self.training else None
+            truths = [_with_background(target) for target in targets or ()] if self.training else None
             proposals, losses = self.rpn(images, maps, truths)
             found, region_losses = self.roi_heads(maps, proposals, images.image_sizes, truths)
         if self.training:

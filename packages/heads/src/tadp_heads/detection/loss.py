@@ -32,7 +32,10 @@ def detection_loss(
 
 def training_targets(targets: Sequence[DetectionTarget]) -> list[DetectionTarget]:
     """The targets without their difficult objects."""
-    return [
-        DetectionTarget(**{name: target[name][~target["difficult"]] for name in ("boxes", "labels", "difficult")})
-        for target in targets
-    ]
+
+    def easy(target: DetectionTarget) -> DetectionTarget:
+        kept = ~target["difficult"]
+        boxes, labels, difficult = (target[name][kept] for name in ("boxes", "labels", "difficult"))
+        return DetectionTarget(boxes=boxes, labels=labels, difficult=difficult)
+
+    return [easy(target) for target in targets]

@@ -72,7 +72,7 @@ class AveragePrecision(Metric):
         self.truth.append(_rows(image, target["labels"], boxes, target["difficult"], self.device))
         self.images += 1
 
-    def merge_state(self, incoming_state: "AveragePrecision") -> None:
+    def merge_state(self, incoming_state: "AveragePrecision") -> None:  # type: ignore[override]  # its images too
         """Adds another one's images, numbered after this one's."""
         offset = self.images * rank_and_processes()[1]
         for mine, others in ((self.detected, incoming_state.detected), (self.truth, incoming_state.truth)):

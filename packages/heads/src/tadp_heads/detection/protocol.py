@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadp_heads.detection.detections import Detections, rescale
+from tadp_heads.padding import size_of
 
 Predict = Callable[[Tensor], list[Detections]]
 """Images (B, 3, h, w) of any size -> one Detections an image, in the frame of those images."""
@@ -27,7 +28,7 @@ class DetectionProtocol:
             return predict(images)
         frame = (self.squash, self.squash)
         squashed = F.interpolate(images, size=frame, mode="bilinear", align_corners=False, antialias=True)
-        return [rescale(found, frame, tuple(images.shape[-2:])) for found in predict(squashed)]
+        return [rescale(found, frame, size_of(images)) for found in predict(squashed)]
 
 
 PROTOCOLS = {

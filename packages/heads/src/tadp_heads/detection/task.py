@@ -18,7 +18,7 @@ from tadp_heads.detection.metrics import AveragePrecision
 from tadp_heads.detection.output import DetectionOutput
 from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol, get_protocol
 from tadp_heads.detection.transforms import TRAIN_TRANSFORMS
-from tadp_heads.padding import pad_to_multiple
+from tadp_heads.padding import pad_to_multiple, size_of
 from tadp_heads.registered_head import levels_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import DetectionResult
@@ -60,10 +60,13 @@ class DetectionTask:
         multiple = levels_of(head)[-1].stride
 
         def predict(part: Tensor) -> list[Detections]:
-            return _detections(head, extract(pad_to_multiple(part, multiple)), tuple(part.shape[-2:]))
+            return _detections(head, extract(pad_to_multiple(part, multiple)), size_of(part))
 
         found = get_protocol(protocol).predict(predict, images)
-        return [Detections(**{name: value.cpu() for name, value in detections.items()}) for detections in found]
+        return [
+            Detections(boxes=one["boxes"].cpu(), scores=one["scores"].cpu(), labels=one["labels"].cpu())
+            for one in found
+        ]
 
     def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> DetectionOutput:
         """Boxes of all images in tensors of one size; of Faster R-CNN up to rounding those of `predict`."""

@@ -30,7 +30,7 @@ class DropCutBoxes(nn.Module):
         boxes = tv_tensors.BoundingBoxes(
             clipped.as_subclass(Tensor)[kept], format="XYXY", canvas_size=clipped.canvas_size
         )
-        return image, DetectionTarget(boxes=boxes, **{k: target[k][kept] for k in ("labels", "difficult")})
+        return image, DetectionTarget(boxes=boxes, labels=target["labels"][kept], difficult=target["difficult"][kept])
 
 
 def _areas(boxes: Tensor) -> Tensor:

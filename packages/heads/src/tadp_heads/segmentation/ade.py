@@ -26,7 +26,7 @@ class ConvModule(nn.Module):
             nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         else:
             nn.init.xavier_uniform_(self.conv.weight)
-            nn.init.zeros_(self.conv.bias)
+            nn.init.zeros_(self.conv.get_parameter("bias"))
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class DecodeHead(nn.Module):
         self.dropout = nn.Dropout2d(0.1)
         self.conv_seg = nn.Conv2d(inner_width, num_classes, 1)
         nn.init.normal_(self.conv_seg.weight, std=0.01)
-        nn.init.zeros_(self.conv_seg.bias)
+        nn.init.zeros_(self.conv_seg.get_parameter("bias"))
 
     @staticmethod
     def _scale_head(ratio: int, width: int, inner_width: int) -> nn.Sequential:

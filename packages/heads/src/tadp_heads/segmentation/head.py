@@ -31,7 +31,7 @@ class SegmentationHeadConfig:
     inner_width: int | None = None
     """Channels from which classes are told; None: half of `width` for "pascal", `width` for "ade"."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "levels", as_levels(self.levels))
         check_config(self)
         if self.variant not in VARIANTS:

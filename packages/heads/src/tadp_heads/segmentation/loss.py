@@ -1,5 +1,6 @@
 """Losses over logits (B, K, h, w) and class ids (B, H, W); logits of another size are resized to the label's first."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from tadp_heads.data.sample import IGNORE_INDEX
 from tadp_heads.padding import resize_maps as resize_logits
+from tadp_heads.padding import size_of
 
 MOST_GAMMA = 100
 """Of the focal loss: with more of it no pixel has a gradient."""
@@ -23,7 +25,7 @@ def cross_entropy(
     """
     if average not in ("valid", "all"):
         raise ValueError(f"unknown average {average!r}; choose from valid, all")
-    logits = resize_logits(logits, target.shape[-2:])
+    logits = resize_logits(logits, size_of(target))
     total = F.cross_entropy(_precise(logits), target.long(), ignore_index=ignore_index, reduction="sum")
     pixels = target.numel() if average == "all" else (target != ignore_index).sum().clamp(min=1)
     return total / pixels
@@ -37,7 +39,7 @@ def focal_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_IND
     """
     if not 0 <= gamma <= MOST_GAMMA:
         raise ValueError(f"gamma is {gamma}, expected 0 to {MOST_GAMMA}")
-    logits = _precise(resize_logits(logits, target.shape[-2:]))
+    logits = _precise(resize_logits(logits, size_of(target)))
     valid = target != ignore_index  # (B, H, W)
     one_hot = F.one_hot(torch.where(valid, target, 0).long(), logits.shape[1]).movedim(-1, 1).to(logits)  # (B, K, H, W)
     entropy = F.binary_cross_entropy_with_logits(logits, one_hot, reduction="none")
@@ -50,7 +52,7 @@ def _precise(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-LOSSES = {"cross-entropy": cross_entropy, "focal": focal_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"cross-entropy": cross_entropy, "focal": focal_loss}
 
 
 def check_loss(kind: str = "cross-entropy", consistency: float = 0.0, **options: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tadp_heads.padding import cut_padding, pad_to_multiple, resize_maps
+from tadp_heads.padding import cut_padding, pad_to_multiple, resize_maps, size_of
 
 # B batch, K classes, H W = the image's own size, h w = any size within a protocol.
 PredictLogits = Callable[[Tensor], Tensor]
@@ -31,7 +31,7 @@ class SegmentationProtocol:
     flip: bool = False
     """Whether each scale is also predicted mirrored."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.fit is not None and self.squash is not None:
             raise ValueError(f"fit {self.fit} and squash {self.squash}: a protocol takes at most one of the two")
         if self.crop is not None and not 1 <= self.stride <= self.crop:
@@ -66,7 +66,7 @@ def predict_probabilities(
 
     `multiple`: the backbone's coarsest stride; sides are padded to it for each pass.
     """
-    out_size = (protocol.squash, protocol.squash) if protocol.squash else tuple(images.shape[-2:])
+    out_size = (protocol.squash, protocol.squash) if protocol.squash else size_of(images)
     passes = []
     for ratio in protocol.ratios:
         scaled = _rescale(images, protocol, ratio)
@@ -116,11 +116,11 @@ def _predict_scaled(
     height, width = images.shape[-2:]
     if protocol.crop is None:
         return _predict_padded(predict_logits, images, multiple)
-    total, count = None, images.new_zeros(1, 1, height, width)
+    total, count = images.new_zeros(0), images.new_zeros(1, 1, height, width)
     for top, bottom in windows(height, protocol.crop, protocol.stride):
         for left, right in windows(width, protocol.crop, protocol.stride):
             logits = _predict_padded(predict_logits, images[..., top:bottom, left:right], multiple)
-            if total is None:
+            if not total.numel():  # how many classes there are, the first window shows
                 total = logits.new_zeros(*logits.shape[:2], height, width)
             total[..., top:bottom, left:right] += logits
             count[..., top:bottom, left:right] += 1
@@ -129,4 +129,4 @@ def _predict_scaled(
 
 def _predict_padded(predict_logits: PredictLogits, images: Tensor, multiple: int) -> Tensor:
     padded = pad_to_multiple(images, multiple)
-    return cut_padding(predict_logits(padded), tuple(padded.shape[-2:]), tuple(images.shape[-2:])).float()
+    return cut_padding(predict_logits(padded), size_of(padded), size_of(images)).float()

@@ -26,7 +26,7 @@ class PresenceHeadConfig:
     dropout: float = 0.3
     """Share of the hidden values that a training step leaves out."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "levels", as_levels(self.levels))
         check_config(self)
         if self.num_classes < 1:
@@ -55,8 +55,8 @@ class PresenceHead(PretrainedHead):
             nn.Dropout(config.dropout),
             nn.Linear(config.width, num_classes),
         )
-        nn.init.zeros_(self.judge[-1].weight)
-        nn.init.zeros_(self.judge[-1].bias)
+        for parameter in self.judge[-1].parameters():
+            nn.init.zeros_(parameter)
         self.weight = nn.Parameter(torch.full((num_classes,), 2.5))
         self.offset = nn.Parameter(torch.full((num_classes,), -2.0))
 

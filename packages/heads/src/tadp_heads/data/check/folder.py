@@ -132,23 +132,23 @@ def _split_problems(root: Path, folder: Path, known: Iterable[str]) -> list[str]
             continue
         unknown = sorted(ids - known)
         if unknown:
-            error = DataError(
+            problem = DataError(
                 path,
                 found=f"id {unknown[0]!r} and {len(unknown) - 1} more without an image",
                 expected="names of annotated images, without folder and suffix",
                 fix="correct the ids or add the images",
             )
-            problems.append(str(error))
+            problems.append(str(problem))
     for first, second in combinations(splits, 2):
         shared = sorted(splits[first] & splits[second])
         if shared and not _may_overlap(first, second):
-            error = DataError(
+            problem = DataError(
                 folder / f"{first}.txt",
                 found=f"{len(shared)} ids that are also in {second}.txt, such as {shared[0]!r}",
                 expected="no image both for training and for scoring",
                 fix="take them off one of the two files",
             )
-            problems.append(str(error))
+            problems.append(str(problem))
     return problems
 
 

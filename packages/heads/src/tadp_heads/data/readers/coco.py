@@ -2,6 +2,8 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,8 @@ class CocoDetection(SampleDataset):
         _check_categories(path, categories)
         super().__init__(tuple(self.files), names, transform=transform)
 
-    @property
-    def image_files(self) -> dict[str, Path]:
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
         """{id: image file}."""
         return {sample_id: self.root / name for sample_id, name in self.files.items()}
 
@@ -186,8 +188,8 @@ def _named(category: dict[str, Any]) -> str:
 
 def _declared(image: dict[str, Any]) -> tuple[int, int] | None:
     """(width, height) as the file says; None where it does not."""
-    size = image.get("width"), image.get("height")
-    return size if all(type(side) is int and side > 0 for side in size) else None
+    width, height = image.get("width", 0), image.get("height", 0)
+    return (width, height) if all(type(side) is int and side > 0 for side in (width, height)) else None
 
 
 def _is_coordinate(value: Any) -> bool:

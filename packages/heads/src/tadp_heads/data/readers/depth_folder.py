@@ -1,6 +1,7 @@
 """Depth data sets that are pairs of an image and a depth map; a user's own: images/, depth/ and split files."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -33,8 +34,8 @@ class DepthPairs(SampleDataset):
         self.pairs = dict(pairs)
         self.settings = settings
 
-    @property
-    def image_files(self) -> dict[str, Path]:
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
         """{id: image file}."""
         return {sample_id: image for sample_id, (image, _) in self.pairs.items()}
 

@@ -77,11 +77,12 @@ class NYUv2(DepthPairs):
                 PUBLISHED_COUNTS[split],
                 beside,
             )
-        pairs = {name: (folder / name[1:], folder / depth[1:]) for name, depth in depth_of.items()}
         source = None if list_file is None else Path(list_file)
-        super().__init__(
-            {n: tuple(inside(Path(root), p, source) for p in pair) for n, pair in pairs.items()}, transform
-        )
+
+        def place(name: str) -> Path:
+            return inside(Path(root), folder / name[1:], source)
+
+        super().__init__({name: (place(name), place(depth)) for name, depth in depth_of.items()}, transform)
 
 
 def room_type(sample_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,8 @@ class SegmentationPairs(SampleDataset):
         self.lookup = identity_lookup(len(self.classes)) if lookup is None else lookup
         self.colors = colors
 
-    @property
-    def image_files(self) -> dict[str, Path]:
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
         """{id: image file}."""
         return {sample_id: image for sample_id, (image, _) in self.pairs.items()}
 

@@ -81,10 +81,9 @@ class VOCDetection(SampleDataset):
             require_folder(self.root / "JPEGImages", "VOC's folder of images", self.root), root=self.root
         )
         self.annotations = require_folder(self.root / "Annotations", "VOC's folder of XML files", self.root)
-        if ids is None and split is None:
-            ids = tuple(sorted(path.stem for path in self.annotations.glob("[!.]*.xml")))
-        elif ids is None:
-            ids = split_ids(self.root / SPLITS, split, self.root, self.image_files)
+        if ids is None:
+            annotated = tuple(sorted(path.stem for path in self.annotations.glob("[!.]*.xml")))
+            ids = annotated if split is None else split_ids(self.root / SPLITS, split, self.root, self.image_files)
         absent = [name for name in ids if name not in self.image_files]
         if absent:
             raise DataError(
@@ -157,7 +156,7 @@ def _read_object(path: Path, element: Element, classes: Sequence[str]) -> tuple[
         )
     edges = [element.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
     try:
-        box = [float(edge) for edge in edges]
+        box = [float(edge or "") for edge in edges]
     except (TypeError, ValueError) as error:
         raise DataError(
             path,

@@ -28,7 +28,7 @@ class VOCSegmentation(SegmentationPairs):
         masks = {path.name: path for folder in reversed(folders) for path in (self.root / folder).glob("*.png")}
         names = {name: f"{name}.png" for name in self._ids(split)}
         pairs = {name: (images / f"{name}.jpg", masks.get(file, first / file)) for name, file in names.items()}
-        pairs = {name: tuple(inside(self.root, path) for path in pair) for name, pair in pairs.items()}
+        pairs = {name: (inside(self.root, image), inside(self.root, mask)) for name, (image, mask) in pairs.items()}
         classes = ("background", *VOC_CLASSES)
         super().__init__(pairs, classes, transform=transform, prompt_names=voc_prompt_names(classes))
 

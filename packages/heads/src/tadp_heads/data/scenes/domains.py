@@ -66,9 +66,11 @@ def _paint(
 def _surroundings(thing: SceneObject, side: int) -> tuple[slice, slice]:
     """Rows and columns that hold the object and what its blurred border reaches."""
     reach = 1.5 * thing.radius
-    return tuple(
-        slice(max(int((c - reach) * side), 0), min(int((c + reach) * side) + 2, side)) for c in (thing.y, thing.x)
-    )
+
+    def around(centre: float) -> slice:
+        return slice(max(int((centre - reach) * side), 0), min(int((centre + reach) * side) + 2, side))
+
+    return around(thing.y), around(thing.x)
 
 
 def _shadow(canvas: np.ndarray, silhouette: np.ndarray) -> None:

@@ -41,7 +41,8 @@ def render(scene: Scene, look: str, size: int = 64) -> Rendering:
     return Rendering(image.clip(0, 255).round().astype(np.uint8), *_annotate(scene, seen, size))
 
 
-def _annotate(scene: Scene, seen: np.ndarray, size: int):
+def _annotate(scene: Scene, seen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mask, depth, boxes and their labels, as in `Rendering`."""
     labels = np.array([o.label for o in scene.objects] + [BACKGROUND], dtype=np.uint8)
     rows = np.linspace(FAR_M, NEAR_M, size, dtype=np.float32)[:, None]
     depths = np.array([o.depth_m for o in scene.objects] + [0.0], dtype=np.float32)
