@@ -121,6 +121,9 @@ def test_plugins_of_one_name_and_missing_files_are_refused(tmp_path):
         load_plugins([first, second])
     with pytest.raises(ValueError, match=r"no\.py: no such file"):
         load_plugins([tmp_path / "no.py"])
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(ValueError, match=r"notes\.txt: expected a Python file, whose name ends in \.py"):
+        load_plugins([tmp_path / "notes.txt"])
     load_plugins([first])
     assert set(given_plugins()) == {"a.py"}
     load_plugins([])

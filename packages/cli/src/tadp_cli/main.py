@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -35,7 +35,7 @@ from tadp_cli.console.version import show_version
 class _HomeGroup(TyperGroup):
     """The top level: a ~ in an argument is the home folder also where the shell left it."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [with_home(argument) for argument in args])
 
 

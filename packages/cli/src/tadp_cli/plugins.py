@@ -5,12 +5,12 @@ domains) is known by name to the whole process.
 """
 
 import hashlib
-import importlib.util
 import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 logger = logging.getLogger(__name__)
 _PREFIX = "tadp_plugin_"
@@ -30,6 +30,8 @@ def load_plugins(files: Sequence[Path]) -> None:
             raise ValueError(f"--plugin {file}: no such file; expected a Python file")
         if file.name in _given:
             raise ValueError(f"--plugin {file}: a plugin called {file.name} is given already; rename one of them")
+        if file.suffix != ".py":
+            raise ValueError(f"--plugin {file}: expected a Python file, whose name ends in .py")
         source = file.read_bytes()
         _given[file.name] = hashlib.sha256(source).hexdigest()
         if getattr(sys.modules.get(_module_name(file)), "sha256", None) != _given[file.name]:
@@ -67,9 +69,9 @@ def plugin_error(error: BaseException) -> str | None:
 
 def _execute(file: Path, source: bytes) -> None:
     name = _module_name(file)
-    spec = importlib.util.spec_from_file_location(name, file)
-    module = importlib.util.module_from_spec(spec)
-    module.sha256 = _given[file.name]
+    module = ModuleType(name)
+    module.__file__ = str(file.absolute())
+    module.__dict__["sha256"] = _given[file.name]
     sys.modules[name] = module  # where dataclasses and pickle look for what the file defines
     try:
         exec(compile(source, module.__file__, "exec"), module.__dict__)

@@ -21,6 +21,8 @@ def chosen_domain(domain: str | None, phrase: str | None) -> "Domain":
     """The domain that exactly one of the two options names."""
     from tadp_captioning import domain_from_phrase, get_domain
 
-    if (domain is None) == (phrase is None):
-        raise ValueError("name the look with either --domain (of the table) or --domain-phrase (in words)")
-    return get_domain(domain) if domain is not None else domain_from_phrase(phrase)
+    if domain is not None and phrase is None:
+        return get_domain(domain)
+    if phrase is not None and domain is None:
+        return domain_from_phrase(phrase)
+    raise ValueError("name the domain with either --domain (of the table) or --domain-phrase (in words)")

@@ -49,11 +49,11 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
     lines = _lines(table, scale, scores)
     parts: dict[str, dict[str, str]] = {}
     for metric, how in table.metrics.items():
-        on_look = isinstance(how, LookTest)
+        on_look = how if isinstance(how, LookTest) else None
         name = metric.partition(" (")[0]
-        title = f"({scale}), {name}, prompts: {how.modifier}" if on_look else f"({scale})"
+        title = f"({scale}), {name}, prompts: {on_look.modifier}" if on_look else f"({scale})"
         if any(metric in score.metrics for score in scores):
-            parts.setdefault(title, {})[metric] = how.look if on_look else metric
+            parts.setdefault(title, {})[metric] = on_look.look if on_look else metric
     for title, headings in parts.items():
         console.print(Text(f"\n{table.title} {title}", style="bold"))
         for drawn in _drawn_to_fit(console, table, headings, lines):

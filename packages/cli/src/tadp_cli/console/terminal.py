@@ -4,7 +4,6 @@ import logging
 import unicodedata
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -44,9 +43,11 @@ class PrintableRecord(logging.LogRecord):
 _format_warning = warnings.formatwarning
 
 
-def printable_warning(*warning: Any) -> str:
+def printable_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """In place of `warnings.formatwarning`."""
-    return printable(_format_warning(*warning))
+    return printable(_format_warning(message, category, filename, lineno, line))
 
 
 def _acts(char: str) -> bool:

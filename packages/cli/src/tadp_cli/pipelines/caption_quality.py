@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone.text.conditioning import text_parts
 from tadp_backbone.text.encoder import tokenize
 from tadp_captioning import CaptionStore
 from tadp_captioning.matching import captions_of_files
@@ -21,17 +22,17 @@ from tadp_heads.data.registry import open_data
 def load_text_encoder(name: str) -> tuple[CLIPTokenizer, Callable[[Sequence[str]], Tensor]]:
     """The tokenizer of a backbone, and texts -> (B, D), the embedding of each text's end token."""
     backbone = DiffusionBackbone.from_pretrained(name)
-    if backbone.tokenizer is None or backbone.text_encoder is None:
-        raise ValueError(f"backbone {name!r} has no tokenizer or text encoder")
-    return backbone.tokenizer, end_token_encoder(backbone)
+    return text_parts(backbone)[0], end_token_encoder(backbone)
 
 
 def end_token_encoder(backbone: DiffusionBackbone) -> Callable[[Sequence[str]], Tensor]:
     """Texts -> (B, D), the embedding of each text's end token in the backbone's text encoder."""
 
+    tokenizer, encoder = text_parts(backbone)
+
     def encode(texts: Sequence[str]) -> Tensor:
-        ids = tokenize(backbone.tokenizer, texts).to(backbone.text_encoder.device)
-        return backbone.text_encoder(ids).pooler_output
+        ids = tokenize(tokenizer, texts).to(encoder.device)
+        return encoder(ids).pooler_output
 
     return encode
 

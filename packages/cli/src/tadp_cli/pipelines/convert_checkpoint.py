@@ -209,7 +209,7 @@ def _backbone(
     backbone = DiffusionBackbone(
         unet=unet, vae=vae, text_encoder=frozen.text_encoder, tokenizer=frozen.tokenizer, config=config
     )
-    if config.text_adapter:
+    if backbone.text_adapter is not None:
         outer = _prefix(state, ADAPTER, file)
         layers = under(state, f"{outer}text_adapter.fc.")
         gamma = state[_prefix(state, "gamma", file) + "gamma"]

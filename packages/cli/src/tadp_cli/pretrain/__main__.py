@@ -105,8 +105,8 @@ def _captioner(corpus: Corpus, arguments: argparse.Namespace) -> None:
         export_captioner(model, processor, folder / "captioner")
         log.info("captioner written to %s", folder / "captioner")
 
-    configs = (replace(config, seed=arguments.seed) for config in (TOWER, CAPTIONER))
-    train_captioner(corpus, *configs, folder, export)
+    tower, whole = (replace(config, seed=arguments.seed) for config in (TOWER, CAPTIONER))
+    train_captioner(corpus, tower, whole, folder, export)
 
 
 if __name__ == "__main__":

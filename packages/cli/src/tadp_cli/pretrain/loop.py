@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from tadp_cli._io import append, replacing
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,11 @@ StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
 
 
 def train(
-    module: nn.Module,
+    module: Module,
     step_loss: StepLoss,
     config: LoopConfig,
     folder: Path,
-    export: Callable[[nn.Module], None] = lambda module: None,
+    export: Callable[[Module], None] = lambda module: None,
 ) -> None:
     """Train `module` in place and leave the averaged weights in it.
 
@@ -99,7 +102,7 @@ def _average(average: dict[str, Tensor], module: nn.Module, decay: float) -> Non
         average[name].lerp_(parameter, 1 - decay)
 
 
-def _averaged(module: nn.Module, average: dict[str, Tensor]) -> nn.Module:
+def _averaged(module: Module, average: dict[str, Tensor]) -> Module:
     """A copy of `module` with the averaged weights."""
     module = copy.deepcopy(module)
     module.load_state_dict(average, strict=False)

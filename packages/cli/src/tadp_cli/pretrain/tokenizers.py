@@ -1,5 +1,8 @@
 """Small tokenizers in which each word of Scenes is one token; other words fall apart into pieces, down to bytes."""
 
+import json
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer, GPT2Tokenizer
 
 from tadp_heads.data.scenes.scene import COLOURS, GROUNDS, STYLE_TEMPLATES
@@ -19,8 +22,6 @@ def vocabulary() -> list[str]:
 
 
 def build_clip_tokenizer() -> CLIPTokenizer:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
     trainer = trainers.BpeTrainer(
         vocab_size=2000,
         show_progress=False,
@@ -39,8 +40,6 @@ def build_clip_tokenizer() -> CLIPTokenizer:
 
 
 def build_gpt2_tokenizer() -> GPT2Tokenizer:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
     trainer = trainers.BpeTrainer(
         vocab_size=2000, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
@@ -55,8 +54,6 @@ def build_gpt2_tokenizer() -> GPT2Tokenizer:
     )
 
 
-def _learnt(learner) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    import json
-
+def _learnt(learner: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
     model = json.loads(learner.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]

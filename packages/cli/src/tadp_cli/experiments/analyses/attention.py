@@ -1,6 +1,6 @@
 """Figure 4: cross-attention before training, by kind of prompt: oracle, caption, averaged end tokens, class names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ def analyze(setting: Setting) -> Findings:
 class _Tally:
     """Sums over words of one kind of prompt."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.present: list[Tensor] = []
         """(hit, mass, area, spread) each."""
         self.absent: list[Tensor] = []
@@ -115,7 +115,14 @@ def _cells(found: Mapping[str, float | int]) -> list[str]:
     return [str(found["words"]), *(f"{100 * found[key]:.1f} %" if key in found else "" for key in shares)]
 
 
-def _draw(setting: Setting, sample: Sample, maps, present: list[str], names, caption: str) -> None:
+def _draw(
+    setting: Setting,
+    sample: Sample,
+    maps: Mapping[str, Mapping[str, Tensor]],
+    present: Sequence[str],
+    names: Sequence[str],
+    caption: str,
+) -> None:
     """A row a kind; the classes present first, then absent ones."""
     image = to_pil(sample.image)
     columns = [*present, *(name for name in names if name not in present)][:_COLUMNS]

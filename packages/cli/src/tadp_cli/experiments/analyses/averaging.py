@@ -1,6 +1,6 @@
 """Figure S3: is it the averaging over 80 templates, or the end token itself, that makes maps diffuse?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def analyze(setting: Setting) -> Findings:
     vectors = {name: Word(name, (k,)) for k, name in enumerate(listed) if name in names}
     words = class_names_prompt(listed)
     with torch.no_grad():
-        kinds = {
+        kinds: dict[str, tuple[str | Tensor, Mapping[str, Word]]] = {
             "80 templates averaged": (averaged_eos_context(backbone, listed), vectors),
             "one template": (averaged_eos_context(backbone, listed, [SINGLE_TEMPLATE]), vectors),
             "words, all names": (words, words_in(backbone, words, names)),

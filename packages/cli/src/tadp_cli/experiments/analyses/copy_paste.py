@@ -41,7 +41,8 @@ class _Pasted(NamedTuple):
 def analyze(setting: Setting) -> Findings:
     """Where the pasted class's word peaks before and after, the prompt being the same: names of base and pasted."""
     backbone, dataset = setting.load_backbone(), setting.open_images()
-    before, after, on_others, shown = [], [], [], []
+    before, after, on_others = [], [], []
+    shown: list[tuple[_Pasted, list[Tensor]]] = []
     for number, pasted in enumerate(_pastes(dataset, setting.seed), start=1):
         prompt = " ".join(pasted.names)
         word = words_in(backbone, prompt, [pasted.name])
@@ -58,18 +59,17 @@ def analyze(setting: Setting) -> Findings:
     if not before:
         raise ValueError("no object could be pasted: the images need free background and objects of several classes")
     _draw(setting, shown)
-    numbers = {
-        "pastes": len(before),
-        "area": _mean(after, "area"),
+    area = _mean(after, "area")
+    shares = {
         "before": _shares(before, [pair[0] for pair in on_others]),
         "after": _shares(after, [pair[1] for pair in on_others]),
     }
     return Findings(
-        numbers=numbers,
+        numbers={"pastes": len(before), "area": area, **shares},
         columns=("image", "peak on the place of pasting", "mass there", "peak on another object", "mass there"),
-        rows=[(name, *(f"{100 * value:.1f} %" for value in numbers[name].values())) for name in ("before", "after")],
+        rows=[(when, *(f"{100 * value:.1f} %" for value in found.values())) for when, found in shares.items()],
         remark=(
-            f"{len(before)} pastes; what is pasted covers {100 * numbers['area']:.1f} % of the image: what a blind map "
+            f"{len(before)} pastes; what is pasted covers {100 * area:.1f} % of the image: what a blind map "
             "scores. Before, the word has no object; after, it has one."
         ),
     )
@@ -145,7 +145,7 @@ def _cut(donor: Sample, label: int, size: Sequence[int]) -> tuple[Tensor, Tensor
     return (pixels, shape) if shape.any() else None
 
 
-def _draw(setting: Setting, shown) -> None:
+def _draw(setting: Setting, shown: Sequence[tuple[_Pasted, list[Tensor]]]) -> None:
     rows = []
     for pasted, maps in shown:
         row = []

@@ -10,7 +10,7 @@ from tadp_cli.prompts.builder import listed_names
 from tadp_cli.report.charts import Matrix, matrices_figure
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import IGNORE_INDEX
-from tadp_heads.segmentation.loss import resize_logits
+from tadp_heads.padding import resize_maps, size_of
 from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities
 
 # K classes, P pixels, H W image pixels
@@ -61,7 +61,7 @@ def _summed(setting: Setting, scorable: Scorable) -> tuple[dict[str, Tensor], di
         absent[ids.unique()] = False
         pixels += ids.bincount(minlength=count)
         for kind, text in (("present", scorable.prompts.texts[image_id]), ("all", everything)):
-            scores = _probabilities(scorable, sample.image, text, truth.shape)[:, valid].T.double()  # (P, K)
+            scores = _probabilities(scorable, sample.image, text, size_of(truth))[:, valid].T.double()  # (P, K)
             sums[kind].index_add_(0, ids, scores)
             off_target[kind] += float(scores[:, absent].sum())
         setting.report("off-target", number, len(dataset))
@@ -85,7 +85,7 @@ def _told(truth: str, taken_for: str, before: float, after: float) -> str:
 
 
 @torch.no_grad()
-def _probabilities(scorable: Scorable, image: Tensor, text: str, size) -> Tensor:
+def _probabilities(scorable: Scorable, image: Tensor, text: str, size: tuple[int, int]) -> Tensor:
     """(K, H, W) of one image (3, H, W) under a prompt, modifier and all."""
     model = scorable.model
     protocol = get_protocol(model.config.protocol or "whole")
@@ -95,4 +95,4 @@ def _probabilities(scorable: Scorable, image: Tensor, text: str, size) -> Tensor
     multiple = model.size_multiple
     extract = model.extractor(pixels, context.to(model.device))
     found = predict_probabilities(lambda x: model.head(tuple(extract(x))), images, protocol, multiple)
-    return resize_logits(found, tuple(size))[0].cpu()
+    return resize_maps(found, size)[0].cpu()

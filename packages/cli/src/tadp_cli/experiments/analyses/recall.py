@@ -24,8 +24,9 @@ def analyze(setting: Setting) -> Findings:
     quality = class_report(texts, present, object_names(dataset.prompt_names), mentions=mentions).by_image
     recalls, scores = [], []
     for number, scored in enumerate(scored_images(scorable), start=1):
-        if scored.sample.id in present:
-            recalls.append(quality[scored.sample.id].recall)
+        found = quality.get(scored.sample.id)
+        if found is not None and found.recall is not None:
+            recalls.append(found.recall)
             scores.append(scored.miou)
         setting.report("recall", number, len(dataset))
     line = fit_line(recalls, scores)

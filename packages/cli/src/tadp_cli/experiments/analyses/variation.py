@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_captioning import class_names_prompt, load_captioner
+from tadp_captioning import Captioner, class_names_prompt, load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil
@@ -101,7 +101,13 @@ def vary(
     return varied
 
 
-def _measured(images, varied, present: Mapping[str, set[str]], captioner, find: ClassMentions) -> dict[str, float]:
+def _measured(
+    images: Mapping[str, Image.Image],
+    varied: Mapping[str, Image.Image],
+    present: Mapping[str, set[str]],
+    captioner: Captioner,
+    find: ClassMentions,
+) -> dict[str, float]:
     seen = dict(zip(varied, map(set, map(find, captioner.caption(list(varied.values())))), strict=True))
     change = [_distance(images[image_id], picture) for image_id, picture in varied.items()]
     kept = [len(seen[i] & names) / len(names) for i, names in present.items() if names]
@@ -123,7 +129,12 @@ def _cells(found: Mapping[str, float]) -> tuple[str, str, str]:
     return f"{found['rms']:.1f}", f"{100 * found['kept']:.1f} %", f"{found['absent_seen']:.2f}"
 
 
-def _draw(setting: Setting, images, drawn, caption: str) -> None:
+def _draw(
+    setting: Setting,
+    images: Mapping[str, Image.Image],
+    drawn: Mapping[tuple[str, float], Mapping[str, Image.Image]],
+    caption: str,
+) -> None:
     first = next(iter(images))
     rows = [
         [

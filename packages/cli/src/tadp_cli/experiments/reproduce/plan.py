@@ -50,7 +50,7 @@ class Bench:
     limits: CleaningLimits = NO_LIMITS_GIVEN
     """Of a model that cleans captions (test.cleaner)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ValueError(f"unknown scale {self.scale!r}; choose from {', '.join(SCALES)}")
         if self.scale == "miniature" and (self.data or self.targets or self.images):
@@ -154,7 +154,7 @@ def images_of_domain(recipe: Recipe, bench: Bench) -> str:
     return target if same else where
 
 
-def _check_domains(images: Mapping[str, Path], recipes: Iterable[Recipe]) -> None:
+def _check_domains(images: Mapping[str, object], recipes: Iterable[Recipe]) -> None:
     """That each domain with --images is learned by some row."""
     learned = dict.fromkeys(recipe.prompt.domain for recipe in recipes if recipe.prompt.modifier in LEARNT)
     for domain, where in images.items():
