@@ -1,7 +1,8 @@
-"""The lines for `tadp train` and `tadp eval` that the pages show are such that the commands take them."""
+"""The lines of the command line that the pages show are such that the commands take them."""
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,27 +17,52 @@ ON_REAL_DATA = {"presence.md": {"caption", "presence"}, "unseen.md": {"caption"}
 """Pages whose rows are of the miniature, and the prompts with which they ask the same of real data."""
 
 
-def parsed(page, name):
-    """What the command makes of each of its lines in the page's blocks of code."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    calls = [found.group(1) for line in lines if (found := re.search(rf"\btadp {name} (.*)", line))]
-    command = get_command(app).commands[name]
-    return [command.make_context(name, shlex.split(call, comments=True)).params for call in calls]
+def calls(page):
+    """Each line of the page's blocks of code that calls tadp: its words without the name, comments left out."""
+    text = page.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    lines = "\n".join((*fenced, *indented)).replace("\\\n", " ").splitlines()
+    found = (re.search(r"(?:^|[\s/])tadp ([a-z].*)", line) for line in lines)
+    return [shlex.split(call.group(1), comments=True) for call in found if call is not None]
+
+
+def parsed(page, name=""):
+    """What the command `name` makes of each of its lines, what any command makes of its own where none is named."""
+    found = []
+    for words in calls(page):
+        command, called = get_command(app), []
+        while hasattr(command, "commands"):
+            called.append(words.pop(0))
+            command = command.commands[called[-1]]
+        if name in ("", " ".join(called)):
+            found.append(command.make_context(" ".join(called), words).params)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def named_files(tmp_path, monkeypatch):
+    """The Python files of the pages' authors, which have nothing in them."""
+    monkeypatch.chdir(tmp_path)
+    for page in PAGES:
+        for words in calls(page):
+            for option, file in pairwise(words):
+                if option == "--plugin":
+                    Path(file).write_text("")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_lines_of_the_pages_are_taken(page):
+    parsed(page)
     for call in parsed(page, "train"):
         recipe = load_recipe(call["recipe"], tuple(call["settings"] or ()))
         assert call["data"] or recipe.data.folder
-    parsed(page, "eval")
 
 
 @pytest.mark.parametrize("name", ON_REAL_DATA)
 def test_pages_of_the_miniature_say_how_real_data_is_asked(name):
-    calls = [call for call in parsed(ROOT / "docs" / name, "train") if call["recipe"] == "voc2012"]
-    recipes = [load_recipe(call["recipe"], tuple(call["settings"])) for call in calls]
+    asked = [call for call in parsed(ROOT / "docs" / name, "train") if call["recipe"] == "voc2012"]
+    recipes = [load_recipe(call["recipe"], tuple(call["settings"])) for call in asked]
     assert {recipe.prompt.kind for recipe in recipes} == ON_REAL_DATA[name]
     assert all(recipe.backbone.source == "sd15" and recipe.captioner == "blip2" for recipe in recipes)
 

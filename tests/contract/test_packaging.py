@@ -41,6 +41,11 @@ def test_the_packages_are_the_five_with_one_version(projects):
     assert {(p["requires-python"], p["license"]) for p in projects.values()} == {(">=3.11", "Apache-2.0")}
 
 
+def test_the_citation_has_the_packages_version(repository, projects):
+    cited = re.search(r"^version: (.+)$", (repository / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited.group(1) == projects["cli"]["version"]
+
+
 def test_only_cli_depends_on_siblings_and_pins_them_exactly(projects):
     siblings = {
         name: {r.name: str(r.specifier) for r in requirements_of(project) if r.name.startswith("tadp")}

@@ -1,4 +1,4 @@
-"""The root README's example runs as it stands, and what it links to is there."""
+"""The root README's example runs as it stands, and what the pages link to is there."""
 
 import re
 
@@ -12,6 +12,7 @@ def test_the_example_runs(repository):
 
 
 def test_links_lead_somewhere(repository):
-    for page in (repository / "README.md", *(repository / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    pages = ("*.md", "docs/**/*.md", "packages/*/README.md")
+    for page in (path for pattern in pages for path in repository.glob(pattern)):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
