@@ -54,7 +54,7 @@ def named_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_lines_of_the_pages_are_taken(page):
     parsed(page)
-    for call in parsed(page, "train"):
+    for call in (call for call in parsed(page, "train") if not call["plugin"]):  # a plugin may add to the settings
         recipe = load_recipe(call["recipe"], tuple(call["settings"] or ()))
         assert call["data"] or recipe.data.folder
 
