@@ -23,7 +23,6 @@ from PIL import Image
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
-from tadp_cli.training.dataset import ImageReader
 from tadp_heads.data.files import split_ids
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.segmentation_folder import CLASSES_FILE, mask_files
@@ -32,6 +31,7 @@ from tadp_heads.segmentation import MeanIoU
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities
 from tadp_heads.tasks import train_transform
+from tadp_heads.training.dataset import TrainingImages
 
 SETTINGS = (
     "prompt.kind=class-names",  # the tiny captioner knows no photographs
@@ -90,7 +90,7 @@ def train_unet(recipe: Recipe, seconds: float, width: int) -> tuple[UNet, int, f
     began, config = time.process_time(), recipe.train
     changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
     dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
-    reader, normalise = ImageReader(dataset, recipe), RANGES[recipe.backbone.image_range]
+    reader, normalise = TrainingImages(dataset, config), RANGES[recipe.backbone.image_range]
     loss_of = LOSSES[recipe.loss.get("kind", "cross-entropy")]
     torch.manual_seed(config.seed)
     net = UNet(len(dataset.classes), width).train()

@@ -32,11 +32,12 @@ from tadp_cli.pretrain.corpus import render_chunk
 from tadp_cli.pretrain.vae import reconstruction_db
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.captions import captions_of
-from tadp_cli.training.evaluation import evaluate
+from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.scene import LOOKS
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training import evaluate
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "scenes.json"
 SEED = 102
@@ -133,7 +134,7 @@ def _score_with_taesd(run: Path) -> dict[str, float]:
     """Metrics of a run's head behind the other encoder."""
     scorable = open_scorable(run)
     scorable.model.backbone.use_vae(fetch_taesd("tiny"))
-    return evaluate(scorable.model, scorable.dataset, scorable.prompts)
+    return evaluate(scorable.model, scorable.dataset, PromptContexts(scorable.prompts, scorable.model.backbone))
 
 
 def grid(out: Path) -> dict[str, Any]:

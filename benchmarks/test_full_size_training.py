@@ -14,10 +14,9 @@ from tadp_backbone.summary import untrained
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import build_model
 from tadp_cli.prompts.builder import Prompts
-from tadp_cli.training import fit
-from tadp_cli.training.evaluation import evaluate
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training import SharedContext, evaluate, fit
 
 SIZE = int(os.environ.get("TADP_BENCH_SIZE", "128"))
 MEMORY_GIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
@@ -32,13 +31,13 @@ def test_one_step_and_one_score(benchmark, capsys, tmp_path, task):
     changes = {"train.steps": 1, "train.batch_size": 1, "train.accumulate": 1, "train.transform": "", "protocol": ""}
     recipe = load_recipe(task).replace(**changes)
     backbone = untrained("sd15", device=device)
-    prompts = Prompts({}, torch.randn(1, 77, backbone.unet.config.cross_attention_dim, device=device))
-    model = build_model(recipe, backbone, dataset, prompts)
+    shared = torch.randn(1, 77, backbone.unet.config.cross_attention_dim, device=device)
+    model, contexts = build_model(recipe, backbone, dataset, Prompts({}, shared)), SharedContext(shared)
     before = next(backbone.unet.parameters()).detach().clone()
 
     def step_and_score():
-        fit(recipe, model, dataset, prompts, tmp_path / "run", device, lambda *_: None)
-        return evaluate(model, dataset, prompts, batch_size=1)
+        fit(model, dataset, contexts, recipe.train, tmp_path / "run", loss=recipe.loss)
+        return evaluate(model, dataset, contexts, batch_size=1)
 
     metrics = benchmark.pedantic(step_and_score, rounds=1)
     assert not torch.equal(before, next(backbone.unet.parameters()))

@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.inputs.preflight_checks import check_images, check_protocol, check_target, warn_of_metrics
+from tadp_cli.inputs.preflight_checks import check_images, check_protocol, check_target
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation import MeanIoU
+from tadp_heads.training.evaluation import warn_of_metrics
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tadp_cli.console.launchers import first_process, forget_other_launchers, pr
 from tadp_cli.pipelines.train import train
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_personalize.training.launchers import without_other_launchers
+from tadp_personalize.training.accelerate_state import without_other_launchers
 
 LAUNCHED = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "3", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from tadp_backbone import DiffusionBackbone
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.registry import TASKS, get_task
+from tadp_heads.training import SharedContext, evaluate
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -23,13 +22,13 @@ def test_scores_do_not_depend_on_the_batch(tmp_path, name):
         task.build_head(backbone.levels, dataset.classes),
         PerceptionConfig(task=name, classes=dataset.classes),
     )
-    prompts = Prompts({}, backbone.encode_text([""]))
+    contexts = SharedContext(backbone.encode_text([""]))
     seen: list[str] = []
     read = dataset.read
     dataset.read = lambda image_id: seen.append(image_id) or read(image_id)
     scores = {}
     for size in (1, 2, 3, 16):
-        scores[size] = evaluate(model, dataset, prompts, batch_size=size)
+        scores[size] = evaluate(model, dataset, contexts, batch_size=size)
         assert seen == list(dataset.ids)
         seen.clear()
     for size in (2, 3, 16):

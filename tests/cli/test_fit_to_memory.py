@@ -16,15 +16,16 @@ from tadp_cli.config.recipe import TrainConfig, load_recipe
 from tadp_cli.pipelines.fit_to_memory import dry_step, fitted
 from tadp_cli.pipelines.train import build_model, load_backbone
 from tadp_cli.prompts.builder import Prompts
+from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.run.folder import begin_run
-from tadp_cli.training.auto_batch_size import GB, fit_into, parse_memory
-from tadp_cli.training.features import LiveFeatures
-from tadp_cli.training.fsdp import blocks
-from tadp_cli.training.loss import Objective
-from tadp_cli.training.memory_probe import OVERHEAD, DryStep
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import train_transform
+from tadp_heads.training.features import LiveFeatures
+from tadp_heads.training.loss import Objective
+from tadp_heads.training.memory.auto_batch_size import GB, fit_into, parse_memory
+from tadp_heads.training.memory.probe import OVERHEAD, DryStep
+from tadp_heads.training.parallel.fsdp import blocks
 
 SMALL = {
     "segmentation": ("head.variant=ade", "head.width=16"),
@@ -110,10 +111,11 @@ def test_what_is_counted_without_memory_is_what_torchs_profiler_sees_of_a_real_s
 
     dataset, backbone = open_data(recipe.data.folder, task, "train"), load_backbone(recipe, "cpu")
     prompts = Prompts(dict.fromkeys(dataset.ids, ""))
-    objective = Objective(build_model(recipe, backbone, dataset, prompts), recipe.loss).train()
+    model = build_model(recipe, backbone, dataset, prompts)
+    objective = Objective(model, recipe.loss).train()
     if checkpointing:
         backbone.unet.enable_gradient_checkpointing()
-    live = LiveFeatures(recipe, backbone, dataset, prompts)
+    live = LiveFeatures(model, dataset, PromptContexts(prompts, backbone), recipe.train)
     batch = live.batch([live.images[position] for position in range(2)])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         objective(batch).backward()
@@ -138,7 +140,8 @@ def full(data):
         model.head.to_empty(device="cpu")
         for parameter in model.head.parameters():
             nn.init.normal_(parameter, std=0.01)
-        return recipe, cache(DryStep(recipe, model, dataset, prompts).bytes_needed)
+        step = DryStep(model, dataset, PromptContexts(prompts, model.backbone), recipe.train, recipe.loss)
+        return recipe, cache(step.bytes_needed)
 
     return measure
 
@@ -185,7 +188,7 @@ def test_of_what_is_spread_over_processes_each_counts_its_part(data):
     assert needed(spread, 1) == needed(recipe, 1), "one process has all of it"
     step = dry_step(recipe)
     trained = 4 * sum(p.numel() for p in step.trained.values())
-    largest = 4 * max(sum(p.numel() for p in block.parameters()) for block in blocks(step.model.backbone.unet))
+    largest = 4 * max(sum(p.numel() for p in block.parameters()) for block in blocks(step.model.backbone))
     # DDP's buckets are gone, and parts of weights, gradients and moments; blocks are whole at a time.
     assert whole - two < 3 * trained - 3 * largest
     assert two - four == pytest.approx(4 * trained * (1 / 2 - 1 / 4), rel=1e-6)

@@ -15,8 +15,8 @@ from torch import Tensor
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.train import train
 from tadp_cli.run.lock import run_lock
-from tadp_cli.training.checkpoint import last_state, read_state
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training.checkpoint import last_state, read_state
 
 pytestmark = pytest.mark.numerical
 

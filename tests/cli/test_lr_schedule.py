@@ -4,8 +4,8 @@ software that ran them."""
 import pytest
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.config.train import TrainConfig
-from tadp_cli.training.lr_schedule import learning_rate_factor
+from tadp_heads.training.config import TrainConfig
+from tadp_heads.training.lr_schedule import learning_rate_factor
 
 
 def _rate(step, config):

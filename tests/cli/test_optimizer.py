@@ -6,25 +6,24 @@ from diffusers import Transformer2DModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
 
-from tadp_backbone.lora.add import add_low_rank
+from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import BACKBONES
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.config.train import TrainConfig
-from tadp_cli.training.optimizer import choose_trained, describe_groups, parameter_groups
 from tadp_heads.segmentation import FPNHead
 from tadp_heads.tasks import get_task
+from tadp_heads.training.config import TrainConfig
+from tadp_heads.training.optimizer import choose_trained, describe_groups, parameter_groups
 
 
-class _Backbone(nn.Module):
-    def __init__(self, unet: nn.Module):
-        super().__init__()
-        self.unet = unet
+def _on_meta() -> DiffusionBackbone:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**BACKBONES["sd15"].unet)
+    return DiffusionBackbone(unet=unet)
 
 
 @pytest.fixture(scope="module")
 def backbone():
-    with torch.device("meta"):
-        return _Backbone(UNet2DConditionModel(**BACKBONES["sd15"].unet))
+    return _on_meta()
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +114,9 @@ def test_frozen_patterns_do_not_train_and_unknown_ones_are_refused(head, backbon
 
 
 def test_low_rank_updates_train_in_place_of_the_unets_weights(head):
+    backbone = _on_meta()
     with torch.device("meta"):
-        backbone = _Backbone(UNet2DConditionModel(**BACKBONES["sd15"].unet))
-        add_low_rank(backbone.unet, 4, seed=0)
+        backbone.add_low_rank(4, seed=0)
     groups = _groups(head, backbone, TrainConfig(lora_rank=4))
     # 32 attention layers of 4 projections, two matrices each
     assert len(groups["unet"]["params"]) == 32 * 4 * 2

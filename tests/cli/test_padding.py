@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.pipelines.train import build_model, load_backbone
+from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone
 from tadp_cli.prompts.builder import Prompts
-from tadp_cli.training.features import CachedFeatures, LiveFeatures, cached_bytes
-from tadp_cli.training.loss import Objective
-from tadp_cli.training.memory_probe import DryStep
+from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, resize_logits
+from tadp_heads.training.features import CachedFeatures, LiveFeatures, cached_bytes
+from tadp_heads.training.loss import Objective
+from tadp_heads.training.memory.probe import DryStep
+from tadp_heads.training.sampler import Pick
 
 SIZE = 40
 """Pixels; the tiny model's coarsest stride is 16, so images are padded to 48."""
@@ -36,7 +38,8 @@ def trained(tmp_path_factory):
         dataset, backbone = open_data(recipe.data.folder, task, "train"), load_backbone(recipe, "cpu")
         prompts = Prompts(dict.fromkeys(dataset.ids, ""))
         model = build_model(recipe, backbone, dataset, prompts)
-        return recipe, model, LiveFeatures(recipe, backbone, dataset, prompts)
+        contexts, pool = PromptContexts(prompts, backbone), latent_pool(recipe, backbone)
+        return recipe, model, LiveFeatures(model, dataset, contexts, recipe.train, pool)
 
     return make
 
@@ -60,13 +63,14 @@ def _calls_of_head(model, run):
 
 def _read(source, live):
     """The images of the data set as training reads them, in order."""
-    picks = [(index, False) for index in range(len(live.images.dataset))]
+    picks = [Pick(index, False) for index in range(len(live.images.dataset))]
     if source == "cached":
-        return CachedFeatures(live, lambda *_: None).batch(picks, [[0] * len(picks)])
+        return CachedFeatures(live, lambda *_: None).batch(range(len(picks)), [0] * len(picks))
     if source == "pixels":
         return live.batch([live.images.read(picked) for picked in picks])
-    live.fill(0, 1, lambda *_: None)
-    return live.batch(sorted((live.latents[position] for position in range(len(picks))), key=lambda item: item.id))
+    live.images.fill(0, 1, lambda *_: None)
+    items = sorted((live.images[position] for position in range(len(picks))), key=lambda item: item.id)
+    return live.batch(items, encoded=True)
 
 
 @pytest.mark.parametrize("source", ["pixels", "latents", "cached"])
@@ -74,13 +78,13 @@ def _read(source, live):
 def test_the_head_gets_in_training_what_it_gets_in_inference(trained, tmp_path, task, source):
     settings = (f"train.cache={tmp_path}", "train.crops=1") if source == "latents" else ()
     recipe, model, live = trained(task, *settings)
-    batch, objective = _read(source, live), Objective(model, recipe.loss_options).train()
+    batch, objective = _read(source, live), Objective(model, recipe.loss).train()
     losses = []
     (seen,) = _calls_of_head(model, lambda: losses.append(objective(batch)))
     assert losses[0].isfinite()
 
     dataset = live.images.dataset
-    context = live.prompts.context(model.backbone, dataset.ids)
+    context = live.contexts.context(dataset.ids)
     (expected,) = _calls_of_head(model, lambda: model.predict_tensors([sample.image for sample in dataset], context))
     assert [level.shape[-1] for level in seen[0]] == [12, 6, 3]
     tolerance = {"atol": 5e-3, "rtol": 5e-3} if source == "cached" else {}  # kept in float16
@@ -93,7 +97,7 @@ def test_the_loss_of_a_segmentation_is_that_of_the_logits_of_inference(trained):
     recipe, model, live = trained("segmentation", "loss.average=all")
     model.head.eval()
     batch = _read("pixels", live)
-    loss = Objective(model, recipe.loss_options)(batch)
+    loss = Objective(model, recipe.loss)(batch)
     logits = resize_logits(model.head(model.backbone(batch.images, batch.context).levels), (48, 48))
     expected = cross_entropy(logits[..., :SIZE, :SIZE], torch.stack(batch.targets), average="all")
     torch.testing.assert_close(loss, expected)
@@ -109,5 +113,5 @@ def test_what_is_kept_in_memory_is_counted_with_its_padding(trained):
 @pytest.mark.parametrize("task", SMALL)
 def test_a_step_without_memory_runs_at_any_size(trained, tmp_path, task, crops):
     recipe, model, live = trained(task, f"train.cache={tmp_path}", f"train.crops={crops}")
-    step = DryStep(recipe, model, live.images.dataset, live.prompts)
+    step = DryStep(model, live.images.dataset, live.contexts, recipe.train, recipe.loss)
     assert step.bytes_needed(recipe.train) > 0

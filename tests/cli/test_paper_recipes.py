@@ -15,7 +15,6 @@ COMMON = {
     "lora_rank": 0,
     "freeze": (),
     "precision": "fp32",
-    "consistency": 0,
     "crops": 0,
     "seed": 42,
 }

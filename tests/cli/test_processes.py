@@ -14,10 +14,10 @@ from torch import nn
 from tadp_cli.config.recipe import TrainConfig, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
-from tadp_cli.training import make_accelerator
-from tadp_cli.training.data_parallel import share_of
-from tadp_cli.training.sync_batchnorm import with_whole_passes
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training.parallel.accelerator import make_accelerator
+from tadp_heads.training.parallel.data_parallel import share_of
+from tadp_heads.training.parallel.sync_batchnorm import with_whole_passes
 
 TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
 
@@ -47,7 +47,7 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 def test_launchers_that_take_a_model_apart_are_refused_in_one_line(name, monkeypatch):
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
     with pytest.raises(ValueError, match=rf"launched with {name}.*--multi_gpu; train\.shard=true") as caught:
-        make_accelerator(load_recipe("scenes-depth"), "cpu")
+        make_accelerator("fp32", "cpu")
     assert "\n" not in str(caught.value)
 
 

@@ -37,7 +37,7 @@ def test_numbers_are_finite(name, value):
     "setting",
     [
         *("train.lr=0", "train.lr=1e9", "train.power=-1", "train.power=1e50", "train.weight_decay=1e50"),
-        *("train.consistency=1e9", "backbone.latent_scale=1e50", "presence.lr=-1", "backbone.timestep=1000"),
+        *("backbone.latent_scale=1e50", "presence.lr=-1", "backbone.timestep=1000"),
     ],
 )
 def test_numbers_with_which_nothing_is_learned_are_refused(setting):

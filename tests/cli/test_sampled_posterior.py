@@ -15,11 +15,12 @@ from tadp_cli.pipelines.error_analysis import predicted
 from tadp_cli.pipelines.evaluate import Scorable
 from tadp_cli.pipelines.explain import _own_pass
 from tadp_cli.prompts.builder import Prompts
-from tadp_cli.training.evaluation import evaluate
+from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation import FPNHead
+from tadp_heads.training import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,9 @@ def test_another_window_seed_or_pixel_draws_other_noise(model, scenes):
 def test_all_ways_to_predict_agree(model, scenes):
     """Evaluation in batches of 1 and 3; the report, analyses, and images given as files; called again."""
     prompts = Prompts(dict.fromkeys(scenes.ids, ""))
-    one, three = (evaluate(model, scenes, prompts, batch_size=size)["mIoU"] for size in (1, 3))
+    one, three = (
+        evaluate(model, scenes, PromptContexts(prompts, model.backbone), batch_size=size)["mIoU"] for size in (1, 3)
+    )
     assert three == pytest.approx(one, abs=2e-3)
     scorable = Scorable(None, model, scenes, prompts)
     ways = [

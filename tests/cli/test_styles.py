@@ -1,4 +1,4 @@
-"""Training under prompts of styles drawn at random, and the consistency between two of them."""
+"""Training with prompts of styles drawn at random."""
 
 import pytest
 import torch
@@ -8,17 +8,15 @@ from tadp_captioning import modify
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import build_model, load_backbone, train
 from tadp_cli.prompts.builder import build_prompts, with_styles
-from tadp_cli.training.features import CachedFeatures, LiveFeatures, features_of
-from tadp_cli.training.loss import Objective
-from tadp_cli.training.sampler import draw_versions
+from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.segmentation.consistency import symmetric_kl
+from tadp_heads.training.features import CachedFeatures, LiveFeatures, features_of
+from tadp_heads.training.sampler import draw_version
 
 pytestmark = pytest.mark.numerical
 
 STYLES = 'prompt.styles=["comic", "night"]'
-CONSISTENT = "train.consistency=0.5"
 
 
 @pytest.fixture(scope="module")
@@ -40,74 +38,64 @@ def recipe(scenes):
 
 @pytest.fixture(scope="module")
 def live(recipe):
-    """Of a recipe, with the model that it would train."""
+    """What micro-batches of a recipe contain."""
 
     def make(recipe):
         backbone = load_backbone(recipe, "cpu")
         dataset = open_data(recipe.data.folder, recipe.task, "train")
         plain = build_prompts(recipe.of_training_prompts.prompt, dataset, backbone, None)
         prompts = with_styles(plain, recipe.prompt.styles)
-        return LiveFeatures(recipe, backbone, dataset, prompts), build_model(recipe, backbone, dataset, prompts)
+        model = build_model(recipe, backbone, dataset, prompts)
+        return LiveFeatures(model, dataset, PromptContexts(prompts, backbone), recipe.train)
 
     return make
 
 
-def test_versions_are_drawn_equally_often_anew_at_every_place_and_two_of_a_view_differ(recipe):
-    one, two = recipe(STYLES).train, recipe(STYLES, CONSISTENT).train
-    drawn = [draw_versions(one, place, 3)[0] for place in range(600)]
-    assert drawn == [draw_versions(one, place, 3)[0] for place in range(600)]
+def test_versions_are_drawn_equally_often_and_anew_at_every_position(recipe):
+    config = recipe(STYLES).train
+    drawn = [draw_version(config, place, 3) for place in range(600)]
+    assert drawn == [draw_version(config, place, 3) for place in range(600)]
     assert all(150 < drawn.count(version) < 250 for version in range(3))
-    assert drawn != [draw_versions(recipe(STYLES, "train.seed=1").train, place, 3)[0] for place in range(600)]
+    assert drawn != [draw_version(recipe(STYLES, "train.seed=1").train, place, 3) for place in range(600)]
     # An image comes back in every epoch, here of 20: its version is another then.
     assert all(len(set(drawn[place::20])) == 3 for place in range(20))
-    pairs = [draw_versions(two, place, 3) for place in range(100)]
-    assert all(first != second for first, second in pairs)
-    assert len(set(map(tuple, pairs))) == 6
 
 
 def test_a_version_is_the_prompt_under_a_style_and_the_target_s_modifier_is_for_testing(live, recipe):
-    passes, _ = live(recipe(STYLES, "prompt.modifier=simple", "prompt.domain=sketch"))
-    prompts = passes.prompts
+    passes = live(recipe(STYLES, "prompt.modifier=simple", "prompt.domain=sketch"))
+    prompts = passes.contexts.prompts
     assert prompts.versions == 3
     for key, text in prompts.texts.items():
         assert "style" not in text
         assert [styled[key] for styled in prompts.styled] == [modify(text, n, "simple") for n in ("comic", "night")]
     ids = list(prompts.texts)[:2]
     told = [prompts.texts[ids[0]], prompts.styled[1][ids[1]]]
-    context = prompts.context(passes.backbone, ids, None, [0, 2])
+    context = passes.contexts.context(ids, [0, 2])
     torch.testing.assert_close(context, passes.backbone.encode_text(told))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_cached_and_live_passes_see_the_same_images_under_the_same_prompts(live, recipe, workers):
-    passes, _ = live(recipe(STYLES, CONSISTENT, f"train.workers={workers}"))
+def test_cached_and_live_passes_see_the_same_images_with_the_same_prompts(live, recipe, workers):
+    passes = live(recipe(STYLES, f"train.workers={workers}"))
     cached = CachedFeatures(passes, lambda *_: None)
     places = [[0, 1], [2, 3], [4, 5]]
     for kept, fresh in zip(cached.batches(places), passes.batches(places), strict=True):
-        assert len(kept.targets) == len(fresh.targets) == 4
+        assert len(kept.targets) == len(fresh.targets) == 2
         assert all(torch.equal(a, b) for a, b in zip(kept.targets, fresh.targets, strict=True))
         with torch.no_grad():
             levels = features_of(passes.backbone, fresh)
         for mine, other in zip(kept.levels, levels, strict=True):
             torch.testing.assert_close(mine, other, atol=5e-3, rtol=2e-3)  # kept in float16
-            assert not torch.allclose(other[:2], other[2:], atol=5e-3), "two prompts, two sets of maps"
 
 
-def test_the_objective_is_the_plain_formula(live, recipe):
-    settings = recipe(STYLES, CONSISTENT)
-    passes, model = live(settings)
-    batch = next(passes.batches([[0, 1]]))
-    objective = Objective(model, settings.loss_options).eval()
-    with torch.no_grad():
-        logits = model.head(features_of(passes.backbone, batch))
-        masks = torch.stack([target.as_subclass(torch.Tensor) for target in batch.targets]).long()
-        expected = torch.nn.functional.cross_entropy(logits, masks) + 0.5 * symmetric_kl(logits[:2], logits[2:])
-        torch.testing.assert_close(objective(batch), expected)
+def test_another_prompt_gives_other_features(live, recipe):
+    passes = live(recipe(STYLES))
+    item = passes.images[0]
+    first, second = (features_of(passes.backbone, passes.batch([item._replace(version=v)])) for v in (0, 1))
+    assert not any(torch.allclose(one, other, atol=5e-3) for one, other in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize(
-    "settings", [(), pytest.param(("train.unet_lr_scale=0.1", CONSISTENT), marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("settings", [(), pytest.param(("train.unet_lr_scale=0.1",), marks=pytest.mark.slow)])
 def test_a_resumed_run_draws_what_one_that_was_never_stopped_draws(tmp_path, recipe, settings):
     class CrashError(RuntimeError):
         pass
@@ -132,9 +120,6 @@ def test_a_resumed_run_draws_what_one_that_was_never_stopped_draws(tmp_path, rec
         (('prompt.styles=["comic", "comic"]',), "name each style once"),
         (("prompt.styles=comic",), "prompt.styles is 'comic', expected an array"),
         ((STYLES, "prompt.kind=class-embs"), "prompt.styles needs a prompt of words"),
-        ((CONSISTENT,), "train.consistency compares two styles: name some"),
-        ((STYLES, "train.consistency=-1"), "train.consistency is -1.0, expected at least 0"),
-        ((STYLES, CONSISTENT, "task=depth"), "train.consistency compares segmentations, and the task is depth"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(recipe, settings, message):

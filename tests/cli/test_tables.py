@@ -28,10 +28,10 @@ from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, Score, averages
 from tadp_cli.inputs.prepare import look_settings
 from tadp_cli.main import app
 from tadp_cli.pipelines import personalize
-from tadp_cli.training.loss import check_options
 from tadp_heads.data.registry import DATASETS, split_name
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import get_task
+from tadp_heads.training.loss import check_options
 from tadp_personalize.presets import PRESETS
 
 
@@ -372,7 +372,7 @@ def test_heads_and_losses_of_recipes_fit_their_backbone_s_levels(name, backbones
         head = task.build_head(backbone.levels, ["a", "b", "c"], **recipe.head)
     assert [tuple(level) for level in head.config.levels] == [tuple(level) for level in backbone.levels]
     assert all(parameter.is_meta for parameter in head.parameters())
-    check_options(task, recipe.loss_options)
+    check_options(task, recipe.loss)
 
 
 def test_rows_have_heads_of_shipped_recipes():

@@ -24,10 +24,10 @@ from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.prompts.tagging.store import LearntPresence, read_presence
 from tadp_cli.prompts.tagging.taggers import FirstPass, images_in_batches
 from tadp_cli.prompts.tagging.tags import Presence
-from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training import evaluate
 
 NAMES = ("circle", "tree", "star")
 SMALL = {
@@ -156,9 +156,9 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
     captions.write_text("".join(json.dumps({"id": i, "caption": f"a tree {i}"}) + "\n" for i in everyone))
     recipe = recipe_of(data, f"data.captions={captions}", *JUDGES[judge])
 
-    def evaluated(model, dataset, prompts, **options):
-        scored.append(prompts.context(model.backbone, dataset.ids))
-        return evaluate(model, dataset, prompts, **options)
+    def evaluated(model, dataset, contexts, **options):
+        scored.append(contexts.context(dataset.ids))
+        return evaluate(model, dataset, contexts, **options)
 
     def listened_to(learnt, dataset, *others):
         found = find(learnt, dataset, *others)

@@ -12,13 +12,12 @@ from tadp_backbone.registry import BACKBONES
 from tadp_cli.config.recipe import TrainConfig, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.training.evaluation import evaluate
-from tadp_cli.training.lr_schedule import learning_rate_factor
-from tadp_cli.training.sampler import pick
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training import evaluate
+from tadp_heads.training.lr_schedule import learning_rate_factor
+from tadp_heads.training.sampler import pick
 
 pytestmark = pytest.mark.numerical
 WIDTH = BACKBONES["tiny"].levels[0][0]
@@ -177,7 +176,7 @@ def test_a_sampled_posterior_gives_a_score_the_same_features_each_time(tmp_path,
     seen = []
     model.backbone.register_forward_hook(lambda module, args, features: seen.append(features.levels[0]))
     for _ in range(2):
-        evaluate(model, dataset, Prompts(dict.fromkeys(dataset.ids, "")))
+        evaluate(model, dataset)
     assert torch.equal(*seen)
 
 

@@ -7,8 +7,8 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.summary import describe
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines import training_cost
+from tadp_cli.pipelines.memory_estimate import SCENES_SIDE, estimated_bytes, estimated_flops
 from tadp_cli.pipelines.training_cost import PASS_SECONDS, TrainingCosts
-from tadp_cli.training.memory_estimate import SCENES_SIDE, estimated_bytes, estimated_flops
 
 BATCH = ("train.unet_lr_scale=0.1", "train.batch_size=32")
 

@@ -7,21 +7,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
-from tadp_cli.pipelines.train import build_model, load_backbone, train
+from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone, train
 from tadp_cli.prompts.builder import build_prompts
-from tadp_cli.training import fit
-from tadp_cli.training.dataset import ImageReader, LatentReader, batches
-from tadp_cli.training.loss import check_options
-from tadp_cli.training.sampler import pick
+from tadp_cli.prompts.contexts import training_contexts
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, focal_loss
 from tadp_heads.tasks import get_task, train_transform
+from tadp_heads.training import fit
+from tadp_heads.training.average import MovingAverage
+from tadp_heads.training.dataset import TrainingImages, batches
+from tadp_heads.training.loss import check_options
+from tadp_heads.training.sampler import pick
 
 pytestmark = pytest.mark.numerical
 
@@ -67,7 +70,9 @@ def run(tiny, tmp_path) -> Callable[..., PerceptionModel]:
         prompts = build_prompts(recipe.prompt, dataset, backbone, None)
         model = build_model(recipe, backbone, dataset, prompts)
         change(model)
-        fit(recipe, model, dataset, prompts, tmp_path / name, "cpu", lambda *_: None, **options)
+        contexts = training_contexts(prompts, backbone, recipe.train.cache)
+        settings = {"loss": recipe.loss, "pool": latent_pool(recipe, backbone)}
+        fit(model, dataset, contexts, recipe.train, tmp_path / name, **settings, **options)
         return model
 
     return fitted
@@ -115,7 +120,7 @@ def test_two_passes_of_one_image_step_as_one_pass_of_two(recipe, run, tiny):
 
 def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny, caplog):
     """Far below AdamW's epsilon a gradient moves nothing. What trains, and how, is noted at the start."""
-    caplog.set_level("INFO", logger="tadp_cli")
+    caplog.set_level("INFO", logger="tadp_heads.training")
     model = run(recipe("train.clip=1e-13", "train.weight_decay=0", "train.steps=1"))
     assert _same(tiny.unet.state_dict(), model.backbone.unet.state_dict(), atol=1e-7, rtol=0)
     assert _lines(tmp_path / "run")[0]["grad_norm"] > 1e-3
@@ -126,24 +131,46 @@ def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny, 
 
 
 def test_the_saved_weights_are_the_moving_average(recipe, run):
-    """As diffusers' EMAModel defines it: the decay begins at (1 + n) / (10 + n)."""
-    seen, inside = [], []
+    """As diffusers' EMAModel defines it: the decay begins at (1 + n) / (10 + n). Evaluation sees it, training does not."""
+    seen, evaluated = [], []
 
-    def keep(step, as_saved, main):
-        seen.append(model_at[0].fpn.segmentation_head[0].weight.detach().clone())
-        with as_saved():
-            inside.append(model_at[0].fpn.segmentation_head[0].weight.detach().clone())
-        assert torch.equal(model_at[0].fpn.segmentation_head[0].weight, seen[-1]), "put back"
+    def weight() -> Tensor:
+        return head[0].fpn.segmentation_head[0].weight.detach().clone()
 
-    model_at: list[nn.Module] = []
-    model = run(recipe("train.ema=0.5", "train.steps=3"), change=lambda m: model_at.append(m.head), on_step=keep)
-    average = seen[0]
-    for count, weight in enumerate(seen[1:], 1):
+    head: list[nn.Module] = []
+    model = run(
+        recipe("train.ema=0.5", "train.steps=3", "train.eval_every=1"),
+        change=lambda m: head.append(m.head),
+        on_step=lambda step, metrics: seen.append(weight()),
+        evaluate=lambda: evaluated.append(weight()) or {},
+    )
+    average, averages = seen[0], []
+    for count, later in enumerate(seen[1:], 1):
+        averages.append(average)
         decay = min(0.5, (1 + count) / (10 + count))
-        average = decay * average + (1 - decay) * weight
+        average = decay * average + (1 - decay) * later
+    torch.testing.assert_close(evaluated, averages)
     torch.testing.assert_close(model.head.fpn.segmentation_head[0].weight.detach(), average)
-    torch.testing.assert_close(inside[-1], average)
     assert not torch.equal(average, seen[-1])
+    undisturbed = run(recipe("train.ema=0.5", "train.steps=3"), "undisturbed")
+    assert _same(_weights(model), _weights(undisturbed)), "the weights that train are put back"
+
+
+def test_the_average_is_that_of_diffusers():
+    """Its states load too: those of old runs are its own."""
+    parameters = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(4))]
+    ours, theirs = MovingAverage(parameters, 0.3), EMAModel(parameters, decay=0.3)
+    for _ in range(12):
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.add_(torch.randn_like(parameter))
+        ours.update(parameters)
+        theirs.step(parameters)
+    torch.testing.assert_close(ours.weights, theirs.shadow_params)
+    again = MovingAverage(parameters, 0.3)
+    again.load_state_dict(theirs.state_dict())
+    assert again.updates == 12
+    torch.testing.assert_close(again.weights, ours.weights)
 
 
 def test_checkpointing_and_half_precision_change_rounding_alone(recipe, run, tiny, tmp_path):
@@ -177,19 +204,20 @@ def test_low_rank_updates_end_up_in_the_weights_of_a_plain_unet(recipe, run, tin
     assert _same(PerceptionModel.from_pretrained(tmp_path / "saved").backbone.unet.state_dict(), after)
 
 
-def test_a_lora_is_scored_as_it_is_saved_and_trains_on_untouched(recipe, run):
-    outputs = []
+def test_a_lora_is_evaluated_as_it_is_saved_and_trains_on_untouched(recipe, run):
+    evaluated = []
 
-    def look(step, as_saved, main):
-        before = {name: p.clone() for name, p in held[0].unet.named_parameters()}
-        with as_saved():
-            assert not any("lora" in name for name, _ in held[0].unet.named_parameters())
-        assert all(torch.equal(p, before[name]) for name, p in held[0].unet.named_parameters())
-        outputs.append(step)
+    def evaluate() -> dict[str, float]:
+        names = [name for name, _ in held[0].unet.named_parameters()]
+        assert not any("lora" in name for name in names)
+        evaluated.append(names)
+        return {}
 
     held: list = []
-    run(recipe("train.lora_rank=2"), change=lambda m: held.append(m.backbone), on_step=look)
-    assert outputs == [1, 2]
+    settings = ("train.lora_rank=2", "train.steps=3")
+    model = run(recipe(*settings, "train.eval_every=1"), change=lambda m: held.append(m.backbone), evaluate=evaluate)
+    assert len(evaluated) == 2
+    assert _same(_weights(model), _weights(run(recipe(*settings), "undisturbed")))
 
 
 @pytest.mark.parametrize("task", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])
@@ -217,7 +245,7 @@ def test_a_pool_of_crops_is_drawn_from(recipe, tmp_path):
     backbone = load_backbone(chosen, "cpu")
     first, again = (
         [reader[position].pixels for position in range(16)]
-        for reader in (LatentReader(ImageReader(dataset, chosen), backbone) for _ in range(2))
+        for reader in (TrainingImages(dataset, chosen.train, pool=latent_pool(chosen, backbone)) for _ in range(2))
     )
     assert len(list(cache.glob("*.safetensors"))) <= 12
     assert len({pixels.sum().item() for pixels in first}) > 4, "several versions of an image"
@@ -250,7 +278,7 @@ def test_the_loss_is_the_recipes(recipe, run, tmp_path):
 )
 def test_settings_that_the_loss_does_not_have_are_refused(task, settings, message):
     with pytest.raises(ValueError, match=f"settings of loss: {message}"):
-        check_options(get_task(task), load_recipe(f"scenes-{task}", settings).loss_options)
+        check_options(get_task(task), load_recipe(f"scenes-{task}", settings).loss)
 
 
 def test_an_error_inside_a_loss_is_not_taken_for_a_wrong_setting(recipe, run):
@@ -312,5 +340,5 @@ def test_no_more_readers_are_started_than_there_are_processors(recipe, monkeypat
     chosen = recipe("train.workers=512")
     dataset = open_data(chosen.data.folder, chosen.task, chosen.data.train)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
-    (items,) = batches(ImageReader(dataset, chosen), [[0, 1]], chosen.train.workers)
+    (items,) = batches(TrainingImages(dataset, chosen.train), [[0, 1]], chosen.train.workers)
     assert len(items) == 2

@@ -19,7 +19,7 @@ from tadp_cli.main import app
 from tadp_cli.pipelines.evaluate import open_scorable, score_run
 from tadp_heads.data.scenes.scene import LOOKS, UNSEEN_LOOKS
 
-ROW = "looks-consistency"
+ROW = "looks-styles"
 METRICS = {
     "mIoU (photo)": LookTest(look="photo"),
     "mIoU (neon)": LookTest(look="neon"),

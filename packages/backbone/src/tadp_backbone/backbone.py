@@ -24,11 +24,12 @@ from .taps import declared_levels, default_taps, map_layers, named_taps, record_
 from .text.adapters import LearntContext, TextAdapter
 from .text.conditioning import text_parts
 from .text.encoder import LongText, encode_texts
+from .trainable import TrainableParts
 from .vae import Vae, check_replacement, check_vae, factor_of, latents_of
 from .validation import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
 
 
-class DiffusionBackbone(nn.Module):
+class DiffusionBackbone(TrainableParts, nn.Module):
     """Image and text in; feature pyramid and cross-attention maps of one UNet pass out.
 
     Parts that are None cannot be asked for: without `vae` start from latents, without `text_encoder` bring contexts.

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,23 @@ def write_json(path: Path, value: Any, *, allow_nan: bool = True) -> None:
     if text != text.encode("utf-8", "replace").decode():
         text = json.dumps(value, indent=2, allow_nan=allow_nan)
     write_text(path, text + "\n")
+
+
+def append(path: Path, text: str) -> None:
+    """Add whole lines to a file, or nothing."""
+    with naming(path, path), path.open("ab", buffering=0) as file:
+        write_whole(file, text.encode())
+
+
+def write_whole(file: RawIOBase, data: bytes) -> None:
+    """Add to the end of a file; what was written before a failure is taken back."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except BaseException:
+        file.truncate(end)
+        raise
 
 
 @contextmanager

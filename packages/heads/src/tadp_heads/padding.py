@@ -18,6 +18,12 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     return F.pad(images, (0, -width % multiple, 0, -height % multiple))
 
 
+def padded_size(image_size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """(H, W) of an image after `pad_to_multiple`."""
+    height, width = image_size
+    return height + -height % multiple, width + -width % multiple
+
+
 def cut_padding(maps: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
     """Maps (B, C, h, w) of images that were padded right and bottom to `padded_size` -> (B, C, H, W) of the images."""
     return resize_maps(maps, padded_size)[..., : image_size[0], : image_size[1]]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.config.schema import MOST_HELD, at_least
+from tadp_heads.schema import MOST_HELD, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tadp_cli.config.schema import checked, parse
+from tadp_cli.config.schema import parse
+from tadp_heads.schema import checked
 
 _NONE = "none"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tadp_cli.config.schema import MOST_HELD, MOST_RATE, above_0, at_least, one_of
+from tadp_heads.schema import MOST_HELD, MOST_RATE, above_0, at_least, one_of
 
 if TYPE_CHECKING:
     from tadp_captioning import Domain

@@ -17,21 +17,11 @@ from tadp_cli.config.prompt import (
     PromptConfig,
 )
 from tadp_cli.config.removed import without_removed
-from tadp_cli.config.schema import (
-    MOST_FACTOR,
-    SettingError,
-    at_least,
-    build,
-    checked,
-    one_of,
-    parse,
-    put,
-    toml,
-    toml_key,
-)
-from tadp_cli.config.train import TrainConfig
+from tadp_cli.config.schema import build, parse, put, toml, toml_key
 from tadp_cli.plugins import check_plugins, given_plugins
 from tadp_heads.registry import TASKS
+from tadp_heads.schema import MOST_FACTOR, SettingError, at_least, checked, one_of
+from tadp_heads.training.config import TrainConfig
 
 POSTERIORS = ("", "mode", "sample")
 IMAGE_RANGES = ("sd", "imagenet")
@@ -199,11 +189,9 @@ class Recipe:
         if self.backbone.lora_scale != 1 and not self.backbone.lora:
             raise ValueError("backbone.lora_scale is a factor on backbone.lora: name the LoRA, or leave it out")
         at_least("backbone.lora_scale", self.backbone.lora_scale, 0, MOST_FACTOR)
-        if "consistency" in self.loss:
-            raise ValueError("loss.consistency needs two views of an image: set train.consistency, which gives them")
         if self.prompt.modifier_style == "reference":
             self._check_reference_strings()
-        if self.prompt.styles or self.train.consistency:
+        if self.prompt.styles:
             self._check_styles()
 
     def _check_reference_strings(self) -> None:
@@ -227,10 +215,6 @@ class Recipe:
             one_of("style in prompt.styles", name, tuple(DOMAINS))
         if len(set(styles)) < len(styles):
             raise ValueError(f"prompt.styles is {list(styles)}: name each style once")
-        if self.train.consistency and self.task != "segmentation":
-            raise ValueError(f"train.consistency compares segmentations, and the task is {self.task}: leave it out")
-        if self.train.consistency and not styles:
-            raise ValueError('train.consistency compares two styles: name some, e.g. prompt.styles=["comic","night"]')
         if self.prompt.kind in EMBEDDING_PROMPTS:
             raise ValueError(f"prompt.styles needs a prompt of words, and {self.prompt.kind!r} is an embedding")
 
@@ -275,11 +259,6 @@ class Recipe:
     def of_training_prompts(self) -> "Recipe":
         """That by which training prompts are made: where styles are drawn, they alone are put into them."""
         return self.replace(**{"prompt.modifier": "null"}) if self.prompt.styles else self
-
-    @property
-    def loss_options(self) -> dict[str, Any]:
-        """Further arguments of the task's loss, wherever they stand in the recipe."""
-        return self.loss | ({"consistency": self.train.consistency} if self.train.consistency else {})
 
     @property
     def captioner(self) -> str:

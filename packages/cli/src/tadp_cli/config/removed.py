@@ -3,9 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tadp_cli.config.schema import SettingError
+from tadp_heads.schema import SettingError
 
-REMOVED: dict[str, Any] = {"presence.single_pass": False, "train.drop_path": 0.0, "train.layer_decay": 1.0}
+REMOVED: dict[str, Any] = {
+    "presence.single_pass": False,
+    "train.consistency": 0.0,
+    "train.drop_path": 0.0,
+    "train.layer_decay": 1.0,
+}
 """{dotted name: its default, with which training was as it is without the setting}."""
 
 

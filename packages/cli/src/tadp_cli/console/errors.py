@@ -5,12 +5,12 @@ that `tadp data check` found. 130: Ctrl-C.
 """
 
 import errno
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tadp_cli.plugins import plugin_error
+from tadp_heads.training.memory.out_of_memory import is_out_of_memory, memory_asked
 
 WRONG_INPUT, FAILED, STOPPED = 2, 1, 130
 _LONGEST = 2000
@@ -27,10 +27,6 @@ _REFUSALS = {
     errno.EMFILE: "{file}: the limit of {limit} open files is reached; raise it with `ulimit -n 1024`",
     errno.ENFILE: "{file}: the machine's limit of open files is reached; end other programs",
 }
-_NO_MEMORY = re.compile(
-    r"out of memory|can(no|')t allocate memory|can't start new thread|failed to map segment", re.IGNORECASE
-)
-_SIZE = re.compile(r"(?:allocate|allocating) ([\d.]+ (?:[KMGT]i?B|bytes))")
 
 
 @contextmanager
@@ -66,22 +62,6 @@ def _unicode_line(error: UnicodeError) -> str:
         f"{shown!r} cannot be {done} as {error.encoding} (position {error.start}): save the file as UTF-8, or rename "
         "what has this name"
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, of the machine or of a GPU: Python, NumPy and torch each raise errors of their own."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return True
-    return isinstance(error, RuntimeError | ImportError) and bool(_NO_MEMORY.search(str(error)))
-
-
-def memory_asked(error: BaseException) -> str:
-    """Such as " (it takes 2.00 GiB more)", of an error for which `is_out_of_memory` holds; "" where it doesn't say."""
-    found = _SIZE.search(str(error))
-    if found is None:
-        return ""
-    number, unit = found[1].split()
-    return f" (it takes {f'{int(number) / 2**30:.2f} GiB' if unit == 'bytes' else found[1]} more)"
 
 
 def _line(error: Exception) -> str:

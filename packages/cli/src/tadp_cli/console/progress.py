@@ -43,19 +43,21 @@ def bars() -> Iterator[Bars]:
 
 @contextmanager
 def notes() -> Iterator[None]:
-    """Inside, what the workflows note goes to the console, by the first process alone."""
-    log, handler = logging.getLogger("tadp_cli"), _ConsoleHandler()
+    """Inside, what the pipelines and the training note goes to the console, by the first process alone."""
     if not first_process():
         yield
         return
-    level = log.level
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
+    handler, logs = _ConsoleHandler(), [logging.getLogger(name) for name in ("tadp_cli", "tadp_heads.training")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.INFO)
+        log.addHandler(handler)
     try:
         yield
     finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
 class _ConsoleHandler(logging.Handler):

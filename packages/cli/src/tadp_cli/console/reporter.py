@@ -1,6 +1,3 @@
 """Who is told of progress."""
 
-from collections.abc import Callable
-
-Report = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, how much there is."""
+from tadp_heads.training.protocols import Report as Report

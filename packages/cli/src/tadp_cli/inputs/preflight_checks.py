@@ -1,7 +1,6 @@
-"""What would fail after hours of training fails before it, and what would spoil the metrics is said before it."""
+"""What would fail after hours of training fails before it,."""
 
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from tadp_captioning.matching import captions_of_files
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.doctor.findings import GIB
 from tadp_cli.doctor.machine import free_memory
-from tadp_cli.training.loss import check_options
-from tadp_cli.training.memory_tracker import weight_bytes
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.check.dataset import sampled_doubts
 from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.registry import open_data
 from tadp_heads.registry import get_task, heads_of
-from tadp_heads.tasks import Metric
+from tadp_heads.training.loss import check_options
+from tadp_heads.training.memory.tracker import weight_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def check_protocol(recipe: Recipe) -> None:
 
 def check_loss(recipe: Recipe) -> None:
     """Raise for settings that the task's loss lacks or refuses."""
-    check_options(get_task(recipe.task), recipe.loss_options)
+    check_options(get_task(recipe.task), recipe.loss)
 
 
 def check_head(recipe: Recipe, levels: Sequence[Any], classes: Sequence[str]) -> None:
@@ -92,15 +90,3 @@ def check_classes(recipe: Recipe, target: str, split: str) -> None:
             f"{target} has the classes {', '.join(wanted)}, and the source {', '.join(known)}: bring them to the same, "
             "or name the folder of its images alone as --target, to have them predicted"
         )
-
-
-def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None:
-    """Say where the metrics are of nothing: no label counts, or one class alone occurs."""
-    name = get_task(task).main_metric.key
-    if math.isnan(values.get(name, 0.0)):
-        logger.warning("%s is not defined: nothing in the labels of this split counts", name)
-        return
-    confusion = getattr(metric, "confusion", None)
-    if confusion is not None and len(confusion) > 1 and int((confusion.sum(1) > 0).sum()) <= 1:
-        absent = [label for label, pixels in zip(metric.names, confusion.sum(1).tolist(), strict=True) if not pixels]
-        logger.warning("%s is of one class alone: no pixel of this split has %s", name, ", ".join(absent))

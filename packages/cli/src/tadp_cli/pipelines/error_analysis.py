@@ -20,10 +20,10 @@ from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.prompts.authors import read_captions
-from tadp_cli.run.folder import METRICS_FILE, read_run
-from tadp_cli.run.records import read_steps
+from tadp_cli.run.folder import read_run
 from tadp_heads.data import Sample
 from tadp_heads.tasks import get_task
+from tadp_heads.training.metrics_log import METRICS_FILE, read_steps
 
 _BATCH = 16
 """Images predicted at once."""

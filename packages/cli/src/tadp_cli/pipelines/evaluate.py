@@ -31,17 +31,18 @@ from tadp_cli.precision import AUTO, Speed, evaluation_speed
 from tadp_cli.prompts.authors import check_author
 from tadp_cli.prompts.builder import Prompts, names_domain
 from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import presence_of
 from tadp_cli.run.folder import RESULTS_FILE, place_of, saved_prompt_names, use_prompt_names
 from tadp_cli.run.records import read_object
-from tadp_cli.training import make_accelerator
-from tadp_cli.training.evaluation import evaluate
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.precision import in_float32
+from tadp_heads.training import evaluate
+from tadp_heads.training.parallel.accelerator import make_accelerator
 
 
 class Scorable(NamedTuple):
@@ -97,7 +98,7 @@ def open_scorable(
             load_cleaner(cleaner if asked or captions is None else RULES, look, limits)
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
-    accelerator = make_accelerator(recipe, checked_device(device))
+    accelerator = make_accelerator(recipe.train.precision, checked_device(device))
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
     speed = evaluation_speed(recipe, speed)
@@ -245,7 +246,7 @@ def scored(
     metrics = evaluate(
         model,
         dataset,
-        prompts,
+        PromptContexts(prompts, model.backbone),
         protocol=protocol or recipe.protocol,
         batch_size=recipe.train.batch_size,
         progress=lambda d, t: report("score", d, t),

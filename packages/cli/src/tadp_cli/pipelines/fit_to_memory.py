@@ -16,13 +16,14 @@ from tadp_cli.device import checked_device
 from tadp_cli.pipelines.train import build_model, load_backbone
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.builder import Prompts, build_prompts
+from tadp_cli.prompts.contexts import training_contexts
 from tadp_cli.run.folder import RECIPE_FILE
-from tadp_cli.training.auto_batch_size import PICKED, Fit, fit_into, parse_memory
-from tadp_cli.training.memory_probe import DryStep
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.tasks import train_transform
+from tadp_heads.training.memory.auto_batch_size import PICKED, Fit, fit_into, parse_memory
+from tadp_heads.training.memory.probe import DryStep
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def dry_step(recipe: Recipe, device: str = "cpu", processes: int = 1) -> DryStep
     backbone = load_backbone(recipe, device)
     prompts = _prompts(recipe, dataset, backbone)
     model: PerceptionModel = build_model(recipe, backbone, dataset, prompts)
-    return DryStep(recipe, model, dataset, prompts, processes)
+    return DryStep(model, dataset, training_contexts(prompts, backbone), config, recipe.loss, processes)
 
 
 def _prompts(recipe: Recipe, dataset: SampleDataset, backbone: nn.Module) -> Prompts:

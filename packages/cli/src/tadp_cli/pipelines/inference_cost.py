@@ -9,7 +9,7 @@ from tadp_backbone.summary import describe
 from tadp_captioning.flops import captioner_costs
 from tadp_cli.config.prompt import EMBEDDING_PROMPTS
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.training.memory_estimate import SCENES_SIDE, class_count, context_length, meta_backbone
+from tadp_cli.pipelines.memory_estimate import SCENES_SIDE, class_count, context_length, meta_backbone
 from tadp_heads.tasks import get_task
 
 SHORTEST_CAPTION = 10

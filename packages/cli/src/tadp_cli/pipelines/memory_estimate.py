@@ -13,14 +13,14 @@ from tadp_backbone.padding import padded_size
 from tadp_backbone.summary import untrained
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.pipelines.train import backbone_settings
-from tadp_cli.training.memory_probe import DTYPES, OVERHEAD, WORKSPACES, arriving
-from tadp_cli.training.memory_tracker import LiveBytes, weight_bytes
-from tadp_cli.training.meta_autocast import meta_autocast
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.depth.task import depth_of
 from tadp_heads.tasks import get_task
-from tadp_personalize.training.meta_attention import fused_attention
+from tadp_heads.training.memory.meta_attention import fused_attention
+from tadp_heads.training.memory.meta_autocast import meta_autocast
+from tadp_heads.training.memory.probe import DTYPES, OVERHEAD, WORKSPACES, arriving
+from tadp_heads.training.memory.tracker import LiveBytes, weight_bytes
 
 CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
 """Of the recipes' data sets, for where the data itself is not there to tell; those of detection have VOC's 20."""
@@ -117,14 +117,14 @@ def _loss(recipe: Recipe, head: nn.Module, levels: list[Tensor], classes: int, s
     task, batch = get_task(recipe.task), len(levels[0])
     if recipe.task == "segmentation":
         targets = [torch.empty(side, side, dtype=torch.long, device="meta")] * batch
-        return task.loss(head, levels, targets, (side, side), **recipe.loss_options)
+        return task.loss(head, levels, targets, (side, side), **recipe.loss)
     if recipe.task == "depth":  # its loss chooses pixels by their values; beside the activations it is nothing
         return depth_of(head, levels, (side, side)).sum()
     corner = torch.rand(_BOXES, 2) * side / 2
     boxes = torch.cat((corner, corner + side / 4), 1)
     labels = torch.arange(_BOXES) % classes
     target = DetectionTarget(boxes=boxes, labels=labels, difficult=torch.zeros(_BOXES, dtype=torch.bool))
-    return task.loss(head, [arriving(level) for level in levels], [target] * batch, (side, side), **recipe.loss_options)
+    return task.loss(head, [arriving(level) for level in levels], [target] * batch, (side, side), **recipe.loss)
 
 
 def _autocast(precision: str) -> torch.autocast:

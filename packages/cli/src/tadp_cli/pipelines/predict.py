@@ -28,11 +28,11 @@ from tadp_cli.prompts.tagging.store import presence_of
 from tadp_cli.run.folder import saved_prompt_names
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
-from tadp_cli.training.out_of_memory import where_memory_lacks
 from tadp_heads import PerceptionModel
 from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
+from tadp_heads.training.memory.out_of_memory import where_memory_lacks
 
 SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
 LEGEND_FILE = "legend.png"

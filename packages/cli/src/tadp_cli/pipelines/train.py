@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone.latent_cache import LatentCache
 from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
 from tadp_cli._io import write_json
@@ -18,10 +19,12 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
+from tadp_cli.pipelines.best_model import BestModel
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import Prompts, object_names, prompt_template, with_styles
 from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.contexts import PromptContexts, training_contexts
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.run.folder import (
@@ -37,16 +40,16 @@ from tadp_cli.run.folder import (
 )
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.records import read_object
-from tadp_cli.training import SEED_LIMIT, fit, make_accelerator
-from tadp_cli.training.evaluation import evaluate
-from tadp_cli.training.out_of_memory import out_of_memory_named
-from tadp_cli.training.validation import Validation
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.model import PerceptionConfig
 from tadp_heads.precision import in_float32
+from tadp_heads.seeds import SEED_LIMIT
 from tadp_heads.tasks import get_task, train_transform
+from tadp_heads.training import evaluate, fit
+from tadp_heads.training.memory.out_of_memory import out_of_memory_named
+from tadp_heads.training.parallel.accelerator import make_accelerator
 from tadp_personalize import base_of, check_base
 from tadp_personalize.lora import LORA_FILE
 
@@ -66,7 +69,7 @@ def train(
     checked_device(device)
     recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe))))
     recipe = with_precision(recipe, out, device)
-    accelerator = make_accelerator(recipe, device)
+    accelerator = make_accelerator(recipe.train.precision, device)
     finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
     with run_lock(out) if main else nullcontext(False) as killed:
         if main:
@@ -101,21 +104,32 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
             report("score", done, total)
 
         with out_of_memory_named():
-            size = config.batch_size
-            return evaluate(model, validation, scored, protocol=recipe.protocol, batch_size=size, progress=progress)
+            contexts, how = PromptContexts(scored, model.backbone), {"protocol": recipe.protocol, "progress": progress}
+            return evaluate(model, validation, contexts, batch_size=config.batch_size, **how)
 
     if main:
         # Before the recipe: a folder that has a recipe without names is taken for an older run.
         save_prompt_names(out, dataset.classes, dataset.prompt_names)
         begin_run(out, recipe)
-    scoring = Validation(recipe, out, model, score)
-    fit(recipe, model, dataset, prompts, out, device, report, scoring)
+    keep_if_best = BestModel(recipe, out, model)
+    fit(
+        model,
+        dataset,
+        training_contexts(prompts, backbone, config.cache),
+        config,
+        out,
+        loss=recipe.loss,
+        pool=latent_pool(recipe, backbone),
+        evaluate=score,
+        on_evaluate=keep_if_best,
+        report=report,
+    )
     if main:
         model.save_pretrained(out)
     results = results_of(recipe, score())
     if main:
         if config.eval_every:
-            scoring.keep_if_best(config.steps, results["evaluations"][0]["metrics"])
+            keep_if_best(config.steps, results["evaluations"][0]["metrics"])
         write_json(out / RESULTS_FILE, results)
     accelerator.wait_for_everyone()
     return results
@@ -136,6 +150,16 @@ def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     if recipe.backbone.lora:
         backbone.load_lora(recipe.backbone.lora, scale=recipe.backbone.lora_scale)
     return backbone.freeze() if recipe.train.unet_lr_scale == 0 else backbone
+
+
+def latent_pool(recipe: Recipe, backbone: DiffusionBackbone) -> LatentCache | None:
+    """The encoded versions of the training images, where the recipe trains on some."""
+    train = recipe.train
+    if not train.crops:
+        return None
+    made_by = [recipe.task, recipe.data.folder, recipe.data.train, train.transform, train.size]
+    augmentation = repr([*made_by, recipe.backbone.image_range, train.seed])
+    return LatentCache(train.cache, backbone, crops=train.crops, augmentation=augmentation)
 
 
 def load_token(backbone: DiffusionBackbone, file: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.training.memory_estimate import class_count, context_length, estimated_bytes, estimated_flops
+from tadp_cli.pipelines.memory_estimate import class_count, context_length, estimated_bytes, estimated_flops
 
 FLOPS = {"fp32": 74e12, "bf16": 167e12}
 """{precision: operations per second}: measured on an H100 in forward passes of 16 images of 512 pixels; in fp32 with

@@ -1,6 +1,5 @@
 """A run's folder: its recipe, its lines of metrics, its results, its state."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,11 +10,10 @@ from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paths import absolute, with_absolute_paths
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.prompts.authors import with_author
-from tadp_cli.run.records import read_evaluations, read_object, read_steps
+from tadp_cli.run.records import read_evaluations, read_object
 from tadp_heads.data import SampleDataset
 
 RECIPE_FILE = "config.toml"
-METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
 NAMES_FILE = "prompt_names.json"
 """{class: its name in the run's prompts, "" where they leave it out}."""
@@ -163,12 +161,6 @@ def use_prompt_names(known: Mapping[str, str], *datasets: SampleDataset) -> None
     for dataset in datasets:
         names = zip(dataset.classes, dataset.prompt_names, strict=True)
         dataset.prompt_names = tuple(known.get(label, name) for label, name in names)
-
-
-def cut_metrics(path: Path, steps: int) -> None:
-    """Drop the lines of steps after the state that a run goes on from: they are made again."""
-    if path.is_file():
-        write_text(path, "".join(json.dumps(row) + "\n" for row in read_steps(path) if row["step"] <= steps))
 
 
 def read_run(folder: Path) -> Recipe:

@@ -1,6 +1,5 @@
 """The JSON files of runs, read back; a file that was edited, cut or is another's is an error that names it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,34 +34,8 @@ def read_evaluations(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def read_steps(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, an object with a step each, without a last one that a killed process left torn."""
-    if not path.is_file():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True), 1):
-        row = _parsed(line)
-        if isinstance(row, dict) and type(row.get("step")) is int:
-            rows.append(row)
-        elif line.endswith("\n"):
-            raise DataError(
-                path,
-                found=f"{line.strip()[:60]!r} in line {number}",
-                expected="an object with a step",
-                fix="delete the line",
-            )
-    return rows
-
-
 def _is_evaluation(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("metrics"), dict):
         return False
     numbers = all(type(value) in (int, float) for value in entry["metrics"].values())
     return numbers and all(isinstance(entry.get(key), str) for key in ("data", "split"))
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None

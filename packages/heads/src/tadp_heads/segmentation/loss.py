@@ -55,7 +55,7 @@ def _precise(logits: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[..., Tensor]] = {"cross-entropy": cross_entropy, "focal": focal_loss}
 
 
-def check_loss(kind: str = "cross-entropy", consistency: float = 0.0, **options: Any) -> None:
+def check_loss(kind: str = "cross-entropy", **options: Any) -> None:
     """Raise ValueError for arguments of `SegmentationTask.loss` that are refused there, without features."""
     if kind not in LOSSES:
         raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")

@@ -12,7 +12,6 @@ from tadp_heads.padding import cut_padding
 from tadp_heads.registered_head import levels_of, settings_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import SegmentationResult
-from tadp_heads.segmentation.consistency import symmetric_kl
 from tadp_heads.segmentation.head import FPNHead
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.metrics import MeanIoU
@@ -51,22 +50,16 @@ class SegmentationTask:
         image_size: tuple[int, int] | None = None,
         *,
         kind: str = "cross-entropy",
-        consistency: float = 0.0,
         **options: Any,
     ) -> Tensor:
-        """`kind` names one of LOSSES, `options` are its further arguments.
-
-        `consistency` weighs the divergence between two views of an image, such as its features under two prompts: the
-        second half of `features` and `targets` are then the images of the first half, in the same order.
-        """
+        """`kind` names one of LOSSES, `options` are its further arguments."""
         if kind not in LOSSES:
             raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
         target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
         logits = _logits(head, features)
         if image_size is not None and image_size != (padded_size := _padded_size(head, features)):
             logits = cut_padding(logits, padded_size, image_size)
-        loss = LOSSES[kind](logits, target, **options)
-        return loss + consistency * symmetric_kl(*logits.chunk(2)) if consistency else loss
+        return LOSSES[kind](logits, target, **options)
 
     @torch.no_grad()
     def predict(

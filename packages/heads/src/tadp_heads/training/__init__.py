@@ -1,5 +1,25 @@
-"""The training engine: what `pipelines.train` composes into a run."""
+"""Training and evaluation of a model on any backbone and any text: `fit`, `evaluate`, `TrainConfig`.
 
-from tadp_cli.training.loop import SEED_LIMIT, StoppedError, fit, make_accelerator
+Needs the extra `tadp-heads[train]`.
+"""
 
-__all__ = ["SEED_LIMIT", "StoppedError", "fit", "make_accelerator"]
+from importlib import import_module
+from typing import Any
+
+_EXPORTS = {
+    "ModelContexts": "contexts",
+    "SharedContext": "contexts",
+    "StoppedError": "loop",
+    "TrainConfig": "config",
+    "evaluate": "evaluation",
+    "fit": "loop",
+}
+
+__all__ = ["ModelContexts", "SharedContext", "StoppedError", "TrainConfig", "evaluate", "fit"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch and accelerate take seconds to import; a name brings them in when it is first asked for.
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

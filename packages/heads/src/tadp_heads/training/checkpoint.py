@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadp_cli._io import replacing
-from tadp_cli._read_errors import reading
-from tadp_cli.training.fsdp import as_kept
+from tadp_heads._io import replacing
+from tadp_heads.training._read_errors import reading
+from tadp_heads.training.parallel.fsdp import as_kept
 
 STATE_FOLDER = "state"
 
@@ -56,7 +56,6 @@ class Stateful:
             parameters = self.trained.values()
             weights = [as_kept(t, p) for t, p in zip(state["average"]["shadow_params"], parameters, strict=True)]
             self.average.load_state_dict({**state["average"], "shadow_params": weights})
-            self.average.to(device=next(iter(self.trained.values())).device)
 
     def _moments(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """The optimizer's state, each parameter's as the parameter is kept."""

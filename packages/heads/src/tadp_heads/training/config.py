@@ -1,8 +1,8 @@
-"""How a recipe trains."""
+"""How a head, and with it the backbone, trains: the settings `[train]` of a recipe."""
 
 from dataclasses import dataclass
 
-from tadp_cli.config.schema import MOST_FACTOR, MOST_HELD, MOST_RATE, above_0, at_least, one_of
+from tadp_heads.schema import MOST_FACTOR, MOST_HELD, MOST_RATE, above_0, at_least, one_of
 
 SCHEDULES = ("constant", "poly", "cosine", "poly-mmcv", "rise-fall")
 """After a linear warm-up: constant; poly, (1 - x)^power, and cosine, both to min_lr. poly-mmcv: poly over all steps and
@@ -16,6 +16,8 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
+    """Settings of a training run; a value out of range raises ValueError."""
+
     steps: int = 500
     """Updates of the weights."""
     batch_size: int = 16
@@ -64,9 +66,6 @@ class TrainConfig:
     """Side in pixels of the squares that the transform makes."""
     cache: str = ""
     """Folder in which embeddings of texts, and with `crops` latents of images, are kept over steps and runs."""
-    consistency: float = 0.0
-    """Weight of the divergence between the segmentations of an image under two of the prompts that prompt.styles
-    gives; each image is then seen twice a pass. 0: one prompt is drawn."""
     crops: int = 0
     """Varied and framed versions of an image that are made and encoded by the VAE, once and for all; each step takes
     one of them. 0: a new version is made and encoded at every step."""
@@ -77,8 +76,8 @@ class TrainConfig:
     keep: int = 1
     """How many of the last states stay."""
     eval_every: int = 0
-    """Steps between two scorings of the validation split; the best model so far is kept in RUN/best. 0: only at the
-    end."""
+    """Steps between two evaluations of the validation split; `tadp train` keeps the best model so far in RUN/best. 0:
+    only at the end."""
     seed: int = 0
 
     def __post_init__(self):
@@ -93,7 +92,7 @@ class TrainConfig:
             at_least(f"train.{name}", getattr(self, name), 0, MOST_HELD)
         for name in ("warmup", "eval_every", "clip"):
             at_least(f"train.{name}", getattr(self, name), 0)
-        for name in ("weight_decay", "unet_lr_scale", "consistency", "power"):
+        for name in ("weight_decay", "unet_lr_scale", "power"):
             at_least(f"train.{name}", getattr(self, name), 0, MOST_FACTOR)
         above_0("train.lr", self.lr, MOST_RATE)
         if not 0 <= self.ema < 1:
@@ -113,11 +112,6 @@ class TrainConfig:
     def mirrors(self) -> bool:
         """Whether it is training itself that mirrors images; a transform does so by its own rules."""
         return self.flip and not self.transform
-
-    @property
-    def views(self) -> int:
-        """How often a pass sees each of its images."""
-        return 2 if self.consistency else 1
 
     @property
     def effective_batch(self) -> int:

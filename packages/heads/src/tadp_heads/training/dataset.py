@@ -1,9 +1,8 @@
-"""Training images from disk, varied and framed, in the order in which they are drawn."""
+"""The path of a training image from the disk to what the backbone takes: picked, read, varied, encoded if cached."""
 
 import os
 import signal
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,17 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from tadp_backbone import DiffusionBackbone
-from tadp_backbone.latent_cache import LatentCache
-from tadp_backbone.padding import pad_to_multiple
-from tadp_cli.config.recipe import Recipe
-from tadp_cli.training.sampler import Pick, pick, seed_random
 from tadp_heads.data import Sample, SampleDataset
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Target
-
-_CROP, _NUMBER = 1, 2
-"""What is drawn for: a version of an image, and the number of an encoded one."""
+from tadp_heads.padding import pad_to_multiple
+from tadp_heads.training.config import TrainConfig
+from tadp_heads.training.protocols import LatentPool, Report
+from tadp_heads.training.sampler import Pick, all_picks, draw_version, pick, seed_variation, seed_version
 
 
 class Item(NamedTuple):
@@ -34,76 +29,74 @@ class Item(NamedTuple):
     """H, W in pixels."""
     target: Target
     id: str
+    version: int = 0
+    """Which of its prompts it is seen with."""
 
 
-@dataclass(frozen=True)
-class ImageReader(Dataset[Item]):
-    """The images at places of the drawn sequence."""
+class TrainingImages(Dataset[Item]):
+    """The images at positions of the drawn sequence, from `dataset` or, encoded, from a pool of their versions."""
 
-    dataset: SampleDataset
-    recipe: Recipe
+    def __init__(
+        self,
+        dataset: SampleDataset,
+        config: TrainConfig,
+        *,
+        versions: int = 1,
+        pool: LatentPool | None = None,
+        image_range: str = "sd",
+        size_multiple: int = 1,
+    ):
+        """`versions`: prompts per image; `image_range`, `size_multiple`: of the images that the pool encodes."""
+        self.dataset, self.config, self.versions, self.pool = dataset, config, versions, pool
+        self.normalise, self.size_multiple = RANGES[image_range], size_multiple
 
     def __getitem__(self, position: int) -> Item:
-        seed_random(self.recipe.train.seed, _CROP, position)
-        return self.read(pick(self.recipe.train, position, len(self.dataset)))
+        picked = pick(self.config, position, len(self.dataset))
+        if self.pool is None:
+            seed_variation(self.config, position)
+            item = self.read(picked)
+        else:
+            item = self._encoded(self.pool, picked, position)
+        return item._replace(version=draw_version(self.config, position, self.versions))
 
     def read(self, picked: Pick) -> Item:
-        """The image, varied by what torch's generator gives."""
-        index, mirrored = picked
-        sample = self.dataset[index]
-        if mirrored:
-            flipped = v2.functional.horizontal_flip(sample.image), _mirrored(sample.target)
-            sample = Sample(*flipped, sample.id)
+        """The image from the disk, varied by torch's generators."""
+        sample = self.dataset[picked.index]
+        if picked.mirrored:
+            sample = Sample(v2.functional.horizontal_flip(sample.image), _mirrored(sample.target), sample.id)
         return Item(sample.image.as_subclass(Tensor), tuple(sample.image.shape[-2:]), sample.target, sample.id)
 
+    def fill(self, rank: int, processes: int, report: Report) -> None:
+        """Encode all versions of the images that the pool lacks, each process its part; only here does the VAE run."""
+        if self.pool is None:
+            return
+        picks = all_picks(self.config, len(self.dataset))[rank::processes]
+        for done, picked in enumerate(picks, 1):
+            self.pool.fill([picked.key], lambda key, number, picked=picked: self._make(picked, number))
+            report("latents", done, len(picks))
 
-class LatentReader(Dataset[Item]):
-    """As ImageReader, with latents in place of images: those of `train.crops` versions, kept in a folder."""
-
-    def __init__(self, images: ImageReader, backbone: DiffusionBackbone):
-        recipe = images.recipe
-        self.images = images
-        self.multiple = backbone.size_multiple
-        made_by = [recipe.task, recipe.data.folder, recipe.data.train, recipe.train.transform, recipe.train.size]
-        self.pool = LatentCache(
-            recipe.train.cache,
-            backbone,
-            crops=recipe.train.crops,
-            augmentation=repr([*made_by, recipe.backbone.image_range, recipe.train.seed]),
-        )
-
-    def __getitem__(self, position: int) -> Item:
-        train = self.images.recipe.train
-        picked = pick(train, position, len(self.images.dataset))
-        seed_random(train.seed, _NUMBER, position)
-        # drawn by torch's generator, which was seeded for this place
-        crop = self.pool.crop(_key(picked), lambda number: self._make(picked, number))
+    def _encoded(self, pool: LatentPool, picked: Pick, position: int) -> Item:
+        seed_version(self.config, position)
+        crop = pool.crop(picked.key, lambda number: self._make(picked, number))
         size = tuple(crop["size"].tolist())
-        return Item(crop["latents"], size, _unpacked(crop, size), self.images.dataset.ids[picked[0]])
-
-    def fill(self, picks: Sequence[Pick], progress) -> None:
-        """Encode all versions of these images that aren't in the folder yet; only here does the VAE run."""
-        by_key = {_key(picked): picked for picked in picks}
-        for done, key in enumerate(by_key, 1):
-            self.pool.fill([key], lambda key, number: self._make(by_key[key], number))
-            progress(done, len(by_key))
+        return Item(crop["latents"], size, _unpacked(crop, size), self.dataset.ids[picked.index])
 
     def _make(self, picked: Pick, number: int) -> dict[str, Tensor]:
-        recipe = self.images.recipe
-        seed_random(recipe.train.seed, _CROP, picked[0], number)
-        item = self.images.read(picked)
-        image = RANGES[recipe.backbone.image_range](item.pixels)
-        padded, _ = pad_to_multiple(image[None], self.multiple)
+        seed_variation(self.config, picked.index, number)
+        item = self.read(picked)
+        padded = pad_to_multiple(self.normalise(item.pixels)[None], self.size_multiple)
         return {"image": padded[0], "size": torch.tensor(item.size), **_packed(item.target)}
 
 
 def batches(
-    reader: Dataset[Item], positions: Iterable[Sequence[int]], workers: int
+    images: Dataset[Item], positions: Iterable[Sequence[int]], workers: int
 ) -> Generator[list[Item], None, None]:
-    """The images of each list of places; they don't depend on the number of workers, who end when it is closed."""
-    places, begin, workers = list(positions), _leave_stopping_to_the_run, min(workers, _processors())
+    """The images at each list of positions; they don't depend on the number of workers, who end when it is closed."""
+    begin, workers = _leave_stopping_to_the_run, min(workers, _processors())
     try:
-        yield from DataLoader(reader, batch_sampler=places, num_workers=workers, collate_fn=list, worker_init_fn=begin)
+        yield from DataLoader(
+            images, batch_sampler=positions, num_workers=workers, collate_fn=list, worker_init_fn=begin
+        )
     except Exception as error:
         # The frames of an error hold the workers, who would outlive the run and, deaf to SIGTERM, keep it from ending.
         raise error.with_traceback(None) from None
@@ -117,10 +110,6 @@ def _processors() -> int:
 def _leave_stopping_to_the_run(worker: int) -> None:
     """A SIGTERM to all processes of a job is answered by the one that saves; readers end when it does."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _key(picked: Pick) -> str:
-    return f"{picked[0]} {'mirrored' if picked[1] else 'plain'}"
 
 
 def _mirrored(target: Target) -> Target:

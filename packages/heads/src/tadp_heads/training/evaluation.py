@@ -1,23 +1,27 @@
-"""Scoring a model on every image of a split, by one process or by several."""
+"""Evaluation of a model on every image of a split, by one process or by several."""
 
+import logging
+import math
 from collections.abc import Callable
 
 import torch.distributed as dist
 
-from tadp_cli.inputs.preflight_checks import warn_of_metrics
-from tadp_cli.prompts.builder import Prompts
-from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.distributed import rank_and_processes
+from tadp_heads.model import PerceptionModel
 from tadp_heads.precision import in_float32
-from tadp_heads.tasks import Metric
+from tadp_heads.tasks import Metric, get_task
+from tadp_heads.training.contexts import ModelContexts
+from tadp_heads.training.protocols import Contexts
+
+log = logging.getLogger(__name__)
 
 
 @in_float32()
 def evaluate(
     model: PerceptionModel,
     dataset: SampleDataset,
-    prompts: Prompts,
+    contexts: Contexts | None = None,
     *,
     protocol: str = "",
     batch_size: int = 16,
@@ -26,19 +30,19 @@ def evaluate(
     """The protocol's metrics over all images, none left out; a detector may know more classes than the data has.
 
     Several processes take whole batches, the same as one process would, and join what each counted in the order of the
-    batches: the metrics are equal bit for bit where processes have the same CPU and number of threads. `progress` is
-    told how many images are scored, and of how many.
+    batches: the metrics are equal bit for bit where processes have the same CPU and number of threads. `contexts`: the
+    text of each image, None: the model's own prompt for all; `protocol`: "" for the model's; `progress` is called with
+    how many images are done, and of how many.
     """
-    task = model.task
+    task, contexts = model.task, ModelContexts(model) if contexts is None else contexts
     protocol = protocol or model.config.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
         raise ValueError(f"unknown {task.name} protocol {protocol!r}; choose from {', '.join(task.protocols)}")
     rank, processes = rank_and_processes()
     counted: dict[int, Metric] = {}
     for start in range(rank * batch_size, len(dataset), processes * batch_size):
-        counted[start] = _counted(
-            model, dataset, prompts, protocol, range(start, min(start + batch_size, len(dataset)))
-        )
+        indices = range(start, min(start + batch_size, len(dataset)))
+        counted[start] = _counted(model, dataset, contexts, protocol, indices)
         if progress is not None:
             progress(min(start + processes * batch_size, len(dataset)), len(dataset))
     if processes > 1:
@@ -57,12 +61,26 @@ def evaluate(
     return values
 
 
-def _counted(model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, protocol: str, indices: range) -> Metric:
+def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None:
+    """Warn where no label counts, or one class alone occurs: the metrics then measure nothing."""
+    name = get_task(task).main_metric.key
+    if math.isnan(values.get(name, 0.0)):
+        log.warning("%s is not defined: nothing in the labels of this split counts", name)
+        return
+    confusion = getattr(metric, "confusion", None)
+    if confusion is not None and len(confusion) > 1 and int((confusion.sum(1) > 0).sum()) <= 1:
+        absent = [label for label, pixels in zip(metric.names, confusion.sum(1).tolist(), strict=True) if not pixels]
+        log.warning("%s is of one class alone: no pixel of this split has %s", name, ", ".join(absent))
+
+
+def _counted(
+    model: PerceptionModel, dataset: SampleDataset, contexts: Contexts, protocol: str, indices: range
+) -> Metric:
     """The metric's counts over one batch."""
     task = model.task
     metric = task.metric(dataset.classes, protocol)
     samples = [dataset[index] for index in indices]
-    context = prompts.context(model.backbone, [sample.id for sample in samples])
+    context = contexts.context([sample.id for sample in samples])
     predictions = model.predict_tensors([s.image for s in samples], context, protocol, len(samples))
     for sample, prediction in zip(samples, predictions, strict=True):
         translated = task.translate(prediction, model.config.classes, dataset.classes)

@@ -3,48 +3,42 @@
 On the same CPU with the same number of threads, a resumed run ends with the same weights bit for bit.
 """
 
-import json
 import logging
 import math
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
-from diffusers.training_utils import EMAModel
+from accelerate.utils import set_seed
 from torch.distributed.tensor import DTensor
 
-from tadp_backbone.lora.add import add_low_rank, merge_low_rank
-from tadp_cli._io import append
-from tadp_cli.config.recipe import Recipe
-from tadp_cli.console.reporter import Report
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.run.folder import METRICS_FILE, cut_metrics
-from tadp_cli.training.checkpoint import Stateful, digest_of, last_state, read_state, reading_state, save_state
-from tadp_cli.training.data_parallel import describe_share, share_of
-from tadp_cli.training.features import Batch, LiveFeatures, features_for, is_fixed
-from tadp_cli.training.fsdp import Shards, whole
-from tadp_cli.training.loss import Objective
-from tadp_cli.training.lr_schedule import learning_rate_factor
-from tadp_cli.training.optimizer import choose_trained, describe_groups, parameter_groups
-from tadp_cli.training.out_of_memory import out_of_memory_named
-from tadp_cli.training.sync_batchnorm import joined_statistics, with_whole_passes
-from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_personalize.training.loop import accelerator_for
-from tadp_personalize.training.signals import StopRequest, stop_on_sigterm
+from tadp_heads.model import PerceptionModel
+from tadp_heads.seeds import micro_batch_seed
+from tadp_heads.training.average import MovingAverage
+from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, read_state, reading_state, save_state
+from tadp_heads.training.config import TrainConfig
+from tadp_heads.training.contexts import ModelContexts
+from tadp_heads.training.features import Batch, LiveFeatures, features_for, is_fixed
+from tadp_heads.training.loss import Objective
+from tadp_heads.training.lr_schedule import learning_rate_factor
+from tadp_heads.training.memory.out_of_memory import out_of_memory_named
+from tadp_heads.training.metrics_log import add_metrics, cut_metrics
+from tadp_heads.training.optimizer import choose_trained, describe_groups, parameter_groups
+from tadp_heads.training.parallel.accelerator import make_accelerator
+from tadp_heads.training.parallel.data_parallel import describe_share, share_of
+from tadp_heads.training.parallel.fsdp import Shards, whole
+from tadp_heads.training.parallel.sync_batchnorm import joined_statistics, with_whole_passes
+from tadp_heads.training.protocols import Contexts, LatentPool, Report, needed
+from tadp_heads.training.sampler import Positions
+from tadp_heads.training.signals import StopRequest, stop_on_sigterm
+from tadp_heads.training.validation import OnEvaluate, Validation
 
-OnStep = Callable[[int, Callable[[], AbstractContextManager], bool], None]
-"""Told of the number of steps done; the second argument opens a context in which the model has the weights that would
-be saved now, the third says whether this is the process that writes."""
-SEED_LIMIT = 2**32
-"""NumPy's generator takes seeds below this."""
-_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+OnStep = Callable[[int, dict[str, Any]], None]
+"""Called by the first process after each step with the number of steps done, and its "loss", "lr" and "grad_norm"."""
 
 log = logging.getLogger(__name__)
 
@@ -53,71 +47,73 @@ class StoppedError(RuntimeError):
     """The run was asked to stop; its state is on disk."""
 
 
-def make_accelerator(recipe: Recipe, device: str) -> Accelerator:
-    """Of the recipe's precision; in one process the models are where `device` says, in several each has its own."""
-    if recipe.train.precision == "fp16" and device == "cpu":
-        raise ValueError("train.precision 'fp16' needs a GPU, where its loss can be scaled; choose bf16 or fp32")
-    for name in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise ValueError(
-                f"accelerate was launched with {name}: launch with --multi_gpu; train.shard=true then spreads weights, "
-                "gradients and optimizer over the processes (FSDP), and else each holds all of them (DDP)"
-            )
-    # Buffers are not broadcast: `joined_statistics` brings those of all processes together.
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
-    precision = _PRECISIONS[recipe.train.precision]
-    return accelerator_for(precision, cpu=device == "cpu", device_placement=False, kwargs_handlers=[ddp])
-
-
 def fit(
-    recipe: Recipe,
     model: PerceptionModel,
     dataset: SampleDataset,
-    prompts: Prompts,
-    out: Path,
-    device: str,
-    report: Report,
-    on_step: OnStep = lambda step, as_saved, main: None,
+    contexts: Contexts | None,
+    config: TrainConfig,
+    out: Path | str,
+    *,
+    loss: Mapping[str, Any] | None = None,
+    pool: LatentPool | None = None,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    on_step: OnStep | None = None,
+    on_evaluate: OnEvaluate | None = None,
+    report: Report = lambda *_: None,
 ) -> None:
-    """Train the model in place; state and metrics go to `out`, and a state that is there is gone on from.
+    """Train the model in place, on the device that it is on; a run in `out` resumes where it stopped.
 
-    `on_step` is called after each step, and before the first one of a run that is gone on with.
+    `contexts`: the text of each image, None: the model's own prompt for all. `loss`: further arguments of the task's
+    loss. `pool`: of encoded images, to be read in place of `dataset`'s. `evaluate` gives the metrics of the model as it
+    then is, every `config.eval_every` steps. metrics.jsonl and state/ go to `out`; the model is not saved. Raise
+    ValueError for settings that model, loss or processes refuse, and for a run begun on other images; `StoppedError`
+    after SIGTERM; RuntimeError where the loss diverges or memory or disk run out.
     """
-    config = recipe.train
-    accelerator = make_accelerator(recipe, device)
+    out, accelerator = Path(out), make_accelerator(config.precision, model.device.type)
+    contexts = ModelContexts(model) if contexts is None else contexts
+    with _prepared(model.backbone, config):
+        training = Training(model, config, dict(loss or {}), accelerator, out)
+        training.start(dataset, contexts, pool, report)
+        training.run(Validation(config, out, evaluate, on_evaluate), on_step, report)
+        training.finish()
+
+
+@contextmanager
+def _prepared(backbone: Any, config: TrainConfig) -> Iterator[None]:
+    """Inside, the backbone trains as the settings say; afterwards it is an ordinary one again."""
+    with ExitStack() as after:
+        if config.lora_rank:
+            needed(backbone, "add_low_rank", "train.lora_rank")(config.lora_rank, config.seed)
+        if config.gradient_checkpointing:
+            checkpoint = needed(backbone, "checkpoint_gradients", "train.gradient_checkpointing")
+            checkpoint(True)
+            after.callback(checkpoint, False)
+        yield
     if config.lora_rank:
-        add_low_rank(model.backbone.unet, config.lora_rank, config.seed)
-    if config.gradient_checkpointing:
-        model.backbone.unet.enable_gradient_checkpointing()
-    training = Training(recipe, model, accelerator, out)
-    training.start(dataset, prompts, report)
-    training.run(report, on_step)
-    training.finish()
-    if config.gradient_checkpointing:
-        model.backbone.unet.disable_gradient_checkpointing()
-    if config.lora_rank:
-        merge_low_rank(model.backbone.unet)
+        backbone.merge_low_rank()
 
 
 class Training:
     """One run in one process."""
 
-    def __init__(self, recipe: Recipe, model: PerceptionModel, accelerator: Accelerator, out: Path):
-        self.recipe, self.config, self.model, self.accelerator, self.out = recipe, recipe.train, model, accelerator, out
+    def __init__(
+        self, model: PerceptionModel, config: TrainConfig, loss: dict[str, Any], accelerator: Accelerator, out: Path
+    ):
+        self.model, self.config, self.accelerator, self.out = model, config, accelerator, out
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
-        self.share = share_of(self.config, self.processes, self.rank)
+        self.share = share_of(config, self.processes, self.rank)
         model.head = with_whole_passes(model.head, self.share, accelerator.device)
-        trained = choose_trained(model.head, model.backbone, self.config)
-        spread = self.config.shard and self.processes > 1
+        trained = choose_trained(model.head, model.backbone, config)
+        spread = config.shard and self.processes > 1
         self.shards = Shards(model, trained.values(), self.processes, accelerator.device) if spread else None
         self.learner = model if self.shards is None else self.shards.learner
-        objective = Objective(self.learner, recipe.loss_options)
+        objective = Objective(self.learner, loss)
         if self.shards is not None:
             self.shards.spread(objective)
         self.objective = accelerator.prepare_model(objective, evaluation_mode=spread)  # what is spread needs no DDP
         # Named only now: weights in parts are other tensors than they were whole.
-        self.trained = choose_trained(self.learner.head, self.learner.backbone, self.config)
-        groups = parameter_groups(self.trained, self.config)
+        self.trained = choose_trained(self.learner.head, self.learner.backbone, config)
+        groups = parameter_groups(self.trained, config)
         for line in (*describe_groups(groups), describe_share(self.share, self.processes)):
             log.info("%s", line)
         if self.shards is not None:
@@ -125,9 +121,8 @@ class Training:
         self.rates = [group["lr"] for group in groups]
         # torch steps through spread tensors one by one unless it is told not to.
         together = True if spread else None
-        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=self.config.betas, foreach=together))
-        parameters = self.trained.values()
-        self.average = EMAModel(parameters, decay=self.config.ema) if self.config.ema else None
+        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=config.betas, foreach=together))
+        self.average = MovingAverage(self.trained.values(), config.ema) if config.ema else None
         self.state = Stateful(
             trained=self.trained,
             buffers=dict(self.learner.head.named_buffers()),
@@ -137,10 +132,10 @@ class Training:
         )
         self.begun = 0
         self.images = ""
-        """Of the ids that the state's passes were drawn from."""
+        """Of the ids that the state's positions were drawn from."""
 
-    def start(self, dataset: SampleDataset, prompts: Prompts, report: Report) -> None:
-        """Go on from the last state; make ready what the passes read."""
+    def start(self, dataset: SampleDataset, contexts: Contexts, pool: LatentPool | None, report: Report) -> None:
+        """Resume from the last state; make ready what the micro-batches read."""
         self.images = digest_of(dataset.ids)
         path = last_state(self.out)
         if path is not None:
@@ -159,27 +154,27 @@ class Training:
                 raise RuntimeError(f"{self.out}: processes find states of different steps {begun}; give all one disk")
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
-            cut_metrics(self.out / METRICS_FILE, self.begun)
+            cut_metrics(self.out, self.begun)
+        self.accelerator.wait_for_everyone()
         if self.begun == self.config.steps:
             return
-        live = LiveFeatures(self.recipe, self.learner.backbone, dataset, prompts)
-        live.fill(self.rank, self.processes, report)
+        live = LiveFeatures(self.learner, dataset, contexts, self.config, pool)
+        live.images.fill(self.rank, self.processes, report)
         self.accelerator.wait_for_everyone()
-        self.features = features_for(live, fixed=is_fixed(self.trained, self.config), progress=report)
+        self.features = features_for(live, fixed=is_fixed(self.trained, self.config), report=report)
 
-    def run(self, report: Report, on_step: OnStep) -> None:
+    def run(self, validation: Validation, on_step: OnStep | None, report: Report) -> None:
         """All steps that are left."""
-        if self.begun:
-            on_step(self.begun, self.as_saved, self.accelerator.is_main_process)
+        self._validate(validation, self.begun)
         steps = range(self.begun, self.config.steps)
         if not steps:
             return
-        positions = (places for step in steps for places in self.share.positions(step))
+        positions, main = Positions(self.share, steps), self.accelerator.is_main_process
         with stop_on_sigterm() as request, out_of_memory_named(), closing(self.features.batches(positions)) as batches:
             for step in steps:
                 line = self._step(step, batches)
-                if self.accelerator.is_main_process:
-                    append(self.out / METRICS_FILE, json.dumps(line) + "\n")
+                if main:
+                    add_metrics(self.out, line)
                 stop = self._anyone(request)
                 if (step + 1) % self.config.save_every == 0 or step + 1 == self.config.steps or stop:
                     self._save(step + 1)
@@ -189,34 +184,36 @@ class Training:
                         f"stopped on request after {step + 1} of {self.config.steps} steps; the state is in "
                         f"{last_state(self.out)}: go on with --resume"
                     )
-                on_step(step + 1, self.as_saved, self.accelerator.is_main_process)
+                if main and on_step is not None:
+                    on_step(step + 1, line)
+                self._validate(validation, step + 1)
 
     def finish(self) -> None:
         """Leave the model with the weights that are to be saved."""
         if self.shards is not None:
-            self.shards.gather(self.trained.values() if self.average is None else self.average.shadow_params)
+            self.shards.gather(self.trained.values() if self.average is None else self.average.weights)
         elif self.average is not None:
             self.average.copy_to(self.trained.values())
 
     @contextmanager
     def as_saved(self) -> Iterator[None]:
         """Inside, the model has the weights that would be saved now; every process has to enter."""
-        unet = self.model.backbone.unet
         if self.average is not None and self.shards is None:
             self.average.store(self.trained.values())
         self.finish()
-        if self.config.lora_rank:
-            # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
-            self.model.backbone.unet = deepcopy(unet)
-            merge_low_rank(self.model.backbone.unet)
         try:
-            yield
+            with self.model.backbone.low_rank_merged() if self.config.lora_rank else nullcontext():
+                yield
         finally:
-            self.model.backbone.unet = unet
             if self.shards is not None:
                 self.shards.release()
             elif self.average is not None:
                 self.average.restore(self.trained.values())
+
+    def _validate(self, validation: Validation, step: int) -> None:
+        if step and validation.due(step):
+            with self.as_saved():
+                validation(step, self.accelerator.is_main_process)
 
     def _step(self, step: int, batches: Iterator[Batch]) -> dict[str, Any]:
         factor = learning_rate_factor(step, self.config)
@@ -236,15 +233,15 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.step(self.trained.values())
+            self.average.update(self.trained.values())
         rate, norm = self.optimizer.param_groups[0]["lr"], norm if math.isfinite(norm) else None
         return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm}
 
     def _pass(self, step: int, index: int, batch: Batch) -> torch.Tensor:
-        """Loss of one pass, its gradients added up; all that it draws is a function of seed and number of the pass."""
-        # Seeding each pass makes a run that is gone on with the same as one that was never stopped, dropout included.
-        apart = self.rank * 7_919_011 if self.share.split else 0
-        set_seed((self.config.seed * 1_000_003 + self.share.number(step, index) + apart) % SEED_LIMIT)
+        """Loss of one micro-batch, its gradients added up; all that it draws is a function of seed and number."""
+        # Seeding each one makes a resumed run the same as one that was never stopped, dropout included.
+        number, rank = self.share.number(step, index), self.rank if self.share.split else 0
+        set_seed(micro_batch_seed(self.config.seed, number, rank))
         # DDP joins gradients after the last pass; spread ones are joined after each, as whole ones would find no room.
         last = index + 1 == self.share.passes
         with nullcontext() if last else self.accelerator.no_sync(self.objective):

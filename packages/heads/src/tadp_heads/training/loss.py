@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tadp_cli.config.schema import checked
-from tadp_cli.training.features import Batch, features_of
-from tadp_heads import PerceptionModel
+from tadp_heads.model import PerceptionModel
+from tadp_heads.schema import checked
 from tadp_heads.segmentation.loss import LOSSES, check_loss
 from tadp_heads.tasks import Task
+from tadp_heads.training.features import Batch, features_of
 
 
 class Objective(nn.Module):

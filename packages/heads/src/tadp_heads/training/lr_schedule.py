@@ -2,7 +2,7 @@
 
 import math
 
-from tadp_cli.config.recipe import TrainConfig
+from tadp_heads.training.config import TrainConfig
 
 _MMCV_WARMUP_RATIO = 1e-6
 """Where the reference's warm-up begins."""

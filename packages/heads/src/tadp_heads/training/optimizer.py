@@ -6,10 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from tadp_cli.config.recipe import TrainConfig
-
-_BEHIND_LAST_TAP = ("unet.conv_norm_out.*", "unet.conv_out.*")
-"""The UNet's own output layers: no gradient reaches them, and no process may wait for one."""
+from tadp_heads.training.config import TrainConfig
 
 
 class Kind(NamedTuple):
@@ -21,22 +18,24 @@ class Kind(NamedTuple):
     weight_decay: float
 
 
-def named_parts(head: nn.Module, backbone: nn.Module) -> Iterable[tuple[str, nn.Parameter]]:
-    """("head.x" | "unet.x" | "text_adapter.x" | "learnt_context.x", parameter) of what may train, the head's first."""
-    beside = {name: getattr(backbone, name, None) for name in ("text_adapter", "learnt_context")}
-    for part, module in ({"head": head, "unet": backbone.unet} | beside).items():
-        if module is not None:
-            yield from ((f"{part}.{name}", parameter) for name, parameter in module.named_parameters())
+def named_parts(head: nn.Module, backbone: Any) -> dict[str, nn.Parameter]:
+    """{"head.x" | "unet.x" | "text_adapter.x" | ...: parameter} of what may train, the head's first."""
+    parts = {"head": head, **getattr(backbone, "trainable_parts", dict)()}
+    return {f"{part}.{name}": p for part, module in parts.items() for name, p in module.named_parameters()}
 
 
-def choose_trained(head: nn.Module, backbone: nn.Module, config: TrainConfig) -> dict[str, nn.Parameter]:
+def choose_trained(head: nn.Module, backbone: Any, config: TrainConfig) -> dict[str, nn.Parameter]:
     """{name: parameter} of what trains; all else is frozen. A pattern of `freeze` that names nothing is an error."""
-    named = dict(named_parts(head, backbone))
+    named = named_parts(head, backbone)
     for pattern in config.freeze:
         if not any(fnmatchcase(name, pattern) for name in named):
             known = ", ".join(sorted({".".join(name.split(".")[:2]) for name in named}))
             raise ValueError(f"train.freeze: {pattern!r} names no parameter; they begin with {known}")
-    frozen = (*config.freeze, *_BEHIND_LAST_TAP, *(() if config.unet_lr_scale else ("unet.*",)))
+    # No process may wait for a gradient of what none reaches.
+    unreached = getattr(backbone, "unreached", ())
+    frozen = (*config.freeze, *unreached, *(() if config.unet_lr_scale else ("unet.*",)))
+    if isinstance(backbone, nn.Module):
+        backbone.requires_grad_(False)
     for name, parameter in named.items():
         still = any(fnmatchcase(name, pattern) for pattern in frozen) or (
             # With low-rank updates beside them, the weights that they are added to stay.

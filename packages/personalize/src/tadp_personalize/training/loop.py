@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState, is_initialized
 from torch import nn
 
 from tadp_personalize._io import append
 from tadp_personalize.config import TrainingConfig
+from tadp_personalize.training.accelerate_state import accelerator_for
 from tadp_personalize.training.checkpoint import METRICS_FILE, begin_files, load_state, save_state
-from tadp_personalize.training.launchers import without_other_launchers
 from tadp_personalize.training.lr_schedule import learning_rate
 from tadp_personalize.training.sampler import Batches
 from tadp_personalize.training.signals import stop_on_sigterm
@@ -50,26 +49,6 @@ class Outcome:
 def make_accelerator(config: TrainingConfig) -> Accelerator:
     """Return the accelerator that the settings ask for."""
     return accelerator_for(config.mixed_precision, cpu=config.cpu, gradient_accumulation_steps=config.accumulate)
-
-
-def accelerator_for(mixed_precision: str, *, cpu: bool, **arguments: Any) -> Accelerator:
-    """Return an accelerator of that precision ("no", "bf16", "fp16") and device; `arguments` are further ones of it.
-
-    accelerate keeps one state for everything in a process and refuses another precision or device. Where the settings
-    ask for one, that state is reset, and accelerators made before no longer count; else it stays as it is.
-    """
-    with without_other_launchers() as alone:
-        if alone and _differs_from_state(mixed_precision, cpu):
-            AcceleratorState._reset_state(reset_partial_state=True)
-        return Accelerator(mixed_precision=mixed_precision, cpu=cpu, **arguments)
-
-
-def _differs_from_state(mixed_precision: str, cpu: bool) -> bool:
-    """Whether the process has a state of another precision or device than is asked for."""
-    state = PartialState(cpu=cpu)  # the one that is there, or else a new one as asked for
-    device = "cpu" if cpu else state.default_device.type
-    precision = AcceleratorState().mixed_precision if is_initialized() else mixed_precision
-    return (state.device.type, precision) != (device, mixed_precision)
 
 
 def train(

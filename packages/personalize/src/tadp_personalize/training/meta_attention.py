@@ -1,4 +1,7 @@
-"""Attention without memory that keeps what real kernels keep."""
+"""Attention without memory that keeps what real kernels keep.
+
+Packages do not import each other, so each that trains has its own copy of this module, kept equal by a test.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

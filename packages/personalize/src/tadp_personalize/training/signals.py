@@ -1,4 +1,7 @@
-"""Stopping on request: a SIGTERM is remembered and answered between two steps."""
+"""Stopping on request: a SIGTERM is remembered and answered between two steps.
+
+Packages do not import each other, so each that trains has its own copy of this module, kept equal by a test.
+"""
 
 import signal
 import threading

@@ -14,8 +14,8 @@ from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_dom
 from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path
 from tadp_cli.inputs.prerequisites import missing_inputs, missing_weights
 from tadp_cli.pipelines.inference_cost import costs_of
+from tadp_cli.pipelines.memory_estimate import class_count, context_length, estimated_bytes
 from tadp_cli.prompts.builder import build_prompts, listed_names, prompt_template
-from tadp_cli.training.memory_estimate import class_count, context_length, estimated_bytes
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data, split_name

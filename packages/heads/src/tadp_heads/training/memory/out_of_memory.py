@@ -1,16 +1,36 @@
 """What to do where memory does not suffice."""
 
+import errno
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tadp_cli.console.errors import is_out_of_memory, memory_asked
-
 T = TypeVar("T")
+_NO_MEMORY = re.compile(
+    r"out of memory|can(no|')t allocate memory|can't start new thread|failed to map segment", re.IGNORECASE
+)
+_SIZE = re.compile(r"(?:allocate|allocating) ([\d.]+ (?:[KMGT]i?B|bytes))")
 _IN_TRAINING = (
     "halve train.batch_size and double train.accumulate (the same images a step), set train.gradient_checkpointing="
     "true or train.precision=bf16"
 )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of a GPU: Python, NumPy and torch each raise errors of their own."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | ImportError) and bool(_NO_MEMORY.search(str(error)))
+
+
+def memory_asked(error: BaseException) -> str:
+    """Such as " (it takes 2.00 GiB more)", of an error for which `is_out_of_memory` holds; "" where it doesn't say."""
+    found = _SIZE.search(str(error))
+    if found is None:
+        return ""
+    number, unit = found[1].split()
+    return f" (it takes {f'{int(number) / 2**30:.2f} GiB' if unit == 'bytes' else found[1]} more)"
 
 
 @contextmanager

@@ -1,26 +1,28 @@
-"""One step of a recipe's training of which nothing stays but the number of bytes that it took."""
+"""One training step of which nothing stays but the number of bytes that it took."""
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from tadp_backbone.lora.add import add_low_rank
-from tadp_cli.config.recipe import Recipe, TrainConfig
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.training.data_parallel import share_of
-from tadp_cli.training.features import Batch, LiveFeatures, cached_bytes, features_of, is_fixed
-from tadp_cli.training.fsdp import blocks
-from tadp_cli.training.memory_tracker import LiveBytes, weight_bytes
-from tadp_cli.training.meta_autocast import meta_autocast
-from tadp_cli.training.optimizer import choose_trained, parameter_groups
-from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
-from tadp_personalize.training.meta_attention import fused_attention
+from tadp_heads.model import PerceptionModel
+from tadp_heads.padding import padded_size
+from tadp_heads.training.average import MovingAverage
+from tadp_heads.training.config import TrainConfig
+from tadp_heads.training.contexts import SharedContext
+from tadp_heads.training.features import Batch, LiveFeatures, cached_bytes, features_of, is_fixed
+from tadp_heads.training.memory.meta_attention import fused_attention
+from tadp_heads.training.memory.meta_autocast import meta_autocast
+from tadp_heads.training.memory.tracker import LiveBytes, weight_bytes
+from tadp_heads.training.optimizer import choose_trained, parameter_groups
+from tadp_heads.training.parallel.data_parallel import share_of
+from tadp_heads.training.parallel.fsdp import blocks
+from tadp_heads.training.protocols import Contexts, needed
 
 OVERHEAD = 2**29
 """Bytes of a process beside its tensors: a CUDA device's context and libraries, or the interpreter's own."""
@@ -30,7 +32,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class DryStep:
-    """Steps by a recipe with other splits into passes; uses the model up.
+    """Steps by the same settings with other splits into micro-batches; uses the model up.
 
     On a CUDA device steps are done and the allocator says what they took. On the CPU, and where one device would have
     to hold what several processes share, the backbone becomes one without memory, whose operations are the same, and
@@ -38,35 +40,40 @@ class DryStep:
     """
 
     def __init__(
-        self, recipe: Recipe, model: PerceptionModel, dataset: SampleDataset, prompts: Prompts, processes: int = 1
+        self,
+        model: PerceptionModel,
+        dataset: SampleDataset,
+        contexts: Contexts,
+        config: TrainConfig,
+        loss: Mapping[str, Any],
+        processes: int = 1,
     ):
-        self.recipe, self.model, self.processes = recipe, model, processes
-        self.spread = processes if recipe.train.shard else 1
-        self.counts = self.spread > 1 or model.backbone.unet.device.type != "cuda"
-        # All texts are of one length: one stands for them all.
-        some = prompts if prompts.shared is not None else Prompts(dict.fromkeys(dataset.ids, ""))
+        """`contexts` of one length: that of the first image stands for all."""
+        self.model, self.config, self.loss, self.processes = model, config, dict(loss), processes
+        self.spread = processes if config.shard else 1
+        self.counts = self.spread > 1 or model.device.type != "cuda"
         with torch.no_grad():
-            shared = some.context(model.backbone, dataset.ids[:1])
-        pixels = recipe.replace(**{"train.cache": "", "train.crops": 0})
-        self.live = LiveFeatures(pixels, model.backbone, dataset, Prompts({}, shared))
-        if recipe.train.lora_rank:
-            add_low_rank(model.backbone.unet, recipe.train.lora_rank, recipe.train.seed)
+            shared = SharedContext(contexts.context(dataset.ids[:1]))
+        self.live = LiveFeatures(model, dataset, shared, replace(config, cache="", crops=0))
+        if config.lora_rank:
+            needed(model.backbone, "add_low_rank", "train.lora_rank")(config.lora_rank, config.seed)
         if self.counts:
             model.head.to("cpu")
             model.backbone.to("meta")
-        self.trained = choose_trained(model.head, model.backbone, recipe.train)
+            self.live.device = torch.device("meta")
+        self.trained = choose_trained(model.head, model.backbone, config)
 
     @cached_property
     def fixed_bytes(self) -> int:
         """What a step doesn't change: features kept in memory, and the buckets in which processes join gradients."""
-        kept = cached_bytes(self.live) if is_fixed(self.trained, self.recipe.train) else 0
+        kept = cached_bytes(self.live) if is_fixed(self.trained, self.config) else 0
         joined = self.processes > 1 and self.spread == 1
         return OVERHEAD + kept + (_total(self.trained.values()) if joined else 0)
 
     def bytes_needed(self, config: TrainConfig) -> float:
         """Of one process on its device; infinite where the device has less."""
-        unet = self._unet
-        unet.enable_gradient_checkpointing() if config.gradient_checkpointing else unet.disable_gradient_checkpointing()
+        checkpoint = needed(self.model.backbone, "checkpoint_gradients", "train.gradient_checkpointing")
+        checkpoint(config.gradient_checkpointing)
         self.model.train()
         share = share_of(config, self.processes, 0)
         batch = self._batch(share.size)
@@ -79,14 +86,10 @@ class DryStep:
         if self.spread == 1:
             return 0
         trained = _total(self.trained.values())
-        in_blocks = [_total(p for p in block.parameters() if p.requires_grad) for block in blocks(self._unet)]
+        in_blocks = [_total(p for p in block.parameters() if p.requires_grad) for block in blocks(self.model.backbone)]
         whole = 2 * (trained - sum(in_blocks)) + 3 * max(in_blocks)
         copies = 5 if config.ema else 4  # weights, gradients, AdamW's moments, and the average
         return (1 - 1 / self.spread) * copies * trained - whole
-
-    @property
-    def _unet(self) -> nn.Module:
-        return self.model.backbone.unet
 
     def _counted(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
         known = [*self.model.parameters(), *self.model.buffers(), *_tensors(batch)]
@@ -98,12 +101,12 @@ class DryStep:
         return weight_bytes(self.model) + copies * trained + WORKSPACES * counted.peak
 
     def _measured(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
-        parameters = list(self.trained.values())
+        parameters, device = list(self.trained.values()), self.model.device
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self._unet.device)
+        torch.cuda.reset_peak_memory_stats(device)
         try:
             optimizer = torch.optim.AdamW(parameter_groups(self.trained, config), betas=config.betas)
-            average = EMAModel(parameters, decay=config.ema) if config.ema else None
+            average = MovingAverage(parameters, config.ema) if config.ema else None
             for _ in range(2):  # the second step finds the moments of the first
                 self._pass(config, batch, accumulates)
                 optimizer.step()
@@ -113,36 +116,33 @@ class DryStep:
             return math.inf
         finally:
             self._forget_gradients()
-        return torch.cuda.max_memory_reserved(self._unet.device)
+        return torch.cuda.max_memory_reserved(device)
 
     def _forget_gradients(self) -> None:
         for parameter in self.trained.values():
             parameter.grad = None
 
     def _pass(self, config: TrainConfig, batch: Batch, accumulates: bool) -> None:
-        if accumulates:  # the gradients of the passes before
+        if accumulates:  # the gradients of the micro-batches before
             for parameter in self.trained.values():
                 parameter.grad = torch.zeros_like(parameter)
         half = config.precision != "fp32"
         device = "cpu" if self.counts else "cuda"
         with torch.autocast(device, dtype=DTYPES[config.precision] if half else None, enabled=half):
             levels = [arriving(level) for level in features_of(self.model.backbone, batch)]
-            loss = self.model.task.loss(self.model.head, levels, batch.targets, batch.size, **self.recipe.loss_options)
+            loss = self.model.task.loss(self.model.head, levels, batch.targets, batch.size, **self.loss)
         loss.float().backward()
 
     def _batch(self, count: int) -> Batch:
-        reader, latents = self.live.images, self.recipe.train.crops > 0
-        items = [reader[position] for position in range(count)]
-        views = self.recipe.train.views
-        batch = self.live.batch(items, [[0] * count] * views)
+        items = [self.live.images[position] for position in range(count)]
+        batch = self.live.batch(items)
         if self.counts:
-            batch = batch._replace(targets=[item.target for item in items] * views)
-        if not latents:
+            batch = batch._replace(targets=[item.target for item in items])
+        if not self.config.crops:
             return batch
         backbone = self.model.backbone
-        sides = [-(-side // backbone.size_multiple) * backbone.size_multiple for side in batch.size]
-        cells = [side // backbone.vae_factor for side in sides]
-        pool = torch.zeros(count * views, backbone.unet.config.in_channels, *cells, device=backbone.unet.device)
+        cells = [side // backbone.vae_factor for side in padded_size(batch.size, backbone.size_multiple)]
+        pool = torch.zeros(count, backbone.latent_channels, *cells, device=self.live.device)
         return batch._replace(images=None, latents=pool)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tadp_cli.config.recipe import TrainConfig
+from tadp_heads.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ A copy of the model learns, whose weights are in parts; the model itself has non
 scored or saved, when no process waits for another's passes. Frozen weights and running statistics are one for both.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from tadp_heads import PerceptionModel
+from tadp_heads.model import PerceptionModel
 
 
 class Shards:
@@ -35,7 +35,7 @@ class Shards:
     def spread(self, objective: nn.Module) -> None:
         """Take the weights of the learner's objective apart: those of a block are whole while it is computed."""
         frozen = {p for p in objective.parameters() if not p.requires_grad}
-        for block in blocks(self.learner.backbone.unet):
+        for block in blocks(self.learner.backbone):
             if any(p.requires_grad for p in block.parameters()):
                 fully_shard(block, mesh=self._mesh, ignored_params=frozen)
         fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
@@ -52,9 +52,9 @@ class Shards:
             parameter.data = parameter.data.new_empty(0)
 
 
-def blocks(unet: nn.Module) -> list[nn.Module]:
-    """The parts of the UNet that are whole one after the other; all else is whole during a pass."""
-    return [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
+def blocks(backbone: Any) -> Sequence[nn.Module]:
+    """The parts of the backbone that are whole one after the other; all else is whole during a pass."""
+    return getattr(backbone, "blocks", list)()
 
 
 def whole(state: Any, keep: bool) -> Any:

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tadp_cli.training.data_parallel import Share
+from tadp_heads.training.parallel.data_parallel import Share
 
 
 def with_whole_passes(head: nn.Module, share: Share, device: torch.device) -> nn.Module:

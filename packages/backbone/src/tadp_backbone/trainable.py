@@ -1,0 +1,59 @@
+"""What a training loop asks of a backbone: which parts train, and how memory is saved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from .lora.add import add_low_rank, merge_low_rank
+from .text.adapters import LearntContext, TextAdapter
+
+
+class TrainableParts:
+    """The methods of `DiffusionBackbone` that change what trains."""
+
+    unet: UNet2DConditionModel
+    text_adapter: TextAdapter | None
+    learnt_context: LearntContext | None
+    unreached = ("unet.conv_norm_out.*", "unet.conv_out.*")
+    """Patterns of `trainable_parts`' parameters that no gradient reaches: the UNet's own output layers."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Of the latents that the UNet takes."""
+        return self.unet.config.in_channels
+
+    def trainable_parts(self) -> dict[str, nn.Module]:
+        """{"unet", "text_adapter", "learnt_context": module} of those that there are; all else stays frozen."""
+        parts = {"unet": self.unet, "text_adapter": self.text_adapter, "learnt_context": self.learnt_context}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def blocks(self) -> list[nn.Module]:
+        """The UNet's blocks in the order in which they run."""
+        return [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
+
+    def checkpoint_gradients(self, enabled: bool) -> None:
+        """Whether the UNet's blocks run again in the backward pass, which saves the memory of their activations."""
+        self.unet.enable_gradient_checkpointing() if enabled else self.unet.disable_gradient_checkpointing()
+
+    def add_low_rank(self, rank: int, seed: int) -> None:
+        """Put low-rank updates next to the weights of the UNet's attention; the output is unchanged at first."""
+        add_low_rank(self.unet, rank, seed)
+
+    def merge_low_rank(self) -> None:
+        """Add the low-rank updates to the UNet's weights and remove them."""
+        merge_low_rank(self.unet)
+
+    @contextmanager
+    def low_rank_merged(self) -> Iterator[None]:
+        """Inside, the UNet is a plain one with the updates in its weights."""
+        unet = self.unet
+        # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
+        self.unet = deepcopy(unet)
+        merge_low_rank(self.unet)
+        try:
+            yield
+        finally:
+            self.unet = unet

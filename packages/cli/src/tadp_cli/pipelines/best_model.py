@@ -1,0 +1,37 @@
+"""The best model of a run so far, kept as a run of its own."""
+
+import shutil
+from pathlib import Path
+
+from tadp_cli._io import replacing_folder, write_json, write_text
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.prompts.tagging.store import FOLDER as PRESENCE_FOLDER
+from tadp_cli.run.folder import NAMES_FILE, RECIPE_FILE, RESULTS_FILE, results_of
+from tadp_cli.run.records import read_evaluations
+from tadp_heads import PerceptionModel
+
+BEST_FOLDER = "best"
+
+
+class BestModel:
+    """Writes the model to best/ whenever no earlier evaluation had as good a main metric."""
+
+    def __init__(self, recipe: Recipe, out: Path, model: PerceptionModel):
+        self.recipe, self.out, self.model = recipe, out, model
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        """After an evaluation of the model as it is now."""
+        folder = self.out / BEST_FOLDER
+        main = self.model.task.main_metric
+        if (folder / RESULTS_FILE).is_file():
+            best = read_evaluations(folder / RESULTS_FILE)[0]["metrics"][main.key]
+            if not (metrics[main.key] > best if main.higher_is_better else metrics[main.key] < best):
+                return
+        with replacing_folder(folder) as partial:
+            self.model.save_pretrained(partial)
+            if self.recipe.needs_presence:
+                shutil.copytree(self.out / PRESENCE_FOLDER, partial / PRESENCE_FOLDER)
+            if (self.out / NAMES_FILE).is_file():
+                shutil.copyfile(self.out / NAMES_FILE, partial / NAMES_FILE)
+            write_text(partial / RECIPE_FILE, self.recipe.to_toml())
+            write_json(partial / RESULTS_FILE, {**results_of(self.recipe, metrics), "step": step})

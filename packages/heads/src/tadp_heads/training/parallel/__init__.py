@@ -1,0 +1,1 @@
+"""Processes that train together: how they share images, statistics and weights."""
