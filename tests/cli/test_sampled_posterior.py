@@ -72,9 +72,8 @@ def test_another_window_seed_or_pixel_draws_other_noise(model, scenes):
 def test_all_ways_to_predict_agree(model, scenes):
     """Evaluation in batches of 1 and 3; the report, analyses, and images given as files; called again."""
     prompts = Prompts(dict.fromkeys(scenes.ids, ""))
-    one, three = (
-        evaluate(model, scenes, PromptContexts(prompts, model.backbone), batch_size=size)["mIoU"] for size in (1, 3)
-    )
+    contexts = PromptContexts(prompts, model.backbone)
+    one, three = (evaluate(model, scenes, contexts, batch_size=size)["mIoU"] for size in (1, 3))
     assert three == pytest.approx(one, abs=2e-3)
     scorable = Scorable(None, model, scenes, prompts)
     ways = [

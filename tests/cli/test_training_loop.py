@@ -131,7 +131,7 @@ def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny, 
 
 
 def test_the_saved_weights_are_the_moving_average(recipe, run):
-    """As diffusers' EMAModel defines it: the decay begins at (1 + n) / (10 + n). Evaluation sees it, training does not."""
+    """As diffusers' EMAModel defines it: the decay begins at (1 + n) / (10 + n). Evaluation alone sees it."""
     seen, evaluated = [], []
 
     def weight() -> Tensor:

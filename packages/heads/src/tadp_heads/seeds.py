@@ -43,7 +43,8 @@ def mirror_seed(seed: int, position: int) -> int:
 
 
 def image_generators(images: Tensor | Sequence[Tensor], seed: int, window: int = 0) -> list[torch.Generator]:
-    """A CPU generator per image, for what a prediction draws, seeded by `seed`, the SHA-256 of its pixels, and the index of the window.
+    """A CPU generator per image, for what a prediction draws, seeded by `seed`, the SHA-256 of its pixels, and the
+    index of the window.
 
     `images`: uint8 (3, H, W) each. The noise drawn depends neither on the batch an image is in, nor on the order of
     images, nor on the process or device.
