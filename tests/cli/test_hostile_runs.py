@@ -15,10 +15,11 @@ from tadp_cli._io import write_json
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.prediction_files import write_prediction
 from tadp_cli.run.folder import check_run
-from tadp_cli.run.records import read_evaluations, read_object, read_steps
+from tadp_cli.run.records import read_evaluations, read_object
 from tadp_heads import DepthResult
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.checkpoint import read_state, reading_state
+from tadp_heads.training.metrics_log import read_steps
 
 
 @pytest.fixture(scope="module")
