@@ -18,13 +18,13 @@ from .attention import record_cross_attention
 from .class_maps import class_maps, class_tokens, presence_maps
 from .config import BackboneConfig
 from .features import Features, Level
+from .lora.trainable import TrainableParts
 from .noise import Generators, standard_normal
 from .padding import cut_to, pad_to_multiple
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
 from .text.adapters import LearntContext, TextAdapter
 from .text.conditioning import text_parts
 from .text.encoder import LongText, encode_texts
-from .trainable import TrainableParts
 from .vae import Vae, check_replacement, check_vae, factor_of, latents_of
 from .validation import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
 

@@ -19,7 +19,6 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
-from tadp_cli.pipelines.best_model import BestModel
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import Prompts, object_names, prompt_template, with_styles
@@ -27,6 +26,7 @@ from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts, training_contexts
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
+from tadp_cli.run.best_model import BestModel
 from tadp_cli.run.folder import (
     RECIPE_FILE,
     RESULTS_FILE,

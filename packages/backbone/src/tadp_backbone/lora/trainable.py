@@ -7,8 +7,8 @@ from copy import deepcopy
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from .lora.add import add_low_rank, merge_low_rank
-from .text.adapters import LearntContext, TextAdapter
+from ..text.adapters import LearntContext, TextAdapter
+from .add import add_low_rank, merge_low_rank
 
 
 class TrainableParts:
