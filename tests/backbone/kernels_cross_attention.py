@@ -103,6 +103,7 @@ def test_torch_accepts_the_operator():
     torch.library.opcheck(cross_attention_op, (*inputs(1, 2, 5, 6, 8, torch.float32), 0.3))
 
 
+@pytest.mark.slow
 def test_compilation_keeps_the_operator_whole():
     graphs = []
 

@@ -81,6 +81,7 @@ def model_url(monkeypatch, tmp_path):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(world, tmp_path, model_url):
     out, mine = tmp_path / "out", ("--modifier", "null", "--cleaner", "openai:mine")
     assert "no price is known for model 'mine'" in adapt(world, out, *mine, "--base-url", model_url, code=2)

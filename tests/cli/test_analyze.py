@@ -60,12 +60,14 @@ def test_copy_paste_moves_the_word_to_its_object(out):
     assert found["before"]["mass_on_others"] > found["after"]["mass_on_others"]
 
 
+@pytest.mark.slow
 def test_averaging_or_end_token(out):
     found = numbers(out, "averaging")
     assert {n["maps"] for n in found.values()} == {found["one template"]["maps"]}
     assert found["80 templates averaged"]["hit"] <= found["words, all names"]["hit"]
 
 
+@pytest.mark.slow
 def test_off_target_matrices_are_shares(out):
     found = numbers(out, "off-target")
     for matrix in found["matrices"].values():
@@ -86,6 +88,7 @@ def test_attention_is_over_all_scales_or_over_those_of_the_head():
     assert not torch.allclose(maps["all"], maps["head"])
 
 
+@pytest.mark.slow
 def test_recall_by_cosine_has_a_line_of_its_own(out, monkeypatch):
     """As in the paper's Figure S5; the threshold is the setting's, the encoder the run's."""
     asked = []
@@ -118,6 +121,7 @@ def test_recall_and_size_have_their_lines(out):
     assert max(found["size"]) < 0.5
 
 
+@pytest.mark.slow
 def test_variations_are_the_pipelines_and_repeat(out, monkeypatch):
     monkeypatch.setattr(variation, "STRENGTHS", (0.02, 0.08))
     found = numbers(out, "variation")
@@ -133,6 +137,7 @@ def test_variations_are_the_pipelines_and_repeat(out, monkeypatch):
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
 
+@pytest.mark.slow
 def test_a_users_run_and_data_are_taken(out, tmp_path):
     write_scenes(tmp_path / "night", task="segmentation", look="night", split="test", count=4, seed=3)
     run = next(path for path in (out / "heads").iterdir() if path.name.startswith("oracle"))

@@ -59,6 +59,7 @@ def test_the_demo(tmp_path):
     assert_frozen("demo", key_lines(tmp_path / "a", *files))
 
 
+@pytest.mark.slow
 def test_without_a_learned_token_none_is_trained_and_the_report_is_written(tmp_path):
     plan = replace(TOY, prompts=("class-names",), modifiers=())
     results = run_demo(tmp_path, plan, device="cpu", seed=0, report=lambda *_: None)
