@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 
-def bare_environment(folder: Path, sources: Path, name: str) -> Path:
+def bare_environment(folder: Path, sources: Path, name: str, *extras: str) -> Path:
     """`folder`, filled with links to what pip would have installed for this package of `sources` alone."""
-    for dependency in _needed(f"tadp-{name}", {}).values():
+    project = tomllib.loads((sources / name / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(text for e in extras for text in project["optional-dependencies"][e])]
+    for dependency in _needed(asked, {}).values():
         for file in dependency.files:
             top = file.parts[0]
             if top != ".." and not (folder / top).exists():
@@ -28,9 +32,9 @@ def run_bare(bare: Path, script: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=script.parent, timeout=300)
 
 
-def _needed(name: str, found: dict[str, Distribution]) -> dict[str, Distribution]:
-    """All that the distribution and what it requires require here, by name."""
-    for text in distribution(name).requires or ():
+def _needed(requirements: Iterable[str], found: dict[str, Distribution]) -> dict[str, Distribution]:
+    """The distributions of these requirements and all that they require here, by name."""
+    for text in requirements:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
@@ -40,5 +44,5 @@ def _needed(name: str, found: dict[str, Distribution]) -> dict[str, Distribution
             continue
         if dependency.name not in found:
             found[dependency.name] = dependency
-            _needed(dependency.name, found)
+            _needed(dependency.requires or (), found)
     return found

@@ -99,9 +99,10 @@ class PerceptionModel(nn.Module):
     """Image (and caption) in, result out.
 
     `backbone` has `encode_text(list[str]) -> (B, T, D)` and, called with images (B, 3, H, W) and such a context, gives
-    an object whose `levels` the head takes. If it has a true `is_stochastic`, it takes `generator=` too, a list of one
-    generator per image. `context` (1, T, D) is a fixed embedding to be used for every image instead
-    of a text (averaged class embeddings, for one); it is saved with the model.
+    an object whose `levels` the head takes; without `encode_text` the context is None. If it has a true
+    `is_stochastic`, it takes `generator=` too, a list of one generator per image. `context` (1, T, D) is a fixed
+    embedding to be used for every image instead of a text (averaged class embeddings, for one); it is saved with the
+    model.
     """
 
     context: Tensor | None
@@ -131,10 +132,15 @@ class PerceptionModel(nn.Module):
         """Images are padded right and bottom to multiples of so many pixels."""
         return levels_of(self.head)[-1].stride
 
-    def encode_captions(self, captions: Sequence[str]) -> Tensor:
-        """Captions -> (B, T, D), as in training: by the prompt builder or template, or a context in place of both."""
+    def encode_captions(self, captions: Sequence[str]) -> Tensor | None:
+        """Captions -> (B, T, D), as in training: by the prompt builder or template, or a context in place of both.
+
+        None for a backbone that takes no text.
+        """
         if self.context is not None:
             return self.context.expand(len(captions), -1, -1)
+        if not hasattr(self.backbone, "encode_text"):
+            return None
         if getattr(self.backbone, "learnt_context", None) is not None:
             return self.backbone.learnt_context(len(captions))
         if self.config.prompter is not None:
@@ -145,6 +151,8 @@ class PerceptionModel(nn.Module):
     def has_fixed_prompt(self) -> bool:
         """Whether all images are conditioned on the same context."""
         if self.context is not None or getattr(self.backbone, "learnt_context", None) is not None:
+            return True
+        if not hasattr(self.backbone, "encode_text"):
             return True
         return self.config.prompter is None and not self.config.needs_caption
 
@@ -172,7 +180,7 @@ class PerceptionModel(nn.Module):
             padded = sd_to_imagenet_range(padded)
         return self.task.output(self.head, self._features(padded, context), size)
 
-    def _features(self, images: Tensor, context: Tensor, **options: Any) -> Features:
+    def _features(self, images: Tensor, context: Tensor | None, **options: Any) -> Features:
         """The backbone's levels in the head's type: a backbone may compute in half precision, the head does not."""
         dtype = next(self.head.parameters()).dtype
         return tuple(level.to(dtype) for level in self.backbone(images, context, **options).levels)
@@ -180,7 +188,7 @@ class PerceptionModel(nn.Module):
     @torch.no_grad()
     @in_float32()
     def predict_tensors(
-        self, images: Sequence[Tensor], context: Tensor, protocol: Any = None, batch_size: int = 8
+        self, images: Sequence[Tensor], context: Tensor | None, protocol: Any = None, batch_size: int = 8
     ) -> list[Any]:
         """uint8 images (3, H, W) of any sizes, context (B, T, D) -> raw predictions in the protocol's frame, in order.
 
@@ -193,13 +201,13 @@ class PerceptionModel(nn.Module):
         predictions: list[Any] = [None] * len(images)
         for group in _groups_of_one_size(images, batch_size):
             pixels = torch.stack([images[i] for i in group])
-            extract = self.extractor(pixels, context[group].to(self.device))
+            extract = self.extractor(pixels, None if context is None else context[group].to(self.device))
             found = self.task.predict(self.head, extract, normalise(pixels.to(self.device)), protocol)
             for index, prediction in zip(group, found, strict=True):
                 predictions[index] = prediction
         return predictions
 
-    def extractor(self, images: Tensor, context: Tensor) -> Extract:
+    def extractor(self, images: Tensor, context: Tensor | None) -> Extract:
         """uint8 images (B, 3, H, W), context (B or 1, T, D) -> what a protocol calls with window after window of them.
 
         What a stochastic backbone draws is a function of `config.seed`, the image's pixels and the index of the window.

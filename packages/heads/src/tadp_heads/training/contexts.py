@@ -15,14 +15,16 @@ class ModelContexts:
 
     def __init__(self, model: PerceptionModel, captions: Mapping[str, str] | None = None):
         """`captions`: {image id: caption}."""
-        if captions is None and model.context is None and model.config.needs_caption:
+        if captions is None and not model.has_fixed_prompt:
             raise ValueError("the model's prompt has a place for captions: pass ModelContexts(model, captions)")
         self.model, self.captions = model, captions
 
     @torch.no_grad()
-    def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor:
-        """(B, T, D)."""
-        captions = self.captions
+    def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor | None:
+        """(B, T, D); None where the backbone takes no text, or has a context that trains."""
+        captions, learnt = self.captions, getattr(self.model.backbone, "learnt_context", None)
+        if learnt is not None and self.model.context is None:
+            return None
         return self.model.encode_captions(["" if captions is None else captions[image_id] for image_id in ids])
 
 
