@@ -25,7 +25,7 @@ class DepthSettings:
     range: tuple[float, float] | None = None
     """Nearest and farthest distance in metres that the camera measures; what lies outside has no value."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.scale is not None and self.scale <= 0:
             raise ValueError(f"scale {self.scale}", "metres per unit, such as 0.001")
         if self.range is not None and not 0 <= self.range[0] < self.range[1]:
@@ -44,7 +44,7 @@ class SplitSettings:
     """Images that share it go into one split: "folder", or a regular expression searched for in the id, whose first
     group (or whole match) is what they share; "": each image on its own."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.val < 0 or self.test < 0 or self.val + self.test >= 1:
             raise ValueError(f"val {self.val} and test {self.test}", "shares that leave images for training")
         try:
@@ -74,7 +74,7 @@ class DataSettings:
     depth: DepthSettings = DepthSettings()
     split: SplitSettings = SplitSettings()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.unlabelled not in (BACKGROUND, IGNORE):
             raise ValueError(f"unlabelled {self.unlabelled!r}", f"{BACKGROUND!r} or {IGNORE!r}")
         for name, color in self.palette.items():

@@ -125,7 +125,7 @@ def _shape(collector: Collector, path: Path, entry: dict[str, Any], names: dict[
         if outline:
             rings = tuple(pairs(part) for part in outline)
             return shape_of(label, Polygons(rings), place, collector, path, is_crowd=crowd)
-        left, top, width, height = entry.get("bbox") or ()
+        left, top, width, height = list(entry.get("bbox") or ())
         box = rectangle(left, top, left + width, top + height)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{error} in {place} ({label})") from None

@@ -1,7 +1,7 @@
 """Puts together what a reader finds in annotation files, and what it leaves out and why."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Collector:
         return self.annotations
 
 
-def ring(points: Iterable[Any]) -> np.ndarray:
+def ring(points: Any) -> np.ndarray:
     """(N, 2) float64 of pairs of numbers; ValueError for anything else."""
     rows = [[_coordinate(value) for value in pair] for pair in _list(points)]
     if any(len(row) != 2 for row in rows):

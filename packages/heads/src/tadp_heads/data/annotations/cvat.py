@@ -1,6 +1,7 @@
 """CVAT's own XML, "CVAT for images 1.1": all images of a task or project in annotations.xml."""
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -27,7 +28,7 @@ def is_cvat(root: Path) -> bool:
     return any(True for _ in _files(root))
 
 
-def _files(root: Path):
+def _files(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*.xml")):
         if not is_hidden(path.relative_to(root)) and path.is_file():
             with inside(root, path).open("rb") as file:
@@ -55,7 +56,8 @@ def _add(collector: Collector, path: Path) -> list[str]:
         )
     for image in top.iter("image"):
         _add_image(collector, path, image)
-    return [name.text.strip() for name in top.iterfind("meta//labels/label/name") if (name.text or "").strip()]
+    names = ((name.text or "").strip() for name in top.iterfind("meta//labels/label/name"))
+    return [name for name in names if name]
 
 
 def _add_image(collector: Collector, path: Path, image: Element) -> None:
@@ -106,10 +108,12 @@ def _region(element: Element) -> Polygons | Bitmap | None:
         texts = (element.get("points") or "").split(";")
         return Polygons((ring([text.split(",") for text in texts if text.strip()]),))
     if element.tag == "box":
-        return rectangle(*(element.get(side) for side in ("xtl", "ytl", "xbr", "ybr")), rotation)
+        left, top, right, bottom = (element.get(side) for side in ("xtl", "ytl", "xbr", "ybr"))
+        return rectangle(left, top, right, bottom, rotation)
     if element.tag == "ellipse":
-        return ellipse(*(element.get(name) for name in ("cx", "cy", "rx", "ry")), rotation)
+        x, y, radius_x, radius_y = (element.get(name) for name in ("cx", "cy", "rx", "ry"))
+        return ellipse(x, y, radius_x, radius_y, rotation)
     if element.tag == "mask":
-        left, top, width, height = (int(element.get(side) or "x") for side in ("left", "top", "width", "height"))
-        return Bitmap(partial(decode_cvat, element.get("rle") or "", height, width), left, top)
+        column, row, width, height = (int(element.get(side) or "x") for side in ("left", "top", "width", "height"))
+        return Bitmap(partial(decode_cvat, element.get("rle") or "", height, width), column, row)
     return None

@@ -1,7 +1,10 @@
 """Annotations of any tool as data sets: masks and boxes are drawn when they are read."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,11 +13,13 @@ from torchvision import tv_tensors
 from tadp_heads.data.annotations.class_table import ClassTable, class_table
 from tadp_heads.data.annotations.shapes import AnnotatedImage, Annotations, Polygons, Shape
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.inspection import Inspection
+from tadp_heads.data.inspection import Inspection, inspect_sample
 from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.sample import IGNORE_INDEX, DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.data.settings import DataSettings
+from tadp_heads.padding import size_of
 
+Read = TypeVar("Read")
 _ROUNDING = 1.0
 """Pixels by which a point may lie outside its image without a note."""
 
@@ -37,8 +42,8 @@ class AnnotatedDataset(SampleDataset):
         ids = tuple(name for name in (annotations.images if ids is None else ids) if name in self.images)
         super().__init__(ids, table.classes, transform=transform, prompt_names=table.prompt_names)
 
-    @property
-    def image_files(self) -> dict[str, Path]:
+    @cached_property
+    def image_files(self) -> Mapping[str, Path]:
         """{id: image file}."""
         return {name: image.file for name, image in self.images.items()}
 
@@ -118,8 +123,9 @@ class AnnotatedDetection(AnnotatedDataset):
 
     def inspect(self, sample_id: str) -> Inspection:
         """Counts the boxes of each class."""
-        inspection = super().inspect(sample_id)
-        inspection.warnings += self._warnings(self.images[sample_id], inspection.size[::-1])
+        sample = self.read(sample_id)
+        inspection = inspect_sample(sample)
+        inspection.warnings += self._warnings(self.images[sample_id], size_of(sample.image))
         return inspection
 
     def _object(
@@ -147,7 +153,7 @@ def draw_mask(image: AnnotatedImage, table: ClassTable, size: tuple[int, int]) -
     return mask
 
 
-def _checked(image, shape, read):
+def _checked(image: AnnotatedImage, shape: Shape, read: Callable[[Shape], Read]) -> Read:
     """What `read` gives for the shape; a DataError where its pixels are malformed."""
     try:
         return read(shape)

@@ -104,10 +104,11 @@ def _opened(
 ) -> tuple[SampleDataset, dict[str, tuple[str, ...]]]:
     """The data set of every image that can be read, and its splits; the others go into `done`."""
     if is_drawn(source, task):
-        annotations, dataset = read_annotations(source), open_annotations(source, task, strict=False)
+        annotations, drawn = read_annotations(source), open_annotations(source, task, strict=False)
         done.format, splits = annotations.format, annotations.splits
-        done.dropped += dataset.problems
+        done.dropped += drawn.problems
         done.left_out = annotations.notes
+        dataset: SampleDataset = drawn
     else:
         done.format, splits = "folders", {}
         names = annotated_splits(source, task)
@@ -216,6 +217,7 @@ def _save_mask(sample: Sample, dataset: SampleDataset, key: str, path: Path) -> 
 
 def _key(dataset: SampleDataset, sample_id: str) -> str:
     """Of all that the mask depends on: the image file, the annotation file and the classes."""
+    how: tuple[object, object]
     if isinstance(dataset, AnnotatedDataset):
         source, how = dataset.images[sample_id].source, (dataset.table.ids, dataset.table.unlabelled)
     elif isinstance(dataset, SegmentationPairs):

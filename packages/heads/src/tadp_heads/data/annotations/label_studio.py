@@ -122,7 +122,12 @@ def _shape(collector: Collector, path: Path, place: str, result: dict[str, Any])
     if kind not in _LABELS:
         return None  # choices, texts, relations
     labels = value.get(kind) if isinstance(value, dict) else None
-    if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
+    if (
+        not isinstance(value, dict)
+        or not isinstance(labels, list)
+        or len(labels) != 1
+        or not isinstance(labels[0], str)
+    ):
         raise ValueError(f"{str(labels)[:60]} in place of one label in {place}")
     size = _size(result)
     if size is None:
@@ -148,7 +153,7 @@ def _region(kind: str, value: dict[str, Any], size: tuple[int, int]) -> Polygons
     x, y = ring([(value.get("x"), value.get("y"))])[0] * scale
     rotation = value.get("rotation") or 0
     if kind == "ellipselabels":
-        radii = ring([(value.get("radiusX"), value.get("radiusY"))])[0] * scale
-        return ellipse(x, y, *radii, rotation)
+        radius_x, radius_y = ring([(value.get("radiusX"), value.get("radiusY"))])[0] * scale
+        return ellipse(x, y, radius_x, radius_y, rotation)
     width, height = ring([(value.get("width"), value.get("height"))])[0] * scale
     return rectangle(x, y, x + width, y + height, rotation, pivot=(x, y))

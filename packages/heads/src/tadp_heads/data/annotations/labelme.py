@@ -82,7 +82,8 @@ def _region(kind: str, entry: dict[str, Any]) -> Polygons | Bitmap | None:
         return rectangle(*points.min(0), *points.max(0))
     if kind == "circle":
         radius = math.dist(*points.tolist())
-        return ellipse(*points[0], radius, radius)
+        x, y = points[0]
+        return ellipse(x, y, radius, radius)
     if kind == "mask":
         left, top = (int(value) for value in points[0])
         return Bitmap(lambda: _decoded(entry.get("mask")), left, top)

@@ -134,22 +134,23 @@ def _label_file(root: Path, file: Path) -> Path | None:
 
 
 def _add(collector: Collector, file: Path, labels: Path | None, names: tuple[str, ...]) -> None:
+    source = labels or file
     rows = [] if labels is None else labels.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     seen: dict[str, Shape | None] = {}
     try:
         for number, row in enumerate(rows, start=1):
             key = " ".join(row.split())
             if key in seen:
-                collector.note(labels, f"line {number}", "it repeats an earlier one")
+                collector.note(source, f"line {number}", "it repeats an earlier one")
             elif key:
-                seen[key] = _shape(collector, labels, number, row.split(), names)
+                seen[key] = _shape(collector, source, number, row.split(), names)
     except ValueError as error:
         collector.problem(
-            labels, found=str(error), expected="class x1 y1 x2 y2 ... or class x y width height", fix="correct the line"
+            source, found=str(error), expected="class x1 y1 x2 y2 ... or class x y width height", fix="correct the line"
         )
         return
     taken = tuple(shape for shape in seen.values() if shape is not None)
-    collector.add(collector.index.id_of(file), AnnotatedImage(file=file, source=labels or file, shapes=taken))
+    collector.add(collector.index.id_of(file), AnnotatedImage(file=file, source=source, shapes=taken))
 
 
 def _shape(collector: Collector, path: Path, number: int, row: list[str], names: tuple[str, ...]) -> Shape | None:

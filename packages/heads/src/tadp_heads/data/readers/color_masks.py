@@ -46,12 +46,12 @@ class ColorTable:
 
 def read_color_table(root: Path, settings: DataSettings) -> ColorTable | None:
     """Of tadp.toml, labelmap.txt, class_dict.csv or palette.csv; None where there is none of them."""
-    path = root / SETTINGS_FILE
-    rows = [(name, tuple(color)) for name, color in settings.palette.items()]
+    path, rows = root / SETTINGS_FILE, list(settings.palette.items())
     if not rows:
-        path = next((root / name for name in (LABEL_MAP, *_TABLES) if (root / name).is_file()), None)
-        if path is None:
+        tables = [root / name for name in (LABEL_MAP, *_TABLES) if (root / name).is_file()]
+        if not tables:
             return None
+        path = tables[0]
         rows = _read_rows(inside(root, path))
     names, colors = {name for name, _ in rows}, {color for _, color in rows}
     if len(names) < len(rows) or len(colors) < len(rows) or len(rows) > 255:
@@ -88,7 +88,8 @@ def _color(path: Path, row: list[str]) -> Color:
             expected="name, red, green, blue (0 to 255)",
             fix="correct it",
         )
-    return tuple(int(text) for text in channels)
+    red, green, blue = map(int, channels)
+    return red, green, blue
 
 
 def _packed(colors: np.ndarray) -> np.ndarray:

@@ -83,8 +83,8 @@ def _own_palette(masks: Mapping[str, Path], count: int) -> list[Color] | None:
             values = (image.getpalette() or []) if image.mode == "P" else []
     except (OSError, SyntaxError, ValueError):  # whatever is wrong with it is reported when it is read
         return None
-    colors = [tuple(values[start : start + 3]) for start in range(0, 3 * count, 3)]
-    return colors if len(values) >= 3 * count and len(set(colors)) == count else None
+    colors = list(zip(values[0::3], values[1::3], values[2::3], strict=False))[:count]
+    return colors if len(set(colors)) == count else None
 
 
 def read_classes(root: Path) -> tuple[str, ...]:

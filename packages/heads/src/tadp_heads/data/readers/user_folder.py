@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tadp_heads.data.annotations.coco import has_outlines
 from tadp_heads.data.annotations.formats import (
@@ -22,6 +23,7 @@ from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import SampleDataset, Transform
 from tadp_heads.data.settings import SETTINGS_FILE, read_settings
 
+Dataset = TypeVar("Dataset", bound=SampleDataset)
 _LAYOUTS = (
     "segmentation: images/ masks/ classes.txt; depth: images/ depth/; detection: JPEGImages/ Annotations/ or COCO's "
     "annotations/instances_SPLIT.json; or the files of LabelMe, COCO, YOLO, CVAT (for images) or Label Studio next to "
@@ -110,7 +112,7 @@ def open_folder(
     return prompted(open_coco(root, split, transform), root)
 
 
-def prompted(dataset: SampleDataset, root: Path) -> SampleDataset:
+def prompted(dataset: Dataset, root: Path) -> Dataset:
     """The data set with its classes as tadp.toml names them in prompts."""
     settings = read_settings(root)
     settings.check_prompts(dataset.classes, root)
