@@ -7,10 +7,13 @@ from torch.nn import functional as F
 
 from tadp_heads import PerceptionConfig, PerceptionModel, get_task
 from tadp_heads.data.ranges import RANGES, sd_to_imagenet_range, to_imagenet_range, to_sd_range
+from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import DepthOutput
 from tadp_heads.detection import DetectionOutput
 from tadp_heads.registry import register_head
 from tadp_heads.segmentation import SegmentationOutput
+from tadp_heads.training import SharedContext, evaluate
 
 LEVELS = ((12, 4), (16, 8), (24, 16))
 SMALL = {
@@ -114,6 +117,19 @@ def test_the_context_reaches_the_head_and_carries_gradient():
     assert all(parameter.grad is not None for parameter in model.head.parameters())
     with pytest.raises(ValueError, match="each image has a prompt of its own: pass context"):
         model(torch.zeros(2, 3, 32, 32))
+
+
+def test_a_backbone_with_a_context_of_its_own_is_evaluated_without_one(tmp_path):
+    class Own(Backbone):
+        def forward(self, images, context):
+            assert context is None
+            return super().forward(images, torch.ones(1, 1, 1))
+
+    write_scenes(tmp_path, task="depth", look="photo", split="val", count=2, seed=0, size=32)
+    dataset, model = open_folder(tmp_path, "depth", "val"), model_of("depth")
+    expected = evaluate(model, dataset, SharedContext(torch.ones(1, 1, 1)))
+    model.backbone = Own()
+    assert evaluate(model, dataset, SharedContext(None)) == pytest.approx(expected)
 
 
 def test_a_detector_in_training_mode_is_refused():

@@ -192,7 +192,8 @@ class PerceptionModel(nn.Module):
     ) -> list[Any]:
         """uint8 images (3, H, W) of any sizes, context (B, T, D) -> raw predictions in the protocol's frame, in order.
 
-        Images of one size go through together, `batch_size` at a time; what is drawn at random does not depend on it.
+        `context` None: the backbone's own. Images of one size go through together, `batch_size` at a time; what is
+        drawn at random does not depend on it.
         Leaves the model in eval mode.
         """
         self.eval()

@@ -97,7 +97,7 @@ def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"unknown {name} {value!r}; choose from {', '.join(choices)}")
 
 
-def at_least(name: str, value: float, least: int, most: int = 10**8) -> None:
+def at_least(name: str, value: float, least: float, most: float = 10**8) -> None:
     """Refuse what is below `least`, and what is above `most`, which no training would ever come to the end of."""
     if not value >= least:
         raise ValueError(f"{name} is {value}, expected at least {least}")

@@ -74,6 +74,9 @@ class Metric(Protocol):
     def compute(self) -> dict[str, float]:
         """Names and values as the paper's tables have them."""
 
+    def merge_state(self, incoming_state: Any) -> None:
+        """Adds what another one of its kind has accumulated."""
+
 
 class Task(Protocol):
     """A task, built in or registered; stateless."""

@@ -80,7 +80,7 @@ class TrainConfig:
     only at the end."""
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         one_of("train.schedule", self.schedule, SCHEDULES)
         one_of("train.groups", self.groups, GROUPS)
         one_of("train.precision", self.precision, PRECISIONS)

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from typing import NamedTuple
 
 import torch
@@ -72,7 +72,11 @@ class TrainingImages(Dataset[Item]):
             return
         picks = all_picks(self.config, len(self.dataset))[rank::processes]
         for done, picked in enumerate(picks, 1):
-            self.pool.fill([picked.key], lambda key, number, picked=picked: self._make(picked, number))
+
+            def make(key: str, number: int, picked: Pick = picked) -> dict[str, Tensor]:
+                return self._make(picked, number)
+
+            self.pool.fill([picked.key], make)
             report("latents", done, len(picks))
 
     def _encoded(self, pool: LatentPool, picked: Pick, position: int) -> Item:
@@ -88,9 +92,7 @@ class TrainingImages(Dataset[Item]):
         return {"image": padded[0], "size": torch.tensor(item.size), **_packed(item.target)}
 
 
-def batches(
-    images: Dataset[Item], positions: Iterable[Sequence[int]], workers: int
-) -> Generator[list[Item], None, None]:
+def batches(images: Dataset[Item], positions: Iterable[list[int]], workers: int) -> Generator[list[Item], None, None]:
     """The images at each list of positions; they don't depend on the number of workers, who end when it is closed."""
     begin, workers = _leave_stopping_to_the_run, min(workers, _processors())
     try:

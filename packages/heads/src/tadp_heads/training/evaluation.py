@@ -5,11 +5,13 @@ import math
 from collections.abc import Callable
 
 import torch.distributed as dist
+import torchmetrics
 
 from tadp_heads.data import SampleDataset
 from tadp_heads.distributed import rank_and_processes
 from tadp_heads.model import PerceptionModel
 from tadp_heads.precision import in_float32
+from tadp_heads.segmentation.metrics import MeanIoU
 from tadp_heads.tasks import Metric, get_task
 from tadp_heads.training.contexts import ModelContexts
 from tadp_heads.training.protocols import Contexts
@@ -54,7 +56,8 @@ def evaluate(
     first, *others = (counted[start] for start in sorted(counted))
     for metric in others:
         first.merge_state(metric)
-    first.sync_on_compute = False  # the processes' parts are together already
+    if isinstance(first, torchmetrics.Metric):
+        first.sync_on_compute = False  # the processes' parts are together already
     values = {name: float(value) for name, value in first.compute().items()}
     if rank == 0:
         warn_of_metrics(task.name, first, values)
@@ -67,9 +70,11 @@ def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None
     if math.isnan(values.get(name, 0.0)):
         log.warning("%s is not defined: nothing in the labels of this split counts", name)
         return
-    confusion = getattr(metric, "confusion", None)
-    if confusion is not None and len(confusion) > 1 and int((confusion.sum(1) > 0).sum()) <= 1:
-        absent = [label for label, pixels in zip(metric.names, confusion.sum(1).tolist(), strict=True) if not pixels]
+    if not isinstance(metric, MeanIoU):
+        return
+    pixels = metric.confusion.sum(1)  # of each class
+    if len(pixels) > 1 and int((pixels > 0).sum()) <= 1:
+        absent = [label for label, seen in zip(metric.names, pixels.tolist(), strict=True) if not seen]
         log.warning("%s is of one class alone: no pixel of this split has %s", name, ", ".join(absent))
 
 

@@ -16,7 +16,7 @@ from tadp_heads.model import PerceptionModel
 from tadp_heads.padding import pad_to_multiple, padded_size
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.dataset import Item, TrainingImages, batches
-from tadp_heads.training.protocols import Backbone, Contexts, LatentPool, Report
+from tadp_heads.training.protocols import Backbone, Contexts, LatentPool, Report, needed
 from tadp_heads.training.sampler import all_picks, draw_version, pick
 
 CACHE_LIMIT = 2 * 2**30
@@ -65,7 +65,7 @@ class LiveFeatures:
             size_multiple=getattr(model.backbone, "size_multiple", model.size_multiple),
         )
 
-    def batches(self, positions: Iterable[Sequence[int]]) -> Generator[Batch, None, None]:
+    def batches(self, positions: Iterable[list[int]]) -> Generator[Batch, None, None]:
         """A batch for each list of positions in the drawn sequence."""
         with closing(batches(self.images, positions, self.config.workers)) as read:
             for items in read:
@@ -120,7 +120,7 @@ class CachedFeatures:
         for kept, level in zip(self.levels, levels, strict=True):
             kept[rows, version] = level
 
-    def batches(self, positions: Iterable[Sequence[int]]) -> Generator[Batch, None, None]:
+    def batches(self, positions: Iterable[list[int]]) -> Generator[Batch, None, None]:
         """A batch for each list of positions in the drawn sequence."""
         for places in positions:
             rows = [self.rows[pick(self.config, place, self.count)] for place in places]
@@ -155,9 +155,10 @@ def features_of(backbone: Backbone, batch: Batch) -> list[Tensor]:
     """The levels of a batch's padded images; gradients reach the UNet where it trains."""
     if batch.levels is not None:
         return batch.levels
-    if batch.latents is not None:
-        return list(backbone.extract(batch.latents, batch.context, image_size=batch.padded_size).levels)
-    return list(backbone(batch.images, batch.context).levels)
+    if batch.images is not None:
+        return list(backbone(batch.images, batch.context).levels)
+    extract = needed(backbone, "extract", "train.crops")
+    return list(extract(batch.latents, batch.context, image_size=batch.padded_size).levels)
 
 
 def _check_one_size(sizes: set[tuple[int, int]]) -> None:

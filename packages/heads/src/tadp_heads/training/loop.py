@@ -121,7 +121,8 @@ class Training:
         self.rates = [group["lr"] for group in groups]
         # torch steps through spread tensors one by one unless it is told not to.
         together = True if spread else None
-        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=config.betas, foreach=together))
+        beta1, beta2 = config.betas
+        self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=(beta1, beta2), foreach=together))
         self.average = MovingAverage(self.trained.values(), config.ema) if config.ema else None
         self.state = Stateful(
             trained=self.trained,

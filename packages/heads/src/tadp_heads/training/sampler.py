@@ -18,7 +18,7 @@ _CROP, _NUMBER, _VERSION = 1, 2, 3
 class Pick(NamedTuple):
     """One image of the data set."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # in place of the tuple's method
     mirrored: bool
 
     @property

@@ -32,7 +32,9 @@ class Validation:
         return all(row["step"] != step for row in read_steps(self.out / METRICS_FILE) if "val" in row)
 
     def __call__(self, step: int, main: bool) -> None:
-        """Evaluate; the first process, `main`, writes the metrics."""
+        """Evaluate, where there is something to evaluate with; the first process, `main`, writes the metrics."""
+        if self.evaluate is None:
+            return
         metrics = self.evaluate()
         if main and self.on_evaluate is not None:
             self.on_evaluate(step, metrics)

@@ -133,10 +133,10 @@ class AnnotatedDetection(AnnotatedDataset):
     ) -> tuple[tuple[float, ...], int, bool] | None:
         """Box XYXY, label, crowd; None for what is ignored or lies outside the image."""
         label = self.table.ids[parts[0].label]
-        boxes = (
-            [] if label == IGNORE_INDEX else [_checked(image, part, lambda s: s.region.box(*size)) for part in parts]
-        )
-        boxes = [box for box in boxes if box is not None]
+        if label == IGNORE_INDEX:
+            return None
+        found = [_checked(image, part, lambda s: s.region.box(*size)) for part in parts]
+        boxes = [box for box in found if box is not None]
         if not boxes:
             return None
         lows, highs = [box[:2] for box in boxes], [box[2:] for box in boxes]

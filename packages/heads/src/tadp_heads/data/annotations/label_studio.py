@@ -121,13 +121,9 @@ def _shape(collector: Collector, path: Path, place: str, result: dict[str, Any])
         collector.note(path, place, "a key point has no area")
     if kind not in _LABELS:
         return None  # choices, texts, relations
-    labels = value.get(kind) if isinstance(value, dict) else None
-    if (
-        not isinstance(value, dict)
-        or not isinstance(labels, list)
-        or len(labels) != 1
-        or not isinstance(labels[0], str)
-    ):
+    value = value if isinstance(value, dict) else {}
+    labels = value.get(kind)
+    if not isinstance(labels, list) or len(labels) != 1 or not isinstance(labels[0], str):
         raise ValueError(f"{str(labels)[:60]} in place of one label in {place}")
     size = _size(result)
     if size is None:

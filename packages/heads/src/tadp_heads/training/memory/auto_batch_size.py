@@ -55,9 +55,9 @@ def fit_into(config: TrainConfig, limit: int, measure: Measure, *, half: bool, n
         config = replace(config, precision="bf16")
     plain = [] if config.gradient_checkpointing else _splits(config, processes)
     thrifty = [replace(split, gradient_checkpointing=True) for split in _splits(config, processes)]
-    fit_plain, fit_thrifty = bisect_right(plain, limit, key=measure), 0
+    fit_plain, fit_thrifty = bisect_right(plain, float(limit), key=measure), 0
     if not fit_plain or (normed and fit_plain < len(plain)):
-        fit_thrifty = bisect_right(thrifty, limit, key=measure)
+        fit_thrifty = bisect_right(thrifty, float(limit), key=measure)
     if not fit_plain and not fit_thrifty:
         raise ValueError(_too_little(limit, measure(thrifty[0]), thrifty[0]))
     picked = thrifty[fit_thrifty - 1] if fit_thrifty > fit_plain else plain[fit_plain - 1]

@@ -105,7 +105,8 @@ class DryStep:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         try:
-            optimizer = torch.optim.AdamW(parameter_groups(self.trained, config), betas=config.betas)
+            beta1, beta2 = config.betas
+            optimizer = torch.optim.AdamW(parameter_groups(self.trained, config), betas=(beta1, beta2))
             average = MovingAverage(parameters, config.ema) if config.ema else None
             for _ in range(2):  # the second step finds the moments of the first
                 self._pass(config, batch, accumulates)
@@ -141,7 +142,7 @@ class DryStep:
         if not self.config.crops:
             return batch
         backbone = self.model.backbone
-        cells = [side // backbone.vae_factor for side in padded_size(batch.size, backbone.size_multiple)]
+        cells = [side // backbone.vae_factor for side in padded_size(items[0].size, backbone.size_multiple)]
         pool = torch.zeros(count, backbone.latent_channels, *cells, device=self.live.device)
         return batch._replace(images=None, latents=pool)
 

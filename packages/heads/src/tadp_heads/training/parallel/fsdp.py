@@ -6,7 +6,7 @@ scored or saved, when no process waits for another's passes. Frozen weights and 
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +41,10 @@ class Shards:
         fully_shard(objective, mesh=self._mesh, ignored_params=frozen)
 
     @torch.no_grad()
-    def gather(self, weights: Iterable[DTensor]) -> None:
+    def gather(self, weights: Iterable[Tensor]) -> None:
         """Give the model these weights for what trains, whole; every process has to take part."""
         for parameter, part in zip(self._empty, weights, strict=True):
-            parameter.data = part.full_tensor()
+            parameter.data = cast(DTensor, part).full_tensor()
 
     def release(self) -> None:
         """Take the model's whole weights away."""

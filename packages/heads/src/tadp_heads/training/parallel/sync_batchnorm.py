@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,7 +28,7 @@ def joined_statistics(module: nn.Module, share: Share, processes: int, rank: int
     Where whole passes were dealt out, those are what one process gets that does the passes one after the other. Where
     passes were split, they are the mean over the processes.
     """
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    norms: list[Any] = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     if processes == 1 or not norms:
         yield
         return
