@@ -46,7 +46,8 @@ class ColorTable:
 
 def read_color_table(root: Path, settings: DataSettings) -> ColorTable | None:
     """Of tadp.toml, labelmap.txt, class_dict.csv or palette.csv; None where there is none of them."""
-    path, rows = root / SETTINGS_FILE, list(settings.palette.items())
+    path = root / SETTINGS_FILE
+    rows = [(name, (red, green, blue)) for name, (red, green, blue) in settings.palette.items()]  # TOML has lists
     if not rows:
         tables = [root / name for name in (LABEL_MAP, *_TABLES) if (root / name).is_file()]
         if not tables:
