@@ -1,19 +1,16 @@
 """Settings under a name: the paper's two accounts of its own runs, its code's, and one for the miniature model."""
 
 from dataclasses import replace
-from typing import Literal
 
 from tadp_personalize.config import DreamBoothConfig, LoraConfig, TextualInversionConfig
 from tadp_personalize.prompts import REFERENCE_DREAMBOOTH_TEMPLATES, REFERENCE_STYLE_TEMPLATES
-
-Method = Literal["textual-inversion", "dreambooth"]
 
 # The paper's Table S4 and its appendix D.1 disagree (docs/reference.md, section 6), so both are here. Neither has a
 # prior loss: S4c names 200 class images, but the command that was run never switched it on.
 _S4_TOKEN = TextualInversionConfig(steps=3000, learning_rate=5e-4, batch_size=1, accumulate=4)
 _S4_TUNE = DreamBoothConfig(steps=1000, learning_rate=5e-6, batch_size=1)
 
-PRESETS: dict[str, dict[Method, TextualInversionConfig | DreamBoothConfig]] = {
+PRESETS: dict[str, dict[str, TextualInversionConfig | DreamBoothConfig]] = {
     "paper-table-s4": {"textual-inversion": _S4_TOKEN, "dreambooth": _S4_TUNE},
     # D.1: 1000 steps a token; DreamBooth 1000 steps on watercolor and comic (500 on Dark Zurich), no prior loss.
     "paper-d1": {
@@ -56,7 +53,7 @@ PRESETS: dict[str, dict[Method, TextualInversionConfig | DreamBoothConfig]] = {
 }
 
 
-def preset(name: str, method: Method) -> TextualInversionConfig | DreamBoothConfig:
+def preset(name: str, method: str) -> TextualInversionConfig | DreamBoothConfig:
     """Return the settings called `name` for `method`."""
     choices = [key for key, methods in PRESETS.items() if method in methods]
     if name not in choices:

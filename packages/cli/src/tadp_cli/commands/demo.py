@@ -1,7 +1,7 @@
 """`tadp demo`: the whole cross-domain workflow in miniature."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ def demo(
         from tadp_cli.experiments.demo import FULL, QUICK, run_demo
 
         plan = FULL if full else QUICK
-        given = {
+        given: dict[str, Any] = {
             "seeds": seeds,
             "steps": steps,
             "train_images": train_images,

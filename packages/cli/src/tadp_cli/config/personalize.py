@@ -23,6 +23,6 @@ class PersonalizeConfig:
     init_word: str = ""
     """Textual Inversion: the word whose embedding the token begins at; empty: chosen from the domain."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("count", "rank"):
             at_least(f"personalize.{name}", getattr(self, name), 0, MOST_HELD)

@@ -1,10 +1,12 @@
 """What a method takes for one image: parameters and multiply-adds, the captioner included (paper, Table 2)."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tadp_backbone import Level
 from tadp_backbone.summary import describe
 from tadp_captioning.flops import captioner_costs
 from tadp_cli.config.prompt import EMBEDDING_PROMPTS
@@ -26,8 +28,9 @@ class Costs(NamedTuple):
 
     def total(self, *parts: str) -> tuple[int, float]:
         """(parameters, multiply-adds) of these parts, of all where none is named."""
-        counts = (self.parameters, self.multiply_adds)
-        return tuple(sum(n for part, n in count.items() if not parts or part in parts) for count in counts)
+        counted = [part for part in self.parameters | self.multiply_adds if not parts or part in parts]
+        parameters = sum(self.parameters.get(part, 0) for part in counted)
+        return parameters, sum(self.multiply_adds.get(part, 0.0) for part in counted)
 
     def __str__(self) -> str:
         (trained, _), (whole, operations) = self.total("unet", "head"), self.total()
@@ -56,7 +59,7 @@ def costs_of(recipe: Recipe) -> Costs:
     return Costs(parameters, done)
 
 
-def _head(recipe: Recipe, levels, classes: int, side: int) -> tuple[int, float]:
+def _head(recipe: Recipe, levels: Sequence[Level], classes: int, side: int) -> tuple[int, float]:
     with torch.device("meta"), torch.no_grad():
         head = get_task(recipe.task).build_head(levels, ["class"] * classes, **recipe.head).eval()
         features = [torch.empty(1, channels, -(-side // stride), -(-side // stride)) for channels, stride in levels]
@@ -65,7 +68,7 @@ def _head(recipe: Recipe, levels, classes: int, side: int) -> tuple[int, float]:
     return sum(p.numel() for p in head.parameters()), counter.get_total_flops() / 2
 
 
-def _text_encoder(encoder: torch.nn.Module) -> float:
+def _text_encoder(encoder: Any) -> float:
     length = encoder.config.max_position_embeddings
     ids = torch.zeros(1, length, dtype=torch.long, device=next(encoder.parameters()).device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -26,7 +26,7 @@ class TrainingCost(NamedTuple):
 class TrainingCosts:
     """Estimates what is asked for; recipes whose steps take the same are estimated once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._known: dict[tuple[Callable[..., float], str], float] = {}
 
     def of(self, recipe: Recipe, precision: str) -> TrainingCost:

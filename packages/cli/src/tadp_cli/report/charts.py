@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from tadp_cli.report.style import AMOUNTS, FONT, GRID, INK, SERIES, SOFT, new_figure, save_figure
@@ -47,13 +50,12 @@ def matrices_figure(path: Path, matrices: Sequence[Matrix], classes: Sequence[st
     side = max(3.6, 0.36 * len(classes))
     width, height = 1.1 + len(matrices) * (side + 0.4) + 0.5, side + 1.75
     figure = new_figure(width, height)
-    image = None
     for index, matrix in enumerate(matrices):
         left = 1.0 + index * (side + 0.4)
         axes = figure.add_axes((left / width, 1.25 / height, side / width, side / height))
-        image = _matrix(axes, matrix, classes, first=index == 0)
+        _draw_matrix(axes, matrix, classes, first=index == 0)
     bar = figure.add_axes(((width - 0.62) / width, 1.25 / height, 0.14 / width, side / height))
-    figure.colorbar(image, cax=bar)
+    figure.colorbar(ScalarMappable(Normalize(0, 1), AMOUNTS), cax=bar)
     bar.tick_params(labelsize=_SMALL, colors=INK)
     figure.text(0.15 / width, 0.15 / height, note, fontsize=_SIZE, **FONT)
     save_figure(figure, path)
@@ -72,8 +74,8 @@ def curves_figure(path: Path, curves: Mapping[str, tuple[Sequence[float], Sequen
     save_figure(figure, path)
 
 
-def _matrix(axes: Axes, matrix: Matrix, classes: Sequence[str], first: bool):
-    image = axes.imshow(matrix.rows, cmap=AMOUNTS, vmin=0, vmax=1, aspect="equal")
+def _draw_matrix(axes: Axes, matrix: Matrix, classes: Sequence[str], first: bool) -> None:
+    axes.imshow(np.array(matrix.rows), cmap=AMOUNTS, vmin=0, vmax=1, aspect="equal")
     places = range(len(classes))
     axes.set_xticks(places, classes, rotation=90, fontsize=_SMALL, **FONT)
     axes.set_yticks(places, classes if first else [""] * len(classes), fontsize=_SMALL, **FONT)
@@ -84,7 +86,6 @@ def _matrix(axes: Axes, matrix: Matrix, classes: Sequence[str], first: bool):
             for j, value in enumerate(row):
                 colour = "white" if value < 0.6 else INK
                 axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
-    return image
 
 
 def _axes(figure: Figure, place: tuple[float, float, float, float], x: str, y: str) -> Axes:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -68,7 +69,7 @@ def _foot(figure: Figure, height: int, side: float) -> None:
     axes = figure.add_axes(((left + 16) / _WIDTH, middle - 6 / height, 150 / _WIDTH, 12 / height))
     axes.imshow(colour_bar(), aspect="auto")
     axes.set_axis_off()
-    style = {"va": "center", "fontsize": 9.5, **FONT}
+    style: dict[str, Any] = {"va": "center", "fontsize": 9.5, **FONT}
     figure.text(left / _WIDTH, middle, "0", **style)
     figure.text((left + 174) / _WIDTH, middle, f"max    {POOLING}", **style)
 
@@ -78,7 +79,8 @@ def _legend(figure: Figure, height: int, classes: Mapping[str, tuple[int, int, i
     for index, (name, color) in enumerate(classes.items()):
         left = _MARGIN + index * (_WIDTH - 2 * _MARGIN) / len(classes)
         swatch = figure.add_axes((left / _WIDTH, middle - 6 / height, 12 / _WIDTH, 12 / height), xticks=[], yticks=[])
-        swatch.set_facecolor([channel / 255 for channel in color])
+        red, green, blue = (channel / 255 for channel in color)
+        swatch.set_facecolor((red, green, blue))
         figure.text((left + 17) / _WIDTH, middle, name, va="center", fontsize=9.5, **FONT)
 
 

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def _foot(figure: Figure, size: tuple[float, float], lines: Sequence[str]) -> No
     axes = figure.add_axes((0.3 / size[0], bar / size[1], 1.2 / size[0], 0.1 / size[1]))
     axes.imshow(colour_bar(), aspect="auto")
     axes.set_axis_off()
-    style = {"va": "center", "fontsize": 8, **FONT}
+    style: dict[str, Any] = {"va": "center", "fontsize": 8, **FONT}
     figure.text(0.15 / size[0], (bar + 0.05) / size[1], "0", **style)
     figure.text(1.58 / size[0], (bar + 0.05) / size[1], "max", **style)
     for number, line in enumerate(reversed(lines)):

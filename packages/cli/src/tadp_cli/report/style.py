@@ -1,6 +1,7 @@
 """What all figures share: fonts, colours, resolution, and how a figure becomes a file. No pyplot, no global state."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,7 +11,7 @@ from PIL import Image
 from tadp_cli._io import replacing
 
 INK, SOFT, GRID = "#22252a", "#5c636d", "#dcdad3"
-FONT = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # the font that comes with matplotlib
+FONT: dict[str, Any] = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # it comes with matplotlib
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22252a")
 """Okabe and Ito's colours, told apart without colour vision too; the first series is the first colour everywhere."""
 AMOUNTS = "viridis"
@@ -28,7 +29,7 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: Path) -> None:
     """A PNG; atomic: the file is there whole or not at all."""
     with replacing(path) as partial:
-        figure.canvas.print_png(partial)
+        FigureCanvasAgg(figure).print_png(partial)
 
 
 def show_picture(axes: Axes, picture: Image.Image, label: str, size: float = 9) -> None:

@@ -121,5 +121,5 @@ def oracle(
         CaptionStore(rows).write(out)
         told, there = ({key: objects & set(names) for key, names in of.items()} for of in (named, present))
         reached = precision_recall(told, there)
-        precision, recall = map(share, reached)
-        console.print(f"{len(rows)} captions, precision {precision}, recall {recall}: {out}")
+        shown = f"precision {share(reached.precision)}, recall {share(reached.recall)}"
+        console.print(f"{len(rows)} captions, {shown}: {out}")

@@ -17,7 +17,7 @@ _IN_TRAINING = (
 )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether memory ran out, of the machine or of a GPU: Python, NumPy and torch each raise errors of their own."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
