@@ -4,7 +4,9 @@ import torch
 
 
 def checked_device(name: str) -> str:
-    """The name, if it is a device that this machine has."""
+    """The name, if it is a device that this machine has; of "auto" the first GPU, or the CPU."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:

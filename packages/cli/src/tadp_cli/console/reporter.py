@@ -1,3 +1,9 @@
 """Who is told of progress."""
 
-from tadp_heads.training.protocols import Report as Report
+from tadp_heads.training.protocols import Report
+
+__all__ = ["Report", "quiet"]
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Report nothing."""
