@@ -54,12 +54,14 @@ def own_registries(monkeypatch):
     import tadp_captioning._registry
     import tadp_captioning.domains
     import tadp_captioning.registry
+    import tadp_cli.prompts.kind
     import tadp_heads.data.registry
     import tadp_heads.registry
 
     heads, captioning, backbone = tadp_heads.registry, tadp_captioning, tadp_backbone.registry
     tables = [heads.TASKS, *heads._HEADS.values(), tadp_heads.data.registry.DATASETS, backbone.BACKBONES]
-    for table in [*tables, captioning.registry.CAPTIONERS, captioning.domains.DOMAINS]:
+    tables += [captioning.registry.CAPTIONERS, captioning.domains.DOMAINS, tadp_cli.prompts.kind.PROMPT_KINDS]
+    for table in tables:
         monkeypatch.setattr(table, "data", dict(table.data))
     monkeypatch.setattr(heads, "_HEADS", dict(heads._HEADS))
 

@@ -14,7 +14,7 @@ from tadp_heads import get_task
 from tadp_heads.data.registry import check_data, open_data
 from tadp_heads.data.scenes.write import write_scenes
 
-PARTS = ("head", "task", "dataset", "captioner", "backbone", "domain")
+PARTS = ("head", "task", "dataset", "captioner", "backbone", "prompt", "domain")
 
 
 @pytest.fixture
@@ -40,7 +40,13 @@ def test_a_run_with_a_task_a_data_set_a_captioner_and_a_backbone_of_ones_own(fil
     for split, count in (("train", 3), ("val", 2)):
         write_scenes(scenes, task="segmentation", look="photo", split=split, count=count, seed=0)
     plugins = [word for file in files.values() for word in ("--plugin", file)]
-    settings = ("task=tags", "head.name=pool", "backbone.source=tiny-noisy", "data.captioner=sizes")
+    settings = (
+        "task=tags",
+        "head.name=pool",
+        "backbone.source=tiny-noisy",
+        "data.captioner=sizes",
+        "prompt.kind=short",
+    )
     settings = [word for s in (*settings, "train.steps=2", "train.batch_size=2") for word in ("--set", s)]
     told = tadp("train", "scenes-segmentation", "--data", f"tags:{scenes}", *settings, *plugins, "--out", run)
     assert re.search(rf"tags:{re.escape(str(scenes))} val: accuracy [01]\.\d", told), told
@@ -48,6 +54,8 @@ def test_a_run_with_a_task_a_data_set_a_captioner_and_a_backbone_of_ones_own(fil
     assert '"noise": true' in (run / "backbone" / "config.json").read_text()
     tadp("predict", run, scenes / "images" / "val_00000.png", *plugins, "--out", out)
     assert (out / "val_00000_tags.txt").is_file()
+    assert '"prompt": "a tall"' in (out / "captions.jsonl").read_text()
+    assert '"kind": "short"' in (run / "config.json").read_text()
     assert "accuracy in percent, higher is better" in tadp("report", run, "--images", "0", *plugins)
 
 

@@ -17,7 +17,7 @@ from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import load_token
 from tadp_cli.pipelines.train_and_score import run_experiment, score_once
-from tadp_cli.prompts.builder import build_prompts
+from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 
 NOT_OF_THE_PAPER = ("segmentation", "depth", "detection", "cityscapes-night")
@@ -142,7 +142,7 @@ def test_a_row_resolves_to_its_data_its_prompts_and_its_domain(bench, backbone, 
         load_token(backbone, recipe.prompt.token_file)
     for folder, split in {(recipe.data.folder, recipe.data.train), last}:
         dataset = open_data(folder, recipe.task, split)
-        prompts = build_prompts(recipe.prompt, dataset, backbone, captions)
+        prompts = Prompter(config=recipe.prompt).of_data(dataset, backbone, captions)
         context = prompts.context(backbone, dataset.ids[:1])
         assert context.shape[::2] == (1, 32)
         assert context.shape[1] == (prompts.num_tokens or 77)

@@ -11,6 +11,8 @@ from invoking import tadp
 
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.plugins import check_plugins, given_plugins, load_plugins
+from tadp_cli.prompts.kind import PROMPT_KINDS
+from tadp_cli.prompts.prompter import Prompter
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -151,3 +153,17 @@ def test_a_captioner_of_ones_own_captions(examples, scenes, tmp_path):
     assert record["caption"].split()[0] == "a"
     assert len(record["caption"].split()) == 3
     assert (record["captioner"], record["params"]) == ("colors", "min=0_max=3")
+
+
+def test_a_kind_of_prompt_of_ones_own_is_recorded_and_a_model_without_it_refuses(examples, own_registries):
+    load_plugins([examples / "my_prompt.py"])
+    recipe = load_recipe("scenes-segmentation", ("prompt.kind=named-classes",))
+    assert recipe.needs_captions
+    prompter = Prompter.of(recipe, ("", "tree", "star"))
+    assert list(prompter.of_captions(["two stars and a red tree"], None).texts.values()) == ["tree star"]
+    record = prompter.to_config()
+    assert Prompter.from_config(record) == prompter
+    own_registries()
+    PROMPT_KINDS.data.pop("named-classes")
+    with pytest.raises(ValueError, match=r"unknown prompt\.kind 'named-classes'; choose from .* with --plugin"):
+        Prompter.from_config(record)

@@ -9,15 +9,18 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.encoder import word_ids
 from tadp_captioning.mentions.words import ClassMentions
-from tadp_cli.config.prompt import LISTING_PROMPTS, PromptConfig
+from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.evaluate import open_scorable
 from tadp_cli.pipelines.train import build_model, load_backbone, train
-from tadp_cli.prompts.builder import build_prompts, object_names, present_classes
+from tadp_cli.prompts.builder import object_names, present_classes
+from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.run.folder import NAMES_FILE, begin_run, with_version
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES
 from tadp_heads.data.registry import open_data
+
+LISTING_PROMPTS = ("class-names", "class-embs", "averaged-eos", "oracle")
 
 FIGURE_S1 = (
     "background airplane bicycle bird boat bottle bus car cat chair cow dining table dog horse motorcycle person "
@@ -60,7 +63,7 @@ def recipe_of(voc, kind, *settings):
 
 def test_the_prompts_that_list_classes_name_pascals_21(voc, tiny):
     dataset = open_data(voc, split="val")
-    prompts = {kind: build_prompts(PromptConfig(kind=kind), dataset, tiny, None) for kind in LISTING_PROMPTS}
+    prompts = {kind: Prompter(config=PromptConfig(kind=kind)).of_data(dataset, tiny, None) for kind in LISTING_PROMPTS}
     assert set(prompts["class-names"].texts.values()) == {FIGURE_S1}
     words = sum(len(word_ids(tiny.tokenizer, name)) for name in dataset.prompt_names)
     assert prompts["class-embs"].num_tokens == words
@@ -73,7 +76,7 @@ def test_the_prompts_that_list_classes_name_pascals_21(voc, tiny):
 
 def test_an_oracle_draws_objects_and_leaves_the_background(voc, tiny):
     config = PromptConfig(kind="oracle", recall=0.5, precision=0.5)
-    texts = build_prompts(config, open_data(voc, split="val"), tiny, None).texts
+    texts = Prompter(config=config).of_data(open_data(voc, split="val"), tiny, None).texts
     assert all(text.startswith("background") for text in texts.values())
     assert all(text.count("background") == 1 for text in texts.values())
 
@@ -87,7 +90,7 @@ def test_captions_and_maps_by_class_know_objects_by_the_same_names(voc):
     assert ClassMentions(names)(caption) == ["airplane", "dining table", "motorcycle", "potted plant", "television"]
     recipe = recipe_of(voc, "empty", "backbone.map_index=class")
     backbone = load_backbone(recipe, "cpu")
-    model = build_model(recipe, backbone, dataset, build_prompts(recipe.prompt, dataset, backbone, None))
+    model = build_model(recipe, backbone, dataset, Prompter(config=recipe.prompt).of_data(dataset, backbone, None))
     words = model.backbone.config.class_words
     assert len(words) == 20
     assert {"airplane", "aeroplane"} <= set(words[0])
@@ -103,7 +106,7 @@ def test_prompts_leave_out_the_background_of_users_folders(tmp_path, tiny, backg
     (tmp_path / "classes.txt").write_text("\n".join(classes))
     dataset = open_folder(tmp_path)
     assert object_names(dataset.prompt_names) == ("traffic light", "car")
-    prompts = {kind: build_prompts(PromptConfig(kind=kind), dataset, tiny, None) for kind in LISTING_PROMPTS}
+    prompts = {kind: Prompter(config=PromptConfig(kind=kind)).of_data(dataset, tiny, None) for kind in LISTING_PROMPTS}
     assert prompts["class-names"].texts["a"] == prompts["oracle"].texts["a"] == "traffic light car"
     assert prompts["averaged-eos"].num_tokens == 2
     assert dataset.classes == tuple(classes)

@@ -7,7 +7,6 @@ from tadp_captioning import CaptionRecord, CaptionStore
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import load_backbone
-from tadp_cli.prompts.builder import build_prompts
 from tadp_cli.prompts.prompter import Prompter
 
 
@@ -62,6 +61,7 @@ class _Images:
     """Of a data set only what prompts of captions need."""
 
     ids, classes, task = ("a",), ("background", "dog"), "segmentation"
+    prompt_names = ("", "dog")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_recipe_says_how_modifiers_are_written(domain, modifier, grammatical, 
         settings = [f"prompt.domain={domain}", f"prompt.modifier={modifier}", f"prompt.modifier_style={style}"]
         settings += ["backbone.unet=tuned/unet"] if modifier == "dreambooth" else []
         prompt = load_recipe("scenes-segmentation", tuple(settings)).prompt
-        assert build_prompts(prompt, _Images, None, captions).texts == {"a": wanted}
+        assert Prompter(config=prompt).of_data(_Images, None, captions).texts == {"a": wanted}
         fresh = Prompter(config=prompt).of_captions(["a dog"], None)
         assert list(fresh.texts.values()) == [wanted], "as in prediction"
 

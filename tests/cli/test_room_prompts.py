@@ -11,7 +11,6 @@ from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import load_backbone, train
-from tadp_cli.prompts.builder import build_prompts
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
@@ -47,7 +46,7 @@ def _recipe(nyu, *settings):
 def test_an_image_gets_the_embedding_of_its_own_room(nyu):
     recipe = _recipe(nyu)
     backbone, dataset = load_backbone(recipe, "cpu"), open_data(recipe.data.folder, "depth", "train")
-    prompts = build_prompts(recipe.prompt, dataset, backbone, None)
+    prompts = Prompter(config=recipe.prompt).of_data(dataset, backbone, None)
     ids = [f"/{scene}/rgb_00001.jpg" for scene in SCENES["sync"]]
     context = prompts.context(backbone, ids)
     with torch.no_grad():
@@ -78,7 +77,7 @@ def test_images_of_no_room_are_refused(nyu):
     recipe = _recipe(nyu)
     folder = open_data(nyu / "scenes", "depth")
     with pytest.raises(ValueError, match=r"such as /bathroom/rgb_00045\.jpg, NYUv2's; '\w+' has none"):
-        build_prompts(recipe.prompt, folder, load_backbone(recipe, "cpu"), None)
+        Prompter(config=recipe.prompt).of_data(folder, load_backbone(recipe, "cpu"), None)
 
 
 def test_all_of_vpds_rows_of_table_3_are_recipes():

@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from tadp_captioning import modify
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import build_model, load_backbone, train
-from tadp_cli.prompts.builder import build_prompts, with_styles
+from tadp_cli.prompts.builder import with_styles
 from tadp_cli.prompts.contexts import PromptContexts
+from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.features import CachedFeatures, LiveFeatures, features_of
@@ -43,7 +44,7 @@ def live(recipe):
     def make(recipe):
         backbone = load_backbone(recipe, "cpu")
         dataset = open_data(recipe.data.folder, recipe.task, "train")
-        plain = build_prompts(recipe.of_training_prompts.prompt, dataset, backbone, None)
+        plain = Prompter(config=recipe.of_training_prompts.prompt).of_data(dataset, backbone, None)
         prompts = with_styles(plain, recipe.prompt.styles)
         model = build_model(recipe, backbone, dataset, prompts)
         return LiveFeatures(model, dataset, PromptContexts(prompts, backbone), recipe.train)

@@ -17,7 +17,8 @@ from tadp_cli.pipelines.evaluate import open_scorable, score_run
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import train
-from tadp_cli.prompts.builder import object_names, present_classes, prompts_of
+from tadp_cli.prompts.builder import object_names, present_classes
+from tadp_cli.prompts.kind import Given, make_kind
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
@@ -86,7 +87,7 @@ def prompts(kind, backbone, **settings):
     recipe = load_recipe("scenes-segmentation", (f"prompt.kind={kind}", *settings.pop("also", ())))
     what = found(a=[0.9, 0.1, 0.5], b=[0.0, 0.2, 0.4])
     captions = {"a": "a photo of a circle on sand", "b": "two stars"}
-    return prompts_of(recipe.prompt, ["a", "b"], NAMES, backbone, captions, what)
+    return make_kind(recipe.prompt, NAMES).prompts(Given(["a", "b"], captions, what), backbone)
 
 
 def test_words_of_each_kind(backbone):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone, train
-from tadp_cli.prompts.builder import build_prompts
 from tadp_cli.prompts.contexts import training_contexts
+from tadp_cli.prompts.prompter import Prompter
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
@@ -67,7 +67,7 @@ def run(tiny, tmp_path) -> Callable[..., PerceptionModel]:
     def fitted(recipe: Recipe, name: str = "run", change=lambda model: None, **options) -> PerceptionModel:
         dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train)
         backbone = deepcopy(tiny)
-        prompts = build_prompts(recipe.prompt, dataset, backbone, None)
+        prompts = Prompter(config=recipe.prompt).of_data(dataset, backbone, None)
         model = build_model(recipe, backbone, dataset, prompts)
         change(model)
         contexts = training_contexts(prompts, backbone, recipe.train.cache)

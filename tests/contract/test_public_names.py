@@ -15,6 +15,7 @@ PUBLIC = {
     "tadp_heads.segmentation": {"FPNHead", "MeanIoU"},
     "tadp_heads.depth": {"DepthHead", "silog_loss", "depth_metrics"},
     "tadp_heads.detection": {"FasterRCNNHead", "AveragePrecision"},
+    "tadp_cli.prompts": {"register_prompt", "PromptKind", "Given"},
 }
 PACKAGES = [name for name in PUBLIC if "." not in name]
 

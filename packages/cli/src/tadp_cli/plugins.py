@@ -1,7 +1,7 @@
 """Python files of the user that a command names with --plugin: loaded once, and recorded by the runs made with them.
 
 A run never loads the code that it records. What such a file registers (heads, tasks, data sets, captioners, backbones,
-domains) is known by name to the whole process.
+kinds of prompts, domains) is known by name to the whole process.
 """
 
 import hashlib

@@ -8,50 +8,20 @@ from tadp_heads.schema import MOST_HELD, MOST_RATE, above_0, at_least, one_of
 if TYPE_CHECKING:
     from tadp_captioning import Domain
 
-PROMPTS = (
-    "empty",
-    "class-names",
-    "class-embs",
-    "averaged-eos",
-    "room-type",
-    "caption",
-    "nouns",
-    "oracle",
-    "caption+class-names",
-    "caption+presence",
-    "presence",
-    "soft-presence",
-    "presence-only",
-    "learnt",
-)
-"""The paper's (4.1-4.2; room-type is VPD's for NYUv2), and from caption+class-names on those of docs/presence.md.
-caption+presence: the caption, and the classes that the presence judge finds and the caption does not name. presence:
-those that it finds, without a caption. soft-presence: every class's embedding, weighted by its probability.
-presence-only: no words; the head is given the probabilities. learnt: free vectors in place of text, trained with the
-head (MetaPrompts)."""
-LISTING_PROMPTS = ("class-names", "class-embs", "averaged-eos", "oracle")
-"""Those that list classes: all, or with the oracle those present. Each is named once, the background on Pascal VOC
-alone, as the paper's code has it."""
-CAPTION_PROMPTS = ("caption", "nouns", "caption+class-names", "caption+presence")
-"""Those that are made of each image's caption."""
-PRESENCE_PROMPTS = ("caption+presence", "presence", "soft-presence", "presence-only")
-CLASS_PROMPTS = (*LISTING_PROMPTS, "caption+class-names", *PRESENCE_PROMPTS)
-"""Those that need class names."""
-EMBEDDING_PROMPTS = ("class-embs", "averaged-eos", "room-type", "soft-presence", "learnt")
-"""Those that are not made of words: no modifier can be put into them, and no map of theirs stands for a word."""
-WORDLESS_PROMPTS = (*EMBEDDING_PROMPTS, "presence-only")
+RENAMED = {"learnt": "learned"}
+"""{earlier name of a kind of prompt: its name}."""
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
     kind: str = "caption"
-    """One of PROMPTS; nouns are the caption's."""
+    """One of the kinds of `tadp_cli.prompts`, built in (docs/reference.md, docs/presence.md) or registered."""
     precision: float = 1.0
     recall: float = 1.0
     """Of the names in an oracle's prompts, over the data set (paper, Table S2)."""
     vectors: int = 64
-    """How many, of the kind learnt."""
+    """How many, of the kind learned."""
     modifier: str = "null"
     """One of MODIFIERS (paper 4.3), applied in training and in testing."""
     modifier_style: str = "grammatical"
@@ -70,6 +40,7 @@ class PromptConfig:
     it is or put under the simple modifier of one of these; `modifier` is then for testing alone."""
 
     def __post_init__(self):
+        object.__setattr__(self, "kind", RENAMED.get(self.kind, self.kind))
         at_least("prompt.vectors", self.vectors, 1, MOST_HELD)
         one_of("prompt.modifier_style", self.modifier_style, ("grammatical", "reference"))
         if self.domain_phrase:
@@ -87,7 +58,7 @@ class PromptConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PresenceConfig:
-    """The judge behind prompts of PRESENCE_PROMPTS, which says how likely each class is in an image."""
+    """The image tagger of prompts that need tags: how likely each class is in an image."""
 
     source: str = "head"
     """Who judges. head: a small head, trained on the source's labels, which reads a first pass of the backbone.

@@ -8,17 +8,14 @@ from typing import Any
 from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources, with_settings
 from tadp_cli.config.personalize import PersonalizeConfig
 from tadp_cli.config.prompt import (
-    CAPTION_PROMPTS,
-    EMBEDDING_PROMPTS,
     MODIFIERS,
-    PRESENCE_PROMPTS,
-    PROMPTS,
     PresenceConfig,
     PromptConfig,
 )
 from tadp_cli.config.removed import without_removed
 from tadp_cli.config.schema import build, parse, put, toml, toml_key
 from tadp_cli.plugins import check_plugins, given_plugins
+from tadp_cli.prompts.kind import PromptKind, prompt_kind
 from tadp_heads.registry import TASKS
 from tadp_heads.schema import MOST_FACTOR, SettingError, at_least, checked, one_of
 from tadp_heads.training.config import TrainConfig
@@ -151,7 +148,7 @@ class Recipe:
 
     def __post_init__(self):
         TASKS.check(self.task)
-        one_of("prompt.kind", self.prompt.kind, PROMPTS)
+        kind = self.kind
         one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)
         one_of("backbone.posterior", self.backbone.posterior, POSTERIORS)
         if self.backbone.vae == "taesd" and self.backbone.posterior == "sample":
@@ -165,6 +162,7 @@ class Recipe:
             raise ValueError("backbone.map_words are the channels of map_index class or presence: set one, or leave it")
         if self.needs_presence:
             self._check_presence()
+        kind.check(self)
         if self.backbone.map_strides and not self.backbone.attention_maps:
             raise ValueError("backbone.map_strides are those of maps: set backbone.attention_maps=true, or leave them")
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
@@ -175,7 +173,7 @@ class Recipe:
         if not (0 < self.prompt.precision <= 1 and 0 < self.prompt.recall <= 1):
             given = f"prompt.precision {self.prompt.precision} and prompt.recall {self.prompt.recall}"
             raise ValueError(f"{given}: expected shares above 0, at most 1")
-        if (self.prompt.precision, self.prompt.recall) != (1, 1) and self.prompt.kind != "oracle":
+        if (self.prompt.precision, self.prompt.recall) != (1, 1) and not kind.sampled:
             raise ValueError(f"prompt.precision and prompt.recall go with the oracle, not with {self.prompt.kind!r}")
         if self.prompt.modifier != "null" and not self.prompt.domain:
             raise ValueError(f"prompt.modifier {self.prompt.modifier!r} needs prompt.domain, e.g. watercolor")
@@ -215,12 +213,12 @@ class Recipe:
             one_of("style in prompt.styles", name, tuple(DOMAINS))
         if len(set(styles)) < len(styles):
             raise ValueError(f"prompt.styles is {list(styles)}: name each style once")
-        if self.prompt.kind in EMBEDDING_PROMPTS:
+        if not self.kind.is_text:
             raise ValueError(f"prompt.styles needs a prompt of words, and {self.prompt.kind!r} is an embedding")
 
     def _check_class_maps(self) -> None:
         given = f"backbone.map_index {self.backbone.map_index!r}"
-        if self.prompt.kind in EMBEDDING_PROMPTS:
+        if not self.kind.is_text:
             raise ValueError(f"{given} needs a prompt of words, and {self.prompt.kind!r} is an embedding")
         if not self.backbone.attention_maps:
             raise ValueError(f"{given} needs backbone.attention_maps")
@@ -238,22 +236,23 @@ class Recipe:
             raise ValueError(
                 f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0"
             )
-        if self.prompt.kind == "presence-only" and self.backbone.map_index != "presence":
-            raise ValueError(f"{given} gives the head probabilities: set backbone.map_index=presence")
-        if self.prompt.kind == "presence-only" and self.backbone.map_words:
-            raise ValueError(f"{given} gives probabilities of the data's classes: leave backbone.map_words out")
+
+    @property
+    def kind(self) -> type[PromptKind]:
+        """The class of its prompts."""
+        return prompt_kind(self.prompt.kind)
 
     @property
     def needs_presence(self) -> bool:
         """Whether prompts are made by the presence judge."""
-        return self.prompt.kind in PRESENCE_PROMPTS
+        return "tags" in self.kind.needs
 
     @property
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions, or the presence judge reads them."""
         presence = self.presence
         tagged = self.needs_presence and presence.source == "head" and presence.first_pass == "caption"
-        return tagged or self.prompt.kind in CAPTION_PROMPTS
+        return tagged or "captions" in self.kind.needs
 
     @property
     def of_training_prompts(self) -> "Recipe":

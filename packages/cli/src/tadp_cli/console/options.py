@@ -44,7 +44,8 @@ PluginOption = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE",
-        help="a Python file that registers a head, task, data set, captioner, backbone or domain (docs/extending.md)",
+        help="Python file that registers a head, task, data set, captioner, backbone, prompt kind or domain; see "
+        "docs/extending.md",
         callback=_loaded_plugins,
     ),
 ]

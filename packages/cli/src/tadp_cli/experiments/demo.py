@@ -8,7 +8,7 @@ from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
 from tadp_captioning.stats import class_report
 from tadp_cli._io import write_json
 from tadp_cli.config.paths import absolute
-from tadp_cli.config.recipe import PROMPTS, Recipe, load_recipe
+from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE, captions_file, data_folder, run_folder
 from tadp_cli.experiments.demo_report import write_demo_report
@@ -20,6 +20,7 @@ from tadp_cli.pipelines.train import train
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.run.folder import RESULTS_FILE, place_of
 from tadp_cli.run.guard import claim
 from tadp_cli.run.records import read_evaluations, read_object
@@ -52,9 +53,8 @@ class Plan:
             raise ValueError(f"{self.seeds} seeds: expected at least 1")
         if self.steps < 1:
             raise ValueError(f"{self.steps} steps: expected at least 1")
-        unknown = sorted(set(self.prompts) - set(PROMPTS))
-        if unknown:
-            raise ValueError(f"unknown prompt {unknown[0]!r}; choose from {', '.join(PROMPTS)}")
+        for prompt in self.prompts:
+            prompt_kind(prompt)
 
 
 QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=350, scored_images=100, steps=300)

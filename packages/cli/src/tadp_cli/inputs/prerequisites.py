@@ -59,10 +59,5 @@ def missing_weights(recipe: Recipe) -> Iterator[str]:
         repositories = homes(name)
         if repositories and not any(repository in here for repository in repositories):
             yield f"weights of {name} (`tadp fetch {name}`)"
-    if recipe.prompt.kind == "nouns":
-        from tadp_captioning.prompts.nouns import nltk_tagger
-
-        try:
-            nltk_tagger()
-        except ValueError as error:
-            yield str(error)
+    if lacking := recipe.kind.missing():
+        yield lacking

@@ -22,7 +22,6 @@ from tadp_captioning.chat_api.answer_cache import default_cache
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli._io import replacing
 from tadp_cli.config.paths import absolute
-from tadp_cli.config.prompt import EMBEDDING_PROMPTS
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
@@ -184,7 +183,7 @@ def _asked(recipe: Recipe, modifier: str, domain: str, phrase: str, token_file: 
     domain, known = domain or recipe.prompt.domain, recipe.prompt
     if modifier != "null" and not domain:
         raise ValueError(f"the modifier {modifier!r} needs a domain, e.g. watercolor")
-    if modifier != "null" and known.kind in EMBEDDING_PROMPTS:
+    if modifier != "null" and not recipe.kind.is_text:
         raise ValueError(f"prompt {known.kind!r} is an embedding: a modifier cannot be put into it")
     if modifier == "dreambooth" and modifier != known.modifier:
         raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")

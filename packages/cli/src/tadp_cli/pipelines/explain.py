@@ -16,7 +16,6 @@ from tadp_backbone.text.word_attention import Word, heat_maps, words_of
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
-from tadp_cli.config.prompt import WORDLESS_PROMPTS
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.inputs.user_images import open_picture
 from tadp_cli.pipelines.forward_pass import run_pass
@@ -135,7 +134,7 @@ def _of_run(options: ExplainOptions, device: str):
     recipe = read_prompting(run)
     model = loaded_model(run, options.speed, device, read_inside=True)
     layers = layers_at(model.backbone, options.strides)
-    if recipe.prompt.kind in WORDLESS_PROMPTS:
+    if not recipe.kind.has_words:
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")
     judge = presence_of(run, recipe, model, device)
     prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)

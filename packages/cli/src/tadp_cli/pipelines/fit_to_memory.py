@@ -1,7 +1,6 @@
 """`tadp train --fit`: a recipe whose training fits into a given memory."""
 
 import logging
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,16 +9,14 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from tadp_cli.config.prompt import EMBEDDING_PROMPTS
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.train import build_model, load_backbone
 from tadp_cli.precision import with_precision
-from tadp_cli.prompts.builder import Prompts, build_prompts
 from tadp_cli.prompts.contexts import training_contexts
+from tadp_cli.prompts.kind import Given, make_kind
 from tadp_cli.run.folder import RECIPE_FILE
 from tadp_heads import PerceptionModel
-from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.tasks import train_transform
 from tadp_heads.training.memory.auto_batch_size import PICKED, Fit, fit_into, parse_memory
@@ -79,14 +76,6 @@ def dry_step(recipe: Recipe, device: str = "cpu", processes: int = 1) -> DryStep
     changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
     dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train, changed)
     backbone = load_backbone(recipe, device)
-    prompts = _prompts(recipe, dataset, backbone)
+    prompts = make_kind(recipe.prompt, dataset.prompt_names).placeholder(Given(dataset.ids, dataset=dataset), backbone)
     model: PerceptionModel = build_model(recipe, backbone, dataset, prompts)
     return DryStep(model, dataset, training_contexts(prompts, backbone), config, recipe.loss, processes)
-
-
-def _prompts(recipe: Recipe, dataset: SampleDataset, backbone: nn.Module) -> Prompts:
-    """As long as the recipe's own, without what they are made of."""
-    if recipe.prompt.kind not in EMBEDDING_PROMPTS:
-        return Prompts(dict.fromkeys(dataset.ids, ""))
-    kind = "class-embs" if recipe.prompt.kind == "soft-presence" else recipe.prompt.kind
-    return build_prompts(replace(recipe.prompt, kind=kind), dataset, backbone, None)

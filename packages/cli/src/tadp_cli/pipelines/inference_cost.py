@@ -9,15 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from tadp_backbone import Level
 from tadp_backbone.summary import describe
 from tadp_captioning.flops import captioner_costs
-from tadp_cli.config.prompt import EMBEDDING_PROMPTS
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.pipelines.memory_estimate import SCENES_SIDE, class_count, context_length, meta_backbone
 from tadp_heads.tasks import get_task
 
 SHORTEST_CAPTION = 10
 """Tokens of a caption for which no minimum is asked; BLIP-2's have 8 words on average."""
-_SAME_FOR_ALL_IMAGES = (*EMBEDDING_PROMPTS, "empty", "class-names", "presence-only")
-"""Prompts whose text is encoded once for all images."""
 
 
 class Costs(NamedTuple):
@@ -51,7 +48,7 @@ def costs_of(recipe: Recipe) -> Costs:
     parameters = dict(described.parameters)
     done = {part: 1e9 * gflops / 2 for part, gflops in described.gflops.items()}
     parameters["head"], done["head"] = _head(recipe, backbone.levels, classes, side)
-    if recipe.prompt.kind not in _SAME_FOR_ALL_IMAGES:
+    if recipe.kind.own_texts:
         done["text_encoder"] = _text_encoder(backbone.text_encoder)
     if recipe.needs_captions:
         length = max(recipe.data.min_tokens, SHORTEST_CAPTION)

@@ -89,9 +89,8 @@ def class_count(recipe: Recipe) -> int:
 
 
 def context_length(recipe: Recipe, classes: int) -> int:
-    """Tokens of a context: a text's 77, or one per class; names of classes have about two."""
-    lengths = {"averaged-eos": classes, "class-embs": 2 * classes, "room-type": 1, "learnt": recipe.prompt.vectors}
-    return lengths.get(recipe.prompt.kind, _CLIP_LENGTH)
+    """Tokens of a context: a text's 77, or those that the kind of prompt has."""
+    return recipe.kind.tokens(recipe.prompt, classes) or _CLIP_LENGTH
 
 
 def meta_backbone(recipe: Recipe, classes: int, tokens: int) -> DiffusionBackbone:

@@ -21,9 +21,10 @@ from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
-from tadp_cli.prompts.builder import Prompts, object_names, prompt_template, with_styles
+from tadp_cli.prompts.builder import Prompts, object_names, with_styles
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts, training_contexts
+from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.run.best_model import BestModel
@@ -182,7 +183,7 @@ def _check_made_here(backbone: DiffusionBackbone, file: Path) -> None:
 def backbone_settings(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says otherwise than the source's own config."""
     section = recipe.backbone
-    changes: dict[str, Any] = {"timestep": section.timestep}
+    changes: dict[str, Any] = {"timestep": section.timestep, **recipe.kind.backbone_settings(recipe.prompt)}
     if section.latent_scale:
         changes["latent_scale"] = section.latent_scale
     if section.posterior:
@@ -194,8 +195,6 @@ def backbone_settings(recipe: Recipe) -> dict[str, Any]:
     changes |= {} if section.detach_maps else {"detach_maps": False}
     if section.text_adapter:
         changes["text_adapter"] = True
-    if recipe.prompt.kind == "learnt":
-        changes["learnt_context"] = recipe.prompt.vectors
     if section.image_range == "imagenet":
         changes["image_limit"] = _IMAGENET_LIMIT
     return changes
@@ -229,7 +228,7 @@ def build_model(
         task=recipe.task,
         classes=dataset.classes,
         palette=dataset.palette,
-        prompt=prompt_template(recipe.prompt, dataset.prompt_names),
+        prompt=make_kind(recipe.prompt, dataset.prompt_names).modified_template,
         prompter=Prompter.of(recipe, dataset.prompt_names).to_config(),
         captioner=recipe.captioner if captioned else None,
         captioning=asdict(generation_of(recipe)) if captioned else {},

@@ -1,4 +1,4 @@
-"""From a recipe's prompt settings to the text of each image (paper 4.1-4.3)."""
+"""Prompts of a data set's images: texts under a modifier, or contexts; and the names of classes in them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,24 +8,12 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.cache import TextCache
-from tadp_backbone.text.conditioning import averaged_eos_context, class_embs_context
-from tadp_captioning import RuleCleaner, class_names_prompt, modify, oracle_prompt
-from tadp_captioning.mentions.words import ClassMentions
-from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
+from tadp_captioning import RuleCleaner, modify
 from tadp_captioning.prompts.oracle import sample_oracle
-from tadp_cli.config.prompt import (
-    CAPTION_PROMPTS,
-    CLASS_PROMPTS,
-    EMBEDDING_PROMPTS,
-    LISTING_PROMPTS,
-    PromptConfig,
-)
+from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import IGNORE_INDEX, SampleDataset
 from tadp_heads.data.class_names import is_background
-from tadp_heads.data.readers.nyuv2 import room_type
-
-_SHARED = {"class-embs": class_embs_context, "averaged-eos": averaged_eos_context}
 
 
 @dataclass(frozen=True)
@@ -37,7 +25,7 @@ class Prompts:
     shared: Tensor | None = None
     """(1, T, D), in place of texts, for embeddings that no string gives."""
     styled: tuple[Mapping[str, str], ...] = ()
-    """Further versions of the texts, in each of which another look is named."""
+    """Further versions of the texts, each naming another domain."""
 
     @property
     def num_tokens(self) -> int | None:
@@ -104,7 +92,7 @@ class PresencePrompts(Prompts):
 
 
 @dataclass(frozen=True)
-class LearntPrompts(Prompts):
+class LearnedPrompts(Prompts):
     """Vectors that train with the head, the same for every image (MetaPrompts)."""
 
     count: int = 0
@@ -132,64 +120,6 @@ class RoomPrompts(Prompts):
         return torch.stack([self.rooms[image_id] for image_id in ids])
 
 
-def build_prompts(
-    config: PromptConfig,
-    dataset: SampleDataset,
-    backbone: DiffusionBackbone,
-    captions: Mapping[str, str] | None,
-    names: Sequence[str] | None = None,
-    found: Presence | None = None,
-) -> Prompts:
-    """`captions` {id: caption} for kinds made of captions; an image without one is an error that names it.
-
-    `names`: each of the model's classes as prompts name it, where all are named and the data set may have fewer; None:
-    the data set's. `found`: what the presence judge says, for the kinds that need it.
-    """
-    if config.kind not in CLASS_PROMPTS:
-        return prompts_of(config, dataset.ids, (), backbone, captions, found)
-    names = dataset.prompt_names if names is None else names
-    if not object_names(names):
-        raise ValueError(f"prompt {config.kind!r} needs class names, and {dataset.task} data has none: use caption")
-    if config.kind != "oracle":
-        return prompts_of(config, dataset.ids, named(config, names), backbone, captions, found)
-    present = annotated_names(dataset)
-    drawn = oracle_names(present, dataset.prompt_names, precision=config.precision, recall=config.recall)
-    return Prompts(modified(config, {image_id: class_names_prompt(there) for image_id, there in drawn.items()}))
-
-
-def prompts_of(
-    config: PromptConfig,
-    ids: Sequence[str],
-    names: Sequence[str],
-    backbone: DiffusionBackbone,
-    captions: Mapping[str, str] | None,
-    found: Presence | None,
-) -> Prompts:
-    """`build_prompts` for images of which nothing is known but `captions` and `found`: every kind but the oracle."""
-    if config.kind == "room-type":
-        return _rooms(ids, backbone)
-    if config.kind in EMBEDDING_PROMPTS:
-        return _embedded(config, backbone, names, found)
-    if config.kind in CAPTION_PROMPTS:
-        captions = without_domain(config, {image_id: captions[image_id] for image_id in ids})
-    if config.kind == "caption":
-        plain = dict(captions)
-    elif config.kind == "nouns":
-        tagger = load_tagger()
-        plain = {image_id: nouns_prompt(captions[image_id], tagger) for image_id in ids}
-    elif config.kind == "caption+class-names":
-        plain = {image_id: _joined(captions[image_id], names) for image_id in ids}
-    elif config.kind == "presence":
-        plain = {image_id: oracle_prompt(found.named(image_id), names) for image_id in ids}
-    elif config.kind == "caption+presence":
-        mentions = ClassMentions(names)
-        plain = {image_id: _completed(captions[image_id], found.named(image_id), mentions) for image_id in ids}
-    else:
-        plain = dict.fromkeys(ids, class_names_prompt(names) if config.kind == "class-names" else "")
-    texts = modified(config, plain)
-    return PresencePrompts(texts, found=found) if config.kind == "presence-only" else Prompts(texts)
-
-
 def names_domain(config: PromptConfig) -> bool:
     """Whether prompts name a domain, in a sentence that captions are fitted into."""
     return config.modifier != "null" and config.modifier_style == "grammatical"
@@ -205,76 +135,20 @@ def without_domain(config: PromptConfig, captions: Mapping[str, str]) -> Mapping
 
 def modified(config: PromptConfig, texts: Mapping[str, str]) -> Mapping[str, str]:
     """The texts under the recipe's modifier."""
+    return {key: modified_text(config, text) for key, text in texts.items()}
+
+
+def modified_text(config: PromptConfig, text: str) -> str:
+    """A text under the recipe's modifier."""
     if config.modifier == "null":
-        return texts
-    how = {"token": config.token or None, "style": config.modifier_style}
-    return {key: modify(text, config.target, config.modifier, **how) for key, text in texts.items()}
-
-
-def _embedded(
-    config: PromptConfig, backbone: DiffusionBackbone, names: Sequence[str], found: Presence | None
-) -> Prompts:
-    """Prompts that no string gives."""
-    if config.modifier != "null":
-        raise ValueError(f"prompt {config.kind!r} is an embedding: a modifier cannot be put into it")
-    if config.kind == "learnt":
-        return LearntPrompts({}, count=backbone.config.learnt_context)
-    with torch.no_grad():
-        if config.kind != "soft-presence":
-            return Prompts({}, _SHARED[config.kind](backbone, names))
-        each = [class_embs_context(backbone, [name]) for name in names]
-    owners = tuple(label for label, tokens in enumerate(each) for _ in range(tokens.shape[1]))
-    return SoftPrompts({}, embeddings=torch.cat(each, 1), owners=owners, found=found)
-
-
-def _joined(caption: str, names: Sequence[str]) -> str:
-    return ", ".join((caption, " ".join(names))) if names else caption
-
-
-def _completed(caption: str, found: Sequence[str], mentions: ClassMentions) -> str:
-    """The caption, and behind it the classes found that it does not name."""
-    known = set(mentions(caption))
-    return _joined(caption, [name for name in found if name not in known])
+        return text
+    return modify(text, config.target, config.modifier, token=config.token or None, style=config.modifier_style)
 
 
 def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
     """The prompts, and beside them a version for each of the domains `styles`, under its hand-written modifier."""
     texts = prompts.texts.items()
     return replace(prompts, styled=tuple({key: modify(text, name, "simple") for key, text in texts} for name in styles))
-
-
-def _rooms(ids: Sequence[str], backbone: DiffusionBackbone) -> RoomPrompts:
-    """VPD's text for NYUv2: the room in whose folder an image lies. TADP's code gives each image the rooms of the whole
-    batch (tadp_depth.py:131-136), which is not followed."""
-    strange = [image_id for image_id in ids if image_id.strip("/").count("/") == 0]
-    if strange:
-        raise ValueError(
-            "prompt 'room-type' reads the room from names such as /bathroom/rgb_00045.jpg, NYUv2's; "
-            f"{strange[0]!r} has none: use caption"
-        )
-    of = {image_id: room_type(image_id) for image_id in ids}
-    with torch.no_grad():
-        each = {room: averaged_eos_context(backbone, [room])[0] for room in sorted(set(of.values()))}
-    return RoomPrompts({}, rooms={image_id: each[room] for image_id, room in of.items()})
-
-
-def prompt_template(config: PromptConfig, names: Sequence[str]) -> str:
-    """The sentence into which a predictor puts an image's caption; without a slot, the text of every image.
-
-    `names`: each class as prompts name it.
-    """
-    if config.kind in ("empty", "presence-only", "soft-presence", "learnt"):
-        text = ""
-    elif config.kind == "class-names":
-        text = class_names_prompt(named(config, names))
-    elif config.kind == "caption+class-names":
-        text = _joined("{caption}", named(config, names))
-    else:
-        text = "{caption}"
-    if config.modifier == "null":
-        return text
-    how = {"token": config.token or None, "style": config.modifier_style}
-    return modify(text, config.target, config.modifier, **how)
 
 
 def listed_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -285,11 +159,6 @@ def listed_names(names: Sequence[str]) -> tuple[str, ...]:
 def object_names(names: Sequence[str]) -> tuple[str, ...]:
     """Of each class as prompts name it, the objects: what captions are searched for, and maps by class are made of."""
     return tuple(name for name in listed_names(names) if not is_background(name))
-
-
-def named(config: PromptConfig, names: Sequence[str]) -> tuple[str, ...]:
-    """The names that a kind of prompt uses, of each class as prompts name it."""
-    return listed_names(names) if config.kind in LISTING_PROMPTS else object_names(names)
 
 
 def present_classes(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, set[str]]:

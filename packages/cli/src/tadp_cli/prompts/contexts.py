@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.cache import TextCache
-from tadp_cli.prompts.builder import LearntPrompts, Prompts
+from tadp_cli.prompts.builder import LearnedPrompts, Prompts
 from tadp_heads.training import SharedContext
 from tadp_heads.training.protocols import Contexts
 
@@ -32,6 +32,6 @@ class PromptContexts:
 
 def training_contexts(prompts: Prompts, backbone: DiffusionBackbone, cache: str = "") -> Contexts:
     """Those of the training images; `cache`: folder in which they are kept, "" for none."""
-    if isinstance(prompts, LearntPrompts):  # read within the pass, where they are whole if they are sharded
+    if isinstance(prompts, LearnedPrompts):  # read within the pass, where they are whole if they are sharded
         return SharedContext(None)
     return PromptContexts(prompts, backbone, TextCache(cache, backbone) if cache else None)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_cli.config.prompt import WORDLESS_PROMPTS
+from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.store import LearntPresence
 from tadp_heads import PerceptionModel
@@ -38,6 +38,6 @@ def prompted(
     ids, captions = [str(place) for place in range(len(images))], prompter.clean(captions)
     found = None if learnt is None else learnt.find_in(ids, images, captions)
     prompts = prompter.of_captions(captions, model.backbone, found)
-    wordless = prompter.config.kind in WORDLESS_PROMPTS
-    texts = None if wordless else [prompts.texts[image_id] for image_id in ids]
+    shown = prompt_kind(prompter.config.kind).has_words
+    texts = [prompts.texts[image_id] for image_id in ids] if shown else None
     return Prompted(texts, prompts.context(model.backbone, ids))

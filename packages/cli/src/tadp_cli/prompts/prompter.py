@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_captioning import Cleaner, CleaningLimits, load_cleaner
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
-from tadp_cli.config.prompt import CAPTION_PROMPTS, PRESENCE_PROMPTS, PromptConfig
+from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.prompts.builder import Prompts, RoomPrompts, build_prompts, modified, named, names_domain, prompts_of
+from tadp_cli.prompts.builder import Prompts, names_domain, object_names, without_domain
+from tadp_cli.prompts.kind import Given, make_kind, prompt_kind
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
 
@@ -46,7 +46,7 @@ class Prompter:
         limits: CleaningLimits = NO_LIMITS_GIVEN,
     ) -> Self:
         """The recipe's; `cleaner` in place of the one that it records."""
-        if cleaner and not (names_domain(recipe.prompt) and recipe.prompt.kind in CAPTION_PROMPTS):
+        if cleaner and not (names_domain(recipe.prompt) and "captions" in recipe.kind.needs):
             raise ValueError(
                 f"--cleaner {cleaner} removes the words for the run's domain from captions, and its prompts have no "
                 "captions or name no domain: leave it out"
@@ -58,15 +58,15 @@ class Prompter:
         """What `to_config` gave; ValueError for anything else."""
         try:
             config = PromptConfig(**{key: values[key] for key in _RECORDED})
+            prompt_kind(config.kind)
             return cls(config=config, names=tuple(values["names"]), cleaner=values["cleaner"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"prompter {dict(values)!r} lacks {error}: use the config.json that was saved") from error
 
     def to_config(self) -> dict[str, Any] | None:
         """What a model's config.json records, JSON-able; None where the model's own template gives the same prompts."""
-        kind = self.config.kind
-        fitted = names_domain(self.config) and kind in (*CAPTION_PROMPTS, "oracle")
-        if not fitted and kind not in ("nouns", "room-type", *PRESENCE_PROMPTS):
+        kind = make_kind(self.config, self.names)
+        if kind.in_template and not ("{caption}" in kind.template and names_domain(self.config)):
             return None
         settings = {key: getattr(self.config, key) for key in _RECORDED}
         return {"plugin": PLUGIN, **settings, "names": list(self.names), "cleaner": self.cleaner}
@@ -78,8 +78,16 @@ class Prompter:
         captions: Mapping[str, str] | None,
         found: Presence | None = None,
     ) -> Prompts:
-        """Of a data set's images, by their ids; see `build_prompts`."""
-        return build_prompts(self.config, dataset, backbone, captions, self.names or None, found)
+        """Of a data set's images by their ids; `captions` {id: caption} and `found` where the kind needs them.
+
+        An image without a caption is an error that names it.
+        """
+        names = self.names or dataset.prompt_names
+        if "classes" in prompt_kind(self.config.kind).needs and not object_names(names):
+            raise ValueError(
+                f"prompt {self.config.kind!r} needs class names, and {dataset.task} data has none: use caption"
+            )
+        return self._made(Given(dataset.ids, captions, found, dataset), backbone, names)
 
     def of_captions(
         self, captions: Sequence[str], backbone: DiffusionBackbone, found: Presence | None = None
@@ -89,14 +97,16 @@ class Prompter:
         A caption stands in place of what only annotations or folders tell: the oracle's names, the kind of room.
         """
         texts = {str(place): caption for place, caption in enumerate(captions)}
-        if self.config.kind == "oracle":
-            return Prompts(modified(self.config, texts))
-        if self.config.kind == "room-type":
-            rooms = {key: averaged_eos_context(backbone, [room])[0] for key, room in texts.items()}
-            return RoomPrompts({}, rooms=rooms)
-        if self.config.kind in PRESENCE_PROMPTS and found is None:
+        if "tags" in prompt_kind(self.config.kind).needs and found is None:
             raise ValueError(f"prompts of the kind {self.config.kind!r} read an image's tags: use `tadp predict`")
-        return prompts_of(self.config, list(texts), named(self.config, self.names), backbone, texts, found)
+        return self._made(Given(list(texts), texts, found), backbone, self.names)
+
+    def _made(self, given: Given, backbone: DiffusionBackbone, names: Sequence[str]) -> Prompts:
+        kind = make_kind(self.config, names)
+        if "captions" in kind.needs:
+            captions = without_domain(self.config, {image_id: given.captions[image_id] for image_id in given.ids})
+            given = given._replace(captions=captions)
+        return kind.prompts(given, backbone)
 
     @torch.no_grad()
     def context(self, backbone: DiffusionBackbone, captions: Sequence[str]) -> Tensor:
@@ -111,10 +121,14 @@ class Prompter:
         with naming_the_rules(self.cleaner):
             return self.worker.clean(captions).captions
 
+    @property
+    def _reads_captions(self) -> bool:
+        return "captions" in prompt_kind(self.config.kind).needs
+
     @cached_property
     def worker(self) -> Cleaner | None:
         """The model that cleans new captions; None where the rules alone do."""
-        if self.cleaner == RULES or not names_domain(self.config) or self.config.kind not in CAPTION_PROMPTS:
+        if self.cleaner == RULES or not (names_domain(self.config) and self._reads_captions):
             return None
         with naming_the_rules(self.cleaner):
             return load_cleaner(self.cleaner, self.config.target, self.limits)

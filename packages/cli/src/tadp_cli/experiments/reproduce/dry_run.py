@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 
 from tadp_captioning import CaptionStore
-from tadp_captioning.prompts.nouns import load_tagger, nouns_prompt
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path
 from tadp_cli.inputs.prerequisites import missing_inputs, missing_weights
 from tadp_cli.pipelines.inference_cost import costs_of
 from tadp_cli.pipelines.memory_estimate import class_count, context_length, estimated_bytes
-from tadp_cli.prompts.builder import build_prompts, listed_names, prompt_template
+from tadp_cli.prompts.kind import make_kind
+from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import open_data, split_name
@@ -24,6 +24,7 @@ from tadp_heads.data.split_images import domain_split
 GB = 10**9
 _SHOWN = 160
 """Characters of a prompt that lists classes."""
+_UNWRITTEN = "{caption}"
 
 
 class DryRow(NamedTuple):
@@ -84,37 +85,15 @@ def _learned_from(recipe: Recipe, bench: Bench) -> str:
 
 def first_prompt(recipe: Recipe, dataset: SampleDataset | None, bench: Bench, *, of_target: bool = False) -> str:
     """The prompt of the data set's first image; {caption} stands for a caption that is not written yet."""
-    prompt = recipe.prompt
-    names = listed_names(dataset.prompt_names) if dataset else ()
-    if prompt.kind in ("class-embs", "averaged-eos"):
-        kind = "words" if prompt.kind == "class-embs" else "end tokens, averaged over 80 templates"
-        return _short(f"embeddings ({kind}) of {', '.join(names) or 'the class names'}")
-    if prompt.kind == "room-type":
-        return "embedding of the image's room, averaged over 80 templates"
-    if dataset is None or prompt.kind == "oracle":
-        return _unopened_prompt(recipe, dataset)
-    if recipe.needs_presence or prompt.kind == "learnt":
-        return f"({prompt.kind})"
-    image_id = dataset.ids[0]
-    captions = _captions(recipe, image_id, bench, of_target)
-    if prompt.kind == "nouns":
-        known = captions[image_id] != "{caption}"
-        return nouns_prompt(captions[image_id], load_tagger()) if known else "nouns of {caption}"
+    whole = replace(recipe.prompt, precision=1.0, recall=1.0)  # shares over a data set say nothing of one image
+    kind = make_kind(whole, dataset.prompt_names if dataset else ())
+    if dataset is None or not kind.is_text or "tags" in kind.needs:
+        return _short(kind.summary)
     dataset.ids = dataset.ids[:1]
-    return _short(build_prompts(prompt, dataset, None, captions).texts[image_id])
-
-
-def _unopened_prompt(recipe: Recipe, dataset: SampleDataset | None) -> str:
-    """What can be said without data; of the oracle's prompts that is the first image's classes where there is one."""
-    prompt = recipe.prompt
-    if prompt.kind == "oracle" and dataset is not None:
-        dataset.ids = dataset.ids[:1]
-        whole = replace(prompt, precision=1.0, recall=1.0)  # shares over a data set say nothing of one image
-        return _short(build_prompts(whole, dataset, None, None).texts[dataset.ids[0]])
-    if prompt.kind in ("oracle", "class-names"):
-        return f"names of {'the classes present' if prompt.kind == 'oracle' else 'all classes'}"
-    text = prompt_template(prompt, ())
-    return f"nouns of {text}" if prompt.kind == "nouns" else text or "(empty)"
+    captions = _captions(recipe, dataset.ids[0], bench, of_target) if "captions" in kind.needs else {}
+    if _UNWRITTEN in captions.values():
+        return _short(kind.summary)
+    return _short(Prompter(config=whole).of_data(dataset, None, captions).texts[dataset.ids[0]])
 
 
 def _captions(recipe: Recipe, image_id: str, bench: Bench, of_target: bool) -> Mapping[str, str]:
@@ -124,7 +103,7 @@ def _captions(recipe: Recipe, image_id: str, bench: Bench, of_target: bool) -> M
     written = captions_path(recipe, folder, bench.out)
     file = Path(given) if given else clean_path(written) if of_target else written
     known = CaptionStore.read(file) if file.is_file() else ()
-    return {image_id: known[image_id]} if image_id in known else {image_id: "{caption}"}
+    return {image_id: known[image_id]} if image_id in known else {image_id: _UNWRITTEN}
 
 
 def _first_splits(recipe: Recipe) -> tuple[tuple[str, str], tuple[str, str]]:
