@@ -4,26 +4,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_captioning import CaptionStore, RuleCleaner, clean_store, get_domain
+from tadp_captioning import CaptionStore, get_domain
 from tadp_captioning.stats import class_report
 from tadp_cli._io import write_json
-from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE, captions_file, data_folder, run_folder
 from tadp_cli.experiments.demo_report import write_demo_report
 from tadp_cli.experiments.pointing_game import pointing_game
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.inputs.prepare import cleaned, write_captions
 from tadp_cli.pipelines.loading import loaded_backbone
-from tadp_cli.pipelines.personalize import draw_look, personalize
-from tadp_cli.pipelines.train import train
+from tadp_cli.pipelines.personalize import draw_look, learn, settings
+from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.builder import object_names, present_classes
-from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.kind import prompt_kind
-from tadp_cli.run.folder import RESULTS_FILE, place_of
+from tadp_cli.run.folder import RESULTS_FILE
 from tadp_cli.run.guard import claim
-from tadp_cli.run.records import read_evaluations, read_object
+from tadp_cli.run.records import read_object
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -103,11 +101,11 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
         "palette": [list(colour) for colour in first.palette],
         "settings": {**asdict(plan), "seed": seed},
     }
-    settings = _settings(plan, seed)
-    for index, setting in enumerate(settings):
-        report("runs", index, len(settings))
+    runs = _settings(plan, seed)
+    for index, setting in enumerate(runs):
+        report("runs", index, len(runs))
         results["rows"] += _train_and_score(out, plan, setting, device, report)
-    report("runs", len(settings), len(settings))
+    report("runs", len(runs), len(runs))
     write_json(out / RESULTS_FILE, results)
     write_demo_report(out, results, backbone)
     return results
@@ -124,21 +122,13 @@ def _write_data(out: Path, plan: Plan, task: str) -> None:
 
 def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
     """Captions of source and targets; the same for every task, since the tasks' images are the same."""
-    for look in (SOURCE, *plan.targets):
-        folder = data_folder(out, plan.tasks[0], look)
-        raw = out / "captions" / f"{look}.jsonl"
-        for split in ("train", "val") if look == SOURCE else ("test",):
-            captions_of(
-                open_folder(folder, plan.tasks[0], split),
-                None,
-                captioner="tiny",
-                written_to=raw,
-                device=device,
-                progress=lambda p, what=f"caption {look}": report(what, p.done, p.total),
-            )
-        if look != SOURCE:
-            cleaned, _ = clean_store(CaptionStore.read(raw), RuleCleaner(look))
-            cleaned.write(captions_file(out, look))
+    recipe = load_recipe(f"scenes-{plan.tasks[0]}", ("data.captioner=tiny",))
+    for domain in (SOURCE, *plan.targets):
+        folder, raw = data_folder(out, plan.tasks[0], domain), out / "captions" / f"{domain}.jsonl"
+        splits = ("train", "val") if domain == SOURCE else ("test",)
+        write_captions(recipe, str(folder), splits, raw, device, report)
+        if domain != SOURCE:
+            cleaned(raw, domain)
 
 
 def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
@@ -157,20 +147,20 @@ def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, rep
     summary = folder / "summary.json"
     if not summary.is_file():
         pictures, held_out = draw_look(folder / "images", target, plan.target_images, SEEDS["look"])
-        learnt = personalize(
+        config = settings("textual-inversion", "tiny", steps=plan.token_steps)
+        learnt = learn(
             domain=target,
             images=pictures,
-            method="textual-inversion",
-            backbone="tiny",
-            preset_name="",
             held_out=held_out,
             count=plan.target_images,
+            method="textual-inversion",
+            config=config,
+            backbone="tiny",
             out=folder,
             resume=False,
             device=device,
             seed=seed,
-            steps=plan.token_steps,
-            report=lambda what, done, total: report(f"token {target}", done, total),
+            progress=lambda done, total, _: report(f"token {target}", done, total),
         )
         write_json(summary, {"held_out": {"token": learnt.token, "before": learnt.before, "after": learnt.after}})
     return read_object(summary)
@@ -205,28 +195,18 @@ def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
 
 def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, report: Report) -> list[dict[str, Any]]:
     """A row for the source's validation split and one for each target."""
-    folder = run_folder(out, setting.task, setting.folder)
-    if not (folder / RESULTS_FILE).is_file():
-        begun = (folder / "config.toml").is_file()
-        train(_recipe(out, plan, setting), folder, device=device, resume=begun, report=report)
-    source_scores = read_evaluations(folder / RESULTS_FILE)
+    folder, recipe = run_folder(out, setting.task, setting.folder), _recipe(out, plan, setting)
+    results = ensure_experiment(recipe, folder, device=device, report=report)
     rows = []
     # With several targets a modifier's score on the source would be several numbers under one name.
     if not setting.target or len(plan.targets) == 1:
-        rows.append(_row(setting, SOURCE, source_scores[0]["metrics"]))
+        rows.append(_row(setting, SOURCE, results["evaluations"][0]["metrics"]))
     for target in (setting.target,) if setting.target else plan.targets:
-        data = absolute(str(data_folder(out, setting.task, target)))
-        known = [entry for entry in source_scores if place_of(entry)[0] == data]
-        entry = known[0] if known else _score(out, setting, target, folder, data, device, report)
-        rows.append(_row(setting, target, entry["metrics"]))
+        captions = str(captions_file(out, target)) if setting.prompt == "caption" else ""
+        test = {"test.folder": str(data_folder(out, setting.task, target)), "test.captions": captions}
+        metrics = score_once(folder, recipe.replace(**test), "", device=device, report=report)
+        rows.append(_row(setting, target, metrics))
     return rows
-
-
-def _score(
-    out: Path, setting: _Setting, target: str, folder: Path, data: str, device: str, report: Report
-) -> dict[str, Any]:
-    captions = captions_file(out, target) if setting.prompt == "caption" else None
-    return score_run(folder, folder=data, split="test", captions=captions, device=device, report=report)
 
 
 def _row(setting: _Setting, test: str, metrics: dict[str, float]) -> dict[str, Any]:

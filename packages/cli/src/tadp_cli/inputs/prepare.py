@@ -160,8 +160,14 @@ def look_settings(out: Path, domain: str | Domain, method: str, rank: int = 0) -
 
 def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:
     """Captions of these splits by the recipe's captioner, one file for all runs in `out`."""
+    return write_captions(recipe, folder, splits, captions_path(recipe, folder, out), device, report)
+
+
+def write_captions(
+    recipe: Recipe, folder: str, splits: tuple[str, ...], file: Path, device: str, report: Report
+) -> Path:
+    """The file, to which the captions of these splits by the recipe's captioner that it lacks are added."""
     name, path = split_name(folder)
-    file = captions_path(recipe, folder, out)
     for split in splits:
         captions_of(
             open_data(folder, recipe.task, split),

@@ -12,7 +12,7 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.domain_images import target_images
 from tadp_cli.inputs.prepare import LEARNT, look_settings, with_captions, with_look
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
-from tadp_cli.pipelines.train_and_score import run_experiment
+from tadp_cli.pipelines.train_and_score import ensure_experiment
 from tadp_cli.precision import AUTO, Speed, with_precision
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
@@ -89,8 +89,7 @@ def adapt(
         if look:
             recipe = with_look(recipe, out, images, None, device, report)
         run = out / RUN_FOLDER
-        begun = (run / "config.toml").is_file()
-        results = run_experiment(recipe, run, device=device, resume=begun, report=report, limits=limits, speed=speed)
+        results = ensure_experiment(recipe, run, device=device, report=report, limits=limits, speed=speed)
         predicted = None
         if not labelled:
             folder, options = out / PREDICTIONS_FOLDER, PredictOptions(limits=limits, speed=speed)

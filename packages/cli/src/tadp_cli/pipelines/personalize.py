@@ -17,7 +17,6 @@ from tadp_backbone.summary import untrained
 from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_captioner
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli._io import write_json
-from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.domain_images import drawn
 from tadp_cli.run.folder import RESULTS_FILE
@@ -36,39 +35,6 @@ SCENES_SEED = 7
 HELD_OUT = 16
 
 _IMAGE_FOLDERS = ("images", "JPEGImages")
-
-
-def personalize(
-    *,
-    domain: str,
-    images: Path | None,
-    method: str,
-    backbone: str,
-    preset_name: str,
-    held_out: Path | None,
-    count: int,
-    out: Path,
-    resume: bool,
-    device: str,
-    seed: int,
-    report: Report,
-    steps: int | None = None,
-) -> Personalization:
-    """`learn` with a preset's settings, by default the backbone's."""
-    return learn(
-        domain=domain,
-        images=images,
-        held_out=held_out,
-        count=count,
-        method=method,
-        config=settings(method, backbone, preset_name, steps=steps),
-        backbone=backbone,
-        out=out,
-        resume=resume,
-        device=device,
-        seed=seed,
-        progress=lambda step, total, loss: report("personalize", step, total),
-    )
 
 
 def learn(

@@ -7,13 +7,13 @@ from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_clean
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.console.reporter import Report
+from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.inputs.preflight_checks import check_target
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
 from tadp_cli.precision import AUTO, Speed
-from tadp_cli.run.folder import RESULTS_FILE, known_metrics
-from tadp_cli.run.records import read_object
+from tadp_cli.run.folder import known_metrics
+from tadp_cli.run.run import Run
 
 
 def run_experiment(
@@ -22,7 +22,7 @@ def run_experiment(
     *,
     device: str = "cpu",
     resume: bool = False,
-    report: Report = lambda *_: None,
+    report: Report = quiet,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     speed: Speed = AUTO,
 ) -> dict[str, Any]:
@@ -32,12 +32,17 @@ def run_experiment(
     """
     if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
         load_cleaner(recipe.test.cleaner, recipe.prompt.target, limits)
-    if not (out / RESULTS_FILE).is_file():
+    if not Run(out).finished:
         check_target(recipe)
     train(recipe, out, device=device, resume=resume, report=report)
     if recipe.test.folder:
         score_once(out, recipe, "", device=device, report=report, limits=limits, speed=speed)
-    return read_object(out / RESULTS_FILE)
+    return Run(out).results
+
+
+def ensure_experiment(recipe: Recipe, out: Path, **how: Any) -> dict[str, Any]:
+    """`run_experiment` as far as it is not done yet."""
+    return run_experiment(recipe, out, resume=Run(out).begun, **how)
 
 
 def score_once(
@@ -46,7 +51,7 @@ def score_once(
     protocol: str,
     *,
     device: str = "cpu",
-    report: Report = lambda *_: None,
+    report: Report = quiet,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     speed: Speed = AUTO,
 ) -> dict[str, float]:

@@ -12,11 +12,12 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import Scorable, open_scorable
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
-from tadp_cli.pipelines.train import train
+from tadp_cli.pipelines.train_and_score import ensure_experiment
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.captions import captions_of
-from tadp_cli.run.folder import RECIPE_FILE, RESULTS_FILE, read_run
+from tadp_cli.run.folder import read_run
 from tadp_cli.run.records import read_object
+from tadp_cli.run.run import Run
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
@@ -137,12 +138,11 @@ class Setting:
         """A small head on a frozen backbone, trained on Scenes once and kept in the folder of the analyses."""
         name = f"{prompt}-{self.train_images}-images-{self.steps}-steps-seed{self.seed}"
         run = self.out / "heads" / name
-        if not (run / RESULTS_FILE).is_file():
+        if not Run(run).finished:
             changes = {"data.folder": str(self._scenes()), "prompt.kind": prompt, "backbone.source": self.backbone}
             changes |= {"train.steps": self.steps, "train.seed": self.seed, "data.captioner": self.captioner}
             recipe = load_recipe("scenes-segmentation").replace(**changes)
-            resume = (run / RECIPE_FILE).is_file()
-            train(recipe, run, device=self.device, resume=resume, report=self.report)
+            ensure_experiment(recipe, run, device=self.device, report=self.report)
         return run
 
     def _scenes(self) -> Path:

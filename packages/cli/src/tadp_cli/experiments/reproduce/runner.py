@@ -17,7 +17,7 @@ from tadp_cli.inputs.prepare import LEARNT, cleaned, with_captions, with_look
 from tadp_cli.inputs.prerequisites import check_inputs
 from tadp_cli.pipelines.fit_to_memory import fitted
 from tadp_cli.pipelines.personalize import draw_look
-from tadp_cli.pipelines.train_and_score import run_experiment, score_once
+from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.run.folder import RECIPE_FILE, RESULTS_FILE
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -114,8 +114,7 @@ def _scored(
     table: Table, recipe: Recipe, looks: dict[str, LookData], run: Path, bench: Bench, report: Report
 ) -> dict[str, float]:
     """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
-    begun = (run / "config.toml").is_file()
-    run_experiment(recipe, run, device=bench.device, resume=begun, report=report)
+    ensure_experiment(recipe, run, device=bench.device, report=report)
     found = {}
     for metric, how in table.metrics.items():
         if metric in looks:
