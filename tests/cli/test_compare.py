@@ -3,11 +3,11 @@
 from tadp_cli._io import write_json
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.experiments.compare import rows_of_runs
-from tadp_cli.run.folder import begin_run, known_metrics
+from tadp_cli.run.run import Run
 
 
 def _run(folder, score, data, **changes):
-    begin_run(folder, Recipe().replace(**{"prompt.kind": "oracle", **changes}))
+    Run(folder).begin(Recipe().replace(**{"prompt.kind": "oracle", **changes}))
     entries = [{"data": where, "split": "test", "metrics": {"mIoU": score + i}} for i, where in enumerate(data)]
     write_json(folder / "results.json", {"evaluations": entries})
     return folder
@@ -43,6 +43,6 @@ def test_metrics_are_known_for_captions_of_the_same_cleaner(tmp_path):
     entry = {"data": "/photo", "split": "test", "metrics": {"mIoU": 0.5}, "cleaner": "rules"}
     write_json(tmp_path / "results.json", {"evaluations": [entry]})
     place = ("/photo", "test", "", "", "")
-    assert known_metrics(tmp_path, place, "rules") == {"mIoU": 0.5}
-    assert known_metrics(tmp_path, place, "openai:mine") is None
-    assert known_metrics(tmp_path, ("/photo", "val", "", "", ""), "rules") is None
+    assert Run(tmp_path).metrics_at(place, "rules") == {"mIoU": 0.5}
+    assert Run(tmp_path).metrics_at(place, "openai:mine") is None
+    assert Run(tmp_path).metrics_at(("/photo", "val", "", "", ""), "rules") is None

@@ -17,7 +17,7 @@ from tadp_cli.pipelines.fit_to_memory import dry_step, fitted
 from tadp_cli.pipelines.train import build_model, load_backbone
 from tadp_cli.prompts.builder import Prompts
 from tadp_cli.prompts.contexts import PromptContexts
-from tadp_cli.run.folder import begin_run
+from tadp_cli.run.run import Run
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import train_transform
@@ -204,7 +204,7 @@ def test_what_was_picked_is_told_and_a_run_goes_on_with_it(data, tmp_path, caplo
     assert picked.train == one
     assert f"--fit {memory}: train.batch_size=1 train.accumulate=4 train.gradient_checkpointing=true" in caplog.text
     assert not (tmp_path / "run").exists(), "nothing is written"
-    begin_run(tmp_path / "run", picked)
+    Run(tmp_path / "run").begin(picked)
     assert fitted(recipe, "64GB", tmp_path / "run", resume=True) == picked
     other = recipe.replace(**{"train.batch_size": 3})
     assert fitted(other, "64GB", tmp_path / "run", resume=True) == other, "left to the check of what may change"

@@ -14,8 +14,8 @@ from PIL import Image
 from tadp_cli._io import write_json
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.prediction_files import write_prediction
-from tadp_cli.run.folder import check_run
 from tadp_cli.run.records import read_evaluations, read_object
+from tadp_cli.run.run import Run
 from tadp_heads import DepthResult
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.checkpoint import read_state, reading_state
@@ -129,7 +129,7 @@ def test_results_and_metrics_of_other_forms_are_named(tmp_path):
 def test_a_run_with_malformed_results_is_not_begun_again_and_they_are_named(run, content):
     (run / "results.json").write_text(content)
     with pytest.raises(ValueError, match=r"run/results\.json: found"):
-        check_run(run, load_recipe(run / "config.toml"), resume=False)
+        Run(run).check(load_recipe(run / "config.toml"), resume=False)
 
 
 @pytest.mark.parametrize("name", ["../a", "b/../../a", "linked/a"])

@@ -3,22 +3,23 @@
 import pytest
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.run.folder import begin_run, check_run, with_version
+from tadp_cli.run.resume import with_version
+from tadp_cli.run.run import Run
 
 RECIPE = load_recipe("scenes-segmentation").replace(**{"data.folder": "x"})
 
 
 def test_a_run_records_the_version_of_the_shipped_model(tmp_path):
-    begin_run(tmp_path, with_version(RECIPE))
+    Run(tmp_path).begin(with_version(RECIPE))
     assert load_recipe(tmp_path / "config.toml").backbone.version == 2
-    check_run(tmp_path, with_version(RECIPE), resume=True)
+    Run(tmp_path).check(with_version(RECIPE), resume=True)
 
 
 @pytest.mark.parametrize("written", [0, 1])  # the first version's runs name none
 def test_a_run_begun_with_another_version_says_which_it_needs(tmp_path, written):
-    begin_run(tmp_path, RECIPE.replace(**{"backbone.version": written}))
+    Run(tmp_path).begin(RECIPE.replace(**{"backbone.version": written}))
     with pytest.raises(ValueError, match="begun with version 1 of the model 'tiny', and this tadp has version 2"):
-        check_run(tmp_path, with_version(RECIPE), resume=True)
+        Run(tmp_path).check(with_version(RECIPE), resume=True)
 
 
 @pytest.mark.parametrize(("source", "has"), [("tiny", "has version 2"), ("sd15", "only models that come with tadp")])

@@ -15,7 +15,8 @@ from tadp_cli.pipelines.evaluate import open_scorable
 from tadp_cli.pipelines.train import build_model, load_backbone, train
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.run.folder import NAMES_FILE, begin_run, with_version
+from tadp_cli.run.resume import with_version
+from tadp_cli.run.run import NAMES_FILE, Run
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES
 from tadp_heads.data.registry import open_data
@@ -132,7 +133,7 @@ def test_class_prompts_are_kept_in_the_run(voc, tmp_path):
 def test_an_older_run_resumes_with_the_names_of_its_labels(voc, tmp_path):
     recipe, run = recipe_of(voc, "class-names"), tmp_path / "run"
     run.mkdir()
-    begin_run(run, with_version(recipe))
+    Run(run).begin(with_version(recipe))
     train(recipe, run, resume=True)
     assert json.loads((run / "config.json").read_text())["model"]["prompt"] == LABELS
     assert json.loads((run / NAMES_FILE).read_text())["aeroplane"] == "aeroplane"

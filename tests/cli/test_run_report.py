@@ -16,7 +16,7 @@ from tadp_cli.report import prediction_sheet
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
 from tadp_cli.report.runs_page import runs_html
-from tadp_cli.run.folder import read_run
+from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
@@ -81,8 +81,9 @@ def test_images_of_the_test_data_are_looked_at_where_asked_for(world, monkeypatc
     assert "its recipe has no test data (test.folder); leave --target out" in tadp(
         "report", world / "a", "--target", "--out", world / "t.html", code=2
     )
-    asked = read_run(world / "a").replace(**{"test.folder": str(world / "segmentation"), "test.split": "train"})
-    monkeypatch.setattr(error_analysis, "read_run", lambda run: asked)
+    test = {"test.folder": str(world / "segmentation"), "test.split": "train"}
+    asked = Run(world / "a").recipe.replace(**test)
+    monkeypatch.setattr(error_analysis.Run, "finished_recipe", lambda run: asked)
     examined = examine_run(world / "a", 4, on_target=True, device="cpu", report=lambda *_: None)
     assert list(examined.scores) == list(open_folder(world / "segmentation", "segmentation", "train").ids)
 

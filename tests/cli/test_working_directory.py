@@ -10,7 +10,8 @@ from tadp_cli.config.recipe import load_recipe
 from tadp_cli.inputs import prepare
 from tadp_cli.pipelines import evaluate
 from tadp_cli.pipelines.train import train
-from tadp_cli.run.folder import begin_run, check_run, place_of
+from tadp_cli.run.records import place_of
+from tadp_cli.run.run import Run
 from tadp_heads.data.scenes.write import write_scenes
 
 
@@ -34,11 +35,11 @@ def test_paths_of_a_recipe_become_absolute_and_names_stay(two_places, monkeypatc
 def test_a_folder_of_another_working_directory_is_not_resumed_with(two_places, monkeypatch):
     recipe = load_recipe("scenes-segmentation").replace(**{"data.folder": "d"})
     monkeypatch.chdir(two_places / "a")
-    begin_run(two_places / "run", with_absolute_paths(recipe))
-    check_run(two_places / "run", recipe, resume=True)
+    Run(two_places / "run").begin(with_absolute_paths(recipe))
+    Run(two_places / "run").check(recipe, resume=True)
     monkeypatch.chdir(two_places / "b")
     with pytest.raises(ValueError, match=r"data\.folder was '.*/a/d', is now '.*/b/d'"):
-        check_run(two_places / "run", recipe, resume=True)
+        Run(two_places / "run").check(recipe, resume=True)
 
 
 def test_an_evaluation_is_of_the_folder_and_not_of_its_name(two_places, monkeypatch):

@@ -11,8 +11,8 @@ import torch
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.precision import Precision, is_small, resolve_precision
-from tadp_cli.config.recipe import Recipe, load_recipe
-from tadp_cli.run.folder import RECIPE_FILE
+from tadp_cli.config.recipe import Recipe
+from tadp_cli.run.run import Run
 
 COMPILED_FROM = 65_536
 """Images from which a command compiles the UNet by itself: at 512x512 on an H100, 53 seconds of compilation save
@@ -69,8 +69,8 @@ def speed_up(
 def with_precision(recipe: Recipe, run: Path, device: str) -> Recipe:
     """The recipe with the precision that it trains in on the device; a run that was begun keeps its own."""
     asked = recipe.train.precision
-    if asked == "auto" and (run / RECIPE_FILE).is_file():
-        return recipe.replace(**{"train.precision": load_recipe(run / RECIPE_FILE).train.precision})
+    if asked == "auto" and Run(run).begun:
+        return recipe.replace(**{"train.precision": Run(run).recipe.train.precision})
     small = is_small(recipe.backbone.source)
     chosen = resolve_precision(asked, device, small=small, training=True, setting="train.precision")
     log.info("precision %s", chosen)

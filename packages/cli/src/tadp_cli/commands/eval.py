@@ -56,8 +56,9 @@ def evaluate(
     Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
     """
     with one_line_errors():
-        from tadp_cli.pipelines.evaluate import keep_scores, scored
+        from tadp_cli.pipelines.evaluate import scored
         from tadp_cli.precision import Speed
+        from tadp_cli.run.run import Run
 
         with bars() as report, notes():
             entry = scored(
@@ -81,6 +82,6 @@ def evaluate(
                 console.print(f"{name:12} {value:.4f}")
             if "cleaner" in entry:
                 console.print(f"captions cleaned by {entry['cleaner']}")
-        keep_scores(run, entry)
+        Run(run).add_evaluation(entry)
         if first_process():
             console.print(f"added to {run / 'results.json'}", markup=False, highlight=False, soft_wrap=True)

@@ -42,8 +42,8 @@ def report(
         from tadp_cli.console.score_tables import show_rows
         from tadp_cli.experiments.compare import rows_of_runs
         from tadp_cli.pipelines.report import ReportOptions, write_run_report
-        from tadp_cli.run.folder import read_run
         from tadp_cli.run.lock import file_lock
+        from tadp_cli.run.run import Run
 
         options = ReportOptions(
             images=images,
@@ -57,7 +57,7 @@ def report(
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--out is {path}, expected the name of an .html file")
         with file_lock(path):  # a place that cannot be written to is known before the work
-            recipes = {run: read_run(run) for run in runs}
+            recipes = {run: Run(run).finished_recipe() for run in runs}
             rows = rows_of_runs(runs)
             show_rows(console, {"rows": rows})
             with bars() as progress:

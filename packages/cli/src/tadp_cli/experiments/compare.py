@@ -6,8 +6,8 @@ from typing import Any
 
 from tadp_captioning.cleaning.factory import RULES
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.run.folder import RESULTS_FILE, place_of, read_run
-from tadp_cli.run.records import read_evaluations
+from tadp_cli.run.records import place_of
+from tadp_cli.run.run import Run
 from tadp_heads.data.registry import split_name
 
 
@@ -17,8 +17,8 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     Runs that differ in nothing but the seed share a line of the table; where prompt and modifier are the same and
     something else differs, a line has its run's name.
     """
-    recipes = {run: read_run(run) for run in runs}
-    entries = {run: read_evaluations(run / RESULTS_FILE) for run in runs}
+    recipes = {run: Run(run).finished_recipe() for run in runs}
+    entries = {run: Run(run).evaluations for run in runs}
     names = _test_names({place_of(entry)[0]: entry["data"] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():

@@ -19,9 +19,9 @@ from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.kind import prompt_kind
-from tadp_cli.run.folder import RESULTS_FILE
 from tadp_cli.run.guard import claim
 from tadp_cli.run.records import read_object
+from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -14,7 +14,7 @@ from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.inputs.prepare import LEARNT, captions_file, cleaned, learn_look, look_settings
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.personalize import draw_look
-from tadp_cli.run.folder import known_metrics
+from tadp_cli.run.run import Run
 from tadp_heads.data.scenes.write import write_scenes
 
 LOOK_IMAGES = 10
@@ -40,7 +40,7 @@ class LookData:
         """The run's metrics here, read from its results where they are there already."""
         place = (absolute(self.folder), _SPLIT, "", self.modifier, self.domain)
         cleaner = "" if self.captions is None else cleaner_of(CaptionStore.read(self.captions))
-        known = known_metrics(run, place, cleaner)
+        known = Run(run).metrics_at(place, cleaner)
         if known is not None:
             return known
         entry = score_run(

@@ -16,9 +16,9 @@ from tadp_cli.inputs.preflight_checks import check_loss, check_protocol
 from tadp_cli.pipelines.personalize import learn, settings
 from tadp_cli.prompts.authors import check_author, with_author
 from tadp_cli.prompts.captions import captions_of
-from tadp_cli.run.folder import RESULTS_FILE
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
+from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.registry import open_data, split_name
 from tadp_personalize.lora import LORA_FILE
 

@@ -8,7 +8,7 @@ from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_dom
 from tadp_cli.inputs.domain_images import domain_images
 from tadp_cli.inputs.fetch import cached_bytes, homes
 from tadp_cli.inputs.prepare import LEARNT, look_folder
-from tadp_cli.run.folder import RESULTS_FILE
+from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.registry import split_name
 
 

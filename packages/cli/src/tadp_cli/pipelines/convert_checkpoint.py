@@ -1,6 +1,6 @@
 """A published checkpoint of the paper's public code -> a run folder (key names: docs/reference.md, sections 0 to 3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +10,9 @@ from torch import Tensor
 from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.ldm import read_checkpoint, unet_from_ldm, vae_from_ldm
 from tadp_backbone.ldm.checkpoint import looks_like, read_pickle, under
-from tadp_cli._io import write_json
 from tadp_cli.config.recipe import BackboneSection, PromptConfig, Recipe
 from tadp_cli.prompts.authors import with_author
-from tadp_cli.run.folder import RESULTS_FILE, begin_run, check_run, save_prompt_names
+from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
 from tadp_heads.data.class_names import default_prompt_names
 from tadp_heads.data.files import read_lines
@@ -95,14 +94,15 @@ def convert(
         head={"variant": variant} if variant in VARIANTS else {},
         protocol=known.protocol,
     )
-    check_run(out, recipe, resume=False)
+    run = Run(out)
+    run.check(recipe, resume=False)
     model = PerceptionModel(
         backbone, head, _model_config(recipe, known), None if embeddings is None else embeddings.float()[None]
     )
-    save_prompt_names(out, known.names, known.prompt_names)
-    begin_run(out, with_author(recipe))
+    run.save_prompt_names(known.names, known.prompt_names)
+    run.begin(with_author(recipe))
     model.save_pretrained(out)
-    _write_results(recipe, file, out)
+    run.finish(recipe, {}, evaluations=[], converted_from=file.name)
     return {
         "head": f"{type(head).__name__} ({variant}), reads {[tuple(level) for level in head.config.levels]}",
         "backbone": f"UNet {unet.config.block_out_channels} of the file, text encoder of {base}, "
@@ -254,24 +254,8 @@ def _model_config(recipe: Recipe, known: _Classes) -> PerceptionConfig:
         task=recipe.task,
         classes=known.names,
         palette=known.palette,
-        prompt="{caption}" if recipe.prompt.kind == "caption" else "",
-        captioner=recipe.captioner if recipe.prompt.kind == "caption" else None,
+        prompt="{caption}" if recipe.needs_captions else "",
+        captioner=recipe.captioner if recipe.needs_captions else None,
         protocol=recipe.protocol or None,
         image_range=known.image_range,
-    )
-
-
-def _write_results(recipe: Recipe, file: Path, out: Path) -> None:
-    """What makes the folder a finished run, without a score yet."""
-    evaluations: Sequence[dict] = []
-    write_json(
-        out / RESULTS_FILE,
-        {
-            "task": recipe.task,
-            "prompt": recipe.prompt.kind,
-            "modifier": recipe.prompt.modifier,
-            "seed": recipe.train.seed,
-            "converted_from": file.name,
-            "evaluations": evaluations,
-        },
     )

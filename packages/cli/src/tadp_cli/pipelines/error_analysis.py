@@ -20,7 +20,7 @@ from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.prompts.authors import read_captions
-from tadp_cli.run.folder import read_run
+from tadp_cli.run.run import Run
 from tadp_heads.data import Sample
 from tadp_heads.tasks import get_task
 from tadp_heads.training.metrics_log import METRICS_FILE, read_steps
@@ -52,7 +52,7 @@ def examine_run(run: Path, images: int, *, on_target: bool = False, device: str,
 
     `on_target`: those of the recipe's test data instead.
     """
-    where = _target(read_run(run), run) if on_target else {}
+    where = _target(Run(run).finished_recipe(), run) if on_target else {}
     scorable = open_scorable(run, **where, most=images, device=device, report=report)
     recipe, model, dataset, *_ = scorable
     task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))

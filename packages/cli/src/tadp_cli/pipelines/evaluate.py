@@ -1,13 +1,10 @@
 """Scoring a finished run on a split of any data set with the same classes."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from accelerate import PartialState
 
 from tadp_captioning import (
     CaptionStore,
@@ -20,7 +17,6 @@ from tadp_captioning import (
 )
 from tadp_captioning.chat_api.answer_cache import default_cache
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
-from tadp_cli._io import replacing
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
@@ -34,8 +30,7 @@ from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import presence_of
-from tadp_cli.run.folder import RESULTS_FILE, place_of, saved_prompt_names, use_prompt_names
-from tadp_cli.run.records import read_object
+from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
@@ -161,7 +156,7 @@ def _prompts(
 ) -> Prompts:
     if model.context is not None:
         return Prompts({}, model.context)
-    known = saved_prompt_names(run, model.config.classes)
+    known = Run(run).prompt_names(model.config.classes)
     use_prompt_names(known, dataset)
     names = [known[name] for name in model.config.classes]
     presence = presence_of(run, recipe, model, device)
@@ -195,7 +190,7 @@ def _asked(recipe: Recipe, modifier: str, domain: str, phrase: str, token_file: 
 def score_run(run: Path, **how: Any) -> dict[str, Any]:
     """`scored`, also put into the run's results.json in place of the metrics of the same data."""
     entry = scored(run, **how)
-    keep_scores(run, entry)
+    Run(run).add_evaluation(entry)
     return entry
 
 
@@ -258,18 +253,3 @@ def scored(
     if modifier:
         entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
     return entry
-
-
-def keep_scores(run: Path, entry: dict[str, Any]) -> None:
-    """Put what `scored` returned into the run's results.json, in place of the metrics of the same data.
-
-    A process that scores the same run at the same time waits, and adds its own.
-    """
-    state, file = PartialState(), run / RESULTS_FILE
-    if state.is_main_process:
-        with replacing(file) as partial:
-            results = read_object(file, "evaluations")
-            others = [e for e in results["evaluations"] if place_of(e) != place_of(entry)]
-            results["evaluations"] = [*others, entry]
-            partial.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    state.wait_for_everyone()

@@ -9,13 +9,13 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.config.recipe import Recipe
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.train import build_model, load_backbone
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.contexts import training_contexts
 from tadp_cli.prompts.kind import Given, make_kind
-from tadp_cli.run.folder import RECIPE_FILE
+from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.tasks import train_transform
@@ -30,8 +30,8 @@ def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resum
     device; a run that is gone on with keeps its own."""
     limit = parse_memory(memory)
     checked_device(device)
-    if resume and (out / RECIPE_FILE).is_file():
-        return _as_begun(recipe, load_recipe(out / RECIPE_FILE))
+    if resume and Run(out).begun:
+        return _as_begun(recipe, Run(out).recipe)
     recipe = with_precision(recipe, out, device)
     state = PartialState(cpu=device == "cpu")
     if state.num_processes > 1:
@@ -54,7 +54,7 @@ def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resum
 
 def _as_begun(recipe: Recipe, begun: Recipe) -> Recipe:
     if recipe.train.effective_batch != begun.train.effective_batch:
-        return recipe  # refused by `check_run`, which names the difference
+        return recipe  # refused by `Run.check`, which names the difference
     return recipe.replace(**{f"train.{name}": getattr(begun.train, name) for name in PICKED})
 
 

@@ -19,8 +19,8 @@ from tadp_captioning.domains import DREAMBOOTH_TOKEN
 from tadp_cli._io import write_json
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.domain_images import drawn
-from tadp_cli.run.folder import RESULTS_FILE
 from tadp_cli.run.records import read_object
+from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.scenes.scene import ALL_LOOKS
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion

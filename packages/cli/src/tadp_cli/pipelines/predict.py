@@ -25,9 +25,9 @@ from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import presence_of
-from tadp_cli.run.folder import saved_prompt_names
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
+from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
 from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
@@ -204,7 +204,7 @@ def check_captioned(run: Path, recipe: Recipe, fix: str) -> None:
 
 def class_names(run: Path, model: PerceptionModel) -> list[str]:
     """The model's classes as the run's prompts name them."""
-    known = saved_prompt_names(run, model.config.classes)
+    known = Run(run).prompt_names(model.config.classes)
     return [known[name] for name in model.config.classes]
 
 

@@ -31,7 +31,7 @@ from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
 from tadp_cli.report.rows import HeatRow, ImageRow
 from tadp_cli.report.runs_page import runs_html
-from tadp_cli.run.folder import flat_settings
+from tadp_cli.run.resume import flat_settings
 from tadp_heads import get_task
 
 _WORDS = 4

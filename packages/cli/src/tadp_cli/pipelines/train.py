@@ -13,7 +13,6 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.latent_cache import LatentCache
 from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
-from tadp_cli._io import write_json
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
@@ -28,19 +27,9 @@ from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import learn_presence
 from tadp_cli.run.best_model import BestModel
-from tadp_cli.run.folder import (
-    RECIPE_FILE,
-    RESULTS_FILE,
-    begin_run,
-    check_run,
-    results_of,
-    save_prompt_names,
-    saved_prompt_names,
-    use_prompt_names,
-    with_version,
-)
-from tadp_cli.run.lock import run_lock
-from tadp_cli.run.records import read_object
+from tadp_cli.run.records import results_of
+from tadp_cli.run.resume import with_version
+from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
@@ -71,17 +60,18 @@ def train(
     recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe))))
     recipe = with_precision(recipe, out, device)
     accelerator = make_accelerator(recipe.train.precision, device)
-    finished, main = (out / RESULTS_FILE).is_file(), accelerator.is_main_process
-    with run_lock(out) if main else nullcontext(False) as killed:
+    run, main = Run(out), accelerator.is_main_process
+    finished = run.finished
+    with run.lock() if main else nullcontext(False) as killed:
         if main:
-            check_run(out, recipe, resume, killed)
+            run.check(recipe, resume, killed)
         if finished:
-            return read_object(out / RESULTS_FILE)
+            return run.results
         return _train(recipe, out, accelerator, device, report if main else lambda *_: None)
 
 
 def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, report: Report) -> dict[str, Any]:
-    config, main = recipe.train, accelerator.is_main_process
+    run, config, main = Run(out), recipe.train, accelerator.is_main_process
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
     changed = train_transform(recipe.task, config.transform, config.size) if config.transform else None
@@ -91,8 +81,8 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     check_loss(recipe)
     for part, split in ((dataset, recipe.data.train), (validation, recipe.data.val)):
         check_images(part, recipe.data.folder, split)
-    if (out / RECIPE_FILE).is_file():
-        use_prompt_names(saved_prompt_names(out, dataset.classes), dataset, validation)
+    if run.begun:
+        use_prompt_names(run.prompt_names(dataset.classes), dataset, validation)
     backbone = load_backbone(recipe, device)
     check_head(recipe, backbone.levels, dataset.classes)
     # What is not captioned yet is captioned by the first process; the others find it done.
@@ -110,8 +100,8 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
 
     if main:
         # Before the recipe: a folder that has a recipe without names is taken for an older run.
-        save_prompt_names(out, dataset.classes, dataset.prompt_names)
-        begin_run(out, recipe)
+        run.save_prompt_names(dataset.classes, dataset.prompt_names)
+        run.begin(recipe)
     keep_if_best = BestModel(recipe, out, model)
     fit(
         model,
@@ -127,13 +117,13 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     )
     if main:
         model.save_pretrained(out)
-    results = results_of(recipe, score())
+    metrics = score()
     if main:
         if config.eval_every:
-            keep_if_best(config.steps, results["evaluations"][0]["metrics"])
-        write_json(out / RESULTS_FILE, results)
+            keep_if_best(config.steps, metrics)
+        run.finish(recipe, metrics)
     accelerator.wait_for_everyone()
-    return results
+    return results_of(recipe, metrics)
 
 
 def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:

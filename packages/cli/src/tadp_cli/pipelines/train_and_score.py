@@ -12,7 +12,6 @@ from tadp_cli.inputs.preflight_checks import check_target
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import train
 from tadp_cli.precision import AUTO, Speed
-from tadp_cli.run.folder import known_metrics
 from tadp_cli.run.run import Run
 
 
@@ -61,7 +60,7 @@ def score_once(
     """
     test = recipe.test
     where = (test.folder, test.split) if test.folder else (recipe.data.folder, recipe.data.val)
-    known = known_metrics(run, (absolute(where[0]), where[1], protocol, "", ""), _cleaner(recipe))
+    known = Run(run).metrics_at((absolute(where[0]), where[1], protocol, "", ""), _cleaner(recipe))
     if known is not None:
         return known
     entry = score_run(

@@ -6,14 +6,14 @@ from pathlib import Path
 from tadp_captioning.factory import is_captioner
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.prompts.authors import generation_of, with_author
-from tadp_cli.run.folder import read_run
+from tadp_cli.run.run import Run
 
 log = logging.getLogger(__name__)
 
 
 def read_prompting(run: Path) -> Recipe:
     """The run's recipe; of a run that does not record its captioner, what its config.toml leads to, with a warning."""
-    recipe = read_run(run)
+    recipe = Run(run).finished_recipe()
     if recipe.data.captioner or not recipe.needs_captions:
         return recipe
     try:

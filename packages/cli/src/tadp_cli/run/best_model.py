@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-from tadp_cli._io import replacing_folder, write_json, write_text
+from tadp_cli._io import replacing_folder
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.prompts.tagging.store import FOLDER as PRESENCE_FOLDER
-from tadp_cli.run.folder import NAMES_FILE, RECIPE_FILE, RESULTS_FILE, results_of
-from tadp_cli.run.records import read_evaluations
+from tadp_cli.run.run import NAMES_FILE, Run
 from tadp_heads import PerceptionModel
 
 BEST_FOLDER = "best"
@@ -23,8 +22,8 @@ class BestModel:
         """After an evaluation of the model as it is now."""
         folder = self.out / BEST_FOLDER
         main = self.model.task.main_metric
-        if (folder / RESULTS_FILE).is_file():
-            best = read_evaluations(folder / RESULTS_FILE)[0]["metrics"][main.key]
+        if Run(folder).finished:
+            best = Run(folder).evaluations[0]["metrics"][main.key]
             if not (metrics[main.key] > best if main.higher_is_better else metrics[main.key] < best):
                 return
         with replacing_folder(folder) as partial:
@@ -33,5 +32,5 @@ class BestModel:
                 shutil.copytree(self.out / PRESENCE_FOLDER, partial / PRESENCE_FOLDER)
             if (self.out / NAMES_FILE).is_file():
                 shutil.copyfile(self.out / NAMES_FILE, partial / NAMES_FILE)
-            write_text(partial / RECIPE_FILE, self.recipe.to_toml())
-            write_json(partial / RESULTS_FILE, {**results_of(self.recipe, metrics), "step": step})
+            Run(partial).begin(self.recipe)
+            Run(partial).finish(self.recipe, metrics, step=step)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.config.paths import absolute
+from tadp_cli.config.recipe import Recipe
 from tadp_heads.data.errors import DataError
 from tadp_heads.pretrained import read_json
 
@@ -39,3 +41,24 @@ def _is_evaluation(entry: Any) -> bool:
         return False
     numbers = all(type(value) in (int, float) for value in entry["metrics"].values())
     return numbers and all(isinstance(entry.get(key), str) for key in ("data", "split"))
+
+
+def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
+    """What results.json holds after the first scoring."""
+    return {
+        "task": recipe.task,
+        "prompt": recipe.prompt.kind,
+        "modifier": recipe.prompt.modifier,
+        "seed": recipe.train.seed,
+        "evaluations": [{"data": recipe.data.folder, "split": recipe.data.val, "metrics": metrics}],
+    }
+
+
+def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What was scored of a run, and how: of two evaluations of the same place the later one counts.
+
+    Data by its absolute path, split, protocol, where the prompts were made otherwise than in training their modifier
+    and domain, and the cleaner of the captions where they were cleaned.
+    """
+    keys = ("protocol", "modifier", "domain", "cleaner")
+    return (absolute(entry["data"]), entry["split"], *(entry.get(key, "") for key in keys))

@@ -15,7 +15,6 @@ from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.train_and_score import ensure_experiment
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.captions import captions_of
-from tadp_cli.run.folder import read_run
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import Run
 from tadp_heads.data import SampleDataset
@@ -80,7 +79,8 @@ class Setting:
     def open_images(self) -> SampleDataset:
         """The first images of the split."""
         if self.data or self.run:
-            dataset = open_data(self.data or read_run(self.run).data.folder, "segmentation", self.split)
+            where = self.data or Run(self.run).finished_recipe().data.folder
+            dataset = open_data(where, "segmentation", self.split)
         else:
             dataset = open_data(str(self._scenes()), "segmentation", self.split)
         dataset.ids = dataset.ids[: self.images]
@@ -89,7 +89,7 @@ class Setting:
     def load_backbone(self, *, keep_decoder: bool = False) -> DiffusionBackbone:
         """The run's, whose UNet may have been trained, or the one by name."""
         if self.run:
-            read_run(self.run)
+            Run(self.run).finished_recipe()
             return loaded_model(self.run, FULL_PRECISION, self.device).backbone
         return loaded_backbone(self.backbone, FULL_PRECISION, self.device, keep_decoder=keep_decoder)
 
@@ -119,7 +119,7 @@ class Setting:
     def open_scorable(self, prompt: str) -> Scorable:
         """A segmentation run trained with this kind of prompt, and the first images of the split with their texts."""
         run = self.run or self._trained(prompt)
-        recipe = read_run(run)
+        recipe = Run(run).finished_recipe()
         if recipe.task != "segmentation" or recipe.prompt.kind != prompt:
             raise ValueError(
                 f"{run} is a {recipe.task} run with the prompt {recipe.prompt.kind!r}; this analysis looks at "

@@ -13,7 +13,7 @@ from tadp_cli.experiments.demo_files import SOURCE
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.experiments.unseen_domains import LookData
 from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path, look_folder
-from tadp_cli.run.folder import flat_settings
+from tadp_cli.run.resume import flat_settings
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.split_images import domain_split
 

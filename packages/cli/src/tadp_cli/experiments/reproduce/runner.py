@@ -18,7 +18,7 @@ from tadp_cli.inputs.prerequisites import check_inputs
 from tadp_cli.pipelines.fit_to_memory import fitted
 from tadp_cli.pipelines.personalize import draw_look
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
-from tadp_cli.run.folder import RECIPE_FILE, RESULTS_FILE
+from tadp_cli.run.run import RESULTS_FILE, Run
 from tadp_heads.data.scenes.write import write_scenes
 
 COMMANDS_FILE = "commands.txt"
@@ -50,8 +50,7 @@ def reproduce(
         report(table.name, index, len(plan))
         ready = _prepared(recipe, bench, row.looks or SOURCE, report)
         if bench.fit:
-            resume = (run / RECIPE_FILE).is_file()
-            ready = fitted(ready, bench.fit, run, device=bench.device, resume=resume)
+            ready = fitted(ready, bench.fit, run, device=bench.device, resume=Run(run).begun)
         looks = _looks(table, ready, bench, report)
         metrics = _scored(table, ready, looks, run, bench, report)
         cleaner = ready.test.cleaner if ready.needs_captions and (ready.test.folder or looks) else ""
