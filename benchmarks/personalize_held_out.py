@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from tadp_cli.pipelines.personalize import METHODS, SCENES_SEED, draw_look, learn, settings
+from tadp_cli.pipelines.personalize import METHODS, SCENES_SEED, draw_domain, learn, settings
 
 LIMIT_S = 180.0
 IMAGES = 5
@@ -27,7 +27,7 @@ def measure(domain: str, method: str, seed: int, steps: int | None) -> dict[str,
     """One run from nothing to its numbers."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        images, held_out = draw_look(Path(folder) / "scenes", domain, IMAGES, SCENES_SEED + seed)
+        images, held_out = draw_domain(Path(folder) / "scenes", domain, IMAGES, SCENES_SEED + seed)
         result = learn(
             domain=domain,
             images=images,

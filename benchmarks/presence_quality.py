@@ -21,7 +21,7 @@ from tadp_cli.pipelines.evaluate import Scorable, open_scorable
 from tadp_cli.pipelines.predict import takes_captions
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.loose_images import prompted
-from tadp_cli.prompts.tagging.store import presence_of
+from tadp_cli.prompts.tagging.store import tagger_of
 
 
 def quality(scorable: Scorable) -> PrecisionRecall:
@@ -36,7 +36,7 @@ def quality(scorable: Scorable) -> PrecisionRecall:
 def milliseconds(run: Path, scorable: Scorable, count: int) -> float:
     """An image, from pixels to prediction; the oracle's text costs nothing."""
     recipe, model, dataset, prompts = scorable
-    judge = presence_of(run, recipe, model, "cpu")
+    judge = tagger_of(run, recipe, model, "cpu")
     captioner = load_captioner(recipe.captioner, device="cpu") if takes_captions(model, recipe) else None
     ids = dataset.ids[:count]
     images = [to_pil_image(torch.as_tensor(dataset.read(image_id).image)) for image_id in ids]

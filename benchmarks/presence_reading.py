@@ -19,7 +19,7 @@ from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.prompts.builder import object_names, present_classes
-from tadp_cli.prompts.tagging.fit import learn_presence
+from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
@@ -84,7 +84,7 @@ def main() -> None:
                     **{"data.folder": str(folder), "prompt.kind": "presence", "presence.precision": ASKED}, **settings
                 )
                 kept = folder / f"judge-{index}"
-                learnt = learn_presence(recipe, train, backbone, stores[0], kept, "cpu", lambda *_: None)
+                learnt = fit_tagger(recipe, train, backbone, stores[0], kept, "cpu", lambda *_: None)
                 found = learnt.find(unseen, stores[1], lambda *_: None)
                 values = found.of(unseen.ids)
                 precision, recall = counted((values >= found.threshold).float(), truth)

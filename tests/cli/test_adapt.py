@@ -36,11 +36,11 @@ def adapt(world, out, *arguments, target="paintings", code=0):
 
 def test_a_target_with_labels_is_scored_and_nothing_is_done_twice(world, tmp_path):
     told = adapt(world, tmp_path, "--modifier", "simple")
-    assert "paintings: the split test is scored (its only split with labels)" in told
+    assert "paintings: the split test is evaluated (its only split with labels)" in told
     assert "paintings test: AP" in told
     assert not (tmp_path / "predictions").exists()
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert "test is scored (named by --split)" in adapt(world, tmp_path, "--modifier", "simple", "--split", "test")
+    assert "test is evaluated (named by --split)" in adapt(world, tmp_path, "--modifier", "simple", "--split", "test")
     again = {path for path, time in made.items() if path.stat().st_mtime_ns != time}
     assert {path.name for path in again} <= {"paintings_tiny_min0_clean.jsonl"}
     results = json.loads((tmp_path / "run/results.json").read_text())
@@ -105,7 +105,7 @@ def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(wor
 
 def test_a_target_without_labels_is_predicted_and_it_is_said_why(world, tmp_path):
     told = adapt(world, tmp_path, "--modifier", "simple", target="paintings/JPEGImages")
-    assert "JPEGImages: predicted, not scored (it has no labels for detection)" in told
+    assert "JPEGImages: predicted, not evaluated (it has no labels for detection)" in told
     assert len(list((tmp_path / "predictions").glob("*_overlay.png"))) == 3
     evaluations = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
     assert [entry["split"] for entry in evaluations] == ["val"]
@@ -141,8 +141,8 @@ def test_labels_of_other_classes_are_refused_before_anything_is_done(world, tmp_
 @pytest.mark.slow  # learns a token
 def test_a_target_without_labels_is_learnt_from_and_predicted(world, tmp_path):
     told = adapt(world, tmp_path, target="paintings/JPEGImages")
-    assert "predicted: 3 pictures" in told
-    assert (tmp_path / "looks/watercolor/textual-inversion/learned_embeds.safetensors").is_file()
+    assert "predicted: 3 images" in told
+    assert (tmp_path / "domains/watercolor/textual-inversion/learned_embeds.safetensors").is_file()
     recipe = (tmp_path / "run/config.toml").read_text()
     assert 'token = "<watercolor>"' in recipe
     assert len(list((tmp_path / "predictions").glob("*_overlay.png"))) == 3

@@ -11,7 +11,7 @@ from PIL import Image
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain
 from tadp_cli.inputs.domain_images import domain_images, drawn, target_images
-from tadp_cli.inputs.prepare import look_settings
+from tadp_cli.inputs.prepare import domain_settings
 from tadp_cli.run.guard import claim
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
@@ -74,12 +74,12 @@ def test_recipes_have_the_papers_numbers_of_images():
 
 
 def test_a_lora_is_found_where_it_is_learned(tmp_path):
-    settings = look_settings(tmp_path, "comic", "dreambooth", 8)
+    settings = domain_settings(tmp_path, "comic", "dreambooth", 8)
     folder = tmp_path / "looks" / "comic" / "dreambooth-rank8"
     assert settings == {"backbone.unet": "", "backbone.lora": str(folder / "pytorch_lora_weights.safetensors")}
     recipe = load_recipe("table-5/comic-dreambooth").replace(**settings)
     assert not recipe.backbone.unet
-    assert "backbone.lora" not in look_settings(tmp_path, "comic", "dreambooth")
+    assert "backbone.lora" not in domain_settings(tmp_path, "comic", "dreambooth")
 
 
 def test_the_targets_own_folder_is_read_as_the_target(tmp_path):
@@ -122,7 +122,7 @@ def test_an_adaptation_by_lora_is_trained_evaluated_and_predicted(tmp_path, monk
     how = ("--modifier", "dreambooth", "--rank", "2", "--count", "3", "--preset", "miniature")
     short_run = ("--set", "train.steps=1", "--set", "train.batch_size=2")
     assert "watercolor test: mIoU" in tadp("adapt", *places, "--domain", "watercolor", *how, *short_run)
-    lora = tmp_path / "out" / "looks" / "watercolor" / "dreambooth-rank2" / "pytorch_lora_weights.safetensors"
+    lora = tmp_path / "out" / "domains" / "watercolor" / "dreambooth-rank2" / "pytorch_lora_weights.safetensors"
     assert load_recipe(tmp_path / "out" / "run" / "config.toml").backbone.lora == str(lora)
     card = json.loads((lora.parent / "personalization.json").read_text())
     assert sorted(card["captions"]) == sorted(

@@ -15,7 +15,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning import DOMAINS
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.pipelines.personalize import draw_look, sentences, settings, settings_by_method
+from tadp_cli.pipelines.personalize import draw_domain, sentences, settings, settings_by_method
 from tadp_cli.pipelines.train import load_backbone
 from tadp_personalize.prompts import fill, plain
 
@@ -29,7 +29,7 @@ def losses_in(said, row):
 
 
 def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
-    pictures, held_out = draw_look(tmp_path / "scenes", "comic", 3, seed=5)
+    pictures, held_out = draw_domain(tmp_path / "scenes", "comic", 3, seed=5)
     images = pictures / "images"
     names = sorted(path.name for path in images.iterdir())
     with Image.open(images / names[0]) as first:
@@ -103,7 +103,7 @@ def parameters_of_rank(rank):
 
 
 def test_a_finished_run_goes_on_to_more_steps(tmp_path):
-    pictures, _ = draw_look(tmp_path / "scenes", "watercolor", 3, seed=5)
+    pictures, _ = draw_domain(tmp_path / "scenes", "watercolor", 3, seed=5)
     out = tmp_path / "out"
     given = ("--domain", "watercolor", "--images", pictures, "--captioner", "none", "--out", out)
     assert "no held-out images, so no number" in personalize(*given, "--steps", "1")

@@ -5,7 +5,7 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_cli.config.personalize_overrides import with_settings
-from tadp_cli.pipelines.personalize import draw_look, settings_by_method
+from tadp_cli.pipelines.personalize import draw_domain, settings_by_method
 from tadp_personalize import PRESETS
 from tadp_personalize.prompts import fill
 from tadp_personalize.samples import stack_sheets, write_images
@@ -71,7 +71,7 @@ def test_sheets_of_images_and_samples(tmp_path):
 
 @pytest.mark.slow  # draws 24 pictures
 def test_both_methods_draw_sheets_that_stand_below_each_other(tmp_path):
-    pictures, _ = draw_look(tmp_path / "scenes", "comic", 3, seed=5)
+    pictures, _ = draw_domain(tmp_path / "scenes", "comic", 3, seed=5)
     given = ("--domain", "comic", "--images", pictures, "--captioner", "none", "--method", "both", "--steps", "1")
     tadp("personalize", *given, "--rank", "2", "--samples", "--out", tmp_path / "out")
     heights = []

@@ -285,7 +285,7 @@ def test_overview_figure(tmp_path):
 
 
 def test_overview_needs_pairs(tmp_path):
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         overview_figure(tmp_path / "overview.png", [], [], {})
     with pytest.raises(ValueError, match="shorter"):
         overview_figure(tmp_path / "overview.png", [heat_row()], [], {})

@@ -25,7 +25,7 @@ from tadp_cli.experiments.reproduce import runner
 from tadp_cli.experiments.reproduce.commands import commands_of
 from tadp_cli.experiments.reproduce.plan import Bench, chosen, plan_runs
 from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, Score, averages_of, reproduce
-from tadp_cli.inputs.prepare import look_settings
+from tadp_cli.inputs.prepare import domain_settings
 from tadp_cli.main import app
 from tadp_cli.pipelines import personalize
 from tadp_heads.data.registry import DATASETS, split_name
@@ -145,7 +145,7 @@ def test_rows_that_cannot_be_run_say_why():
         chosen(table, "full", ["tadp"])
     with pytest.raises(ValueError, match="unknown scale 'tiny'; choose from full, miniature"):
         Bench(out=None, scale="tiny")
-    with pytest.raises(ValueError, match=r"the miniature brings its own data: leave --data"):
+    with pytest.raises(ValueError, match=r"--scale miniature brings its own data: leave --data"):
         Bench(out=None, data=("voc2012:data",))
 
 
@@ -260,7 +260,7 @@ def by_hand(out, hand):
     """Run the printed commands on the same Scenes, into another folder."""
     hand.mkdir()
     (hand / "data").symlink_to(out / "data")
-    for images in out.glob("looks/*/images"):
+    for images in out.glob("domains/*/images"):
         (hand / images.relative_to(out).parent).mkdir(parents=True)
         (hand / images.relative_to(out)).symlink_to(images)
     for line in (out / COMMANDS_FILE).read_text().replace(str(out), str(hand)).splitlines():
@@ -282,7 +282,7 @@ def test_the_printed_commands_make_the_same_from_captions_to_scores(row, tmp_pat
     short = {method: replace(config, steps=2, warmup=0) for method, config in PRESETS["miniature"].items()}
     monkeypatch.setitem(PRESETS, "miniature", short)
     monkeypatch.setattr(personalize, "HELD_OUT", 2)
-    monkeypatch.setattr(runner, "LOOK_IMAGES", 3)
+    monkeypatch.setattr(runner, "DOMAIN_IMAGES", 3)
     small = {"train_images": 4, "scored_images": 3, "steps": 1, "settings": ("train.flip=false", "train.batch_size=2")}
     bench = Bench(out=tmp_path / "out", **small)
     if row.endswith("simple"):
@@ -331,7 +331,7 @@ def test_the_commands_of_a_row_at_full_scale_are_whole_and_taken(name, lines, tm
     changes = {"data.captions": str(tmp_path / "captions/a.jsonl")}
     if planned.recipe.test.folder:
         changes["test.captions"] = str(tmp_path / "captions/b.jsonl")
-        changes |= look_settings(tmp_path, "night", "textual-inversion")
+        changes |= domain_settings(tmp_path, "night", "textual-inversion")
     found = commands_of(table, planned, planned.recipe.replace(**changes), bench, {})
     assert len(found) == len(lines)
     for line, wanted in zip(found, lines, strict=True):

@@ -21,8 +21,8 @@ from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.kind import Given, make_kind
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.prompts.tagging.fit import learn_presence
-from tadp_cli.prompts.tagging.store import LearntPresence, read_presence
+from tadp_cli.prompts.tagging.fit import fit_tagger
+from tadp_cli.prompts.tagging.store import FittedTagger, read_tagger
 from tadp_cli.prompts.tagging.taggers import FirstPass, images_in_batches
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads import PerceptionModel
@@ -122,7 +122,7 @@ def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backb
     rows = []
     for labels, name in ((truth, "true"), (turned, "turned")):
         monkeypatch.setattr("tadp_cli.prompts.tagging.fit.present_classes", lambda _, there=labels: there)
-        learnt = learn_presence(recipe, dataset, backbone, None, tmp_path / name, "cpu", quiet)
+        learnt = fit_tagger(recipe, dataset, backbone, None, tmp_path / name, "cpu", quiet)
         rows.append(learnt.out_of_fold.probabilities)
     assert torch.equal(rows[0][victim], rows[1][victim])
     assert not torch.equal(torch.stack(list(rows[0].values())), torch.stack(list(rows[1].values())))
@@ -149,7 +149,7 @@ JUDGES = {
 )
 def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, tmp_path, monkeypatch):
     """Trained and opened for scoring with the true masks of val, then with empty ones: all but the scores is equal."""
-    data, scored, judged, find = tmp_path / "data", [], [], LearntPresence.find
+    data, scored, judged, find = tmp_path / "data", [], [], FittedTagger.find
     shutil.copytree(scenes, data)
     ids = open_folder(data, "segmentation", "val").ids
     captions = tmp_path / "captions.jsonl"
@@ -167,7 +167,7 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
         return found
 
     monkeypatch.setattr("tadp_cli.pipelines.train.evaluate", evaluated)
-    monkeypatch.setattr(LearntPresence, "find", listened_to)
+    monkeypatch.setattr(FittedTagger, "find", listened_to)
     for name in ("true", "emptied"):
         train(recipe, tmp_path / name)
         opened = open_scorable(tmp_path / "true")
@@ -228,14 +228,14 @@ def test_a_judge_is_learnt_anew_where_the_images_are_others(scenes, backbone, tm
     recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
     for count in (8, 10, 10):
         dataset.ids = open_folder(scenes, "segmentation", "train").ids[:count]
-        learnt = learn_presence(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+        learnt = fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
         assert list(learnt.out_of_fold.probabilities) == list(dataset.ids)
     written = (tmp_path / "presence" / "presence.json").stat().st_mtime_ns
-    learn_presence(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+    fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
     assert (tmp_path / "presence" / "presence.json").stat().st_mtime_ns == written
     dataset.ids = dataset.ids[:1]
-    with pytest.raises(ValueError, match="1 training image: a presence judge learns from some"):
-        learn_presence(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+    with pytest.raises(ValueError, match="1 training image: an image tagger learns from some"):
+        fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
 
 
 def test_loose_images_are_prompted_by_the_judge(run, scenes, tmp_path):
@@ -314,7 +314,7 @@ def test_captioners_chances_need_no_training(scenes, tmp_path):
     recipe = recipe_of(scenes, "presence.source=captioner", "train.unet_lr_scale=0.1")
     train(recipe, tmp_path / "run")
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
-    learnt = read_presence(tmp_path / "run", recipe, backbone, "cpu")
+    learnt = read_tagger(tmp_path / "run", recipe, backbone, "cpu")
     dataset = open_folder(scenes, "segmentation", "train")
     again = learnt.find(dataset, None, quiet)
     torch.testing.assert_close(again.of(dataset.ids), learnt.out_of_fold.of(dataset.ids))

@@ -1,4 +1,4 @@
-"""Runs scored on looks of Scenes that they were not trained on, under prompts that name the look or not."""
+"""Runs evaluated on domains of Scenes that they were not trained on, with prompts that name the domain or not."""
 
 import json
 import shlex
@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tadp_captioning import get_domain
-from tadp_cli.config.paper_tables import LookTest, load_table
+from tadp_cli.config.paper_tables import DomainTest, load_table
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.score_tables import show_reproduction
 from tadp_cli.experiments.compare import rows_of_runs
@@ -21,9 +21,9 @@ from tadp_heads.data.scenes.scene import LOOKS, UNSEEN_LOOKS
 
 ROW = "looks-styles"
 METRICS = {
-    "mIoU (photo)": LookTest(look="photo"),
-    "mIoU (neon)": LookTest(look="neon"),
-    "mIoU (neon, named)": LookTest(look="neon", modifier="simple"),
+    "mIoU (photo)": DomainTest(look="photo"),
+    "mIoU (neon)": DomainTest(look="neon"),
+    "mIoU (neon, named)": DomainTest(look="neon", modifier="simple"),
 }
 
 
@@ -44,7 +44,7 @@ def scores(table, bench):
 
 def test_no_row_trains_on_or_names_in_training_a_look_that_is_unseen():
     table = load_table("unseen")
-    tested = {how.look for how in table.metrics.values()}
+    tested = {how.domain for how in table.metrics.values()}
     assert "comic" in tested
     assert len(tested & set(UNSEEN_LOOKS)) >= 2
     for row in table.rows:

@@ -80,7 +80,7 @@ def test_a_domain_learned_from_other_images_is_not_taken_for_this_ones(tmp_path,
 
     def learn_from(images):
         arguments = ("watercolor", "textual-inversion", "tiny", images, None, "cpu", None)
-        prepare.learn_look(tmp_path / "out", *arguments)
+        prepare.learn_domain(tmp_path / "out", *arguments)
 
     learn_from(tmp_path / "a")
     (tmp_path / "out" / "looks" / "watercolor" / "textual-inversion" / "results.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""`tadp adapt`: labels in one domain, pictures of another; the whole cross-domain workflow."""
+"""`tadp adapt`: labels in one domain, images of another; the whole cross-domain workflow."""
 
 from typing import Annotated
 
@@ -29,7 +29,7 @@ from tadp_cli.console.progress import bars, console, notes
 
 def adapt(
     source: Annotated[str, typer.Option(help="data set with labels: a folder, or NAME:FOLDER")],
-    target: Annotated[str, typer.Option(help="the other domain: a data set with labels, or pictures")],
+    target: Annotated[str, typer.Option(help="the other domain: a data set with labels, or images")],
     domain: Annotated[str, typer.Option(help="the target's domain, e.g. watercolor")],
     out: OutFolder,
     domain_phrase: DomainPhraseOption = "",
@@ -38,7 +38,7 @@ def adapt(
     modifier: Annotated[
         str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")
     ] = "textual-inversion",
-    split: Annotated[str, typer.Option(help="split of the target that is scored; empty: found out by its labels")] = "",
+    split: Annotated[str, typer.Option(help="split of the target that is evaluated; empty: the one with labels")] = "",
     recipe: Annotated[str, typer.Option(help="in place of the task's recipe for Scenes")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
     learn_split: LearnSplitOption = "",
@@ -56,10 +56,10 @@ def adapt(
     seed: SeedOption = 0,
     plugin: PluginOption = None,
 ) -> None:
-    """Caption both domains, learn the target's look, train on the source, score or predict the target.
+    """Caption both domains, learn the target's domain, train on the source, evaluate or predict the target.
 
-    A target with labels is scored on its split test, else val, else the only one that it has; one without is predicted.
-    The same command goes on where it was stopped. Example:
+    A target with labels is evaluated on its split test, else val, else its only one; one without labels is predicted.
+    The same command resumes where it stopped. Example:
     `tadp adapt --source photos --target paintings --domain watercolor --out runs/adapted`
     """
     with one_line_errors():
@@ -80,7 +80,7 @@ def adapt(
         limits = cleaning_limits(base_url, price, max_usd, max_requests)
         chosen = load_recipe(recipe or f"scenes-{task}", tuple(settings or ())).replace(**changes)
         split, why = scored_split(target, chosen.task, split)
-        told = f"the split {split} is scored" if split else "predicted, not scored"
+        told = f"the split {split} is evaluated" if split else "predicted, not evaluated"
         console.print(f"{target}: {told} ({why})", markup=False, highlight=False, soft_wrap=True)
         chosen = chosen.replace(**{"test.split": split})
         if split:
@@ -102,5 +102,5 @@ def adapt(
             by = f" (captions cleaned by {evaluation['cleaner']})" if "cleaner" in evaluation else ""
             console.print(f"{evaluation['data']} {evaluation['split']}: {numbers}{by}", soft_wrap=True)
         if adapted.predicted is not None:
-            console.print(f"predicted: {len(adapted.predicted.written)} pictures")
+            console.print(f"predicted: {len(adapted.predicted.written)} images")
         console.print(f"run: {adapted.run}", markup=False, highlight=False, soft_wrap=True)

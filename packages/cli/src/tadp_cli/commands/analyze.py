@@ -24,9 +24,9 @@ def analyze(
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
     backbone: Annotated[str, typer.Option(help="without a run: a name, hub id, folder or file")] = "tiny",
     captioner: Annotated[str, typer.Option(help="who captions; empty: tiny for tiny, else blip2")] = "",
-    images: Annotated[int, typer.Option(help="most images to look at")] = 100,
+    images: Annotated[int, typer.Option(help="maximum number of images")] = 100,
     steps: Annotated[int, typer.Option(help="training steps of a head, where no run is given")] = 300,
-    train_images: Annotated[int, typer.Option(help="pictures that such a head is trained on")] = 350,
+    train_images: Annotated[int, typer.Option(help="images that such a head is trained on")] = 350,
     cosine: Annotated[
         float, typer.Option(help="recall: CLIP cosine at which a word names a class (paper: 0.9); 0: match by words")
     ] = 0.0,

@@ -26,10 +26,10 @@ def caption(
             "smolvlm-256m, a hub id, a folder, or openai:MODEL (key: OPENAI_API_KEY)"
         ),
     ] = "blip2",
-    min_tokens: Annotated[int, typer.Option(help="fewest new tokens; the paper tries 0, 20 and 40")] = 0,
-    max_tokens: Annotated[int, typer.Option(help="most new tokens")] = 77,
+    min_tokens: Annotated[int, typer.Option(help="minimum number of new tokens; the paper tries 0, 20 and 40")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="maximum number of new tokens")] = 77,
     prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. `<OD>` of Florence-2")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="images at once; halved when memory runs out")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="batch size; halved when memory runs out")] = None,
     workers: Annotated[int, typer.Option(help="processes that read images ahead; 0: a thread")] = 0,
     only_flagged: Annotated[Path | None, typer.Option(help="redo only these ids (captions stats --flag)")] = None,
     base_url: Annotated[str | None, typer.Option(help="server of an openai: captioner")] = None,
@@ -38,7 +38,7 @@ def caption(
     ] = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Caption images; a run that was stopped goes on where it was. Under `accelerate launch` processes share the work.
+    """Caption images; a stopped run resumes. Under `accelerate launch` processes share the work.
 
     Example: `tadp caption photos/ --captioner blip2 --min-tokens 40 --out captions.jsonl`
 
@@ -94,9 +94,7 @@ def caption(
         for image_id, reason in done.failed.items():
             console.print(f"failed: {image_id}: {reason}", markup=False)
         if done.failed:
-            raise RuntimeError(
-                f"{len(done.failed)} of {len(images)} images could not be captioned; mend or remove them"
-            )
+            raise RuntimeError(f"{len(done.failed)} of {len(images)} images could not be captioned; fix or remove them")
 
 
 def _images(data: list[str], split: str) -> dict[str, Path]:

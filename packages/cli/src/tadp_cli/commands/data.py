@@ -1,4 +1,4 @@
-"""`tadp data ...`: what is in a data set and what is wrong with it; the miniature data set."""
+"""`tadp data ...`: what is in a data set and what is wrong with it; Scenes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ data_app = typer.Typer(help="Data sets: check them, list those known by name.", 
 
 @data_app.callback()
 def data() -> None:
-    """Data sets: check them, list those known by name, write the miniature one."""
+    """Data sets: check them, list those known by name, write Scenes."""
 
 
 @data_app.command("check")
@@ -46,7 +46,7 @@ def check(
                 console.print(f"sheet: {sheet}", markup=False, highlight=False, soft_wrap=True)
         problems = sum(len(report.problems) for report in reports)
         if problems:
-            raise RuntimeError(f"{problems} problems in {where}; mend them and check again")
+            raise RuntimeError(f"{problems} problems in {where}; fix them and check again")
 
 
 def lines_of(report) -> list[str]:
@@ -112,7 +112,7 @@ def scenes(
     task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
     look: Annotated[str, typer.Option(help="such as photo or sketch; photo+night takes both in turn")] = "photo",
     train: Annotated[int, typer.Option(help="images to train on", min=0)] = 200,
-    val: Annotated[int, typer.Option(help="images to score on", min=0)] = 50,
+    val: Annotated[int, typer.Option(help="images to evaluate on", min=0)] = 50,
     size: Annotated[int, typer.Option(help="side of the images in pixels", min=32)] = 64,
     seed: SeedOption = 0,
 ) -> None:

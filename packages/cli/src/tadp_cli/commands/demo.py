@@ -1,4 +1,4 @@
-"""`tadp demo`: the whole cross-domain workflow in miniature."""
+"""`tadp demo`: the whole cross-domain workflow at small scale."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +12,16 @@ from tadp_cli.console.progress import bars, console
 
 def demo(
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("runs/demo"),
-    full: Annotated[bool, typer.Option("--full", help="three seeds, all looks, all tasks (hours)")] = False,
+    full: Annotated[bool, typer.Option("--full", help="three seeds, all domains, all tasks (hours)")] = False,
     seeds: Annotated[int | None, typer.Option(help="how many seeds, in place of one (or three with --full)")] = None,
     steps: Annotated[int | None, typer.Option(help="training steps of each head, in place of the plan's")] = None,
-    train_images: Annotated[int | None, typer.Option(help="pictures to train on, in place of the plan's")] = None,
-    scored_images: Annotated[int | None, typer.Option(help="pictures to score on, in place of the plan's")] = None,
+    train_images: Annotated[int | None, typer.Option(help="images to train on, in place of the plan's")] = None,
+    scored_images: Annotated[int | None, typer.Option(help="images to evaluate on, in place of the plan's")] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="a kind of prompt; several times")] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
-    """Caption, clean, learn a token, train on photos, score on photos and on watercolors; table and report.
+    """Caption, clean, learn a token, train on photos, evaluate on photos and watercolors; table and report.
 
     Example: `tadp demo --out runs/demo`
     """

@@ -30,7 +30,7 @@ from tadp_cli.console.progress import bars, console, notes
 def evaluate(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
     data: DataOption = None,
-    split: Annotated[str, typer.Option(help="split to score; empty: the recipe's data.val")] = "",
+    split: Annotated[str, typer.Option(help="split to evaluate; empty: the recipe's data.val")] = "",
     captions: CaptionsOption = None,
     protocol: Annotated[str, typer.Option(help="how images are predicted; empty: the recipe's")] = "",
     domain: Annotated[str, typer.Option(help="the data's domain: its style words are removed from captions")] = "",
@@ -49,7 +49,7 @@ def evaluate(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Score a run on its own validation split or on any data set with the same classes.
+    """Evaluate a run on its own validation split or on any data set with the same classes.
 
     With --precision auto a run that was trained in fp32 is evaluated in fp32.
 

@@ -20,7 +20,7 @@ from tadp_cli.console.progress import console, notes
 
 def explain(
     image: Annotated[Path, typer.Argument(help="an image file")],
-    out: Annotated[Path, typer.Option(help="PNG to write; the maps as numbers go into a .npz beside it")],
+    out: Annotated[Path, typer.Option(help="PNG to write; the maps as numbers go into a .npz next to it")],
     caption: Annotated[str | None, typer.Option(help="the text; none: the run's model captions the image")] = None,
     compare: Annotated[
         tuple[str, str] | None, typer.Option(metavar="A B", help="two texts in place of one, side by side")
@@ -40,7 +40,7 @@ def explain(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Draw one heat map a word: the cross-attention that the head is given, on the image.
+    """Draw one heat map per word: the cross-attention that the head is given, on the image.
 
     Example: `tadp explain photo.jpg --caption "a red circle and a tree" --out words.png`
     """
@@ -68,7 +68,7 @@ def explain(
             for word, peak in one.peaks:
                 console.print(f"{word:<20} max {peak:.3f}", markup=False, highlight=False)
             if one.unknown:
-                told = f"The miniature never read {', '.join(one.unknown)}: maps of unknown words mean nothing."
+                told = f"The tiny model never read {', '.join(one.unknown)}: maps of unknown words mean nothing."
                 console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
         console.print(found[0].pooling, markup=False, highlight=False, soft_wrap=True)
         console.print(f"written: {out}", markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`tadp personalize`: a look from a handful of images."""
+"""`tadp personalize`: a domain from a handful of images."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization
 
 _SCENES = 10
-_PROMPTS = {"learnt": "learnt", "initial_word": "initial word", "plain": "plain", "empty": "empty"}
+_PROMPTS = {"learnt": "learned", "initial_word": "initial word", "plain": "plain", "empty": "empty"}
 
 
 def personalize(
@@ -57,7 +57,7 @@ def personalize(
     samples: Annotated[
         bool, typer.Option("--samples", help="draw sample sheets of the learned token (paper, Figures S7 to S10)")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume the run in --out")] = False,
     only_estimate: Annotated[
         bool, typer.Option("--dry-run", help="only say what would train and the memory it takes")
     ] = False,
@@ -65,7 +65,7 @@ def personalize(
     seed: SeedOption = 0,
     plugin: PluginOption = None,
 ) -> None:
-    """Learn a token for a domain's look from unlabelled images (paper 4.3, App. D.1).
+    """Learn a token for a domain from unlabelled images (paper 4.3, App. D.1).
 
     Example: `tadp personalize --domain watercolor --images paintings/ --out tokens/watercolor`
     """
@@ -110,7 +110,7 @@ def personalize(
 def _run(
     configs: dict[str, Any], out: Path, resume: bool, killed: bool, arguments: dict[str, Any]
 ) -> "dict[str, Personalization]":
-    """One run a method, in a folder of its own where there are several; all of them finished."""
+    """One run per method, in a folder of its own where there are several; all of them finished."""
     from tadp_cli.pipelines.personalize import learn, write_comparison
 
     results = {}
@@ -125,7 +125,7 @@ def _run(
 
             results[name] = learn(method=name, config=config, out=folders[name], progress=progress, **arguments)
         if not results[name].finished:
-            raise RuntimeError(f"{name} was stopped after {results[name].steps} steps; --resume goes on with it")
+            raise RuntimeError(f"{name} was stopped after {results[name].steps} steps; --resume continues it")
     if len(configs) > 1:
         write_comparison(out, tuple(configs))
     return results
@@ -142,7 +142,7 @@ def _resumes(folders: Iterable[Path], resume: bool, killed: bool) -> bool:
     finished = [folder for folder in folders if (folder / "results.json").is_file()]
     begun = finished or any((folder / "state").is_dir() for folder in folders)
     if len(finished) == len(folders) and not resume and not killed:
-        raise ValueError(f"{finished[0]} holds a run already; add --resume to go on with it, or name another --out")
+        raise ValueError(f"{finished[0]} holds a run already; add --resume to resume it, or name another --out")
     if resume and not begun and not killed:
         raise ValueError(f"{folders[0]} holds no run to resume; leave --resume out")
     return bool(begun)
@@ -164,7 +164,7 @@ def _print_images(images: "ImageReport") -> None:
 
 
 def _print_losses(results: dict[str, "Personalization"]) -> None:
-    """The held-out losses of all methods side by side, one row a prompt."""
+    """The held-out losses of all methods side by side, one row per prompt."""
     from rich.table import Table
 
     measured = {name: result for name, result in results.items() if result.after is not None}

@@ -28,7 +28,7 @@ def predict(
     size: Annotated[
         int | None, typer.Option(help="longest side in pixels at which to predict, e.g. 1024; empty: the image's own")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="most images at once")] = 8,
+    batch_size: Annotated[int, typer.Option(help="batch size")] = 8,
     cleaner: CleanerOption = "",
     base_url: BaseUrlOption = None,
     price: PriceOption = None,
@@ -39,7 +39,7 @@ def predict(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Predict images of any size: an overlay, the raw result and the caption of each; goes on where it stopped.
+    """Predict images of any size: an overlay, the raw result and the caption of each; resumes where it stopped.
 
     Prompts are made of captions as in the run's training. Masks are PNG with a palette, depth is 16-bit PNG in
     millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too.

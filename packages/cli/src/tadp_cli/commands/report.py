@@ -16,7 +16,7 @@ def report(
         Path | None, typer.Option(help="the page to write; none: report.html in the first run's folder")
     ] = None,
     images: Annotated[
-        int, typer.Option(help="images of the validation split to look at once more; 0: no pictures, at once")
+        int, typer.Option(help="images of the validation split to predict for the page; 0: none, fast")
     ] = 100,
     shown: Annotated[int, typer.Option(help="best and worst images, of each so many")] = 4,
     original_captions: Annotated[
@@ -26,12 +26,12 @@ def report(
         Path | None, typer.Option(help="a PNG: images, annotations and each run's prediction side by side")
     ] = None,
     target: Annotated[
-        bool, typer.Option("--target", help="look at the images of the recipes' test data, not of the validation split")
+        bool, typer.Option("--target", help="show images of the recipes' test data, not of the validation split")
     ] = False,
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Tables of all scores, and one HTML page: scores, curves, classes, confusions, best and worst images, captions.
+    """Tables of all metrics, and one HTML page: metrics, curves, classes, confusions, best and worst images, captions.
 
     A line for each prompt, a column for each data set; runs of several seeds share a line. The page needs no network.
     --sheet shows where the last run is furthest ahead of the first and where it is furthest behind (Figs. S11 to S20).

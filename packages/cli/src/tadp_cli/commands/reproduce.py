@@ -32,7 +32,7 @@ reproduce_app = typer.Typer(help="A table, a figure or a question of the paper."
 def figure_4(
     data: Annotated[Path | None, typer.Option(help="a segmentation data set; none: Scenes")] = None,
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
-    images: Annotated[int, typer.Option(help="most images to look at")] = 300,
+    images: Annotated[int, typer.Option(help="maximum number of images")] = 300,
     backbone: Annotated[str, typer.Option(help="whatever holds a Stable Diffusion")] = "tiny",
     device: DeviceOption = "auto",
 ) -> None:
@@ -112,8 +112,8 @@ def _table_command(name: str) -> Callable[..., None]:
         fit: Annotated[
             str, typer.Option(help="memory, e.g. 24GB: picks batch size, accumulation, checkpointing and precision")
         ] = "",
-        train_images: Annotated[int, typer.Option(help="miniature: pictures to train on")] = 500,
-        scored_images: Annotated[int, typer.Option(help="miniature: pictures to score on")] = 200,
+        train_images: Annotated[int, typer.Option(help="miniature: images to train on")] = 500,
+        scored_images: Annotated[int, typer.Option(help="miniature: images to evaluate on")] = 200,
         steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
         out: Annotated[Path | None, typer.Option(help="where runs go; what is there is not made again")] = None,
         only_plan: Annotated[
@@ -165,10 +165,10 @@ def _table_command(name: str) -> Callable[..., None]:
             console.print(f"runs: {bench.out}; the same by hand: {bench.out / COMMANDS_FILE}", soft_wrap=True)
 
     table = load_table(name)
-    what = f"{table.title} of the paper" if table.of_the_paper else f"{table.title}, in miniature"
+    what = f"{table.title} of the paper" if table.of_the_paper else f"{table.title}, at small scale"
     reported = ", ".join(row.label for row in table.rows if row.reported)
     quoted = f". Reported by the paper from other work, not run: {reported}" if reported else ""
-    command.__doc__ = f"""{what}: rows trained and scored{", beside the paper's numbers" * table.of_the_paper}.
+    command.__doc__ = f"""{what}: rows trained and evaluated{", with the paper's numbers" * table.of_the_paper}.
 
     Rows: {", ".join(row.name for row in table.rows if not row.reported)}{quoted}
 

@@ -1,4 +1,4 @@
-"""`tadp train`: a recipe and a data set in, a run out."""
+"""`tadp train`: from a recipe and a data set to a run."""
 
 from typing import Annotated
 
@@ -20,12 +20,12 @@ def train(
         str | None,
         typer.Option(help="memory, e.g. 12GB: picks batch size, accumulation, checkpointing and precision to fit"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume the run in --out")] = False,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Train a head, and slowly the UNet, on a data set; then score it on the validation split and on the recipe's test.
+    """Train a head, and slowly the UNet; then evaluate it on the validation split and the recipe's test data.
 
     Example: `tadp train scenes-segmentation --data data/photo --out runs/first --set train.steps=300`
     """

@@ -1,7 +1,7 @@
-"""Tables of experiments, the paper's and ours: one TOML file each, its rows recipes at full scale and in miniature.
+"""Tables of experiments, the paper's and ours: one TOML file each, its rows recipes at full and at small scale.
 
 A row is its table's base recipe with the changes that the row names; `load_recipe("table-1/tadp-40")` is the experiment
-itself, `load_recipe("table-1-miniature/tadp-40")` the same question asked of Scenes and the tiny models.
+itself, `load_recipe("table-1-miniature/tadp-40")` the same experiment on Scenes and the tiny models ("miniature").
 """
 
 import tomllib
@@ -11,7 +11,7 @@ from typing import Any
 
 SCALES = ("full", "miniature")
 _SUFFIX = "-miniature"
-_ROW_KEYS = ("label", "target", "scales", "looks", "full", "miniature", "reported", "paper_costs")
+_ROW_KEYS = ("label", "target", "scales", "domains", "full", "miniature", "reported", "paper_costs")
 """What a row says of itself; all else in it are settings of its recipe, at both scales."""
 
 
@@ -26,24 +26,24 @@ class Row:
     """{metric: the paper's number}, shares as 0..1, depth errors in metres; empty for a control of ours."""
     scales: tuple[str, ...]
     """Those of SCALES at which it can be run; () for a row that the paper quotes from other work."""
-    looks: str = ""
-    """The looks of Scenes that the miniature trains on, such as "photo+night"; empty: photo."""
+    domains: str = ""
+    """The domains of Scenes that the small-scale row trains on, such as "photo+night"; empty: photo."""
     paper_costs: dict[str, float] = field(default_factory=dict)
     """The paper's {"parameters": number, "flops": number} of the method, where it gives them."""
 
     @property
     def reported(self) -> bool:
-        """Whether the paper quotes it from other work: it is listed beside the others and cannot be run."""
+        """Whether the paper quotes it from other work: it is listed with the others and cannot be run."""
         return not self.scales
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookTest:
-    """A test of the miniature beside its own: Scenes in another look."""
+class DomainTest:
+    """A further test of the small-scale table: Scenes in another domain."""
 
-    look: str
+    domain: str
     modifier: str = "null"
-    """How prompts name the look."""
+    """How prompts name the domain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,8 @@ class Table:
 
     name: str
     title: str
-    metrics: dict[str, str | LookTest]
-    """{metric: the protocol that it is scored by, or on which look}, "" for the recipe's own; "mIoU (ms)" is the metric
-    mIoU."""
+    metrics: dict[str, str | DomainTest]
+    """{metric: the protocol of its evaluation, "" for the recipe's own, or a test in a domain}; "mIoU (ms)" is mIoU."""
     rows: tuple[Row, ...]
     averages: tuple[Average, ...] = ()
 
@@ -92,12 +91,12 @@ def load_table(name: str) -> Table:
             label=values["label"],
             target=values.get("target", {}),
             scales=_scales(values),
-            looks=values.get("looks", ""),
+            domains=values.get("domains", ""),
             paper_costs=values.get("paper_costs", {}),
         )
         for row, values in tree["rows"].items()
     )
-    metrics = {key: LookTest(**how) if isinstance(how, dict) else how for key, how in tree["metrics"].items()}
+    metrics = {key: DomainTest(**how) if isinstance(how, dict) else how for key, how in tree["metrics"].items()}
     averages = tuple(
         Average(label=values["label"], rows=tuple(values["rows"]), target=values["target"])
         for values in tree.get("averages", ())

@@ -17,7 +17,7 @@ class PersonalizeConfig:
     seed: int = 0
     """Of the draw and of the training."""
     preset: str = ""
-    """Settings by name, as of `tadp personalize`; empty: the paper's Table S4, miniature for the backbone tiny."""
+    """Settings by name, as of `tadp personalize`; empty: the paper's Table S4; for the backbone tiny, miniature."""
     rank: int = 0
     """DreamBooth: rank of a LoRA in place of the whole UNet; 0: the whole UNet."""
     init_word: str = ""

@@ -32,7 +32,7 @@ class PromptConfig:
     domain_phrase: str = ""
     """What images of the domain are called, e.g. "dusk photo", where it is not in the table."""
     token: str = ""
-    """The learnt token as prompts write it; empty: the domain's own."""
+    """The learned token as prompts write it; empty: the domain's own."""
     token_file: str = ""
     """learned_embeds.safetensors of Textual Inversion."""
     styles: tuple[str, ...] = ()
@@ -61,14 +61,14 @@ class PresenceConfig:
     """The image tagger of prompts that need tags: how likely each class is in an image."""
 
     source: str = "head"
-    """Who judges. head: a small head, trained on the source's labels, which reads a first pass of the backbone.
+    """The tagger. head: a small head, trained on the source's labels, which reads a first pass of the backbone.
     captioner: the captioner's own chances of words, untrained. clip: CLIP's zero-shot tagging, untrained."""
     first_pass: str = "caption"
     """Prompt of the pass whose features it reads: caption, or empty."""
     precision: float = 0.75
     """Of the classes named, on images that it was not trained on: the threshold is the one of the highest recall."""
     folds: int = 5
-    """Parts of the training images; each is judged by a head trained on the others."""
+    """Parts of the training images; each is tagged by a head trained on the others."""
     steps: int = 300
     """Updates of its weights in each fold."""
     lr: float = 2e-3

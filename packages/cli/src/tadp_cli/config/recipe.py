@@ -32,7 +32,7 @@ class DataConfig:
     train: str = "train"
     """Name of the split that is trained on."""
     val: str = "val"
-    """Name of the split that is scored after training."""
+    """Name of the split that is evaluated after training."""
     captions: str = ""
     """File of captions, for the prompt "caption"; without one the captioner writes them into the run."""
     captioner: str = ""
@@ -50,10 +50,10 @@ class DataConfig:
 @dataclass(frozen=True, kw_only=True)
 class TestConfig:
     folder: str = ""
-    """A data set of another domain that the trained model is scored on too, named as data.folder; empty: none."""
+    """A data set of another domain that the trained model is evaluated on too, named as data.folder; empty: none."""
     split: str = "test"
     captions: str = ""
-    """File of its captions; without one the captioner writes them, and the words for prompt.domain's look leave them
+    """File of its captions; without one the captioner writes them, and the words for prompt.domain are removed
     (paper 4.3)."""
     cleaner: str = "rules"
     """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
@@ -101,7 +101,7 @@ class BackboneSection:
     detach_maps: bool = True
     """Whether the gradient stops at the maps, as in the paper's code; false lets it pass into the UNet."""
     attention_maps: bool = True
-    """Whether cross-attention maps go to the head beside the features; the paper's code leaves them out for depth."""
+    """Whether the head gets cross-attention maps besides the features; the paper's code leaves them out for depth."""
     map_index: str = "token"
     """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
     wherever its words stand in the prompt. presence: no maps, but for each class whether the prompt names it, the same
@@ -137,7 +137,7 @@ class Recipe:
     loss: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the task's loss, such as kind = "focal" or average = "all" of segmentation."""
     protocol: str = ""
-    """How images are predicted and scored; empty: the task's first protocol."""
+    """How images are predicted and evaluated; empty: the task's first protocol."""
     train: TrainConfig = field(default_factory=TrainConfig)
     seeds: tuple[int, ...] = (0,)
     """Those with which the experiment is repeated; one run takes train.seed."""
@@ -244,12 +244,12 @@ class Recipe:
 
     @property
     def needs_presence(self) -> bool:
-        """Whether prompts are made by the presence judge."""
+        """Whether prompts are made by the image tagger."""
         return "tags" in self.kind.needs
 
     @property
     def needs_captions(self) -> bool:
-        """Whether prompts are made of captions, or the presence judge reads them."""
+        """Whether prompts are made of captions, or the image tagger reads them."""
         presence = self.presence
         tagged = self.needs_presence and presence.source == "head" and presence.first_pass == "caption"
         return tagged or "captions" in self.kind.needs

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from tadp_captioning import Domain
 
 FileArgument = Annotated[
-    Path, typer.Argument(help="captions: .jsonl, the paper's .json, .csv, .parquet, or a folder of .txt beside images")
+    Path,
+    typer.Argument(help="captions: .jsonl, the paper's .json, .csv, .parquet, or a folder of .txt files"),
 ]
 OutFile = Annotated[Path, typer.Option("--out", help="file to write, in the format of its suffix")]
 DomainOption = Annotated[str | None, typer.Option(help="target domain of the table, e.g. watercolor, comic, night")]

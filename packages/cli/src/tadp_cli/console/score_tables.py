@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tadp_cli.config.paper_tables import LookTest
+from tadp_cli.config.paper_tables import DomainTest
 from tadp_cli.config.paper_tables import Table as PaperTable
 from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
 from tadp_cli.report.spread import with_spread
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_rows(console: Console, results: dict[str, Any]) -> None:
-    """A table a group of comparable rows, the best of each column in bold."""
+    """One table per group of comparable rows, the best of each column in bold."""
     for table in task_tables(group_rows(results)):
         console.print(Text(f"\n{table.task}: {table.metric.heading}", style="bold"))
         for group in table.groups:
@@ -42,18 +42,18 @@ def _drawn(table: TaskTable, group: Group) -> Table:
 
 
 def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
-    """A table, the paper's numbers beside those got: the mean and half of the range over seeds.
+    """A table of the paper's numbers and those reproduced: mean and min-max/2 over seeds.
 
     At full scale the rows that the paper quotes from other work are listed too; means over rows come last.
     """
     lines = _lines(table, scale, scores)
     parts: dict[str, dict[str, str]] = {}
     for metric, how in table.metrics.items():
-        on_look = how if isinstance(how, LookTest) else None
+        on_domain = how if isinstance(how, DomainTest) else None
         name = metric.partition(" (")[0]
-        title = f"({scale}), {name}, prompts: {on_look.modifier}" if on_look else f"({scale})"
+        title = f"({scale}), {name}, prompts: {on_domain.modifier}" if on_domain else f"({scale})"
         if any(metric in score.metrics for score in scores):
-            parts.setdefault(title, {})[metric] = on_look.look if on_look else metric
+            parts.setdefault(title, {})[metric] = on_domain.look if on_domain else metric
     for title, headings in parts.items():
         console.print(Text(f"\n{table.title} {title}", style="bold"))
         for drawn in _drawn_to_fit(console, table, headings, lines):
@@ -62,11 +62,11 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
     cleaners = dict.fromkeys(score.cleaner for score in scores if score.cleaner)
     if cleaners:
         console.print(f"Captions of other domains cleaned by {', '.join(cleaners)}.")
-    console.print(f"Mean ± half of the range over {runs} seeds." if runs > 1 else "One seed: no spread is known.")
+    console.print(f"Mean ± min-max/2 over {runs} seeds." if runs > 1 else "One seed; no spread measured.")
 
 
 def show_costs(console: Console, table: PaperTable, scale: str, rows: Sequence[str]) -> None:
-    """Parameters and multiply-adds of each row's method beside the paper's #Params and FLOPs, where it gives some."""
+    """Parameters and multiply-adds of each row's method, and the paper's #Params and FLOPs where it gives some."""
     from tadp_cli.config.recipe import load_recipe
     from tadp_cli.pipelines.inference_cost import costs_of
 

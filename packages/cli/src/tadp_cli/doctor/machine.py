@@ -10,7 +10,7 @@ from pathlib import Path
 from tadp_cli.doctor.findings import GIB, Finding
 
 LEAST_MEMORY, LEAST_DISK = 3, 2
-"""GiB that must be free: the demo takes 1.3 GB of memory, a run of the miniature some hundred MB of disk."""
+"""GiB that must be free: the demo takes 1.3 GB of memory, a run on the tiny model some hundred MB of disk."""
 WEIGHTS_DISK = 16
 """GiB: Stable Diffusion's backbone and BLIP-2 together."""
 
@@ -55,7 +55,7 @@ def _devices() -> Iterator[Finding]:
     if torch.cuda.is_available():
         return
     if driver is None:
-        yield Finding("machine", "cuda", "no device; the miniature runs on the cpu", True)
+        yield Finding("machine", "cuda", "no device; the tiny model runs on the cpu", True)
     elif torch.version.cuda is None:
         yield Finding("machine", "cuda", "torch is built without CUDA: pip install the CUDA build of torch", False)
     else:

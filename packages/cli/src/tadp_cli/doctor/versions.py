@@ -31,7 +31,7 @@ def versions() -> Iterator[Finding]:
         if found is None:
             yield Finding("packages", name, f"not installed as a package: pip install {name}", False)
         elif wanted is not None and found != wanted:
-            yield Finding("packages", name, f"{found}, beside tadp-cli {wanted}: install all five together", False)
+            yield Finding("packages", name, f"{found}, with tadp-cli {wanted}: install all five together", False)
         else:
             yield Finding("packages", name, found, True)
     asked = asked_for()

@@ -14,7 +14,7 @@ from tadp_cli.experiments.demo_report import write_demo_report
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.inputs.prepare import cleaned, write_captions
 from tadp_cli.pipelines.loading import loaded_backbone
-from tadp_cli.pipelines.personalize import draw_look, learn, settings
+from tadp_cli.pipelines.personalize import draw_domain, learn, settings
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.builder import object_names, present_classes
@@ -37,12 +37,12 @@ class Plan:
     scored_images: int
     """Of the source's validation split and of each target's test split."""
     target_images: int = 10
-    """Unlabelled pictures of the target from which the token is learnt."""
+    """Unlabelled images of the target from which the token is learned."""
     token_steps: int = 60
     """Updates of Textual Inversion."""
     prompts: tuple[str, ...] = ("empty", "class-names", "caption", "oracle")
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
-    """Beside "null", with captions as prompts."""
+    """Besides "null", with captions as prompts."""
     steps: int
     """Training steps of each head."""
 
@@ -74,7 +74,7 @@ class _Setting(NamedTuple):
     prompt: str
     modifier: str
     target: str
-    """The look whose modifier is trained with; "" for null, which is one run for all targets."""
+    """The domain whose modifier is trained with; "" for null, which is one run for all targets."""
     seed: int
 
     @property
@@ -88,8 +88,8 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     for task in plan.tasks:
         _write_data(out, plan, task)
     _caption(out, plan, device, report)
-    learnt = plan.targets if "textual-inversion" in plan.modifiers else ()
-    tokens = {target: _learn_token(out, plan, target, device, seed, report) for target in learnt}
+    learned = plan.targets if "textual-inversion" in plan.modifiers else ()
+    tokens = {target: _learn_token(out, plan, target, device, seed, report) for target in learned}
     backbone = loaded_backbone("tiny", FULL_PRECISION, device)
     first = open_folder(data_folder(out, "segmentation", SOURCE), "segmentation", "val")
     results: dict[str, Any] = {
@@ -134,11 +134,11 @@ def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
 def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
     """Class precision and recall, in [0, 1], of the captions of what is scored."""
     quality = {}
-    for look, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):
-        dataset = open_folder(data_folder(out, "segmentation", look), "segmentation", split)
-        store = CaptionStore.read(captions_file(out, look))
+    for domain, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):
+        dataset = open_folder(data_folder(out, "segmentation", domain), "segmentation", split)
+        store = CaptionStore.read(captions_file(out, domain))
         found = class_report(store, present_classes(dataset), object_names(dataset.prompt_names)).overall
-        quality[look] = {"class_precision": found.precision, "class_recall": found.recall}
+        quality[domain] = {"class_precision": found.precision, "class_recall": found.recall}
     return quality
 
 
@@ -146,11 +146,11 @@ def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, rep
     folder = out / "tokens" / target
     summary = folder / "summary.json"
     if not summary.is_file():
-        pictures, held_out = draw_look(folder / "images", target, plan.target_images, SEEDS["look"])
+        images, held_out = draw_domain(folder / "images", target, plan.target_images, SEEDS["domain"])
         config = settings("textual-inversion", "tiny", steps=plan.token_steps)
-        learnt = learn(
+        learned = learn(
             domain=target,
-            images=pictures,
+            images=images,
             held_out=held_out,
             count=plan.target_images,
             method="textual-inversion",
@@ -162,7 +162,7 @@ def _learn_token(out: Path, plan: Plan, target: str, device: str, seed: int, rep
             seed=seed,
             progress=lambda done, total, _: report(f"token {target}", done, total),
         )
-        write_json(summary, {"held_out": {"token": learnt.token, "before": learnt.before, "after": learnt.after}})
+        write_json(summary, {"held_out": {"token": learned.token, "before": learned.before, "after": learned.after}})
     return read_object(summary)
 
 

@@ -1,4 +1,4 @@
-"""The demo's pictures: captions and what was done to them, word heat maps, predictions."""
+"""The demo's images: captions and how they were cleaned, word heat maps, predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.tasks import get_task
 
 SHOWN = 6
-"""Pictures in each section."""
+"""Images in each section."""
 
 
 def write_demo_report(out: Path, results: dict[str, Any], backbone: DiffusionBackbone) -> None:
-    """report.html and overview.png beside results.json."""
+    """report.html and overview.png next to results.json."""
     settings = results["settings"]
     target, seed = settings["targets"][0], settings["seed"]
     task = settings["tasks"][0]
@@ -85,12 +85,12 @@ def _heat_row(backbone: DiffusionBackbone, dataset: SampleDataset, image_id: str
 
 
 def _prediction_rows(
-    out: Path, dataset: SampleDataset, prompts: Sequence[str], seed: int, look: str
+    out: Path, dataset: SampleDataset, prompts: Sequence[str], seed: int, domain: str
 ) -> list[PredictionRow]:
-    """Overlays of the truth and of what the models trained with each prompt say."""
+    """Overlays of the truth and of the predictions of the models trained with each prompt."""
     ids = dataset.ids[:SHOWN] if dataset.task == "depth" else _telling(dataset)
     images = [to_pil(dataset.read(image_id).image) for image_id in ids]
-    captions = CaptionStore.read(captions_file(out, look))
+    captions = CaptionStore.read(captions_file(out, domain))
     present = present_classes(dataset) if dataset.classes else {}
     texts = {
         "empty": [""] * len(ids),
@@ -107,7 +107,7 @@ def _prediction_rows(
     for index, (image_id, image) in enumerate(zip(ids, images, strict=True)):
         truth = _truth(dataset, image_id, image)
         shown = {prompt: pictures[index] for prompt, pictures in overlays.items()}
-        title = f"{look}, captioned “{captions[image_id]}”"
+        title = f"{domain}, captioned “{captions[image_id]}”"
         rows.append(PredictionRow(image, truth, title, shown))
     return rows
 

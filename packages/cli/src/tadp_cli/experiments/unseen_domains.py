@@ -1,4 +1,4 @@
-"""Runs of the miniature scored on Scenes in other looks, under prompts that name the look or leave it unnamed."""
+"""Runs on Scenes evaluated in other domains, with prompts that name the domain or do not."""
 
 import shlex
 from dataclasses import dataclass
@@ -6,31 +6,31 @@ from pathlib import Path
 
 from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
-from tadp_cli.config.paper_tables import LookTest
+from tadp_cli.config.paper_tables import DomainTest
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE
-from tadp_cli.inputs.prepare import LEARNT, captions_file, cleaned, learn_look, look_settings
+from tadp_cli.inputs.prepare import LEARNT, captions_file, cleaned, domain_settings, learn_domain
 from tadp_cli.pipelines.evaluate import score_run
-from tadp_cli.pipelines.personalize import draw_look
+from tadp_cli.pipelines.personalize import draw_domain
 from tadp_cli.run.run import Run
 from tadp_heads.data.scenes.write import write_scenes
 
-LOOK_IMAGES = 10
-"""Scenes from which a look of the miniature is learnt."""
+DOMAIN_IMAGES = 10
+"""Scenes from which a domain is learned."""
 _SPLIT = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookData:
-    """What a run is scored on."""
+class DomainData:
+    """What a run is evaluated on."""
 
     name: str
-    """Of the look."""
+    """Of the domain."""
     folder: str
     captions: Path | None
-    """Without the words for the look; None: the run's prompts need none."""
+    """Without the words for the domain; None: the run's prompts need none."""
     domain: str
     modifier: str
     token_file: str
@@ -65,31 +65,33 @@ class LookData:
         return shlex.join([*line, *(["--token-file", self.token_file] if self.token_file else [])])
 
 
-def look_data(
+def domain_data(
     recipe: Recipe,
-    test: LookTest,
+    test: DomainTest,
     out: Path,
     count: int,
     device: str,
     report: Report,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
-) -> LookData:
-    """`count` Scenes in the test's look, their captions and a learnt token where they are asked for, all made once."""
-    folder = out / "data" / recipe.task / test.look
-    write_scenes(folder, task=recipe.task, look=test.look, split=_SPLIT, count=count, seed=SEEDS["test"])
+) -> DomainData:
+    """`count` Scenes in the test's domain, their captions and a learned token where they are needed, all made once."""
+    folder = out / "data" / recipe.task / test.domain
+    write_scenes(folder, task=recipe.task, look=test.domain, split=_SPLIT, count=count, seed=SEEDS["test"])
     captions = None
     if recipe.needs_captions:
         captions = captions_file(recipe, str(folder), (_SPLIT,), out, device, report)
-        if test.look != SOURCE:
-            captions = cleaned(captions, test.look, recipe.test.cleaner, limits, report)
+        if test.domain != SOURCE:
+            captions = cleaned(captions, test.domain, recipe.test.cleaner, limits, report)
     token = ""
     if test.modifier in LEARNT:
-        images, held_out = draw_look(out / "looks" / test.look / "images", test.look, LOOK_IMAGES, SEEDS["look"])
-        learn_look(out, test.look, test.modifier, recipe.backbone.source, images, held_out, device, report)
-        token = look_settings(out, test.look, test.modifier)["prompt.token_file"]
-    named = test.look if test.modifier != "null" else ""
-    return LookData(
-        name=test.look,
+        images, held_out = draw_domain(
+            out / "domains" / test.domain / "images", test.domain, DOMAIN_IMAGES, SEEDS["domain"]
+        )
+        learn_domain(out, test.domain, test.modifier, recipe.backbone.source, images, held_out, device, report)
+        token = domain_settings(out, test.domain, test.modifier)["prompt.token_file"]
+    named = test.domain if test.modifier != "null" else ""
+    return DomainData(
+        name=test.domain,
         folder=str(folder),
         captions=captions,
         domain=named,

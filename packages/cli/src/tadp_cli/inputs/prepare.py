@@ -1,4 +1,4 @@
-"""What a run needs before it begins: captions of its data, and the look of its target."""
+"""What a run needs before it begins: captions of its data, and the learned domain of its target."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ _DEFAULT = PersonalizeConfig()
 _LEARNED_FROM = "learned_from.json"
 _LEARNED_IMAGES = "images.json"
 _DECIDES = ("split", "count", "seed", "preset")
-"""Settings that decide what is learned, beside the rank, which is part of the folder's name."""
+"""Settings that decide what is learned, apart from the rank, which is part of the folder's name."""
 
 
 def with_captions(
@@ -61,7 +61,7 @@ def cleaned(
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     report: Report = lambda *_: None,
 ) -> Path:
-    """The same captions without the words for the domain, or any's for None, in a file beside it (paper 4.3)."""
+    """The same captions without the words for the domain, or any's for None, in a file next to it (paper 4.3)."""
     file = clean_path(raw, cleaner)
     worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
     store, _ = clean_store(CaptionStore.read(raw), worker)
@@ -75,7 +75,7 @@ def clean_path(raw: Path, cleaner: str = RULES) -> Path:
     return raw.with_name(f"{raw.stem}_clean{by}.jsonl")
 
 
-def with_look(
+def with_domain(
     recipe: Recipe,
     out: Path,
     images: Path | Sequence[Path] | None,
@@ -85,11 +85,11 @@ def with_look(
 ) -> Recipe:
     """The recipe with its target's domain, learned once for all runs in `out`."""
     domain, method = recipe.prompt.target, recipe.prompt.modifier
-    learn_look(out, domain, method, recipe.backbone.source, images, held_out, device, report, recipe.personalize)
-    return recipe.replace(**look_settings(out, domain, method, recipe.personalize.rank))
+    learn_domain(out, domain, method, recipe.backbone.source, images, held_out, device, report, recipe.personalize)
+    return recipe.replace(**domain_settings(out, domain, method, recipe.personalize.rank))
 
 
-def learn_look(
+def learn_domain(
     out: Path,
     domain: str | Domain,
     method: str,
@@ -100,9 +100,9 @@ def learn_look(
     report: Report,
     how: PersonalizeConfig = _DEFAULT,
 ) -> None:
-    """A domain where `look_settings` finds it, if it isn't there: a token, and for DreamBooth a UNet or a LoRA too."""
+    """Learn a domain where `domain_settings` finds it, unless it is there: a token; for DreamBooth a UNet or LoRA."""
     domain = get_domain(domain)
-    folder = look_folder(out, domain.name, method, how.rank)
+    folder = domain_folder(out, domain.name, method, how.rank)
     begun = (folder / RESULTS_FILE).is_file()
     decides = {key: asdict(how)[key] for key in _DECIDES} | ({"init_word": how.init_word} if how.init_word else {})
     if not begun or (folder / _LEARNED_FROM).is_file():
@@ -112,9 +112,9 @@ def learn_look(
     if begun:
         return
     if images is None:
-        raise ValueError(f"the modifier {method!r} learns from pictures of the target: name a folder with --images")
+        raise ValueError(f"the modifier {method!r} learns from images of the target: name a folder with --images")
     with run_lock(folder):
-        learnt = learn(
+        learned = learn(
             domain=domain,
             init_word=how.init_word,
             images=images,
@@ -129,8 +129,8 @@ def learn_look(
             seed=how.seed,
             progress=lambda step, total, _: report(f"{method} {domain.name}", step, total),
         )
-    if not learnt.finished:
-        raise RuntimeError(f"{method} was stopped after {learnt.steps} steps; the same command goes on with it")
+    if not learned.finished:
+        raise RuntimeError(f"{method} was stopped after {learned.steps} steps; the same command resumes it")
 
 
 def _digest_of_images(images: Path | Sequence[Path]) -> str:
@@ -142,15 +142,17 @@ def _digest_of_images(images: Path | Sequence[Path]) -> str:
     return hashlib.sha256("".join(sorted(map(content_hash, files))).encode()).hexdigest()[:16]
 
 
-def look_folder(out: Path, domain: str, method: str, rank: int = 0) -> Path:
-    """Where in `out` a domain is learned."""
-    return out / "looks" / domain / (f"{method}-rank{rank}" if rank and method == "dreambooth" else method)
+def domain_folder(out: Path, domain: str, method: str, rank: int = 0) -> Path:
+    """Where in `out` a domain is learned; earlier versions did so in looks/."""
+    name = f"{method}-rank{rank}" if rank and method == "dreambooth" else method
+    earlier = out / "looks" / domain / name
+    return earlier if earlier.is_dir() else out / "domains" / domain / name
 
 
-def look_settings(out: Path, domain: str | Domain, method: str, rank: int = 0) -> dict[str, str]:
+def domain_settings(out: Path, domain: str | Domain, method: str, rank: int = 0) -> dict[str, str]:
     """Where in `out` a recipe finds the domain that was learned, as settings by their dotted names."""
     domain = get_domain(domain)
-    folder = look_folder(out, domain.name, method, rank)
+    folder = domain_folder(out, domain.name, method, rank)
     if method == "dreambooth" and rank:
         return {"backbone.unet": "", "backbone.lora": str(folder / LORA_FILE)}
     if method == "dreambooth":

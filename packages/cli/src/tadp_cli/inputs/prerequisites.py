@@ -7,7 +7,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.inputs.domain_images import domain_images
 from tadp_cli.inputs.fetch import cached_bytes, homes
-from tadp_cli.inputs.prepare import LEARNT, look_folder
+from tadp_cli.inputs.prepare import LEARNT, domain_folder
 from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.registry import split_name
 
@@ -20,7 +20,7 @@ def check_inputs(plan: Sequence[PlannedRun], bench: Bench) -> None:
 
 
 def missing_inputs(recipe: Recipe, bench: Bench) -> Iterator[str]:
-    """What only the user can bring; the miniature brings its own."""
+    """What only the user can bring; nothing at small scale."""
     if bench.scale == "miniature":
         return
     if not recipe.data.folder:
@@ -35,7 +35,7 @@ def missing_inputs(recipe: Recipe, bench: Bench) -> Iterator[str]:
 def _missing_images(recipe: Recipe, bench: Bench) -> Iterator[str]:
     """Of the domain, unless it was learned already."""
     domain, how = recipe.prompt.domain, recipe.personalize
-    if (look_folder(bench.out, domain, recipe.prompt.modifier, how.rank) / RESULTS_FILE).is_file():
+    if (domain_folder(bench.out, domain, recipe.prompt.modifier, how.rank) / RESULTS_FILE).is_file():
         return
     where = images_of_domain(recipe, bench)
     if not where:

@@ -11,7 +11,7 @@ from tadp_captioning.images import to_8_bit
 from tadp_heads.data.image_io import open_image
 
 PREDICTION_FILES = ("settings.json", "captions.jsonl")
-"""What a folder of predictions holds beside them."""
+"""Files of a folder of predictions besides the predictions."""
 
 
 def find_pictures(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Path]:

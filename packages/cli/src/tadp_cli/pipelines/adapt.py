@@ -1,4 +1,4 @@
-"""The cross-domain workflow on a user's own data (paper 4.3): labels in one domain, pictures of another."""
+"""The cross-domain workflow on a user's own data (paper 4.3): labels in one domain, images of another."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.domain_images import target_images
-from tadp_cli.inputs.prepare import LEARNT, look_settings, with_captions, with_look
+from tadp_cli.inputs.prepare import LEARNT, domain_settings, with_captions, with_domain
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
 from tadp_cli.pipelines.train_and_score import ensure_experiment
 from tadp_cli.precision import AUTO, Speed, with_precision
@@ -22,7 +22,7 @@ from tadp_heads.data.registry import labelled_splits
 RUN_FOLDER = "run"
 PREDICTIONS_FOLDER = "predictions"
 _SCORED_FIRST = ("test", "val")
-"""Of several splits with labels, the first of these is scored."""
+"""Of several splits with labels, the first of these is evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class Adapted:
     run: Path
     results: dict[str, Any]
     predicted: Predicted | None
-    """Predictions for a target that has no labels; None: it was scored."""
+    """Predictions for a target that has no labels; None: it was evaluated."""
 
 
 def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
-    """(the target's split that is scored, "" where it can only be predicted; why), of `asked` or of what is there."""
+    """(split of the target to evaluate, "" where it can only be predicted; why), of `asked` or of what is there."""
     if asked:
         return asked, "named by --split"
     splits = labelled_splits(target, task)
@@ -48,7 +48,7 @@ def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
             raise ValueError(f"{target} has labels in the splits {', '.join(splits)}: name one of them with --split")
         return chosen, f"it has labels in {', '.join(splits)}; --split names another"
     if task in annotated_tasks(Path(target)):
-        return "", "it has labels, but no split file with an image that has one; write test.txt to have it scored"
+        return "", "it has labels, but no split file with an image that has one; write test.txt to have it evaluated"
     return "", f"it has no labels for {task}"
 
 
@@ -64,14 +64,14 @@ def adapt(
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     speed: Speed = AUTO,
 ) -> Adapted:
-    """Caption, clean, learn the look, train on the source; then score on the target, or predict it without labels.
+    """Caption, clean, learn the domain, train on the source; then evaluate on the target, or predict it without labels.
 
-    `recipe` names the source as data.folder, the target's split as test.split and its look as prompt.domain. Each
+    `recipe` names the source as data.folder, the target's split as test.split and its domain as prompt.domain. Each
     stage is left alone where it is done; a folder begun with other settings is refused. `speed`: how the trained model
     computes.
     """
     rank = recipe.personalize.rank
-    look = look_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
+    look = domain_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
     recipe = recipe.replace(**changes, **look)
     recipe = with_precision(recipe, out / RUN_FOLDER, device)
@@ -87,7 +87,7 @@ def adapt(
         claim(out / "adapt.json", settings, "an adaptation", defaults)
         recipe = with_captions(recipe, out, device, report, limits)
         if look:
-            recipe = with_look(recipe, out, images, None, device, report)
+            recipe = with_domain(recipe, out, images, None, device, report)
         run = out / RUN_FOLDER
         results = ensure_experiment(recipe, run, device=device, report=report, limits=limits, speed=speed)
         predicted = None

@@ -218,7 +218,7 @@ def _backbone(
 
 
 def _is_context(embeddings: Tensor, head: PretrainedHead, config: BackboneConfig) -> bool:
-    """Whether the file's embeddings were the text of every image, and not just kept beside captions.
+    """Whether the file's embeddings were the text of every image, and not just kept along with captions.
 
     There are as many maps as tokens, which tells the two apart. VPD's depth model has an embedding a room type, and an
     image gets that of its own, never all.

@@ -29,7 +29,7 @@ from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
-from tadp_cli.prompts.tagging.store import presence_of
+from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
@@ -159,7 +159,7 @@ def _prompts(
     known = Run(run).prompt_names(model.config.classes)
     use_prompt_names(known, dataset)
     names = [known[name] for name in model.config.classes]
-    presence = presence_of(run, recipe, model, device)
+    presence = tagger_of(run, recipe, model, device)
     found = None if presence is None else presence.find(dataset, store, report)
     return Prompter.of(recipe, names).of_data(dataset, model.backbone, store, found)
 
@@ -219,7 +219,7 @@ def scored(
     device: str = "cpu",
     report: Report = lambda *_: None,
 ) -> dict[str, Any]:
-    """The metrics, with what results.json says beside them. The arguments are those of `open_scorable`."""
+    """The metrics, with what results.json records of them. The arguments are those of `open_scorable`."""
     recipe, model, dataset, prompts, cleaned_by = open_scorable(
         run,
         folder=folder,

@@ -1,4 +1,4 @@
-"""Heat maps of the words of a caption over an image, as a picture and as numbers."""
+"""Heat maps of the words of a caption over an image, as an image and as numbers."""
 
 # H W image pixels, h w cells
 
@@ -26,12 +26,12 @@ from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
-from tadp_cli.prompts.tagging.store import presence_of
+from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
 from tadp_heads import PerceptionModel
 
 BEGIN, END = "<begin>", "<end>"
-"""What the tokens before and after a prompt are called in the pictures."""
+"""What the tokens before and after a prompt are called in the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Explained:
     same_pass: bool
     """Whether the maps are of the very pass that the prediction was made in."""
     unknown: tuple[str, ...] = ()
-    """Words that the miniature never read: it has no token of their own for them."""
+    """Words that the tiny model never read: it has no token of their own for them."""
 
     @property
     def peaks(self) -> list[tuple[str, float]]:
@@ -101,7 +101,7 @@ class Explained:
 
 
 def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str) -> list[Explained]:
-    """Writes `out`, a sheet, and beside it a .npz (see `_write_arrays`); returns one result a prompt."""
+    """Writes `out`, a sheet, and next to it a .npz (see `_write_arrays`); returns one result per prompt."""
     if out.suffix.lower() != ".png":
         raise ValueError(f"--out is {out}, expected the name of a .png file")
     image = open_picture(path)
@@ -121,7 +121,7 @@ def _of_backbone(options: ExplainOptions, device: str):
     def explain(image: Image.Image, text: str) -> Explained:
         words = _words(backbone, text, options.ends)
         attention = _own_pass(backbone, image, backbone.encode_text([text]), layers)
-        # The miniature's vocabulary is what it was trained on, a token a word; real ones know words of several tokens.
+        # The tiny model has one token for each word that it was trained on; real ones have words of several tokens.
         unknown = tuple(word.text for word in words if len(word.indices) > 1) if options.backbone == "tiny" else ()
         return _explained(text, words, attention, prediction=None, same_pass=False, unknown=unknown)
 
@@ -136,12 +136,12 @@ def _of_run(options: ExplainOptions, device: str):
     layers = layers_at(model.backbone, options.strides)
     if not recipe.kind.has_words:
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")
-    judge = presence_of(run, recipe, model, device)
+    tagger = tagger_of(run, recipe, model, device)
     prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
 
     def explain(image: Image.Image, text: str | None) -> Explained:
         given = _caption_for(model, recipe, image, text, run, device=device)
-        (prompt,), context = prompted(prompter, model, judge, [image], [given])
+        (prompt,), context = prompted(prompter, model, tagger, [image], [given])
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
             prediction = model.predict_batch([image], context=context)[0].overlay()

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resume: bool = False) -> Recipe:
     """The recipe with the settings of `PICKED` such that a process takes at most `memory`, such as "12GB", on its
-    device; a run that is gone on with keeps its own."""
+    device; a resumed run keeps its own."""
     limit = parse_memory(memory)
     checked_device(device)
     if resume and Run(out).begun:

@@ -27,7 +27,7 @@ CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
 _VOC_CLASSES, _SCENES_CLASSES = 20, 13
 _CLIP_LENGTH = 77
 SCENES_SIDE = 64
-"""Pixels of the images of recipes without a transform: the miniature's."""
+"""Pixels of the images of recipes without a transform: those of Scenes."""
 _BOXES = 8
 """Objects assumed per image."""
 
@@ -117,7 +117,7 @@ def _loss(recipe: Recipe, head: nn.Module, levels: list[Tensor], classes: int, s
     if recipe.task == "segmentation":
         targets = [torch.empty(side, side, dtype=torch.long, device="meta")] * batch
         return task.loss(head, levels, targets, (side, side), **recipe.loss)
-    if recipe.task == "depth":  # its loss chooses pixels by their values; beside the activations it is nothing
+    if recipe.task == "depth":  # its loss chooses pixels by their values; compared with the activations it is nothing
         return depth_of(head, levels, (side, side)).sum()
     corner = torch.rand(_BOXES, 2) * side / 2
     boxes = torch.cat((corner, corner + side / 4), 1)

@@ -1,4 +1,4 @@
-"""Learning a domain's look, with the defaults of the domain table filled in."""
+"""Learning a domain, with the defaults of the domain table filled in."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ METHODS = ("textual-inversion", "dreambooth")
 BOTH = "both"
 NO_CAPTIONER = "none"
 SCENES_SEED = 7
-"""Scenes that are neither trained nor scored on anywhere else."""
+"""Scenes that are neither trained nor evaluated on anywhere else."""
 HELD_OUT = 16
 
 _IMAGE_FOLDERS = ("images", "JPEGImages")
@@ -56,7 +56,7 @@ def learn(
 ) -> Personalization:
     """Textual Inversion or DreamBooth on `count` of the images (0: on all), or of Scenes where none are given.
 
-    `captioner` says what each image shows, so that the look alone is left to the token; "" is the tiny captioner for
+    `captioner` says what each image shows, so that only the domain is left to the token; "" is the tiny captioner for
     the tiny backbone and else none, as in the paper. `init_word`: where the token begins; "" for the domain's own.
     `progress(step, steps, loss)` is called after each update.
     """
@@ -66,7 +66,7 @@ def learn(
     checked_device(device)
     if images is None and look.name not in ALL_LOOKS:
         raise ValueError(
-            f"domain {look.name!r} has no shipped pictures ({', '.join(ALL_LOOKS)} have): name a folder with --images"
+            f"domain {look.name!r} has no shipped images ({', '.join(ALL_LOOKS)} have): name a folder with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")
@@ -81,7 +81,7 @@ def learn(
     words["token"] = look.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
     with tempfile.TemporaryDirectory() as scratch:
         if images is None:
-            images, held_out = draw_look(Path(scratch), look.name, count, SCENES_SEED)
+            images, held_out = draw_domain(Path(scratch), look.name, count, SCENES_SEED)
             pictures: Path | list[Path] = image_files(images)
         else:
             pictures = drawn(image_files(images) if isinstance(images, Path) else images, count, seed)
@@ -153,7 +153,7 @@ def sentences(look: Domain) -> tuple[str, ...]:
 
 
 def content_captions(pictures: list[Image.Image], captioner: str, look: Domain, device: str) -> list[str]:
-    """What the pictures show, without words for the look."""
+    """What the images show, without words for the domain."""
     model = load_captioner(captioner, device=device)
     captions: list[str] = []
     for start in range(0, len(pictures), model.batch_size):
@@ -169,15 +169,15 @@ def image_files(given: Path) -> Path | list[Path]:
 
 
 def write_comparison(out: Path, methods: tuple[str, ...]) -> None:
-    """The results of several methods in one file beside their folders, and their sample sheets in one picture."""
+    """The results of several methods in one file next to their folders, and their sample sheets in one image."""
     write_json(out / RESULTS_FILE, {name: read_object(out / name / RESULTS_FILE) for name in methods})
     sheets = [out / methods[0] / "images.png", *(out / name / "samples" / "final.png" for name in methods)]
     if all(sheet.is_file() for sheet in sheets):
         stack_sheets(out / "samples.png", sheets)
 
 
-def draw_look(folder: Path, look: str, count: int, seed: int) -> tuple[Path, Path]:
-    """Scenes in a look: a folder to learn from and a folder to measure by."""
+def draw_domain(folder: Path, look: str, count: int, seed: int) -> tuple[Path, Path]:
+    """Scenes in a domain: a folder to learn from and a folder to measure by."""
     roots = folder / "learn", folder / "held_out"
     for root, number, first in zip(roots, (count, HELD_OUT), (0, count), strict=True):
         write_scenes(root, task="segmentation", look=look, split="all", count=number, seed=seed, first=first)

@@ -24,7 +24,7 @@ from tadp_cli.prompts.authors import captioner_of, check_author
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
-from tadp_cli.prompts.tagging.store import presence_of
+from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.run import Run
@@ -42,7 +42,7 @@ _BATCH_PIXELS = 8 * 512 * 512
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
-    """What is chosen beside the run and the images; empty: as the run was trained."""
+    """Options; empty: as the run was trained."""
 
     caption: str | None = None
     """Text for all images."""
@@ -56,7 +56,7 @@ class PredictOptions:
     size: int | None = None
     """Longest side in pixels at which images are predicted, larger ones being shrunk; None: their own size."""
     batch_size: int = 8
-    """Most images at once."""
+    """Batch size."""
     speed: Speed = AUTO
     """How the model computes."""
 
@@ -121,7 +121,7 @@ def _predict_files(
     claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
     if model.config.classes:
         save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
-    judge = presence_of(run, recipe, model, device)
+    tagger = tagger_of(run, recipe, model, device)
     captioned = takes_captions(model, recipe) and options.caption is None
     captioner = captioner_of(recipe, device, options.captioner) if captioned else None
     store = CaptionStore.open(out / CAPTIONS_FILE)
@@ -136,7 +136,7 @@ def _predict_files(
         if not batch:
             return
         shrunk = [picture.shrunk for picture in batch]
-        prompts, context = prompted(prompter, model, judge, shrunk, texts)
+        prompts, context = prompted(prompter, model, tagger, shrunk, texts)
         results = model.predict_batch(shrunk, None, len(batch), context)
         records = []
         for picture, text, prompt, result in zip(batch, texts, prompts or [None] * len(batch), results, strict=True):
@@ -164,7 +164,7 @@ def _predict_files(
 def _with_captions(
     pictures: list[_Picture], texts: list[str], failed: dict[str, str]
 ) -> tuple[list[_Picture], list[str]]:
-    """The pictures whose text is a caption, and the captions; the reason why another has none goes into `failed`."""
+    """The images whose text is a caption, and the captions; the reason why another has none goes into `failed`."""
     kept = []
     for picture, text in zip(pictures, texts, strict=True):
         if isinstance(text, NoCaption):
@@ -209,7 +209,7 @@ def class_names(run: Path, model: PerceptionModel) -> list[str]:
 
 
 def takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
-    """Whether each image needs a text, for its prompt or for the presence judge that makes it."""
+    """Whether each image needs a text, for its prompt or for the image tagger that makes it."""
     if recipe.needs_presence:
         return recipe.needs_captions
     return model.config.needs_caption and model.context is None

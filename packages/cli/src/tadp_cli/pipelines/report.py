@@ -41,10 +41,10 @@ _LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What a page shows beside scores and settings."""
+    """What a page shows besides metrics and settings."""
 
     images: int = 100
-    """Images of the validation split that are predicted once more; 0: none, so no pictures and no confusions."""
+    """Images of the validation split that are predicted once more; 0: none, so no images and no confusions."""
     shown: int = 4
     """Best and worst images, of each so many."""
     original_captions: Path | None = None
@@ -76,8 +76,8 @@ def write_run_report(
         place = checked_device(options.device)
         where = _where(next(iter(recipes.values())), options.on_target)
         alike = [run for run, recipe in recipes.items() if _where(recipe, options.on_target) == where]
-        look = partial(examine_run, on_target=options.on_target, device=place, report=report)
-        examined = [look(run, options.images) for run in alike]
+        examine = partial(examine_run, on_target=options.on_target, device=place, report=report)
+        examined = [examine(run, options.images) for run in alike]
     if options.sheet is not None:
         write_prediction_sheet(options.sheet, examined, names, options.shown)
     best, worst = _extreme_rows(examined, names, options)
@@ -168,7 +168,7 @@ def _image_row(first: Examined, image_id: str, overlays, originals: CaptionStore
 
 
 def _samples(recipes: Mapping[Path, Recipe]) -> dict[str, Image.Image]:
-    """The last sheet that personalization drew beside a run's token, UNet or LoRA."""
+    """The last sheet that personalization drew next to a run's token, UNet or LoRA."""
     sheets = {}
     for recipe in recipes.values():
         for source in (recipe.prompt.token_file, recipe.backbone.unet, recipe.backbone.lora):

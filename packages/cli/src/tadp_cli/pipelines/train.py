@@ -1,4 +1,4 @@
-"""From a recipe to a trained and scored run folder (paper App. D)."""
+"""From a recipe to a trained and evaluated run (paper App. D)."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -25,7 +25,7 @@ from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts, training_contexts
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.prompts.tagging.fit import learn_presence
+from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_cli.run.best_model import BestModel
 from tadp_cli.run.records import results_of
 from tadp_cli.run.resume import with_version
@@ -154,7 +154,7 @@ def latent_pool(recipe: Recipe, backbone: DiffusionBackbone) -> LatentCache | No
 
 
 def load_token(backbone: DiffusionBackbone, file: str) -> None:
-    """A learnt token for the prompts, of prompt.token_file."""
+    """Load a learned token for the prompts, of prompt.token_file."""
     if not Path(file).is_file():
         raise ValueError(f"prompt.token_file is {file}: no such file; `tadp personalize` makes it")
     _check_made_here(backbone, Path(file))
@@ -238,14 +238,14 @@ def _prompts(
     device: str,
     report: Report,
 ) -> tuple[Prompts, Prompts]:
-    """Of the training images, and of those that are scored."""
+    """Of the training images, and of those that are evaluated."""
     captions = unseen = None
     if recipe.needs_captions:
         captions, unseen = (_captions(recipe, part, out, device, report) for part in (dataset, validation))
     known = found = None
     if recipe.needs_presence:
-        learnt = learn_presence(recipe, dataset, backbone, captions, out, device, report)
-        known, found = learnt.out_of_fold, learnt.find(validation, unseen, report)
+        tagger = fit_tagger(recipe, dataset, backbone, captions, out, device, report)
+        known, found = tagger.out_of_fold, tagger.find(validation, unseen, report)
     plain = Prompter.of(recipe.of_training_prompts).of_data(dataset, backbone, captions, known)
     scored = Prompter.of(recipe).of_data(validation, backbone, unseen, found)
     return with_styles(plain, recipe.prompt.styles), scored

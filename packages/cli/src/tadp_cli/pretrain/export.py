@@ -22,7 +22,7 @@ def export_pipeline(
 ) -> None:
     """A folder that `StableDiffusionPipeline.from_pretrained` opens, with our backbone's settings next to its parts.
 
-    Copies of the modules are written: a training that exports goes on in float32.
+    Copies of the modules are written: training continues in float32.
     """
     vae, unet, text_encoder = (copy.deepcopy(module).half() for module in (vae, unet, text_encoder))
     pipeline = StableDiffusionPipeline(

@@ -79,7 +79,7 @@ class SoftPrompts(Prompts):
 
 @dataclass(frozen=True)
 class PresencePrompts(Prompts):
-    """A text, and beside it for the head how likely each class is in the image."""
+    """A text, and for the head how likely each class is in the image."""
 
     found: Presence | None = None
 
@@ -146,7 +146,7 @@ def modified_text(config: PromptConfig, text: str) -> str:
 
 
 def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
-    """The prompts, and beside them a version for each of the domains `styles`, under its hand-written modifier."""
+    """The prompts, with a version for each of the domains `styles`, under its hand-written modifier."""
     texts = prompts.texts.items()
     return replace(prompts, styled=tuple({key: modify(text, name, "simple") for key, text in texts} for name in styles))
 

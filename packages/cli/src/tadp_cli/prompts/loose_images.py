@@ -9,14 +9,14 @@ from torch import Tensor
 
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.prompts.tagging.store import LearntPresence
+from tadp_cli.prompts.tagging.store import FittedTagger
 from tadp_heads import PerceptionModel
 
 # B images, T tokens, D width of the context
 
 
 class Prompted(NamedTuple):
-    """What a model is told of each image."""
+    """What a model is prompted with for each image."""
 
     texts: list[str] | None
     """The prompts; None where embeddings stand in place of words."""
@@ -28,15 +28,15 @@ class Prompted(NamedTuple):
 def prompted(
     prompter: Prompter,
     model: PerceptionModel,
-    learnt: LearntPresence | None,
+    tagger: FittedTagger | None,
     images: Sequence[Image.Image],
     captions: Sequence[str],
 ) -> Prompted:
-    """The prompts as in training, of new captions; `learnt`: the run's judge, None where it needs none."""
+    """The prompts as in training, of new captions; `tagger`: the run's, None where it needs none."""
     if model.context is not None:
         return Prompted(None, model.context.expand(len(images), -1, -1))
     ids, captions = [str(place) for place in range(len(images))], prompter.clean(captions)
-    found = None if learnt is None else learnt.find_in(ids, images, captions)
+    found = None if tagger is None else tagger.find_in(ids, images, captions)
     prompts = prompter.of_captions(captions, model.backbone, found)
     shown = prompt_kind(prompter.config.kind).has_words
     texts = [prompts.texts[image_id] for image_id in ids] if shown else None

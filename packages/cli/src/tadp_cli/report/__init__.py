@@ -1,1 +1,1 @@
-"""What a workflow found, to look at: tables, one self-contained HTML page, figures."""
+"""Results as tables, self-contained HTML pages and figures."""

@@ -30,7 +30,7 @@ def overview_figure(
     """
     rows = list(zip(heat_maps, predictions, strict=True))
     if not rows:
-        raise ValueError("an overview of no pictures: give at least one heat map and one prediction")
+        raise ValueError("an overview of no images: give at least one heat map and one prediction")
     columns = 2 + WORDS + PROMPTS
     side = (_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
     tall = [side * heat.image.height / heat.image.width for heat, _ in rows]
@@ -53,7 +53,7 @@ def overview_figure(
 
 
 def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, Image.Image]]:
-    """{column: (label, picture)}; columns of words or prompts that are not there stay empty."""
+    """{column: (label, image)}; columns of words or prompts that are not there stay empty."""
     shown = {0: ("image", heat.image), 1 + WORDS: ("truth", prediction.truth)}
     for index, (word, values) in enumerate(heat.maps[:WORDS]):
         shown[1 + index] = (f"“{word}”, max {values.max():.2f}", heat_overlay(heat.image, values))

@@ -1,4 +1,4 @@
-"""From the rows of results.json to tables: one row a prompt, one column a test set, means and spreads in the cells."""
+"""From the rows of results.json to tables: one row per prompt, one column per test set, mean and spread per cell."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tadp_heads import get_task
 from tadp_heads.tasks import MainMetric
 
 SINGLE_DOMAIN = "Single-domain: trained and tested without a modifier"
-CROSS_DOMAIN = "Cross-domain: captions with a modifier for the target's look (null: with none)"
+CROSS_DOMAIN = "Cross-domain: captions with a modifier for the target's domain (null: none)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Cell:
 
     mean: float
     spread: float | None
-    """Half of the range over runs; None for one run."""
+    """Min-max/2 over runs; None for one run."""
     runs: int
 
     def show(self, metric: MainMetric) -> str:
@@ -48,7 +48,7 @@ class Group:
     rows: tuple[TableRow, ...]
 
     def is_best(self, row: TableRow, test: str) -> bool:
-        """No row of the group has a better score on `test` as shown; a row without another beside it is no best."""
+        """No row of the group has a better score on `test` as shown; the only row is no best."""
         shown = [self.metric.show(r.cells[test].mean) for r in self.rows if test in r.cells]
         values = [float(text) for text in shown if text != self.metric.show(math.nan)]
         if test not in row.cells or len(values) < 2:
@@ -71,13 +71,13 @@ class TaskTable:
         """How the cells are to be read."""
         runs = sorted({cell.runs for group in self.groups for row in group.rows for cell in row.cells.values()})
         if runs == [1]:
-            return "One run a cell: nothing here says how far another seed would lie from it."
+            return "One seed; no spread measured."
         counts = " or ".join(map(str, runs))
-        return f"Mean ± half of the range over {counts} runs (seeds; with a modifier, also the look it was made for)."
+        return f"Mean ± min-max/2 over {counts} runs (seeds; with a modifier, also the domain it was made for)."
 
 
 def group_rows(results: dict[str, Any]) -> list[TableRow]:
-    """One row a (task, prompt, modifier) in the order first seen; cells by test set in the order first seen."""
+    """One row per (task, prompt, modifier) in the order first seen; cells by test set in the order first seen."""
     values: dict[tuple[str, str, str | None], dict[str, list[float]]] = {}
     for row in results["rows"]:
         metric = get_task(row["task"]).main_metric
@@ -90,7 +90,7 @@ def group_rows(results: dict[str, Any]) -> list[TableRow]:
 
 
 def task_tables(rows: Sequence[TableRow]) -> list[TaskTable]:
-    """A table a task; in it the single-domain rows come first, then the cross-domain rows."""
+    """One table per task; in it the single-domain rows come first, then the cross-domain rows."""
     tables = []
     for task in dict.fromkeys(row.task for row in rows):
         metric = get_task(task).main_metric

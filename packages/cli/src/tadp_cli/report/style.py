@@ -33,7 +33,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def show_picture(axes: Axes, picture: Image.Image, label: str, size: float = 9) -> None:
-    """A picture with hard pixels and a label above it."""
+    """An image with hard pixels and a label above it."""
     axes.imshow(picture, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     axes.set_title(label, fontsize=size, pad=3, loc="left", **FONT)

@@ -11,7 +11,7 @@ from tadp_cli.prompts.authors import with_author
 
 _FREE_SECTIONS = ("description", "personalize", "plugins", "seeds", "target", "test")
 _FREE = ("cache", "eval_every", "gradient_checkpointing", "keep", "save_every", "shard", "workers")
-"""Settings of [train] that may change when a run is gone on with: none of them changes what is learnt."""
+"""Settings of [train] that may change when a run resumes: none of them changes what is learned."""
 
 
 def flat_settings(recipe: Recipe) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def changed_settings(old: Recipe, new: Recipe) -> list[str]:
 
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
-    """Those that may not change when a run is gone on with."""
+    """Those that may not change when a run resumes."""
     free = {f"train.{name}" for name in _FREE}
     flat = flat_settings(recipe).items()
     return {name: value for name, value in flat if name not in free and name.partition(".")[0] not in _FREE_SECTIONS}
@@ -59,7 +59,7 @@ def check_version(folder: Path, old: Recipe, new: Recipe) -> None:
     before, now = old.backbone.version or 1, new.backbone.version
     if name == old.backbone.source and now and before != now:
         raise ValueError(
-            f"{folder} was begun with version {before} of the model {name!r}, and this tadp has version {now}: go on "
-            "with the tadp that began it, or name another --out (evaluation and prediction work: a finished run holds "
-            "its model)"
+            f"{folder} was begun with version {before} of the model {name!r}, and this tadp has version {now}: resume "
+            "it with the tadp that began it, or name another --out (evaluation and prediction work: a finished run "
+            "holds its model)"
         )

@@ -27,13 +27,11 @@ def modify_captions(
     modifier: Annotated[str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")],
     domain: DomainOption = None,
     domain_phrase: PhraseOption = None,
-    token: Annotated[str | None, typer.Option(help="the learnt token; none: the domain's, e.g. `<watercolor>`")] = None,
-    style: Annotated[
-        str, typer.Option(help="grammatical, or reference: the paper's code to the letter")
-    ] = "grammatical",
+    token: Annotated[str | None, typer.Option(help="learned token; none: the domain's, e.g. `<watercolor>`")] = None,
+    style: Annotated[str, typer.Option(help="grammatical, or reference: the paper's code verbatim")] = "grammatical",
     plugin: PluginOption = None,
 ) -> None:
-    """Put the domain's look into each caption.
+    """Put the domain into each caption.
 
     Example: `tadp captions modify source.jsonl --domain watercolor --modifier simple --out prompts.jsonl`
     """

@@ -1,4 +1,4 @@
-"""Predictions of a run image by image, beside the truth."""
+"""Predictions of a run image by image, with the annotation."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

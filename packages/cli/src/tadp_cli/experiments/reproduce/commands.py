@@ -11,15 +11,15 @@ from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.config.schema import parse, toml
 from tadp_cli.experiments.demo_files import SOURCE
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
-from tadp_cli.experiments.unseen_domains import LookData
-from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path, look_folder
+from tadp_cli.experiments.unseen_domains import DomainData
+from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path, domain_folder
 from tadp_cli.run.resume import flat_settings
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.split_images import domain_split
 
 
 def commands_of(
-    table: Table, planned: PlannedRun, ready: Recipe, bench: Bench, looks: dict[str, LookData]
+    table: Table, planned: PlannedRun, ready: Recipe, bench: Bench, unseen: dict[str, DomainData]
 ) -> list[str]:
     """One line each, in the order in which they are run; `ready`: the recipe with all that it names made."""
     lines = _caption_lines(planned, ready, bench)
@@ -32,13 +32,13 @@ def commands_of(
             for how in table.metrics.values()
             if isinstance(how, str) and how
         ]
-    for look in looks.values():
-        if look.captions is not None:
-            lines += _caption(ready, look.folder, (look.split,), bench)
-            raw = captions_path(ready, look.folder, bench.out)
-            if raw != look.captions:
-                lines.append(_clean_line(raw, look.name, ready.test.cleaner, bench.limits))
-        lines.append(look.command(planned.run, bench.device))
+    for domain in unseen.values():
+        if domain.captions is not None:
+            lines += _caption(ready, domain.folder, (domain.split,), bench)
+            raw = captions_path(ready, domain.folder, bench.out)
+            if raw != domain.captions:
+                lines.append(_clean_line(raw, domain.name, ready.test.cleaner, bench.limits))
+        lines.append(domain.command(planned.run, bench.device))
     return lines
 
 
@@ -63,7 +63,7 @@ def _caption_lines(planned: PlannedRun, ready: Recipe, bench: Bench) -> list[str
     if ready.data.captions != before.data.captions:
         raw = captions_path(ready, ready.data.folder, bench.out)
         lines += _caption(ready, ready.data.folder, (ready.data.train, ready.data.val), bench)
-        if (planned.row.looks or SOURCE) != SOURCE:
+        if (planned.row.domains or SOURCE) != SOURCE:
             lines.append(_clean_line(raw, None))
     if ready.test.captions != before.test.captions:
         lines += _caption(ready, ready.test.folder, (ready.test.split,), bench)
@@ -93,7 +93,7 @@ def _clean_line(raw: Path, domain: str | None, cleaner: str = RULES, limits: Cle
 
 def _personalize_line(ready: Recipe, bench: Bench) -> str:
     domain, method, how = ready.prompt.domain, ready.prompt.modifier, ready.personalize
-    images = bench.out / "looks" / domain / "images"
+    images = bench.out / "domains" / domain / "images"
     line = ["tadp", "personalize", "--domain", domain, "--method", method, "--backbone", ready.backbone.source]
     if bench.scale == "miniature":
         line += ["--images", str(images / "learn"), "--held-out", str(images / "held_out")]
@@ -104,7 +104,9 @@ def _personalize_line(ready: Recipe, bench: Bench) -> str:
     line += ["--count", str(how.count)] if how.count else []
     line += ["--seed", str(how.seed), *(["--preset", how.preset] if how.preset else [])]
     line += ["--rank", str(how.rank)] if how.rank and method == "dreambooth" else []
-    return shlex.join([*line, "--device", bench.device, "--out", str(look_folder(bench.out, domain, method, how.rank))])
+    return shlex.join(
+        [*line, "--device", bench.device, "--out", str(domain_folder(bench.out, domain, method, how.rank))]
+    )
 
 
 def _eval_line(ready: Recipe, run: Path, protocol: str, device: str) -> str:

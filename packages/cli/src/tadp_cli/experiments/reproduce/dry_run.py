@@ -52,7 +52,7 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
     data, target = (_opened(where, recipe, split) for where, split in _first_splits(recipe))
     classes = len(data.classes) if data and data.classes else class_count(recipe)
     needed = _memory(recipe, classes, known)
-    trained_on = f"Scenes: {runs[0].row.looks or 'photo'}" if scenes else recipe.data.folder or "(none)"
+    trained_on = f"Scenes: {runs[0].row.domains or 'photo'}" if scenes else recipe.data.folder or "(none)"
     lines = {"data": f"{trained_on}, splits {recipe.data.train} (training) and {recipe.data.val}"}
     if recipe.prompt.domain or recipe.test.folder:
         where = f"Scenes: {recipe.prompt.domain}" if scenes else recipe.test.folder

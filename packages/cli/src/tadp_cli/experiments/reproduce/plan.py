@@ -36,14 +36,14 @@ class Bench:
     targets: tuple[str, ...] = ()
     """NAME:FOLDER each, in place of test.folder of the rows that are evaluated on that data set."""
     images: Mapping[str, str | Path] = field(default_factory=dict)
-    """{domain: folder, or NAME:FOLDER, of the images from which it is learned}; in miniature they are Scenes."""
+    """{domain: folder, or NAME:FOLDER, of the images from which it is learned}; at small scale they are Scenes."""
     settings: tuple[str, ...] = ()
     """ "key=value" for all rows, on top of their recipes."""
     fit: str = ""
     """Memory, such as "12GB", for which each row's batch size, accumulation, checkpointing and precision are picked."""
     train_images: int = 500
     scored_images: int = 200
-    """Scenes of the miniature's splits."""
+    """Scenes of the small-scale splits."""
     steps: int = 0
     """Training steps in place of the recipes'; 0: the recipes'."""
     device: str = "cpu"
@@ -54,7 +54,7 @@ class Bench:
         if self.scale not in SCALES:
             raise ValueError(f"unknown scale {self.scale!r}; choose from {', '.join(SCALES)}")
         if self.scale == "miniature" and (self.data or self.targets or self.images):
-            raise ValueError("the miniature brings its own data: leave --data, --target and --images out")
+            raise ValueError("--scale miniature brings its own data: leave --data, --target and --images out")
         for setting in self.settings:
             key = setting.partition("=")[0].strip()
             if key in _OWN_OPTIONS:

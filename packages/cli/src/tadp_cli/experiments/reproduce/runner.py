@@ -1,22 +1,22 @@
-"""A table: what is missing of its rows is trained and scored, and stands beside the paper's numbers if it has any."""
+"""A table: the missing rows are trained and evaluated, and compared with the paper's numbers if it has any."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tadp_cli._io import write_json, write_text
-from tadp_cli.config.paper_tables import LookTest, Table
+from tadp_cli.config.paper_tables import DomainTest, Table
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.experiments.reproduce.commands import commands_of
 from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain, plan_runs
-from tadp_cli.experiments.unseen_domains import LOOK_IMAGES, LookData, look_data
+from tadp_cli.experiments.unseen_domains import DOMAIN_IMAGES, DomainData, domain_data
 from tadp_cli.inputs.domain_images import domain_images
-from tadp_cli.inputs.prepare import LEARNT, cleaned, with_captions, with_look
+from tadp_cli.inputs.prepare import LEARNT, cleaned, with_captions, with_domain
 from tadp_cli.inputs.prerequisites import check_inputs
 from tadp_cli.pipelines.fit_to_memory import fitted
-from tadp_cli.pipelines.personalize import draw_look
+from tadp_cli.pipelines.personalize import draw_domain
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.run.run import RESULTS_FILE, Run
 from tadp_heads.data.scenes.write import write_scenes
@@ -48,14 +48,14 @@ def reproduce(
     for index, planned in enumerate(plan):
         row, recipe, run = planned
         report(table.name, index, len(plan))
-        ready = _prepared(recipe, bench, row.looks or SOURCE, report)
+        ready = _prepared(recipe, bench, row.domains or SOURCE, report)
         if bench.fit:
             ready = fitted(ready, bench.fit, run, device=bench.device, resume=Run(run).begun)
-        looks = _looks(table, ready, bench, report)
-        metrics = _scored(table, ready, looks, run, bench, report)
-        cleaner = ready.test.cleaner if ready.needs_captions and (ready.test.folder or looks) else ""
+        unseen = _unseen(table, ready, bench, report)
+        metrics = _scored(table, ready, unseen, run, bench, report)
+        cleaner = ready.test.cleaner if ready.needs_captions and (ready.test.folder or unseen) else ""
         scores.append(Score(row.name, recipe.train.seed, metrics, cleaner))
-        commands += commands_of(table, planned, ready, bench, looks)
+        commands += commands_of(table, planned, ready, bench, unseen)
         write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
         write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in dict.fromkeys(commands)))
     report(table.name, len(plan), len(plan))
@@ -63,28 +63,28 @@ def reproduce(
 
 
 def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> Recipe:
-    """The recipe with the data, captions and looks that it names made; `trained_on`: looks of the miniature."""
+    """The recipe with the data, captions and domains that it names made; `trained_on`: domains of Scenes."""
     if bench.scale == "miniature":
         recipe = _with_scenes(recipe, bench, trained_on)
     if recipe.needs_captions:
         recipe = with_captions(recipe, bench.out, bench.device, report, bench.limits)
         if trained_on != SOURCE:
-            # Captions of photos rarely say that they are photos: where looks vary, none is to be named either.
+            # Captions of photos rarely say that they are photos: where domains vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
     if recipe.prompt.modifier in LEARNT:
         if bench.scale == "miniature":
-            folder = bench.out / "looks" / recipe.prompt.domain / "images"
-            images, held_out = draw_look(folder, recipe.prompt.domain, LOOK_IMAGES, SEEDS["look"])
+            folder = bench.out / "domains" / recipe.prompt.domain / "images"
+            images, held_out = draw_domain(folder, recipe.prompt.domain, DOMAIN_IMAGES, SEEDS["domain"])
         else:
             images, held_out = domain_images(images_of_domain(recipe, bench), recipe.personalize.split), None
-        recipe = with_look(recipe, bench.out, images, held_out, bench.device, report)
+        recipe = with_domain(recipe, bench.out, images, held_out, bench.device, report)
     return recipe
 
 
-def _with_scenes(recipe: Recipe, bench: Bench, looks: str) -> Recipe:
-    source = bench.out / "data" / recipe.task / looks
+def _with_scenes(recipe: Recipe, bench: Bench, domains: str) -> Recipe:
+    source = bench.out / "data" / recipe.task / domains
     for split, count in (("train", bench.train_images), ("val", bench.scored_images)):
-        write_scenes(source, task=recipe.task, look=looks, split=split, count=count, seed=SEEDS[split])
+        write_scenes(source, task=recipe.task, look=domains, split=split, count=count, seed=SEEDS[split])
     recipe = recipe.replace(**{"data.folder": str(source)})
     if not recipe.prompt.domain:
         return recipe
@@ -100,26 +100,26 @@ def _with_scenes(recipe: Recipe, bench: Bench, looks: str) -> Recipe:
     return recipe.replace(**{"test.folder": str(target)})
 
 
-def _looks(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[str, LookData]:
-    """{metric: what it is scored on}, of those that the miniature scores on looks."""
+def _unseen(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[str, DomainData]:
+    """{metric: what it is evaluated on}, of those evaluated on other domains of Scenes."""
     return {
-        metric: look_data(recipe, how, bench.out, bench.scored_images, bench.device, report, bench.limits)
+        metric: domain_data(recipe, how, bench.out, bench.scored_images, bench.device, report, bench.limits)
         for metric, how in table.metrics.items()
-        if isinstance(how, LookTest) and bench.scale == "miniature"
+        if isinstance(how, DomainTest) and bench.scale == "miniature"
     }
 
 
 def _scored(
-    table: Table, recipe: Recipe, looks: dict[str, LookData], run: Path, bench: Bench, report: Report
+    table: Table, recipe: Recipe, unseen: dict[str, DomainData], run: Path, bench: Bench, report: Report
 ) -> dict[str, float]:
     """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
     ensure_experiment(recipe, run, device=bench.device, report=report)
     found = {}
     for metric, how in table.metrics.items():
-        if metric in looks:
-            metrics = looks[metric].score(run, bench.device, report)
-        elif isinstance(how, LookTest) or (bench.scale == "miniature" and how):
-            continue  # a test of the other scale: looks are of Scenes, and protocols are made for images of full size
+        if metric in unseen:
+            metrics = unseen[metric].score(run, bench.device, report)
+        elif isinstance(how, DomainTest) or (bench.scale == "miniature" and how):
+            continue  # a test of the other scale: domains are of Scenes, and protocols are made for images of full size
         else:
             metrics = score_once(run, recipe, how, device=bench.device, report=report)
         name = metric.partition(" (")[0]

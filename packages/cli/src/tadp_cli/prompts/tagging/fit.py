@@ -1,8 +1,8 @@
-"""A presence judge learnt out of fold from the labels of the source.
+"""An image tagger learned out of fold from the labels of the source.
 
-A judge is surer of images that it was trained on than it will ever be again. So the training images are dealt into
-folds, and each is judged by one that saw the other folds alone: prompts are then as imperfect in training as in use,
-and the threshold is chosen on what the judge has not seen.
+A tagger is surer of images that it was trained on than it will ever be again. So the training images are dealt into
+folds, and each is tagged by one that saw the other folds alone: prompts are then as imperfect in training as in use,
+and the threshold is chosen on what the tagger has not seen.
 """
 
 # N images, K classes
@@ -19,8 +19,8 @@ from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.recipe import PresenceConfig, Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.builder import object_names, present_classes
-from tadp_cli.prompts.tagging.store import LearntPresence, is_kept, make_judge, read_presence
-from tadp_cli.prompts.tagging.taggers import FirstPass, Untrained, images_in_batches, judged
+from tadp_cli.prompts.tagging.store import FittedTagger, is_kept, make_tagger, read_tagger
+from tadp_cli.prompts.tagging.taggers import FirstPass, Untrained, images_in_batches, tagged
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
 from tadp_heads.tagging import PresenceHead, calibrate
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _BATCH = 64
 
 
-def learn_presence(
+def fit_tagger(
     recipe: Recipe,
     dataset: SampleDataset,
     backbone: DiffusionBackbone,
@@ -38,29 +38,29 @@ def learn_presence(
     out: Path,
     device: str,
     report: Report,
-) -> LearntPresence:
-    """From the training images and their labels; kept in `out`, and read from there where it was learnt before."""
+) -> FittedTagger:
+    """From the training images and their labels; kept in `out`, and read from there where it was learned before."""
     section, names = recipe.presence, object_names(dataset.prompt_names)
     if is_kept(out, recipe, names, dataset.ids):
-        return read_presence(out, recipe, backbone, device)
+        return read_tagger(out, recipe, backbone, device)
     present = _labels(dataset, names)
-    judge = make_judge(recipe, backbone, names, device)
-    if isinstance(judge, Untrained):
-        found = judged(judge, 0.0, images_in_batches(dataset, captions), report, len(dataset)).of(dataset.ids)
+    tagger = make_tagger(recipe, backbone, names, device)
+    if isinstance(tagger, Untrained):
+        found = tagged(tagger, 0.0, images_in_batches(dataset, captions), report, len(dataset)).of(dataset.ids)
     else:
-        judge.head, found = _read_off(judge, section, dataset, captions, present, report)
+        tagger.head, found = _read_off(tagger, section, dataset, captions, present, report)
     chosen = calibrate(found, present, section.precision)
     log.info(
         "presence: threshold %.3f, out of fold precision %.3f and recall %.3f over %d images", *chosen, len(dataset)
     )
     rows = dict(zip(dataset.ids, found, strict=True))
-    learnt = LearntPresence(judge, chosen, Presence(names, rows, chosen.threshold))
-    learnt.save(out, recipe)
-    return learnt
+    fitted = FittedTagger(tagger, chosen, Presence(names, rows, chosen.threshold))
+    fitted.save(out, recipe)
+    return fitted
 
 
 def _read_off(
-    judge: FirstPass,
+    tagger: FirstPass,
     section: PresenceConfig,
     dataset: SampleDataset,
     captions: Mapping[str, str] | None,
@@ -70,9 +70,9 @@ def _read_off(
     """(head trained on all images, what it says of each out of fold (N, K)), from the labels (N, K)."""
     count = len(dataset)
     if count < 2:
-        raise ValueError(f"{count} training image: a presence judge learns from some and judges others; label more")
-    pooled, mentioned = _inputs(judge, dataset, captions, report)
-    levels, device = judge.levels, judge.backbone.unet.device
+        raise ValueError(f"{count} training image: an image tagger learns from some and tags others; label more")
+    pooled, mentioned = _inputs(tagger, dataset, captions, report)
+    levels, device = tagger.levels, tagger.backbone.unet.device
 
     def fit(rows: Tensor, number: int) -> PresenceHead:
         # Of the device in use alone: left to itself it warns where there are several.
@@ -94,13 +94,13 @@ def _read_off(
 
 
 def _inputs(
-    judge: FirstPass, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report
+    tagger: FirstPass, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report
 ) -> tuple[Tensor, Tensor]:
     """What the head reads of all images: pooled features (N, P) and mentions (N, K)."""
     parts: list[tuple[Tensor, Tensor]] = []
     done = 0
     for ids, images, texts in images_in_batches(dataset, captions):
-        parts.append((judge.pooled(images, texts).cpu(), judge.mentioned(texts)))
+        parts.append((tagger.pooled(images, texts).cpu(), tagger.mentioned(texts)))
         done += len(ids)
         report("presence", done, len(dataset))
     pooled, mentioned = zip(*parts, strict=True)

@@ -18,7 +18,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
-from tadp_cli.prompts.tagging.taggers import FirstPass, Judge, Untrained, images_in_batches, in_batches, judged
+from tadp_cli.prompts.tagging.taggers import FirstPass, Tagger, Untrained, images_in_batches, in_batches, tagged
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_cli.run.records import read_object
 from tadp_heads import PerceptionModel
@@ -31,47 +31,47 @@ _FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
 
 
 @dataclass(frozen=True)
-class LearntPresence:
-    """A judge and its threshold, and what it says of the images it was learnt from, each asked of a judge that was
+class FittedTagger:
+    """A tagger and its threshold, and what it says of the images it was learned from, each tagged by one that was
     not trained on it."""
 
-    judge: Judge
+    tagger: Tagger
     calibration: Calibration
     out_of_fold: Presence
 
     def find(self, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report) -> Presence:
         """Of a data set whose labels it does not see."""
         batches = images_in_batches(dataset, captions)
-        return judged(self.judge, self.calibration.threshold, batches, report, len(dataset))
+        return tagged(self.tagger, self.calibration.threshold, batches, report, len(dataset))
 
     def find_in(self, ids: Sequence[str], images: Sequence[Image.Image], captions: Sequence[str]) -> Presence:
         """Of loose images of any sizes."""
         pixels = (pil_to_tensor(image.convert("RGB")) for image in images)
         batches = in_batches(zip(ids, pixels, captions, strict=True))
-        return judged(self.judge, self.calibration.threshold, batches, lambda *_: None, len(ids))
+        return tagged(self.tagger, self.calibration.threshold, batches, lambda *_: None, len(ids))
 
     def save(self, run: Path, recipe: Recipe) -> None:
-        """Write RUN/presence: the judge's weights, the threshold, the findings on the training images."""
+        """Write RUN/presence: the tagger's weights, the threshold, the findings on the training images."""
         folder = run / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)  # written last: where it is, the rest is there and of its settings
-        if isinstance(self.judge, FirstPass):
-            self.judge.head.save_pretrained(folder)
+        if isinstance(self.tagger, FirstPass):
+            self.tagger.head.save_pretrained(folder)
         ids = list(self.out_of_fold.probabilities)
         with replacing(folder / _TRAINED) as partial:
             save_file({"probabilities": self.out_of_fold.of(ids)}, partial)
-        told = {"settings": settings(recipe), "names": self.judge.names, **self.calibration._asdict(), "images": ids}
+        told = {"settings": settings(recipe), "names": self.tagger.names, **self.calibration._asdict(), "images": ids}
         write_json(folder / _FILE, told)
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
-    """All that decides what a judge learns, as JSON has it."""
+    """All that decides what a tagger learns, as JSON has it."""
     decisive = {"data": asdict(recipe.data), "presence": asdict(recipe.presence), "backbone": asdict(recipe.backbone)}
     return json.loads(json.dumps(decisive))
 
 
 def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str]) -> bool:
-    """Whether a run keeps a judge of these classes, learnt from these images as the recipe says."""
+    """Whether a run keeps a tagger of these classes, learned from these images as the recipe says."""
     path = run / FOLDER / _FILE
     if not path.is_file():
         return False
@@ -81,32 +81,32 @@ def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str])
     return (then, known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
 
 
-def read_presence(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> LearntPresence | None:
-    """What `save` wrote; None: nothing was learnt yet."""
+def read_tagger(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: str) -> FittedTagger | None:
+    """What `save` wrote; None: nothing was learned yet."""
     path = run / FOLDER / _FILE
     if not path.is_file():
         return None
     known = read_object(path, "names", "images", *Calibration._fields)
-    judge = make_judge(recipe, backbone, known["names"], device)
-    if isinstance(judge, FirstPass):
-        judge.head = PresenceHead.from_pretrained(path.parent).to(device)
+    tagger = make_tagger(recipe, backbone, known["names"], device)
+    if isinstance(tagger, FirstPass):
+        tagger.head = PresenceHead.from_pretrained(path.parent).to(device)
     calibration = Calibration(*(known[field] for field in Calibration._fields))
     rows = read_safetensors(path.parent / _TRAINED)["probabilities"]
     found = dict(zip(known["images"], rows, strict=True))
-    return LearntPresence(judge, calibration, Presence(judge.names, found, calibration.threshold))
+    return FittedTagger(tagger, calibration, Presence(tagger.names, found, calibration.threshold))
 
 
-def presence_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) -> LearntPresence | None:
-    """The run's judge, where its prompts need one."""
+def tagger_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) -> FittedTagger | None:
+    """The run's tagger, where its prompts need one."""
     if not recipe.needs_presence:
         return None
-    learnt = read_presence(run, recipe, model.backbone, device)
-    if learnt is None:
+    fitted = read_tagger(run, recipe, model.backbone, device)
+    if fitted is None:
         raise ValueError(f"{run} has lost its folder presence, which makes its prompts: train it again")
-    return learnt
+    return fitted
 
 
-def make_judge(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str) -> Judge:
+def make_tagger(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str) -> Tagger:
     """The recipe's, without weights where it is trained."""
     section, image_range = recipe.presence, recipe.backbone.image_range
     if section.source == "clip":

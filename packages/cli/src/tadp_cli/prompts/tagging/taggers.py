@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     """Empty strings where there are none."""
 
 
-class Judge(Protocol):
+class Tagger(Protocol):
     """Images in, probabilities out."""
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Judge(Protocol):
 
 
 class FirstPass:
-    """Reads the features of a pass under the caption, with a map a class, or under no words at all."""
+    """Reads the features of a pass under the caption, with one map per class, or under no words at all."""
 
     def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str, *, captioned: bool):
         self.backbone, self.names, self.captioned = backbone, tuple(names), captioned
@@ -99,7 +99,7 @@ class Untrained:
 
 @contextmanager
 def _reading(backbone: DiffusionBackbone, **changes: Any) -> Iterator[None]:
-    """Inside, the backbone's config is changed, and nothing is drawn at random: a judge says the same at each call."""
+    """Inside, the backbone's config is changed, and nothing is drawn at random: a tagger says the same at each call."""
     known = backbone.config
     backbone.config = replace(known, posterior="mode", noise=False, **changes)
     try:
@@ -126,10 +126,10 @@ def in_batches(images: Iterable[tuple[str, Tensor, str]]) -> Iterator[Batch]:
             yield Batch(ids, torch.stack(pixels), texts)
 
 
-def judged(judge: Judge, threshold: float, batches: Iterable[Batch], report: Report, total: int) -> Presence:
-    """What the judge finds in `total` images."""
+def tagged(tagger: Tagger, threshold: float, batches: Iterable[Batch], report: Report, total: int) -> Presence:
+    """What the tagger finds in `total` images."""
     found: dict[str, Tensor] = {}
     for ids, images, texts in batches:
-        found |= zip(ids, judge.probabilities(images, texts), strict=True)
+        found |= zip(ids, tagger.probabilities(images, texts), strict=True)
         report("presence", len(found), total)
-    return Presence(judge.names, found, threshold)
+    return Presence(tagger.names, found, threshold)
