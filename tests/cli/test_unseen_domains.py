@@ -49,7 +49,7 @@ def test_no_row_trains_on_or_names_in_training_a_look_that_is_unseen():
     assert len(tested & set(UNSEEN_LOOKS)) >= 2
     for row in table.rows:
         recipe = load_recipe(table.recipe_name(row, "miniature"))
-        assert set(row.looks.split("+")) <= {*LOOKS, ""} - {"comic"}
+        assert set(row.domains.split("+")) <= {*LOOKS, ""} - {"comic"}
         assert not set(recipe.prompt.styles) & set(UNSEEN_LOOKS)
         assert recipe.prompt.modifier == "null"
     with pytest.raises(ValueError, match=r"unseen has no rows at the scale full: name another with --scale"):
@@ -105,7 +105,7 @@ def test_a_modifier_to_test_with_changes_the_prompts_alone(scores, bench):
 
 def test_looks_stand_side_by_side_a_table_for_each_way_to_name_them(scores, table, capsys):
     show_reproduction(Console(width=80), table, "miniature", scores)
-    unnamed, named = (part.splitlines() for part in capsys.readouterr().out.split("Unseen looks (miniature), ")[1:])
+    unnamed, named = (part.splitlines() for part in capsys.readouterr().out.split("Unseen domains (miniature), ")[1:])
     assert "prompts: null" in unnamed[0]
     assert unnamed[2].replace("┃", " ").split() == ["row", "photo", "neon"]
     assert "prompts: simple" in named[0]

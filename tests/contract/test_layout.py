@@ -13,7 +13,7 @@ LARGEST_FOLDER = 20
 """Modules of one folder, its __init__.py not counted."""
 MANY_FILES = {"tadp_cli/commands"}
 """Folders that may have more: one file per command."""
-CLI_SHARE = 0.47
+CLI_SHARE = 0.38
 """Of the lines of code of the five packages; app/ and serve/ are not counted."""
 
 

@@ -53,7 +53,7 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
         name = metric.partition(" (")[0]
         title = f"({scale}), {name}, prompts: {on_domain.modifier}" if on_domain else f"({scale})"
         if any(metric in score.metrics for score in scores):
-            parts.setdefault(title, {})[metric] = on_domain.look if on_domain else metric
+            parts.setdefault(title, {})[metric] = on_domain.domain if on_domain else metric
     for title, headings in parts.items():
         console.print(Text(f"\n{table.title} {title}", style="bold"))
         for drawn in _drawn_to_fit(console, table, headings, lines):

@@ -86,10 +86,10 @@ def open_scorable(
     own, asked, cleaner = _is_own(recipe, folder), cleaner, cleaner or recipe.test.cleaner
     if cleaner != RULES and (asked or not own) and recipe.needs_captions and names_domain(recipe.prompt):
         domain = domain or recipe.prompt.domain
-    look = get_domain(domain, domain_phrase or _phrase(recipe, domain)) if domain else None
-    if look:  # an unknown domain, or a model without a price, is an error before hours of captioning
+    target = get_domain(domain, domain_phrase or _phrase(recipe, domain)) if domain else None
+    if target:  # an unknown domain, or a model without a price, is an error before hours of captioning
         with naming_the_rules(cleaner):
-            load_cleaner(cleaner if asked or captions is None else RULES, look, limits)
+            load_cleaner(cleaner if asked or captions is None else RULES, target, limits)
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
     accelerator = make_accelerator(recipe.train.precision, checked_device(device))
@@ -101,8 +101,8 @@ def open_scorable(
     if recipe.needs_captions:
         with accelerator.main_process_first():
             store = _captions(run, recipe, dataset, folder, split, captions, device, report)
-            if look and (asked or any(not r.cleaner and r.error is None for r in store.records())):
-                store = cleaned_captions(store, dataset.ids, cleaner, look, limits, report)
+            if target and (asked or any(not r.cleaner and r.error is None for r in store.records())):
+                store = cleaned_captions(store, dataset.ids, cleaner, target, limits, report)
     prompts = _prompts(run, recipe, model, dataset, store, device, report)
     return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
 

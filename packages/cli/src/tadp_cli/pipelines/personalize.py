@@ -60,28 +60,28 @@ def learn(
     the tiny backbone and else none, as in the paper. `init_word`: where the token begins; "" for the domain's own.
     `progress(step, steps, loss)` is called after each update.
     """
-    look = get_domain(domain)
+    target = get_domain(domain)
     if images is None and held_out is not None:
         raise ValueError("--held-out goes with --images; Scenes bring their own")
     checked_device(device)
-    if images is None and look.name not in ALL_LOOKS:
+    if images is None and target.name not in ALL_LOOKS:
         raise ValueError(
-            f"domain {look.name!r} has no shipped images ({', '.join(ALL_LOOKS)} have): name a folder with --images"
+            f"domain {target.name!r} has no shipped images ({', '.join(ALL_LOOKS)} have): name a folder with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")
     own_sentences = config.templates != STYLE_TEMPLATES  # such as the one of the paper's DreamBooth
     captioner = captioner or ("tiny" if backbone == "tiny" and not own_sentences else NO_CAPTIONER)
-    words: dict[str, Any] = {"initializer": init_word or " ".join(look.initial)}
+    words: dict[str, Any] = {"initializer": init_word or " ".join(target.initial)}
     if captioner != NO_CAPTIONER:
         if not takes_captions(config.templates):
-            config = replace(config, templates=sentences(look))
-        words["captioner"] = lambda pictures: content_captions(pictures, captioner, look, device)
+            config = replace(config, templates=sentences(target))
+        words["captioner"] = lambda pictures: content_captions(pictures, captioner, target, device)
     run: Any = textual_inversion if method == "textual-inversion" else dreambooth
-    words["token"] = look.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
+    words["token"] = target.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
     with tempfile.TemporaryDirectory() as scratch:
         if images is None:
-            images, held_out = draw_domain(Path(scratch), look.name, count, SCENES_SEED)
+            images, held_out = draw_domain(Path(scratch), target.name, count, SCENES_SEED)
             pictures: Path | list[Path] = image_files(images)
         else:
             pictures = drawn(image_files(images) if isinstance(images, Path) else images, count, seed)
@@ -146,19 +146,19 @@ def dry_run(backbone: str, config: Any) -> Estimate:
     return estimate(SimpleNamespace(**parts, tokenizer=tokenizer, scheduler=DDPMScheduler()), config)
 
 
-def sentences(look: Domain) -> tuple[str, ...]:
+def sentences(target: Domain) -> tuple[str, ...]:
     """Training templates around captions; the first is the sentence in which the domain's token is used."""
-    own = f"[{look.learnt.removesuffix(' {caption}')}] {{caption}}"
+    own = f"[{target.learnt.removesuffix(' {caption}')}] {{caption}}"
     return tuple(dict.fromkeys((own, *CAPTION_TEMPLATES)))
 
 
-def content_captions(pictures: list[Image.Image], captioner: str, look: Domain, device: str) -> list[str]:
+def content_captions(pictures: list[Image.Image], captioner: str, target: Domain, device: str) -> list[str]:
     """What the images show, without words for the domain."""
     model = load_captioner(captioner, device=device)
     captions: list[str] = []
     for start in range(0, len(pictures), model.batch_size):
         captions += model.caption(pictures[start : start + model.batch_size])
-    return RuleCleaner(look).clean(captions).captions
+    return RuleCleaner(target).clean(captions).captions
 
 
 def image_files(given: Path) -> Path | list[Path]:
@@ -176,9 +176,9 @@ def write_comparison(out: Path, methods: tuple[str, ...]) -> None:
         stack_sheets(out / "samples.png", sheets)
 
 
-def draw_domain(folder: Path, look: str, count: int, seed: int) -> tuple[Path, Path]:
+def draw_domain(folder: Path, domain: str, count: int, seed: int) -> tuple[Path, Path]:
     """Scenes in a domain: a folder to learn from and a folder to measure by."""
     roots = folder / "learn", folder / "held_out"
     for root, number, first in zip(roots, (count, HELD_OUT), (0, count), strict=True):
-        write_scenes(root, task="segmentation", look=look, split="all", count=number, seed=seed, first=first)
+        write_scenes(root, task="segmentation", look=domain, split="all", count=number, seed=seed, first=first)
     return roots

@@ -39,13 +39,13 @@ def clean(
 
         from tadp_captioning import CaptionStore, OpenAICleaner, clean_store, load_cleaner
 
-        look = None if domain == "all" else chosen_domain(domain, domain_phrase)
-        if look is None and cleaner != "rules":
+        target = None if domain == "all" else chosen_domain(domain, domain_phrase)
+        if target is None and cleaner != "rules":
             raise ValueError(f"--domain all removes the words of every domain by rules: leave --cleaner {cleaner} out")
         limits = replace(cleaning_limits(base_url, price, max_usd, max_requests), cache=cache)
         with bars() as report:
             name = f"openai:{model}" if cleaner == "openai" else cleaner
-            worker = load_cleaner(name, look, limits, progress=lambda done, total: report("clean", done, total))
+            worker = load_cleaner(name, target, limits, progress=lambda done, total: report("clean", done, total))
             store = CaptionStore.read(file)
             if isinstance(worker, OpenAICleaner):
                 cost = worker.estimate([record.caption for record in store.records()])

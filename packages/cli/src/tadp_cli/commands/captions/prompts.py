@@ -38,11 +38,11 @@ def modify_captions(
     with one_line_errors():
         from tadp_captioning import CaptionStore, modify
 
-        look = chosen_domain(domain, domain_phrase)
+        target = chosen_domain(domain, domain_phrase)
         rows = [
             record
             if record.error is not None
-            else record.with_caption(modify(record.caption, look, modifier, token=token, style=style))
+            else record.with_caption(modify(record.caption, target, modifier, token=token, style=style))
             for record in CaptionStore.read(file).records()
         ]
         CaptionStore(rows).write(out)

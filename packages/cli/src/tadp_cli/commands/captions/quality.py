@@ -35,7 +35,7 @@ def stats(
 ) -> None:
     """Count captions and their defects; against a data set's labels also class precision and recall (Fig. S5).
 
-    With a domain, style words are those of its look, and captions that have them are flagged too.
+    With a domain, style words are those of the domain, and captions that have them are flagged too.
 
     Example: `tadp captions stats captions.jsonl --data my_data --split val --flag bad.txt`
     """
@@ -49,10 +49,10 @@ def stats(
         if not 0 < cosine <= 1:
             raise ValueError(f"--cosine is {cosine}, expected above 0, at most 1")
         store = CaptionStore.read(file)
-        look = chosen_domain(domain, domain_phrase) if domain or domain_phrase else None
+        target = chosen_domain(domain, domain_phrase) if domain or domain_phrase else None
         tokenizer, encode = load_text_encoder(backbone) if backbone else (None, None)
         reports = {} if data is None else class_tables(store, data, split, encode=encode, threshold=cosine)
-        counted = caption_stats(store, tokenizer=tokenizer, cleaner=RuleCleaner(look))
+        counted = caption_stats(store, tokenizer=tokenizer, cleaner=RuleCleaner(target))
         console.print(f"{counted.count} captions, {counted.mean_words:.1f} words each, {counted.duplicates} duplicates")
         if tokenizer is not None:
             console.print(f"{counted.mean_tokens:.1f} tokens each, {counted.over_length:.1%} over the length of CLIP")
@@ -73,7 +73,7 @@ def stats(
                 write_per_image(reports, per_image)
                 console.print(f"precision and recall an image: {per_image}")
         if flag is not None:
-            bad = bad_captions(counted, (*DEFECTS, "style") if look else DEFECTS)
+            bad = bad_captions(counted, (*DEFECTS, "style") if target else DEFECTS)
             write_text(flag, "".join(f"{image_id}\n" for image_id in bad))
             console.print(f"{len(bad)} flagged: {flag}")
 
