@@ -77,7 +77,7 @@ def extraction(bench: Bench) -> Iterator[Row]:
                 ("latents", partial(backbone.extract, latents, context), batch * gflops["unet"]),
                 ("pixels", partial(backbone, images, context), batch * (gflops["unet"] + gflops["vae"])),
             ):
-                getattr(backbone.run_unet, "graphs", {}).clear()  # captured anew, inside of what is measured
+                getattr(backbone.compute, "graphs", {}).clear()  # captured anew, inside of what is measured
                 measured = bench.guarded(partial(extraction_cells, bench, torch.no_grad()(work), batch, gflop))
                 empty = dict.fromkeys(("ms/image", "images/s", "GiB", "TFLOP/s", "of ceiling", "note"))
                 yield {"way": way.name, "dtype": short(way.dtype), "from": source, "batch": batch, **empty, **measured}

@@ -15,7 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tadp_backbone import BackboneConfig, DiffusionBackbone, record_cross_attention
 from tadp_backbone.kernels import GroupNormSiLU
 from tadp_backbone.kernels.available import HAS_TRITON
-from tadp_backbone.optimizing import MOST_GRAPHS, graph_key, plain_tensors
+from tadp_backbone.optimizing import CAPTURED_FROM, MOST_GRAPHS, graph_key, plain_tensors
+from tadp_backbone.passes import Inputs
+from tadp_backbone.vae import encoding_once
 
 
 def difference(got, expected):
@@ -163,8 +165,9 @@ def test_cuda_graphs_need_cuda(make_backbone):
 
 
 def test_a_graph_is_for_one_state_of_autocast():
-    inputs = torch.zeros(1, 4, 8, 8), torch.ones(1), torch.zeros(1, 7, 64)
-    keys = [graph_key(inputs), graph_key((inputs[0].half(), *inputs[1:]))]
+    inputs = Inputs(torch.ones(1), torch.zeros(1, 7, 64), torch.zeros(1, 7, 0), latents=torch.zeros(1, 4, 8, 8))
+    keys = [graph_key(inputs), graph_key(inputs._replace(latents=inputs.latents.half()))]
+    keys.append(graph_key(inputs._replace(step_noise=inputs.latents)))
     with torch.autocast("cpu", torch.bfloat16):
         keys.append(graph_key(inputs))
     with torch.autocast("cpu", torch.float16):
@@ -192,11 +195,107 @@ def test_graphs_replay_in_every_mode_and_are_bounded(make_backbone, inputs):
         plain = backbone.extract(latents, context)
         backbone.optimize(channels_last=False, cuda_graphs=True)
         with torch.inference_mode():
-            backbone.extract(latents, context)
+            for _ in range(CAPTURED_FROM):
+                backbone.extract(latents, context)
         assert difference(backbone.extract(-latents, context), plain) > 1e-2
         assert difference(backbone.extract(latents, context), plain) < 1e-4
         with torch.autocast("cuda", torch.bfloat16):
-            assert difference(backbone.extract(latents, context), plain) > 1e-4
+            for _ in range(CAPTURED_FROM):
+                assert difference(backbone.extract(latents, context), plain) > 1e-4
         for tokens in range(1, MOST_GRAPHS + 3):
-            backbone.extract(latents, context[:, :1].repeat(1, tokens, 1))
-    assert len(backbone.run_unet.graphs) == MOST_GRAPHS
+            for _ in range(CAPTURED_FROM):
+                backbone.extract(latents, context[:, :1].repeat(1, tokens, 1))
+    assert len(backbone.compute.graphs) == MOST_GRAPHS
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("config", [{}, {"posterior": "sample", "noise": True}])
+def test_a_graph_begins_at_the_pixels(make_backbone, config):
+    backbone = make_backbone(vae=True, **config).to("cuda")
+    images, context = torch.rand(2, 3, 64, 64, device="cuda") * 2 - 1, torch.randn(2, 7, 64, device="cuda")
+
+    def draw(seed):
+        return backbone(images, context, generator=torch.Generator("cuda").manual_seed(seed))
+
+    with torch.no_grad():
+        plain = [draw(seed) for seed in range(2)]
+        backbone.optimize(channels_last=False, cuda_graphs=True)
+        for _ in range(CAPTURED_FROM):
+            draw(1)
+        assert len(backbone.compute.graphs) == 1
+        for seed in range(2):
+            assert difference(draw(seed), plain[seed]) < 1e-3
+
+
+class Waits(TorchDispatchMode):
+    """Notes what has the host wait for a GPU, or copies from one place to the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        places = {x.device.type for x in (*args, result) if isinstance(x, torch.Tensor) and x.ndim}
+        if "local_scalar_dense" in str(function) or ("copy" in str(function) and len(places) > 1):
+            self.found.append((str(function), places))
+        return result
+
+
+@pytest.mark.parametrize("config", [{}, {"posterior": "sample", "noise": True}])
+def test_from_the_second_batch_on_a_pass_never_waits_for_the_gpu(config):
+    """The check of the images' range read a value back at each call, and timesteps came from the host's memory."""
+    backbone = random_backbone("toy")
+    backbone.config = BackboneConfig(**config)
+    backbone.optimize()
+
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = backbone
+
+        def forward(self, images, context):
+            return backbone(images, context)
+
+    whole = Whole()
+    context = torch.randn(1, 7, 64)
+    with torch.no_grad():
+        whole(torch.rand(1, 3, 64, 64), context)  # the first batch is checked
+    with FakeTensorMode() as fake, torch.no_grad():
+        weights = {
+            name: torch.empty_strided(x.shape, x.stride(), device="cuda") for name, x in whole.named_parameters()
+        }
+        if config:  # lies on the device after the first pass there
+            backbone.scheduler.alphas_cumprod = fake.from_tensor(backbone.scheduler.alphas_cumprod).to("cuda")
+        pixels = torch.empty(2, 3, 128, 128, dtype=torch.uint8, device="cuda")
+        with Waits() as waits:
+            torch.func.functional_call(
+                whole, weights, (pixels.float() / 127.5 - 1, torch.empty(2, 7, 64, device="cuda"))
+            )
+    assert waits.found == []
+
+
+def test_the_check_sees_what_waits():
+    with FakeTensorMode(allow_non_fake_inputs=True), Waits() as waits:
+        torch.ones(3).to(torch.empty(1, device="cuda"))
+        torch.ones(3, device="cuda").cpu()
+    assert [places for _, places in waits.found] == [{"cpu", "cuda"}] * 2
+
+
+def test_an_image_under_several_prompts_is_encoded_once(make_backbone):
+    backbone = make_backbone(vae=True)
+    images, contexts = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(2, 1, 7, 64)
+    calls, encode = [], backbone.vae.encode
+    backbone.vae.encode = lambda pixels: calls.append(pixels) or encode(pixels)
+    with torch.no_grad():
+        expected = [backbone(images, context) for context in contexts]
+        calls.clear()
+        with encoding_once(backbone):
+            got = [backbone(images, context) for context in contexts]
+            backbone(-images, contexts[0])
+    assert len(calls) == 2
+    for one, other in zip(got, expected, strict=True):
+        assert difference(one, other) < 1e-6
+    with torch.no_grad():
+        backbone(images, contexts[0])
+    assert len(calls) == 3, "outside, as before"

@@ -64,7 +64,7 @@ def test_no_other_module_loads_a_backbone(repository):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in ("DiffusionBackbone.from_pretrained", "PerceptionModel.from_pretrained"):
                 found.add(path.relative_to(source).as_posix())
-    assert found == set(LOADERS)
+    assert found <= set(LOADERS)
 
 
 def test_commands_decide_once_and_say_what_and_why(run, decided, tmp_path):

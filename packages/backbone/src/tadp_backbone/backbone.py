@@ -10,23 +10,39 @@ from typing import Any, Self
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
-from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .attention import record_cross_attention
-from .class_maps import class_maps, class_tokens, presence_maps
+from .class_maps import class_tokens
 from .config import BackboneConfig
 from .features import Features, Level
 from .lora.trainable import TrainableParts
-from .noise import Generators, standard_normal
-from .padding import cut_to, pad_to_multiple
+from .padding import pad_to_multiple
+from .passes import Inputs, Pyramid, run_pass
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
 from .text.adapters import LearntContext, TextAdapter
 from .text.conditioning import text_parts
 from .text.encoder import LongText, encode_texts
-from .vae import Vae, check_replacement, check_vae, factor_of, latents_of
-from .validation import DIFFUSION_STEPS, check_context, check_images, check_latents, size_within, timesteps_of
+from .vae import (
+    Generators,
+    Vae,
+    check_replacement,
+    check_vae,
+    factor_of,
+    latents_of,
+    posterior_noise,
+    standard_normal,
+)
+from .validation import (
+    DIFFUSION_STEPS,
+    check_context,
+    check_images,
+    check_latents,
+    check_range,
+    size_within,
+    timesteps_of,
+)
 
 
 class DiffusionBackbone(TrainableParts, nn.Module):
@@ -71,6 +87,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         self.taps = default_taps(unet) if self.config.taps is None else named_taps(unet, self.config.taps)
         self.map_layers = self._map_layers()
         self._running: object | None = None
+        self._range_checked = False
 
     @property
     def vae_factor(self) -> int:
@@ -105,11 +122,11 @@ class DiffusionBackbone(TrainableParts, nn.Module):
 
         `generator`: one for the batch or one per image, where the pass draws (`is_stochastic`).
         """
-        self._check_images(images)
-        padded, _ = pad_to_multiple(images, self.size_multiple)
-        latents = self.encode_image(padded, generator=generator)
         size = (images.shape[-2], images.shape[-1])
-        return self.extract(latents, context, timestep=timestep, generator=generator, image_size=size)
+        padded = self._ready_images(images, self.size_multiple)
+        noise = posterior_noise(self._needed_vae(), padded, self.config, generator)
+        given = {"images": padded, "posterior_noise": noise}
+        return self._run(given, context, padded.shape, timestep, generator, size)
 
     def extract(
         self,
@@ -128,15 +145,14 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
         """
         check_latents(latents, self.unet.config.in_channels)
-        batch, _, h, w = latents.shape
-        image_size = size_within((h * self.vae_factor, w * self.vae_factor), image_size)
+        image_size = size_within(tuple(side * self.vae_factor for side in latents.shape[-2:]), image_size)
         latents, _ = pad_to_multiple(latents.to(self.unet.device, self.unet.dtype), self._latent_multiple)
-        timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.unet.device)
-        if self.config.noise:
-            latents = self._add_noise(latents, timesteps, generator)
-        context, named = self._context(context, batch)
-        outputs, maps = self.run_unet(latents, timesteps, context)
-        return self._features(outputs, maps, latents, image_size, named)
+        shape = (len(latents), 3, *(side * self.vae_factor for side in latents.shape[-2:]))
+        return self._run({"latents": latents}, context, shape, timestep, generator, image_size)
+
+    def compute(self, inputs: Inputs, image_size: tuple[int, int]) -> Pyramid:
+        """A whole pass over tensors that were checked; `optimize` puts a faster one in its place."""
+        return run_pass(self, inputs, image_size)
 
     def run_unet(
         self, latents: Tensor, timesteps: Tensor, context: Tensor
@@ -177,10 +193,13 @@ class DiffusionBackbone(TrainableParts, nn.Module):
 
     def encode_image(self, images: Tensor, *, generator: Generators = None) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
-        vae = self._check_images(images)
-        # Padded and unpadded images differ: forward() pads to the whole network's multiple before it comes here.
-        images, _ = pad_to_multiple(images.to(vae.device, vae.dtype), self.vae_factor)
-        return latents_of(vae, images, self.config, generator)
+        # Padded and unpadded images differ: forward() pads to the whole network's multiple.
+        images = self._ready_images(images, self.vae_factor)
+        return self.encode_padded(images, posterior_noise(self._needed_vae(), images, self.config, generator))
+
+    def encode_padded(self, images: Tensor, noise: Tensor | None) -> Tensor:
+        """Images of `_ready_images` -> latents (B, 4, h, w), scaled; `noise`: see `latents_of`."""
+        return latents_of(self._needed_vae(), images, self.config, noise)
 
     def encode_text(self, texts: Sequence[str], *, long: LongText = "truncate") -> Tensor:
         """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
@@ -325,11 +344,21 @@ class DiffusionBackbone(TrainableParts, nn.Module):
     def _latent_multiple(self) -> int:
         return 2 ** (len(self.unet.config.block_out_channels) - 1)
 
-    def _check_images(self, images: Tensor) -> Vae:
-        """The VAE that takes these images; ValueError where there is none, or images that it cannot take."""
+    def _ready_images(self, images: Tensor, multiple: int) -> Tensor:
+        """Checked, on the VAE's device in its type, and padded.
+
+        Their range is checked where they lie in main memory; on another device once, as reading a value back stalls it.
+        """
+        vae = self._needed_vae()
+        check_images(images, vae.config.in_channels)
+        if images.device.type == "cpu" or not (self._range_checked or images.is_meta):
+            check_range(images, self.config.image_limit)
+            self._range_checked = True
+        return pad_to_multiple(images.to(vae.device, vae.dtype), multiple)[0]
+
+    def _needed_vae(self) -> Vae:
         if self.vae is None:
             raise ValueError("this backbone has no VAE: give it one, or call extract() with latents")
-        check_images(images, self.vae.config.in_channels, self.config.image_limit)
         return self.vae
 
     def _frozen_parts(self) -> Iterable[nn.Module]:
@@ -362,38 +391,26 @@ class DiffusionBackbone(TrainableParts, nn.Module):
             return nullcontext({})
         return record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps, when=when)
 
-    def _features(
+    def _run(
         self,
-        outputs: dict[str, Tensor],
-        maps: dict[str, Tensor],
-        latents: Tensor,
+        given: dict[str, Tensor | None],
+        context: Tensor | None,
+        shape: tuple[int, ...],
+        timestep: int | Tensor | None,
+        generator: Generators,
         image_size: tuple[int, int],
-        named: Tensor,
     ) -> Features:
-        padded = [side * self.vae_factor for side in latents.shape[-2:]]
-        attention = {}
-        for stride, paths in self.map_layers.items():
-            mean = torch.stack([maps[path] for path in paths]).mean(0)  # (B, h w, T)
-            attention[stride] = cut_to(
-                rearrange(mean, "b (h w) t -> b t h w", h=padded[0] // stride), image_size, stride
-            )
-        levels = []
-        for tap in self.taps:
-            stride = tap.factor * self.vae_factor
-            level = cut_to(outputs[tap.path], image_size, stride)
-            if stride in attention:
-                level = torch.cat((level, self._shown(attention[stride], named)), 1)
-            levels.append(level)
-        padding = (padded[0] - image_size[0], padded[1] - image_size[1])
-        return Features(tuple(levels), attention, image_size, padding)
-
-    def _shown(self, maps: Tensor, named: Tensor) -> Tensor:
-        """Maps by token (B, T, h, w) and which class a token names (B, T, K) -> what stands beside a level."""
-        if not self.config.class_words:
-            return maps
-        if self.config.class_input == "presence":
-            return presence_maps(named, (maps.shape[-2], maps.shape[-1]))
-        return class_maps(maps, named)
+        """A pass from `given`, the images or latents of Inputs, of padded images of this shape (B, 3, H, W)."""
+        batch, height, width = shape[0], shape[-2], shape[-1]
+        timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.unet.device)
+        if self.config.noise:
+            cells = (batch, self.unet.config.in_channels, height // self.vae_factor, width // self.vae_factor)
+            like = torch.empty(cells, dtype=self.unet.dtype, device=self.unet.device)
+            given = {**given, "step_noise": standard_normal(like, generator)}
+        context, named = self._context(context, batch)
+        inputs = Inputs(timesteps=timesteps, context=context, named=named, **given)
+        levels, attention = self.compute(inputs, image_size)
+        return Features(levels, attention, image_size, (height - image_size[0], width - image_size[1]))
 
     def _context(self, context: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
         """The UNet's context (B, T, D), and which class its tokens name (B, T, K), K 0 without class words."""
@@ -409,6 +426,3 @@ class DiffusionBackbone(TrainableParts, nn.Module):
             context = self.text_adapter(context.to(self.text_adapter.gamma))
         context, named = (x.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1) for x in (context, named))
         return context, named
-
-    def _add_noise(self, latents: Tensor, timesteps: Tensor, generator: Generators) -> Tensor:
-        return self.scheduler.add_noise(latents, standard_normal(latents, generator), timesteps)

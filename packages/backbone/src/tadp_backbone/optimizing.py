@@ -2,7 +2,8 @@
 
 # B batch, h w latent cells, T tokens, D width of the context
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .kernels import fuse_resnets
+from .passes import Inputs, Pyramid
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
@@ -17,11 +19,10 @@ if TYPE_CHECKING:
 Recorded = tuple[dict[str, Tensor], dict[str, Tensor]]
 """({tap: features}, {layer: maps}) of one pass"""
 
-Pass = Callable[[Tensor, Tensor, Tensor], Recorded]
-"""latents (B, 4, h, w), timesteps (B,), context (B, T, D) -> features and maps"""
-
 MOST_GRAPHS = 8
 """Graphs kept at a time: each holds the memory of a whole pass; the one unused for longest goes first."""
+CAPTURED_FROM = 3
+"""Passes of one size: a capture runs four."""
 
 
 def optimize(
@@ -46,15 +47,13 @@ def optimize(
         backbone.to(memory_format=torch.channels_last)
         blocks = sum(fuse_resnets(part) for part in (backbone.unet, backbone.vae) if part is not None)
         done.append(f"channels_last memory; GroupNorm and SiLU as one operation in {blocks} resnet blocks")
-    run: Pass = backbone.run_unet
     if compile:
         backend = "inductor" if compile is True else compile
-        run = CompiledPass(backbone, backend)
+        backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[assignment, method-assign]  # of this one alone
         done.append(f"the UNet's pass compiled by {backend}, at its first run for each size")
     if cuda_graphs:
-        run = GraphedPass(run)
-        done.append("passes without gradient are replayed as CUDA graphs, captured at the first run for each size")
-    backbone.run_unet = run  # type: ignore[assignment, method-assign]  # of this backbone alone
+        backbone.compute = GraphedPass(backbone)  # type: ignore[assignment, method-assign]
+        done.append("passes without gradient are replayed as CUDA graphs, captured at the third run for each size")
     return tuple(done)
 
 
@@ -83,54 +82,60 @@ class CompiledPass:
 
 
 class GraphedPass:
-    """Captures a pass once for each size of its inputs and state of autocast, and replays it: no time between kernels.
+    """Captures a pass, from pixels or latents to the levels, and replays it: no time between kernels.
 
-    Passes that need gradients are run as they are. Weights are read where they lay at the capture: change them in place
-    only. Results are copies, each graph keeps its inputs and the memory of a pass. Capture and replay have not been run
-    on a GPU yet.
+    A graph is captured at the third pass with inputs of the same sizes, config and state of autocast; passes before it,
+    and passes that need gradients, run as they are. Weights are read where they lay at the capture: change them in
+    place only. Results are copies, each graph keeps its inputs and the memory of a pass.
     """
 
-    def __init__(self, run: Pass):
-        self.run = run
+    def __init__(self, backbone: "DiffusionBackbone"):
+        self.backbone = backbone
+        self.run = backbone.compute
         self.graphs: dict[tuple, tuple] = {}  # in order of use, the latest last
+        self.seen: Counter[tuple] = Counter()
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
+    def __call__(self, inputs: Inputs, image_size: tuple[int, int]) -> Pyramid:
         if torch.is_grad_enabled():
-            return self.run(latents, timesteps, context)
-        inputs = (latents, timesteps, context)
-        key = graph_key(inputs)
-        captured = self.graphs.pop(key) if key in self.graphs else self._capture(inputs)
+            return self.run(inputs, image_size)
+        key = (graph_key(inputs), image_size, self.backbone.config)
+        if key not in self.graphs:
+            self.seen[key] += 1
+            if self.seen[key] < CAPTURED_FROM:
+                return self.run(inputs, image_size)
+        captured = self.graphs.pop(key) if key in self.graphs else self._capture(inputs, image_size)
         self.graphs[key] = captured
         if len(self.graphs) > MOST_GRAPHS:
             del self.graphs[next(iter(self.graphs))]
-        graph, kept, (outputs, maps) = captured
+        graph, kept, (levels, attention) = captured
         for place, value in zip(kept, inputs, strict=True):
-            place.copy_(value)
+            if place is not None:
+                place.copy_(value)
         graph.replay()
         # The next replay writes into the same memory.
-        return {k: x.clone() for k, x in outputs.items()}, {k: x.clone() for k, x in maps.items()}
+        return tuple(level.clone() for level in levels), {k: x.clone() for k, x in attention.items()}
 
-    def _capture(self, inputs: tuple[Tensor, ...]) -> tuple:
-        device = inputs[0].device  # streams are made on the current device, which may be another one
+    def _capture(self, inputs: Inputs, image_size: tuple[int, int]) -> tuple:
+        device = inputs.timesteps.device  # streams are made on the current device, which may be another one
         with torch.cuda.device(device), plain_tensors(), uncached_autocast(device.type):
-            kept = tuple(x.clone() for x in inputs)
+            kept = Inputs(*(None if x is None else x.clone() for x in inputs))
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):  # compilation and the choice of algorithms happen outside of the capture
                 for _ in range(3):
-                    self.run(*kept)
+                    self.run(kept, image_size)
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # torch's own belongs to the first device used
-                results = self.run(*kept)
+                results = self.run(kept, image_size)
         return graph, kept, results
 
 
-def graph_key(inputs: tuple[Tensor, ...]) -> tuple:
+def graph_key(inputs: Inputs) -> tuple:
     """What a captured pass depends on: sizes, types and places of its inputs, and autocast."""
-    kind = inputs[0].device.type
+    kind = inputs.timesteps.device.type
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    return *((x.shape, x.dtype, x.device) for x in inputs), autocast
+    return *(None if x is None else (x.shape, x.dtype, x.device) for x in inputs), autocast
 
 
 @contextmanager

@@ -2,16 +2,23 @@
 
 # B batch, H W image pixels, h w latent cells
 
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
+import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 from .config import BackboneConfig
-from .noise import Generators, standard_normal
+
+if TYPE_CHECKING:
+    from .backbone import DiffusionBackbone
 
 Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
 """An AutoencoderTiny gives latents in the UNet's scale, without a posterior."""
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""One for the batch; one per image, whose noise then does not depend on the rest of the batch; None: torch's own."""
 
 
 def factor_of(vae: Vae) -> int:
@@ -21,15 +28,60 @@ def factor_of(vae: Vae) -> int:
     return 2 ** (len(widths) - 1)
 
 
-def latents_of(vae: Vae, images: Tensor, config: BackboneConfig, generator: Generators = None) -> Tensor:
-    """images (B, 3, H, W) in [-1, 1], sides multiples of `factor_of` -> latents (B, 4, h, w), scaled by the config."""
+def latents_of(vae: Vae, images: Tensor, config: BackboneConfig, noise: Tensor | None = None) -> Tensor:
+    """images (B, 3, H, W) in [-1, 1], sides multiples of `factor_of` -> latents (B, 4, h, w), scaled by the config.
+
+    `noise` (B, 4, h, w): standard normal, where the config samples the posterior.
+    """
     if isinstance(vae, AutoencoderTiny):
         return vae.encode(images).latents * latent_factor(vae, config)
     posterior = vae.encode(images).latent_dist
     latents = posterior.mode()
     if config.posterior == "sample":
-        latents = latents + posterior.std * standard_normal(latents, generator)
+        latents = latents + posterior.std * noise
     return latents * latent_factor(vae, config)
+
+
+def posterior_noise(vae: Vae, images: Tensor, config: BackboneConfig, generator: Generators) -> Tensor | None:
+    """What sampling the posterior of images (B, 3, H, W) draws, (B, 4, h, w); None where the config takes its mode."""
+    if config.posterior != "sample":
+        return None
+    factor = factor_of(vae)
+    size = (len(images), vae.config.latent_channels, images.shape[-2] // factor, images.shape[-1] // factor)
+    return standard_normal(images.new_empty(size), generator)
+
+
+def standard_normal(like: Tensor, generator: Generators) -> Tensor:
+    """Noise of the shape (B, ...), type and device of `like`; from generators it is drawn in float32 and rounded."""
+    if generator is None:
+        return torch.randn(like.shape, dtype=like.dtype, device=like.device)
+    if isinstance(generator, torch.Generator):
+        return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
+    if len(generator) != len(like):
+        raise ValueError(f"{len(generator)} generators for {len(like)} images: expected one each, or one for all")
+    return torch.stack([torch.randn(like.shape[1:], generator=g, device=g.device) for g in generator]).to(like)
+
+
+@contextmanager
+def encoding_once(backbone: "DiffusionBackbone") -> Iterator[None]:
+    """Inside, images that an earlier pass has encoded with the same noise are not encoded again: several prompts of
+    one image then cost one pass of the encoder. Compares values: not for loops that must not wait for a GPU."""
+    known: list[tuple[Tensor, Tensor | None, Tensor]] = []
+    encode = backbone.encode_padded
+
+    def remembered(images: Tensor, noise: Tensor | None) -> Tensor:
+        for seen, drawn, latents in known:
+            alike = noise is None if drawn is None else noise is not None and torch.equal(drawn, noise)
+            if alike and seen.shape == images.shape and torch.equal(seen, images):
+                return latents
+        known.append((images, noise, encode(images, noise)))
+        return known[-1][-1]
+
+    backbone.encode_padded = remembered
+    try:
+        yield
+    finally:
+        del backbone.encode_padded
 
 
 def latent_factor(vae: Vae, config: BackboneConfig) -> float:

@@ -13,6 +13,7 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention_maps import Attention, attention_of, layers_at, recording
 from tadp_backbone.text.word_attention import Word, heat_maps, words_of
+from tadp_backbone.vae import encoding_once
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
@@ -106,8 +107,9 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
         raise ValueError(f"--out is {out}, expected the name of a .png file")
     image = open_picture(path)
     image.thumbnail((options.longest_side, options.longest_side), Image.Resampling.BICUBIC)
-    explain = _of_run(options, device) if options.run else _of_backbone(options, device)
-    found = [explain(image, text) for text in options.compare or (options.caption,)]
+    backbone, explain = _of_run(options, device) if options.run else _of_backbone(options, device)
+    with encoding_once(backbone):
+        found = [explain(image, text) for text in options.compare or (options.caption,)]
     draw = compare_sheet if options.compare else layers_sheet if options.layers else words_sheet
     draw(out, image, found)
     _write_arrays(out.with_suffix(".npz"), found)
@@ -125,7 +127,7 @@ def _of_backbone(options: ExplainOptions, device: str):
         unknown = tuple(word.text for word in words if len(word.indices) > 1) if options.backbone == "tiny" else ()
         return _explained(text, words, attention, prediction=None, same_pass=False, unknown=unknown)
 
-    return explain
+    return backbone, explain
 
 
 def _of_run(options: ExplainOptions, device: str):
@@ -155,7 +157,7 @@ def _of_run(options: ExplainOptions, device: str):
             attention = _own_pass(model.backbone, image, context, layers, config.image_range, config.seed)
         return _explained(prompt, words, attention, prediction=prediction, same_pass=same_pass)
 
-    return explain
+    return model.backbone, explain
 
 
 @torch.no_grad()
