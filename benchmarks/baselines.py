@@ -8,7 +8,7 @@ Passes return what `DiffusionBackbone.run_unet` returns: {tap: features}, {layer
 from contextlib import contextmanager
 
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 
@@ -132,6 +132,15 @@ def random_backbone(size: str) -> DiffusionBackbone:
     )
     vae.decoder = None
     return DiffusionBackbone(unet=unet.eval(), vae=vae).eval()
+
+
+def random_taesd(size: str) -> AutoencoderTiny:
+    """Random weights of TAESD's sizes, or fewer channels: an encoder for `random_backbone`'s latents."""
+    width = {"sd15": 64, "toy": 16}[size]
+    widths = dict.fromkeys(("encoder_block_out_channels", "decoder_block_out_channels"), (width,) * 4)
+    taesd = AutoencoderTiny(**widths)
+    taesd.decoder = None
+    return taesd
 
 
 def _outputs(backbone: DiffusionBackbone, latents: Tensor, timesteps: Tensor, context: Tensor) -> dict[str, Tensor]:

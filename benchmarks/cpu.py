@@ -1,29 +1,97 @@
 """Extraction at Stable Diffusion 1.5's size on the CPU: `python benchmarks/cpu.py [--out FILE] [--size toy]`.
 
-Whole extraction from pixels is the UNet's pass and the VAE's encoder. Prints seconds, memory above the weights and the
-difference from float32 explicit attention, and writes them as JSON.
+Times of a shared machine are not stable, so the cases run in turns and what is reported are medians of ratios to the
+reference's way in the same round. Memory above the weights and the difference from float32 explicit attention come from
+a process for each case. Prints both and writes them as JSON.
 """
 
 import argparse
 import ctypes
 import json
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from baselines import PASSES, random_backbone
+from baselines import PASSES, random_backbone, random_taesd
+from diffusers.models.attention_processor import AttnProcessor
 from measuring import machine, write_json
 
+from tadp_backbone import DiffusionBackbone, Features
+
 SIDE = {"sd15": 64, "toy": 16}
+REFERENCE = "explicit float32"
 CASES = {
-    "explicit float32": ("explicit", torch.float32),
-    "diffusers float32": ("diffusers", torch.float32),
-    "ours float32": ("ours", torch.float32),
-    "ours bfloat16 channels_last": ("ours", torch.bfloat16),
+    REFERENCE: ("explicit", torch.float32, False),
+    "diffusers float32": ("diffusers", torch.float32, False),
+    "ours float32": ("ours", torch.float32, False),
+    "ours bfloat16": ("ours", torch.bfloat16, False),
+    "ours bfloat16, taesd": ("ours", torch.bfloat16, True),
 }
+"""{name: (one of PASSES, type, whether a distilled encoder takes the VAE's place)}."""
+Work = Callable[[], Features]
+
+
+def prepared(case: str, size: str) -> dict[str, Work]:
+    """{"latents": a pass from latents, "pixels": one from pixels}, of the same random weights and inputs each time."""
+    way, dtype, distilled = CASES[case]
+    torch.manual_seed(0)
+    backbone: DiffusionBackbone = random_backbone(size).freeze()
+    if distilled:
+        backbone.use_vae(random_taesd(size))
+    side = SIDE[size]
+    latents, context = torch.randn(1, 4, side, side), torch.randn(1, 77, backbone.unet.config.cross_attention_dim)
+    images = torch.rand(1, 3, 8 * side, 8 * side) * 2 - 1
+    if way != "ours":
+        backbone.run_unet = partial(PASSES[way], backbone)
+    elif dtype != torch.float32:
+        backbone.optimize(dtype=dtype)
+    if way == "explicit":
+        backbone.vae.set_attn_processor(AttnProcessor())
+    return {"latents": partial(backbone.extract, latents, context), "pixels": partial(backbone, images, context)}
+
+
+def interleaved(size: str, rounds: int) -> dict[str, dict[str, float]]:
+    """{case: {"latents" and "pixels": median of the ratios to the reference's way in the same round}}."""
+    works = {case: prepared(case, size) for case in CASES}
+    seconds = {(case, source): [] for case in CASES for source in works[case]}
+    for turn in range(rounds + 1):
+        for (case, source), times in seconds.items():
+            start = time.perf_counter()
+            works[case][source]()
+            if turn:  # the first round warms up
+                times.append(time.perf_counter() - start)
+    reference = {source: seconds[REFERENCE, source] for source in works[REFERENCE]}
+    return {
+        case: {
+            f"{source} ratio": statistics.median(a / b for a, b in zip(seconds[case, source], times, strict=True))
+            for source, times in reference.items()
+        }
+        for case in CASES
+    }
+
+
+def memory_and_features(case: str, size: str, folder: Path) -> dict[str, float]:
+    """GiB above the weights; the features stay in `folder` for the comparison."""
+    works = prepared(case, size)
+    found = {}
+    for source, work in works.items():
+        features, gib = with_peak(work)
+        found[f"{source} GiB"] = gib
+        torch.save([level.float() for level in features.levels], folder / f"{case} {source}.pt")
+    return found
+
+
+def with_peak(work: Work) -> tuple[Features, float]:
+    """(what it returned, GiB at most above what was resident before)."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory that is still resident would be used again, and not counted
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = resident_gib("VmRSS")
+    return work(), resident_gib("VmHWM") - before
 
 
 def resident_gib(field: str) -> float:
@@ -32,67 +100,32 @@ def resident_gib(field: str) -> float:
     return int(line.split()[1]) / 2**20
 
 
-def measure(case: str, size: str, repeats: int, folder: Path) -> dict[str, float]:
-    """One case in this process, so that the peak is its own; results stay in `folder` for the comparison."""
-    way, dtype = CASES[case]
-    torch.manual_seed(0)
-    backbone = random_backbone(size).freeze()
-    side = SIDE[size]
-    latents, context = torch.randn(1, 4, side, side), torch.randn(1, 77, backbone.unet.config.cross_attention_dim)
-    images = torch.rand(1, 3, 8 * side, 8 * side) * 2 - 1
-    if way == "ours":
-        backbone.optimize(dtype=dtype, channels_last=dtype == torch.bfloat16)
-    inputs = (latents.to(dtype), torch.tensor([1]), context.to(dtype))
-    images = images.to(dtype)
-    with torch.no_grad():
-        (outputs, maps), seconds, gib = timed(lambda: PASSES[way](backbone, *inputs), repeats)
-        _, vae_seconds, vae_gib = timed(lambda: backbone.encode_image(images), repeats)
-    layers = [path for paths in backbone.map_layers.values() for path in paths]
-    kept = {"features": {k: x.float() for k, x in outputs.items()}, "maps": {k: maps[k].float() for k in layers}}
-    torch.save(kept, folder / f"{case}.pt")
-    whole = {"pixels_seconds": seconds + vae_seconds, "pixels_gib_above_weights": max(gib, vae_gib)}
-    return {"seconds": seconds, "gib_above_weights": gib, **whole}
-
-
-def timed(work: Callable[[], object], repeats: int) -> tuple[object, float, float]:
-    """(what it returned, seconds of the fastest run, GiB at most above what was resident before)."""
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory that is still resident would be used again, and not counted
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before, times, result = resident_gib("VmRSS"), [], None
-    for _ in range(repeats):
-        result = None  # the run before's results are no part of this one's peak
-        start = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - start)
-    return result, min(times), resident_gib("VmHWM") - before
-
-
 def difference(folder: Path, case: str) -> dict[str, float]:
-    """Largest relative difference, by norm, from the explicit float32 pass."""
-    got, expected = (torch.load(folder / f"{name}.pt", weights_only=True) for name in (case, "explicit float32"))
-    return {
-        f"{kind}_difference": max(float((got[kind][k] - x).norm() / x.norm()) for k, x in expected[kind].items())
-        for kind in ("features", "maps")
-    }
+    """Largest relative difference of the features from latents, by norm, from the explicit float32 pass."""
+    got, expected = (torch.load(folder / f"{name} latents.pt", weights_only=True) for name in (case, REFERENCE))
+    return {"difference": max(float((x - y).norm() / y.norm()) for x, y in zip(got, expected, strict=True))}
 
 
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIDE, default="sd15")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/cpu"))
-    parser.add_argument("--case", choices=CASES, help="run this one alone, in this process")
+    parser.add_argument("--case", choices=CASES, help="memory and features of this one alone, in this process")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.case:
-        print(json.dumps(measure(arguments.case, arguments.size, arguments.repeats, arguments.out)))
+        print(json.dumps(memory_and_features(arguments.case, arguments.size, arguments.out)))
         return
     rows = {}
     for case in CASES:
         command = [sys.executable, __file__, *sys.argv[1:], "--case", case]
         rows[case] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         rows[case] |= difference(arguments.out, case)
-        print(f"{case:30}", "  ".join(f"{name} {value:.3g}" for name, value in rows[case].items()), flush=True)
+    for case, ratios in interleaved(arguments.size, arguments.rounds).items():
+        rows[case] |= ratios
+        print(f"{case:24}", "  ".join(f"{name} {value:.3g}" for name, value in rows[case].items()), flush=True)
     found = {"size": arguments.size, **machine(torch.device("cpu"))}
     write_json(arguments.out / "cpu.json", {"machine": found, "rows": rows})
 

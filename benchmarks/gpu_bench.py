@@ -30,7 +30,7 @@ class Size:
 
     kernel_batches: tuple[int, ...]
     batches: tuple[int, ...]
-    training_batch: int
+    training_batches: tuple[int, ...]
     product: int
     """Side of the matrices whose product is the ceiling."""
 
@@ -44,8 +44,8 @@ SIZES = {
         attention=((4096, 40), (1024, 80), (256, 160)),
         norms=((320, 64), (640, 32), (1280, 16)),
         kernel_batches=(1, 16),
-        batches=(1, 4, 16),
-        training_batch=2,
+        batches=(1, 16),
+        training_batches=(2, 8),
         product=8192,
         rounds=10,
     ),
@@ -56,7 +56,7 @@ SIZES = {
         norms=((64, 8),),
         kernel_batches=(1,),
         batches=(1,),
-        training_batch=2,
+        training_batches=(2,),
         product=64,
         rounds=1,
     ),

@@ -12,7 +12,7 @@ from tadp_backbone.precision import Precision
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.evaluate import scored
 from tadp_cli.pipelines.loading import loaded_model
-from tadp_cli.precision import AUTO, COMPILED_FROM, Speed, evaluation_speed, speed_up
+from tadp_cli.precision import AUTO, COMPILED_FROM, Speed, evaluation_speed, speed_up, with_precision
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -154,3 +154,13 @@ def test_compiling_without_a_compiler_is_one_line(run, monkeypatch):
 def test_a_precision_that_the_device_lacks_is_one_line(run):
     said = tadp("eval", run, "--precision", "fp16", "--device", "cpu", code=2)
     assert "--precision 'fp16' needs a GPU, and the device is cpu: choose fp32" in said
+
+
+def test_training_resolves_auto_once_and_a_resumed_run_keeps_it(monkeypatch, tmp_path):
+    recipe = load_recipe("ade20k").replace(**{"train.precision": "auto"})
+    monkeypatch.setattr(tadp_cli.precision, "resolve_precision", lambda *_, **__: Precision("bf16", "a test"))
+    chosen = with_precision(recipe, tmp_path, "cpu")
+    assert chosen.train.precision == "bf16"
+    (tmp_path / "config.toml").write_text(chosen.to_toml())
+    monkeypatch.setattr(tadp_cli.precision, "resolve_precision", lambda *_, **__: Precision("fp32", "a test"))
+    assert with_precision(recipe, tmp_path, "cpu").train.precision == "bf16"

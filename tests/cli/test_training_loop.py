@@ -10,6 +10,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone, train
@@ -171,6 +172,29 @@ def test_the_average_is_that_of_diffusers():
     again.load_state_dict(theirs.state_dict())
     assert again.updates == 12
     torch.testing.assert_close(again.weights, ours.weights)
+
+
+def test_features_are_computed_of_the_images_that_steps_read(recipe, run, monkeypatch):
+    """Four steps on 1800 images computed the features of all 1800; resuming for one step did so again."""
+    passes, forward = [], DiffusionBackbone.forward
+
+    def spy(self, images, *arguments, **keywords):
+        passes.append(len(images))
+        return forward(self, images, *arguments, **keywords)
+
+    monkeypatch.setattr(DiffusionBackbone, "forward", spy)
+
+    def trained(steps: int, name: str) -> PerceptionModel:
+        passes.clear()
+        return run(recipe("train.unet_lr_scale=0", "train.flip=false", f"train.steps={steps}"), name)
+
+    whole = trained(3, "whole")
+    assert passes == [2, 2], "each of the four images once"
+    trained(1, "parts")
+    assert passes == [2]
+    trained(2, "parts")
+    assert passes == [2], "the other two"
+    assert _same(_weights(trained(3, "parts")), _weights(whole))
 
 
 def test_checkpointing_and_half_precision_change_rounding_alone(recipe, run, tiny, tmp_path):

@@ -20,7 +20,7 @@ def test_gpu_script(tmp_path, monkeypatch, capsys):
     results = run(tmp_path)
     assert {"device", "torch", "triton", "commit"} <= set(results["machine"])
     parts = results["parts"]
-    assert list(parts) == ["attention", "norms", "training", "extraction"]
+    assert list(parts) == ["extraction", "training", "attention", "norms"]
     assert all(row["us"] > 0 for row in parts["attention"] + parts["norms"])
     assert {row["way"] for row in parts["attention"]} == {"explicit", "sdpa, no maps", "sdpa + product", "ours"}
     assert [(row["way"], row["GiB"]) for row in parts["training"]] == [("explicit (a)", None), ("ours", None)]

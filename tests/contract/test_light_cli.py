@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = {"torch", "torchvision", "transformers", "diffusers", "numpy", "matplotlib", "PIL", "nltk", "openai"}
 
 REPORT = f"print('heavy:', sorted({HEAVY!r} & sys.modules.keys()))"
@@ -29,6 +31,20 @@ def test_help_imports_nothing_heavy():
     )
     assert result.returncode == 0, result.stderr
     assert "Usage" in result.stdout
+    assert result.stdout.endswith("heavy: []\n"), result.stdout
+
+
+@pytest.mark.parametrize("command", [("data", "list"), ("recipes", "scenes")])
+def test_commands_that_print_a_table_import_nothing_heavy(command):
+    """`tadp data list` took six seconds of imports."""
+    result = run_python(
+        "import atexit, sys\n"
+        "from tadp_cli.main import main\n"
+        f"atexit.register(lambda: {REPORT})\n"
+        f"sys.argv = ['tadp', *{command!r}]\n"
+        "main()\n"
+    )
+    assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("heavy: []\n"), result.stdout
 
 

@@ -145,7 +145,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
         """
         check_latents(latents, self.unet.config.in_channels)
-        image_size = size_within(tuple(side * self.vae_factor for side in latents.shape[-2:]), image_size)
+        image_size = size_within((latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor), image_size)
         latents, _ = pad_to_multiple(latents.to(self.unet.device, self.unet.dtype), self._latent_multiple)
         shape = (len(latents), 3, *(side * self.vae_factor for side in latents.shape[-2:]))
         return self._run({"latents": latents}, context, shape, timestep, generator, image_size)

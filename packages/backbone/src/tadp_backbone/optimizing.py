@@ -49,10 +49,10 @@ def optimize(
         done.append(f"channels_last memory; GroupNorm and SiLU as one operation in {blocks} resnet blocks")
     if compile:
         backend = "inductor" if compile is True else compile
-        backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[assignment, method-assign]  # of this one alone
+        backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[method-assign]
         done.append(f"the UNet's pass compiled by {backend}, at its first run for each size")
     if cuda_graphs:
-        backbone.compute = GraphedPass(backbone)  # type: ignore[assignment, method-assign]
+        backbone.compute = GraphedPass(backbone)  # type: ignore[method-assign]
         done.append("passes without gradient are replayed as CUDA graphs, captured at the third run for each size")
     return tuple(done)
 
@@ -118,7 +118,7 @@ class GraphedPass:
     def _capture(self, inputs: Inputs, image_size: tuple[int, int]) -> tuple:
         device = inputs.timesteps.device  # streams are made on the current device, which may be another one
         with torch.cuda.device(device), plain_tensors(), uncached_autocast(device.type):
-            kept = Inputs(*(None if x is None else x.clone() for x in inputs))
+            kept = Inputs._make(None if x is None else x.clone() for x in inputs)
             aside = torch.cuda.Stream()
             aside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(aside):  # compilation and the choice of algorithms happen outside of the capture

@@ -43,8 +43,9 @@ class Inputs(NamedTuple):
 def run_pass(backbone: "DiffusionBackbone", inputs: Inputs, image_size: tuple[int, int]) -> Pyramid:
     """`image_size`: the image's (H, W) in pixels before padding."""
     latents = inputs.latents
-    if latents is None:
+    if inputs.images is not None:
         latents = backbone.encode_padded(inputs.images, inputs.posterior_noise).to(backbone.unet.dtype)
+    assert latents is not None, "a pass begins at images or at latents"
     if inputs.step_noise is not None:
         latents = backbone.scheduler.add_noise(latents, inputs.step_noise, inputs.timesteps)
     outputs, maps = backbone.run_unet(latents, inputs.timesteps, inputs.context)

@@ -55,8 +55,7 @@ def speed_up(
     chosen = resolve_precision(speed.precision, device, small=is_small(source), setting="--precision", why=speed.why)
     compiled = not read_inside and _compiles(speed.compile, device, images, chosen)
     graphs = not read_inside and torch.device(device).type == "cuda" and chosen.name != "fp32"
-    if chosen.name == "tf32":
-        torch.set_float32_matmul_precision("high")
+    _allow_tf32(chosen)
     done: tuple[str, ...] = ()
     if compiled or chosen.name != "fp32":
         done = backbone.optimize(
@@ -73,6 +72,7 @@ def with_precision(recipe: Recipe, run: Path, device: str) -> Recipe:
         return recipe.replace(**{"train.precision": Run(run).recipe.train.precision})
     small = is_small(recipe.backbone.source)
     chosen = resolve_precision(asked, device, small=small, training=True, setting="train.precision")
+    _allow_tf32(chosen)
     log.info("precision %s", chosen)
     return recipe.replace(**{"train.precision": chosen.name})
 
@@ -82,6 +82,12 @@ def evaluation_speed(recipe: Recipe, asked: Speed) -> Speed:
     if asked.precision != "auto" or recipe.train.precision != "fp32":
         return asked
     return replace(asked, precision="fp32", why="the run was trained in it")
+
+
+def _allow_tf32(chosen: Precision) -> None:
+    """Of the whole process: torch has no other switch."""
+    if chosen.name == "tf32":
+        torch.set_float32_matmul_precision("high")
 
 
 def _compiles(asked: bool | None, device: str, images: int, chosen: Precision) -> bool:

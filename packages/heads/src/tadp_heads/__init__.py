@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tadp_heads.data.registry import register_dataset
+    from tadp_heads.data.known import register_dataset
     from tadp_heads.model import PerceptionConfig, PerceptionModel
     from tadp_heads.registry import get_task, register_head, register_task
     from tadp_heads.results import DepthResult, DetectionResult, SegmentationResult
@@ -16,7 +16,7 @@ _EXPORTS = {
     "DetectionResult": "tadp_heads.results",
     "SegmentationResult": "tadp_heads.results",
     "get_task": "tadp_heads.registry",
-    "register_dataset": "tadp_heads.data.registry",
+    "register_dataset": "tadp_heads.data.known",
     "register_head": "tadp_heads.registry",
     "register_task": "tadp_heads.registry",
 }

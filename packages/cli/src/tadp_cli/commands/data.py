@@ -100,7 +100,7 @@ def listing() -> None:
 
     Example: `tadp data list`
     """
-    from tadp_heads.data.registry import DATASETS
+    from tadp_heads.data.known import DATASETS
 
     for name, entry in DATASETS.items():
         console.print(f"{name:18} {entry.task:12} {', '.join(entry.splits)}", markup=False, highlight=False)

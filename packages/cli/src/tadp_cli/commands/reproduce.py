@@ -1,10 +1,11 @@
 """`tadp reproduce ...`: a table, a figure or a question of the paper."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from tadp_cli.config.paper_tables import load_table, table_names
 from tadp_cli.console.cleaning_options import (
@@ -25,7 +26,23 @@ if TYPE_CHECKING:
     from tadp_cli.config.paper_tables import Table
     from tadp_cli.experiments.reproduce.plan import Bench
 
-reproduce_app = typer.Typer(help="A table, a figure or a question of the paper.", no_args_is_help=True)
+
+class _Tables(TyperGroup):
+    """Commands of its own, and one for each table; tables are read when a command is asked for."""
+
+    @property
+    def commands(self) -> dict[str, Any]:
+        if self._unread:
+            self._unread = False
+            self._commands |= {name: _table_command(name) for name in table_names()}
+        return self._commands
+
+    @commands.setter
+    def commands(self, own: dict[str, Any]) -> None:
+        self._commands, self._unread = own, True
+
+
+reproduce_app = typer.Typer(cls=_Tables, help="A table, a figure or a question of the paper.", no_args_is_help=True)
 
 
 @reproduce_app.command("figure-4")
@@ -85,7 +102,7 @@ def _images_by_domain(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _table_command(name: str) -> Callable[..., None]:
+def _table_command(name: str) -> Any:
     def command(
         scale: Annotated[
             str, typer.Option(help="miniature: Scenes and tiny models; full: the paper's own")
@@ -174,8 +191,6 @@ def _table_command(name: str) -> Callable[..., None]:
 
     Example: `tadp reproduce {name} --row {table.rows[0].name} --seeds 1`
     """
-    return command
-
-
-for _name in table_names():
-    reproduce_app.command(_name)(_table_command(_name))
+    alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    alone.command(name)(command)
+    return typer.main.get_command(alone)

@@ -3,19 +3,13 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from typing import TYPE_CHECKING
 
 from tadp_cli.console.launchers import first_process
 from tadp_cli.console.terminal import SafeConsole
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 console = SafeConsole()
 
@@ -23,9 +17,9 @@ console = SafeConsole()
 class Bars:
     """One bar a kind of work, made when the work is first reported."""
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: "Progress"):
         self.progress = progress
-        self.tasks: dict[str, TaskID] = {}
+        self.tasks: dict[str, "TaskID"] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:
@@ -38,6 +32,16 @@ class Bars:
 @contextmanager
 def bars() -> Iterator[Bars]:
     """Yields a reporter `(what, done, total)`: bars with the time left on a terminal, else a line for what is done."""
+    # Not for `tadp --help`, which it would make slower by a sixth.
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

@@ -127,5 +127,5 @@ def _loss(recipe: Recipe, head: nn.Module, levels: list[Tensor], classes: int, s
 
 
 def _autocast(precision: str) -> torch.autocast:
-    half = precision != "fp32"
+    half = DTYPES[precision] != torch.float32
     return torch.autocast("cpu", dtype=DTYPES[precision] if half else None, enabled=half)

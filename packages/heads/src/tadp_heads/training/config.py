@@ -11,7 +11,7 @@ GROUPS = ("plain", "norms-apart", "vectors-undecayed")
 """plain: one weight decay for all. norms-apart: the norms of the UNet's transformers at the head's rate and without
 decay (the reference on mmsegmentation and on Pascal). vectors-undecayed: no decay for biases and all that has one
 dimension (the reference for NYUv2)."""
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,9 @@ class TrainConfig:
     """Train low-rank updates of this rank in the UNet's attention in place of all its weights; they are merged into
     the weights that are saved. 0: all weights."""
     precision: str = "fp32"
-    """One of PRECISIONS: of the passes; weights and optimizer stay float32."""
+    """One of PRECISIONS: of the passes; weights and optimizer stay float32. auto: bf16 where the device computes in it
+    (GPUs from Ampere on, CPUs with AMX or AVX512-BF16), else fp32; `tadp train` decides, and the run records which.
+    `fit` by itself takes auto and tf32 as fp32."""
     gradient_checkpointing: bool = False
     """Compute the UNet's activations again in the backward pass: less memory, about a third slower."""
     shard: bool = False

@@ -4,6 +4,7 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -16,8 +17,9 @@ from tadp_heads.model import PerceptionModel
 from tadp_heads.padding import pad_to_multiple, padded_size
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.dataset import Item, TrainingImages, batches
+from tadp_heads.training.parallel.data_parallel import Share
 from tadp_heads.training.protocols import Backbone, Contexts, LatentPool, Report, needed
-from tadp_heads.training.sampler import all_picks, draw_version, pick
+from tadp_heads.training.sampler import Pick, Positions, all_picks, draw_version, pick
 
 CACHE_LIMIT = 2 * 2**30
 """Bytes of features that are kept in memory."""
@@ -91,15 +93,29 @@ class CachedFeatures:
     """The features of a frozen backbone, each image's and its mirror image's computed once for each of its prompts,
     kept in float16."""
 
-    def __init__(self, live: LiveFeatures, report: Report):
+    def __init__(
+        self,
+        live: LiveFeatures,
+        report: Report,
+        used: Iterable[Sequence[int]] | None = None,
+        left: Iterable[Sequence[int]] | None = None,
+    ):
+        """`used`: the positions of all micro-batches of the run, None for all images; `left`: of those to come."""
         self.config, self.count, self.versions = live.config, len(live.images.dataset), live.contexts.versions
-        picks, batch_size = all_picks(self.config, self.count), self.config.batch_size
+        batch_size = self.config.batch_size
+        # In the order of their first use: batches, and so rounding, are the same where a run resumes.
+        picks = all_picks(self.config, self.count) if used is None else self._drawn(used)
+        needed = set(picks if left is None else self._drawn(left))
         self.rows = {picked: row for row, picked in enumerate(picks)}
         self.levels: list[Tensor] = []
-        self.targets: list[Target] = []
+        self.targets: list[Target | None] = []
         sizes = set()
         for start in range(0, len(picks), batch_size):
-            items = [live.images.read(picked) for picked in picks[start : start + batch_size]]
+            part = picks[start : start + batch_size]
+            if needed.isdisjoint(part):
+                self.targets += [None] * len(part)
+                continue
+            items = [live.images.read(picked) for picked in part]
             sizes |= {item.size for item in items}
             _check_one_size(sizes)
             for version in range(self.versions):
@@ -110,6 +126,16 @@ class CachedFeatures:
             self.targets += batch.targets
             self.size = batch.size
             report("features", min(start + batch_size, len(picks)), len(picks))
+
+    def _drawn(self, positions: Iterable[Sequence[int]]) -> list[Pick]:
+        """The images at these positions, each once, in the order in which they come."""
+        found: dict[Pick, None] = {}
+        everything = len(all_picks(self.config, self.count))
+        for place in chain.from_iterable(positions):
+            found[pick(self.config, place, self.count)] = None
+            if len(found) == everything:
+                break
+        return list(found)
 
     def _keep(self, levels: Sequence[Tensor], rows: slice, version: int, count: int) -> None:
         if not self.levels:
@@ -137,9 +163,15 @@ def is_fixed(trained: Iterable[str], config: TrainConfig) -> bool:
     return not config.transform and all(name.startswith("head.") for name in trained)
 
 
-def features_for(live: LiveFeatures, *, fixed: bool, report: Report) -> LiveFeatures | CachedFeatures:
-    """Cached where they are `fixed` and fit into CACHE_LIMIT."""
-    return CachedFeatures(live, report) if fixed and cached_bytes(live) else live
+def features_for(
+    live: LiveFeatures, *, fixed: bool, report: Report, share: Share, begun: int
+) -> LiveFeatures | CachedFeatures:
+    """Cached where they are `fixed` and fit into CACHE_LIMIT: of the images that this process's `share` of the steps
+    from `begun` on reads."""
+    if not fixed or not cached_bytes(live):
+        return live
+    used, left = (Positions(share, range(first, live.config.steps)) for first in (0, begun))
+    return CachedFeatures(live, report, used, left)
 
 
 def cached_bytes(live: LiveFeatures) -> int:

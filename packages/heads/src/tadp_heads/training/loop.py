@@ -162,7 +162,9 @@ class Training:
         live = LiveFeatures(self.learner, dataset, contexts, self.config, pool)
         live.images.fill(self.rank, self.processes, report)
         self.accelerator.wait_for_everyone()
-        self.features = features_for(live, fixed=is_fixed(self.trained, self.config), report=report)
+        fixed = is_fixed(self.trained, self.config)
+        with self.accelerator.autocast():  # as the passes of training
+            self.features = features_for(live, fixed=fixed, report=report, share=self.share, begun=self.begun)
 
     def run(self, validation: Validation, on_step: OnStep | None, report: Report) -> None:
         """All steps that are left."""

@@ -1,6 +1,5 @@
 """Street scenes with Cityscapes' 19 classes: Cityscapes, Dark Zurich, Nighttime Driving and ACDC as downloaded."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from torchvision.datasets import Cityscapes
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, require_folder
+from tadp_heads.data.readers.driving_layouts import LAYOUTS
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs, identity_lookup
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import IGNORE_INDEX, Transform
@@ -15,54 +15,6 @@ from tadp_heads.data.sample import IGNORE_INDEX, Transform
 _SCORED = sorted((c for c in Cityscapes.classes if c.train_id not in (-1, 255)), key=lambda c: c.train_id)
 CITYSCAPES_CLASSES = tuple(c.name for c in _SCORED)
 CITYSCAPES_PALETTE = tuple(c.color for c in _SCORED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrivingLayout:
-    """Where a data set keeps its files; {split} is filled in."""
-
-    images: str
-    """Folder of the images."""
-    labels: str
-    """Folder of the labels, with the same folders in it."""
-    image_ending: str
-    """What follows the part of a name that image and label share."""
-    label_ending: str
-    """The same for labels, without "TrainIds.png" or "Ids.png"."""
-    splits: tuple[str, ...]
-    """Those that have labels."""
-
-
-LAYOUTS = {
-    "cityscapes": DrivingLayout(
-        images="leftImg8bit/{split}",
-        labels="gtFine/{split}",
-        image_ending="_leftImg8bit",
-        label_ending="_gtFine_label",
-        splits=("train", "val"),
-    ),
-    "dark-zurich": DrivingLayout(
-        images="rgb_anon/{split}",
-        labels="gt/{split}",
-        image_ending="_rgb_anon",
-        label_ending="_gt_label",
-        splits=("val",),
-    ),
-    "nighttime-driving": DrivingLayout(
-        images="leftImg8bit/{split}",
-        labels="gtCoarse_daytime_trainvaltest/{split}",
-        image_ending="_leftImg8bit",
-        label_ending="_gtCoarse_label",
-        splits=("test",),
-    ),
-    "acdc": DrivingLayout(
-        images="rgb_anon/{split}",
-        labels="gt/{split}",
-        image_ending="_rgb_anon",
-        label_ending="_gt_label",
-        splits=tuple(f"{weather}/{part}" for weather in ("fog", "night", "rain", "snow") for part in ("train", "val")),
-    ),
-}
 
 
 class DrivingSegmentation(SegmentationPairs):

@@ -51,7 +51,7 @@ def fit_into(config: TrainConfig, limit: int, measure: Measure, *, half: bool, n
     needed = measure(config)
     if needed <= limit:
         return Fit(config=config, needed=needed)
-    if half and config.precision == "fp32":
+    if half and config.precision in ("auto", "fp32", "tf32"):
         config = replace(config, precision="bf16")
     plain = [] if config.gradient_checkpointing else _splits(config, processes)
     thrifty = [replace(split, gradient_checkpointing=True) for split in _splits(config, processes)]

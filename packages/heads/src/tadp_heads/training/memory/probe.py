@@ -28,7 +28,9 @@ OVERHEAD = 2**29
 """Bytes of a process beside its tensors: a CUDA device's context and libraries, or the interpreter's own."""
 WORKSPACES = 1.15
 """What is counted on the CPU times this: kernels allocate for themselves too, 13 % more for the depth head's."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_FULL = dict.fromkeys(("auto", "fp32", "tf32"), torch.float32)
+DTYPES = {**_FULL, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""{precision: type of the passes}."""
 
 
 class DryStep:
@@ -127,7 +129,7 @@ class DryStep:
         if accumulates:  # the gradients of the micro-batches before
             for parameter in self.trained.values():
                 parameter.grad = torch.zeros_like(parameter)
-        half = config.precision != "fp32"
+        half = DTYPES[config.precision] != torch.float32
         device = "cpu" if self.counts else "cuda"
         with torch.autocast(device, dtype=DTYPES[config.precision] if half else None, enabled=half):
             levels = [arriving(level) for level in features_of(self.model.backbone, batch)]

@@ -7,7 +7,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from tadp_heads.training.parallel.accelerate_state import accelerator_for
 
-_PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_PRECISIONS = {"auto": "no", "fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def make_accelerator(precision: str, device: str) -> Accelerator:
