@@ -19,7 +19,7 @@ from tadp_heads.data.scenes.write import write_scenes
 LOADERS = {
     "pipelines/loading.py": "what commands pass images through",
     "pipelines/train.py": "what trains",
-    "training/memory_estimate.py": "without memory, for arithmetic",
+    "pipelines/memory_estimate.py": "without memory, for arithmetic",
     "commands/doctor.py": "described, not run",
     "pipelines/caption_quality.py": "texts alone",
     "pipelines/convert_checkpoint.py": "weights alone",
