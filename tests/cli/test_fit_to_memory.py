@@ -196,7 +196,9 @@ def test_of_what_is_spread_over_processes_each_counts_its_part(data):
 
 def test_what_was_picked_is_told_and_a_run_goes_on_with_it(data, tmp_path, caplog):
     caplog.set_level("INFO", logger="tadp_cli")
-    recipe = _recipe(data, "segmentation", "train.accumulate=2", "train.gradient_checkpointing=true")
+    recipe = _recipe(
+        data, "segmentation", "train.precision=fp32", "train.accumulate=2", "train.gradient_checkpointing=true"
+    )
     step = dry_step(recipe)
     one = replace(recipe.train, batch_size=1, accumulate=4)
     memory = f"{(step.bytes_needed(one) + step.bytes_needed(recipe.train)) / 2e6:.3f}MB"
