@@ -19,7 +19,7 @@ class Bars:
 
     def __init__(self, progress: "Progress"):
         self.progress = progress
-        self.tasks: dict[str, "TaskID"] = {}
+        self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:

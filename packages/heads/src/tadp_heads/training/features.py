@@ -105,14 +105,14 @@ class CachedFeatures:
         batch_size = self.config.batch_size
         # In the order of their first use: batches, and so rounding, are the same where a run resumes.
         picks = all_picks(self.config, self.count) if used is None else self._drawn(used)
-        needed = set(picks if left is None else self._drawn(left))
+        to_come = set(picks if left is None else self._drawn(left))
         self.rows = {picked: row for row, picked in enumerate(picks)}
         self.levels: list[Tensor] = []
         self.targets: list[Target | None] = []
         sizes = set()
         for start in range(0, len(picks), batch_size):
             part = picks[start : start + batch_size]
-            if needed.isdisjoint(part):
+            if to_come.isdisjoint(part):
                 self.targets += [None] * len(part)
                 continue
             items = [live.images.read(picked) for picked in part]
