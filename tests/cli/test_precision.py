@@ -156,11 +156,17 @@ def test_a_precision_that_the_device_lacks_is_one_line(run):
     assert "--precision 'fp16' needs a GPU, and the device is cpu: choose fp32" in said
 
 
-def test_training_resolves_auto_once_and_a_resumed_run_keeps_it(monkeypatch, tmp_path):
+@pytest.mark.parametrize("first", ["bf16", "fp32"])
+def test_training_resolves_auto_once_and_a_resumed_run_keeps_it(monkeypatch, tmp_path, first):
     recipe = load_recipe("ade20k").replace(**{"train.precision": "auto"})
-    monkeypatch.setattr(tadp_cli.precision, "resolve_precision", lambda *_, **__: Precision("bf16", "a test"))
+
+    def auto_is(name):
+        found = lambda asked, *_, **__: Precision(name if asked == "auto" else asked, "a test")  # noqa: E731
+        monkeypatch.setattr(tadp_cli.precision, "resolve_precision", found)
+
+    auto_is(first)
     chosen = with_precision(recipe, tmp_path, "cpu")
-    assert chosen.train.precision == "bf16"
+    assert chosen.train.precision == first
     (tmp_path / "config.toml").write_text(chosen.to_toml())
-    monkeypatch.setattr(tadp_cli.precision, "resolve_precision", lambda *_, **__: Precision("fp32", "a test"))
-    assert with_precision(recipe, tmp_path, "cpu").train.precision == "bf16"
+    auto_is("fp16")
+    assert with_precision(recipe, tmp_path, "cpu").train.precision == first

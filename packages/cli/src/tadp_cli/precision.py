@@ -67,11 +67,11 @@ def speed_up(
 
 def with_precision(recipe: Recipe, run: Path, device: str) -> Recipe:
     """The recipe with the precision that it trains in on the device; a run that was begun keeps its own."""
-    asked = recipe.train.precision
+    asked, why = recipe.train.precision, "as set"
     if asked == "auto" and Run(run).begun:
-        return recipe.replace(**{"train.precision": Run(run).recipe.train.precision})
+        asked, why = Run(run).recipe.train.precision, "the run was begun in it"
     small = is_small(recipe.backbone.source)
-    chosen = resolve_precision(asked, device, small=small, training=True, setting="train.precision")
+    chosen = resolve_precision(asked, device, small=small, training=True, setting="train.precision", why=why)
     _allow_tf32(chosen)
     log.info("precision %s", chosen)
     return recipe.replace(**{"train.precision": chosen.name})

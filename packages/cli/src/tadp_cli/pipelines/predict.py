@@ -16,6 +16,7 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_captioning.matching import content_hash, free_id, source_of
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
+from tadp_cli.inputs.read_ahead import read_ahead
 from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.pipelines.prediction_files import is_written, save_png, write_prediction
@@ -153,7 +154,7 @@ def _predict_files(
         store.add(*(record for record in records if store.get(record.id) != record))
         done.written.extend(record.id for record in records)
 
-    for batch in _batches(left, options, done.failed):
+    for batch in read_ahead(_batches(left, options, done.failed)):
         for picture, error in where_memory_lacks(predict, batch):
             done.failed[picture.id] = _too_large(picture, error, options, model)
         report("predict", len(done.written) + len(done.failed), len(left))
