@@ -17,7 +17,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore, caption_images, load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.experiments.demo_files import SEEDS, SOURCE
+from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_heads.data import SampleDataset

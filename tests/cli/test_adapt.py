@@ -9,8 +9,10 @@ from invoking import tadp
 from surface import assert_frozen, key_lines
 
 from tadp_captioning import CaptionStore
+from tadp_cli.config.recipe import load_recipe
 from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.pipelines.adapt import scored_split
+from tadp_cli.run.finished import newest_run
 from tadp_heads.data.scenes.write import write_scenes
 
 SHORT = [
@@ -34,8 +36,10 @@ def adapt(world, out, *arguments, target="paintings", code=0):
     return tadp(*command, code=code)
 
 
-def test_a_target_with_labels_is_scored_and_nothing_is_done_twice(world, tmp_path):
+def test_a_target_with_labels_is_evaluated_before_and_after_and_nothing_is_done_twice(world, tmp_path):
     told = adapt(world, tmp_path, "--modifier", "simple")
+    for when in ("before adaptation: ", ""):
+        assert f"{when}{world}/paintings test: AP" in told
     assert "paintings: the split test is evaluated (its only split with labels)" in told
     assert "paintings test: AP" in told
     assert not (tmp_path / "predictions").exists()
@@ -45,8 +49,23 @@ def test_a_target_with_labels_is_scored_and_nothing_is_done_twice(world, tmp_pat
     assert {path.name for path in again} <= {"paintings_tiny_min0_clean.jsonl"}
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert [entry["split"] for entry in results["evaluations"]] == ["val", "test"]
-    assert_frozen("adapt", key_lines(tmp_path, "adapt.json", "captions/*.jsonl", "run/results.json"))
+    for run, modifier in (("before", "null"), ("run", "simple")):
+        recipe = load_recipe(tmp_path / run / "config.toml")
+        assert (recipe.prompt.modifier, recipe.test.captions != "") == (modifier, True)
+    compared = json.loads((tmp_path / "results.json").read_text())
+    assert compared["after"] == results["evaluations"][1]["metrics"]
+    assert compared["before"].keys() == compared["after"].keys()
+    page = (tmp_path / "report.html").read_text()
+    assert "test_00000" in page, "an image of the target"
+    assert_frozen("adapt", key_lines(tmp_path, "adapt.json", "captions/*.jsonl", "run/results.json", "results.json"))
     assert "holds an adaptation with other settings" in adapt(world, tmp_path, "--modifier", "null", code=2)
+    image = world / "paintings" / "JPEGImages" / "test_00000.png"
+    assert "1 predicted" in tadp("predict", tmp_path, image, "--out", tmp_path / "predicted")
+    assert "AP" in tadp("eval", tmp_path, "--data", world / "paintings", "--split", "test")
+    shown = tadp("report", tmp_path, "--images", "1", "--out", tmp_path / "again.html")
+    assert "paintings/test" in shown
+    assert "simple" in shown
+    assert newest_run(tmp_path) == tmp_path / "run"
 
 
 class Cleaning(BaseHTTPRequestHandler):

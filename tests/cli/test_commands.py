@@ -131,7 +131,7 @@ def test_help_shows_an_example_for_each_command():
         (("personalize", "--domain", "mud", "--out", "{tmp}/t"), "unknown domain 'mud'; choose from watercolor"),
         (("personalize", "--domain", "foggy", "--out", "{tmp}/t"), "name a folder with --images"),
         (("personalize", "--domain", "comic", "--method", "magic", "--out", "{tmp}/t"), "unknown method 'magic'"),
-        (("train", "scenes-segmentation", "--out", "{tmp}/r"), "no data set: name its folder with --data"),
+        (("train", "segmentation", "--out", "{tmp}/r"), "no data set: name its folder with --data"),
         (("train", "scenes-segmentation", "--data", "{tmp}/no", "--out", "{tmp}/r"), "no"),
         (("train", "nothing", "--data", "{world}/photo", "--out", "{tmp}/r"), "unknown recipe 'nothing'"),
         (("eval", "{tmp}/no"), "is no run"),

@@ -10,7 +10,9 @@ from invoking import tadp
 from PIL import Image
 from surface import assert_frozen, key_lines
 
-from tadp_heads.data.registry import DATASETS
+from tadp_cli.config.recipe import load_recipe
+from tadp_heads.data.registry import DATASETS, open_data
+from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import write_depth_png
 
 
@@ -97,3 +99,43 @@ def test_annotations_of_a_tool_are_recognized_imported_and_counted(tmp_path):
     assert "LabelMe JSON: 2 images written, 0 were there already (train 1, val 1); 1 left out" in said
     assert "segmentation: 2 images (masks of ids)" in tadp("data", "check", out, "--out", tmp_path / "check")
     assert "--val: found val 2.0 and test 0.0" in tadp("data", "import", data, "--out", out, "--val", "2", code=2)
+
+
+def split_files(root, **splits):
+    """Scenes of these splits, in a folder that nothing marks as Scenes."""
+    for first, (split, count) in enumerate(splits.items()):
+        write_scenes(
+            root, task="segmentation", look="photo", split=split, count=count, seed=0, first=9 * first, size=32
+        )
+        (root / f"scenes_{split}.json").unlink()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("splits", "settings"),
+    [
+        (("train", "val"), ""),
+        (("day_train", "day_val", "dusk_test"), " --set data.train=day_train --set data.val=day_val"),
+        (("trainval", "test"), " --set data.train=trainval --set data.val=test"),
+        (("train", "holdout"), " --set data.val=holdout"),
+        (("test",), " --set data.train=test --set data.val=test"),
+    ],
+)
+def test_the_settings_that_are_told_are_those_that_train_takes(tmp_path, splits, settings):
+    """A folder with day_train.txt passed, and then failed in training."""
+    root = split_files(tmp_path / "data", **dict.fromkeys(splits, 1))
+    told = tadp("data", "check", root, "--out", tmp_path / "check")
+    assert told.endswith(f"to train on it: tadp train segmentation --data {root}{settings}")
+    assert ("is the only split with labels" in told) == (len(splits) == 1)
+    recipe = load_recipe("segmentation", tuple(settings.split(" --set ")[1:]))
+    for split in (recipe.data.train, recipe.data.val):
+        assert len(open_data(root, "segmentation", split)) == 1
+
+
+def test_without_a_split_file_it_cannot_be_trained_on(tmp_path):
+    root = split_files(tmp_path / "data", train=1)
+    (root / "train.txt").unlink()
+    told = tadp("data", "check", root, "--out", tmp_path / "check", code=1)
+    assert "problem: " in told
+    assert "found no split file that lists an image with labels, expected train.txt and val.txt" in told
+    assert "to train on it" not in told

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from tadp_cli.config.default_models import default_recipe
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.main import app
 
@@ -55,8 +56,8 @@ def named_files(tmp_path, monkeypatch):
 def test_lines_of_the_pages_are_taken(page):
     parsed(page)
     for call in (call for call in parsed(page, "train") if not call["plugin"]):  # a plugin may add to the settings
-        recipe = load_recipe(call["recipe"], tuple(call["settings"] or ()))
-        assert call["data"] or recipe.data.folder
+        recipe = load_recipe(call["recipe"] or default_recipe(call["data"]), tuple(call["settings"] or ()))
+        assert call["data"] or recipe.data.folder or recipe.backbone.source == "tiny", "which trains on Scenes"
 
 
 @pytest.mark.parametrize("name", ON_REAL_DATA)

@@ -18,17 +18,23 @@ def world(tmp_path_factory):
     return root
 
 
-def test_a_domain_in_words_is_learned_trained_with_evaluated_and_predicted(repository, world, tmp_path):
-    backbone, token = repository / "tests/data/first_layout/backbone", tmp_path / "token"
+def test_a_domain_in_words_from_captions_to_predictions(repository, world, tmp_path):
+    """The workflow of the README: caption, personalize, train, eval, predict."""
+    backbone = repository / "tests/data/first_layout/backbone"
+    token, captions = tmp_path / "token", tmp_path / "captions.jsonl"
+    assert "6 captioned" in tadp("caption", world / "photo", "--min-tokens", 4, "--out", captions)
     learn = ("personalize", *DUSK, "--init-word", "red", "--backbone", backbone, "--captioner", "none", "--steps", 1)
     assert "<dusk>" in tadp(*learn, "--images", world / "night" / "images", "--out", token)
     assert json.loads((token / "personalization.json").read_text())["initial_word"] == "red"
     prompt = ("modifier=textual-inversion", "domain=dusk", "domain_phrase=dusk photo")
     small = (f"backbone.source={backbone}", "head.variant=ade", "head.width=4", "train.steps=1", "train.batch_size=1")
     given = (*(f"prompt.{setting}" for setting in prompt), f"prompt.token_file={token / 'learned_embeds.safetensors'}")
-    run, settings = tmp_path / "run", [f"--set={setting}" for setting in (*small, *given, "data.captioner=tiny")]
-    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, *settings)
-    tadp("eval", run, "--data", world / "night", "--split", "test", "--domain", "dusk")
+    run, settings = tmp_path / "run", [f"--set={setting}" for setting in (*small, *given)]
+    source = ("--data", world / "photo", "--captions", captions)
+    tadp("train", "scenes-segmentation", *source, "--out", run, *settings)
+    assert "mIoU" in tadp("eval", run, "--data", world / "night", "--split", "test")
+    written = [json.loads(line) for line in (run / "captions" / "night_test.jsonl").read_text().splitlines()]
+    assert {(line["captioner"], line["params"]) for line in written} == {("tiny", "min=4_max=77")}
     image = world / "night" / "images" / "test_00000.png"
     tadp("predict", run, image, "--out", tmp_path / "out")
     assert json.loads((tmp_path / "out" / "captions.jsonl").read_text())["prompt"].startswith("a <dusk> photo of ")

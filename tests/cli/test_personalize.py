@@ -155,10 +155,12 @@ def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--domain", "comic"), "--out is missing"),
         (("--domain", "comic", "--held-out", "{tmp}", "--out", "{tmp}/t"), "--held-out goes with --images"),
         (("--domain", "comic", "--backbone", "sd99", "--dry-run"), "no backbone 'sd99'"),
-        (("--domain", "comic", "--images", "{tmp}", "--out", "{tmp}/t"), "0 usable images, at least 3 are needed"),
+        (
+            ("--domain", "comic", "--images", "{tmp}", "--out", "{tmp}/t", "--backbone", "tiny"),
+            "0 usable images, at least 3 are needed",
+        ),
         (("--domain", "comic", "--preset", "best", "--out", "{tmp}/t"), "unknown preset 'best'"),
         (("--domain", "comic", "--steps", "0", "--out", "{tmp}/t"), "steps must be at least 1"),
         (("--domain", "comic", "--rank", "8", "--out", "{tmp}/t"), "--rank 8 goes with --method dreambooth or both"),

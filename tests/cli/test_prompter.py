@@ -19,6 +19,7 @@ from tadp_cli.pipelines.adapt import adapt
 from tadp_cli.pipelines.evaluate import scored
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
+from tadp_cli.pipelines.train import train
 from tadp_cli.prompts.authors import with_author
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
@@ -73,7 +74,9 @@ def adapted(repository, tmp_path_factory, encoded):
     recipe = load_recipe("scenes-segmentation", (*small, *data, "prompt.domain=night"))
     out = root / "out"
     adapt(recipe, "simple", str(root / "night"), labelled=True, out=out, device="cpu", report=quiet)
-    return SimpleNamespace(root=root, run=out / "run", image=root / "night/images/test_00000.png", prompt=encoded[-1])
+    image = root / "night/images/test_00000.png"
+    where = {"data": root / "night", "split": "test", "image": image, "caption": None}
+    return SimpleNamespace(root=root, run=out / "run", small=small, prompt=encoded[-1], **where)
 
 
 def written_like(run, folder, **settings):
@@ -93,21 +96,19 @@ def written_like(run, folder, **settings):
 
 def every_path(run, world, encoded, out):
     """{path: the texts that it encodes for the image}."""
-    image, texts = Image.open(world.image).convert("RGB"), {}
+    image, texts, caption = Image.open(world.image).convert("RGB"), {}, world.caption
 
     def note(name, call):
         encoded.clear()
         call()
         texts[name] = list(encoded)
 
-    note("eval", lambda: scored(run, folder=str(world.root / "night"), split="test"))
-    note(
-        "predict",
-        lambda: predict_images(run, [str(world.image)], out, PredictOptions(), device="cpu", report=quiet),
-    )
-    explained = explain_image(world.image, out / "words.png", ExplainOptions(run=run), device="cpu")
+    note("eval", lambda: scored(run, folder=str(world.data), split=world.split))
+    options = PredictOptions(caption=caption)
+    note("predict", lambda: predict_images(run, [str(world.image)], out, options, device="cpu", report=quiet))
+    explained = explain_image(world.image, out / "words.png", ExplainOptions(run=run, caption=caption), device="cpu")
     texts["explain"] = [explained[0].prompt]
-    note("Python", lambda: PerceptionModel.from_pretrained(run).predict(image))
+    note("Python", lambda: PerceptionModel.from_pretrained(run).predict(image, caption))
     return texts
 
 
@@ -138,6 +139,55 @@ def test_each_kind_of_prompt_is_the_same_on_every_path(adapted, encoded, install
     run = written_like(adapted.run, tmp_path / "run", **settings, **learned)
     texts = every_path(run, adapted, encoded, tmp_path / "out")
     assert texts == dict.fromkeys(texts, texts["eval"][:1])
+
+
+def trained_on_one_image(adapted, out, **settings):
+    """A run that was trained and evaluated on one image, and where that image is."""
+    data = adapted.root / "photos"
+    given = {"data.folder": str(data), "data.captioner": "tiny", "data.val": "train", **settings}
+    train(load_recipe("scenes-segmentation", adapted.small).replace(**given), out)
+    where = {"data": data, "split": "train", "image": data / "images/train_00000.png", "caption": None}
+    return SimpleNamespace(run=out, **where)
+
+
+@pytest.mark.parametrize(
+    ("kind", "modifier"),
+    [
+        ("empty", "simple"),
+        ("class-names", "null"),
+        ("caption", "null"),
+        ("nouns", "simple"),
+        ("caption+class-names", "unrelated"),
+        ("oracle", "null"),
+    ],
+)
+def test_a_run_is_used_with_the_prompt_that_it_was_trained_with(adapted, encoded, installed, tmp_path, kind, modifier):
+    encoded.clear()
+    named = {"prompt.kind": kind, "prompt.modifier": modifier, "prompt.domain": "night"}
+    world = trained_on_one_image(adapted, tmp_path / "run", **named)
+    (prompt,) = set(encoded)
+    world.caption = prompt if kind == "oracle" else None  # of a loose image only its caption tells the classes
+    texts = every_path(world.run, world, encoded, tmp_path / "out")
+    assert texts == {path: [prompt] for path in ("eval", "predict", "explain", "Python")}
+
+
+@pytest.mark.parametrize("kind", ["class-embs", "averaged-eos"])
+def test_embeddings_are_those_of_the_training(adapted, tmp_path, monkeypatch, kind):
+    contexts, extract = [], DiffusionBackbone.extract
+
+    def spy(self, latents, context, *others, **named):
+        contexts.append(context[:1].detach().clone())
+        return extract(self, latents, context, *others, **named)
+
+    monkeypatch.setattr(DiffusionBackbone, "extract", spy)
+    world = trained_on_one_image(adapted, tmp_path / "run", **{"prompt.kind": kind})
+    trained = len(contexts)
+    scored(world.run, folder=str(world.data), split="train")
+    predict_images(world.run, [str(world.image)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
+    PerceptionModel.from_pretrained(world.run).predict(Image.open(world.image).convert("RGB"))
+    assert len(contexts) == trained + 3
+    for context in contexts[1:]:
+        torch.testing.assert_close(context, contexts[0])
 
 
 class Two:

@@ -83,7 +83,7 @@ def test_a_domain_learned_from_other_images_is_not_taken_for_this_ones(tmp_path,
         prepare.learn_domain(tmp_path / "out", *arguments)
 
     learn_from(tmp_path / "a")
-    (tmp_path / "out" / "looks" / "watercolor" / "textual-inversion" / "results.json").write_text("{}")
+    (tmp_path / "out" / "domains" / "watercolor" / "textual-inversion" / "results.json").write_text("{}")
     (tmp_path / "a").rename(tmp_path / "moved")
     learn_from(tmp_path / "moved")
     learn_from([tmp_path / "moved" / "1.png"])

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from tadp_heads.data.readers.user_folder import open_folder
+from tadp_heads.data.scenes.marker import is_scenes
 from tadp_heads.data.scenes.render import BACKGROUND, render
 from tadp_heads.data.scenes.scene import (
     ALL_LOOKS,
@@ -205,3 +206,15 @@ def test_unknown_names_are_one_clear_error(tmp_path):
     with pytest.raises(ValueError, match="unknown task 'pose'"):
         write_scenes(tmp_path, task="pose", look="photo", split="val", count=1, seed=0)
     assert not any(tmp_path.iterdir())
+
+
+def test_what_was_written_is_recognised_and_its_folders_and_images_too(tmp_path):
+    write_scenes(tmp_path / "a", task="detection", look="photo", split="val", count=1, seed=0, size=32)
+    images = tmp_path / "a" / "JPEGImages"
+    assert all(is_scenes(path) for path in (tmp_path / "a", images, images / "val_00000.png", images / "*.png"))
+    assert not any(is_scenes(path) for path in (tmp_path, tmp_path / "b", tmp_path / "a" / "Annotations" / "x.xml"))
+    for text in ("{}", "[1]", "not JSON", '{"task": 1}'):
+        (tmp_path / "scenes_mine.json").write_text(text)
+        assert not is_scenes(tmp_path)
+    (tmp_path / "scenes_mine.json").write_text('{"task": "depth", "look": "photo", "seed": 1}')
+    assert is_scenes(tmp_path), "as the first version marked them"

@@ -37,7 +37,7 @@ NARROW_HEADS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A folder laid out as the recipes expect their working directory: data/, looks/, and the model."""
+    """A folder laid out as the recipes expect their working directory: data/, domains/, and the model."""
 
     root: Path
 

@@ -9,23 +9,29 @@ import typer
 from tadp_cli.console.caption_progress import caption_bar
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import process_share
+from tadp_cli.console.next_step import tell_next
 from tadp_cli.console.options import PluginOption
-from tadp_cli.console.progress import console
+from tadp_cli.console.progress import bars, console
+from tadp_cli.console.tiny_warning import warn_of_tiny
 
 
 def caption(
     data: Annotated[
-        list[str], typer.Argument(help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, or image files")
-    ],
-    out: Annotated[Path, typer.Option(help="JSON Lines to write; what is there already is not done again")],
+        list[str] | None,
+        typer.Argument(help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, or image files; none: Scenes"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="JSON Lines to write; what is there already is not done again")] = Path(
+        "captions.jsonl"
+    ),
     split: Annotated[str, typer.Option(help="split of the data set; needed for NAME:FOLDER")] = "",
     captioner: Annotated[
         str,
         typer.Option(
             help="tiny, blip2, blip2-flan-t5-xl, florence2-base, florence2-large, qwen2.5-vl-3b, qwen3-vl, "
-            "smolvlm-256m, a hub id, a folder, or openai:MODEL (key: OPENAI_API_KEY)"
+            "smolvlm-256m, a hub id, a folder, or openai:MODEL (key: OPENAI_API_KEY); empty: tiny for Scenes, else "
+            "blip2"
         ),
-    ] = "blip2",
+    ] = "",
     min_tokens: Annotated[int, typer.Option(help="minimum number of new tokens; the paper tries 0, 20 and 40")] = 0,
     max_tokens: Annotated[int, typer.Option(help="maximum number of new tokens")] = 77,
     prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. `<OD>` of Florence-2")] = None,
@@ -38,7 +44,9 @@ def caption(
     ] = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Caption images; a stopped run resumes. Under `accelerate launch` processes share the work.
+    """Caption images, or Scenes where none are named; a command that was stopped resumes.
+
+    Under `accelerate launch` processes share the work.
 
     Example: `tadp caption photos/ --captioner blip2 --min-tokens 40 --out captions.jsonl`
 
@@ -47,26 +55,30 @@ def caption(
     """
     with one_line_errors():
         from tadp_captioning import CaptionStore, caption_images, load_captioner
+        from tadp_cli.config.default_models import default_captioner, naming_tiny
         from tadp_cli.device import checked_device
         from tadp_cli.prompts.captions import flagged_images, reports_of_all, whole_report
         from tadp_cli.run.lock import file_lock
 
         if device is not None:
             checked_device(device)
-        images = _images(data, split)
+        images = _images(data or [_scenes()], split)
+        captioner = captioner or default_captioner(images.values())
+        warn_of_tiny(images.values(), "take --captioner blip2", captioner=captioner)
         if only_flagged is not None:
             images = flagged_images(only_flagged, images)
         share = process_share()
         with file_lock(out, share.rank):
-            writer = load_captioner(
-                captioner,
-                device=device or share.device,
-                min_new_tokens=min_tokens,
-                max_new_tokens=max_tokens,
-                prompt=prompt,
-                batch_size=batch_size,
-                base_url=base_url,
-            )
+            with naming_tiny(captioner, "--captioner tiny"):
+                writer = load_captioner(
+                    captioner,
+                    device=device or share.device,
+                    min_new_tokens=min_tokens,
+                    max_new_tokens=max_tokens,
+                    prompt=prompt,
+                    batch_size=batch_size,
+                    base_url=base_url,
+                )
             store, start = CaptionStore.open(out), time.monotonic()
             with caption_bar(shown=share.rank == 0) as report:
                 done = caption_images(
@@ -95,6 +107,16 @@ def caption(
             console.print(f"failed: {image_id}: {reason}", markup=False)
         if done.failed:
             raise RuntimeError(f"{len(done.failed)} of {len(images)} images could not be captioned; fix or remove them")
+        if not data:
+            tell_next("tadp caption my_images/ --out my_captions.jsonl")
+
+
+def _scenes() -> str:
+    """Where Scenes are for whoever names no images."""
+    from tadp_cli.inputs.scenes_data import SOURCE, scenes_of
+
+    with bars() as report:
+        return str(scenes_of("segmentation", SOURCE, {"train": "train", "val": "val"}, report))
 
 
 def _images(data: list[str], split: str) -> dict[str, Path]:

@@ -29,13 +29,18 @@ def check(
 ) -> None:
     """Find unpaired files, wrong sizes, unknown ids, empty boxes, wrong units, classes never seen; draw a sheet.
 
-    The exit code is 1 when something must be mended. Example: `tadp data check my_data`
+    The exit code is 1 when something must be mended, else it prints the command that trains on these splits.
+
+    Example: `tadp data check my_data`
     """
     with one_line_errors():
-        from tadp_cli.pipelines.check_data import check_and_draw
+        from tadp_cli.pipelines.check_data import check_and_draw, with_splits
         from tadp_heads.data.registry import check_data
+        from tadp_heads.data.scenes.marker import is_scenes
 
-        reports = check_data(where, task or None, split or None)
+        reports, splits = check_data(where, task or None, split or None), {}
+        if not split:
+            reports, splits = with_splits(where, reports)
         for report in reports:
             layout = f" ({report.layout})" if report.layout else ""
             console.print(f"{report.task}: {report.images} images{layout}", markup=False, highlight=False)
@@ -44,6 +49,13 @@ def check(
         for sheet in check_and_draw(reports, out):  # after what was found, which does not depend on a place to draw
             if sheet is not None:
                 console.print(f"sheet: {sheet}", markup=False, highlight=False, soft_wrap=True)
+        for name, found in splits.items():
+            recipe = f"scenes-{name}" if is_scenes(where) else name
+            if found.train == found.val:
+                told = f"note: {found.val} is the only split with labels; images to evaluate on belong in another"
+                console.print(told, markup=False, highlight=False, soft_wrap=True)
+            told = f"to train on it: tadp train {recipe} --data {where}{found.settings}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
         problems = sum(len(report.problems) for report in reports)
         if problems:
             raise RuntimeError(f"{problems} problems in {where}; fix them and check again")

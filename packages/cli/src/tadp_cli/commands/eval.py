@@ -15,6 +15,7 @@ from tadp_cli.console.cleaning_options import (
 )
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
+from tadp_cli.console.next_step import tell_next
 from tadp_cli.console.options import (
     CaptionsOption,
     CompileOption,
@@ -25,10 +26,13 @@ from tadp_cli.console.options import (
 )
 from tadp_cli.console.personalize_options import DomainPhraseOption
 from tadp_cli.console.progress import bars, console, notes
+from tadp_cli.console.tiny_warning import warn_of_recipe
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
+    run: Annotated[
+        Path | None, typer.Argument(help="folder of a run of `tadp train` or `adapt`; none: the newest below runs/")
+    ] = None,
     data: DataOption = None,
     split: Annotated[str, typer.Option(help="split to evaluate; empty: the recipe's data.val")] = "",
     captions: CaptionsOption = None,
@@ -58,8 +62,13 @@ def evaluate(
     with one_line_errors():
         from tadp_cli.pipelines.evaluate import scored
         from tadp_cli.precision import Speed
+        from tadp_cli.run.finished import newest_run, run_of
         from tadp_cli.run.run import Run
+        from tadp_heads.data.scenes.marker import is_scenes
 
+        run = newest_run(Path("runs")) if run is None else run_of(run)
+        own = Run(run).finished_recipe()
+        warn_of_recipe(own, *([data] if data else []))
         with bars() as report, notes():
             entry = scored(
                 run,
@@ -85,3 +94,5 @@ def evaluate(
         Run(run).add_evaluation(entry)
         if first_process():
             console.print(f"added to {run / 'results.json'}", markup=False, highlight=False, soft_wrap=True)
+            if data is None and is_scenes(own.data.folder):
+                tell_next(f"tadp eval {run} --data my_data/ --split test, of a run with the classes of my_data")

@@ -16,6 +16,7 @@ from tadp_cli.console.cleaning_options import (
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import DeviceOption, PluginOption, PrecisionOption
 from tadp_cli.console.progress import console, notes
+from tadp_cli.console.tiny_warning import warn_of_recipe, warn_of_tiny
 
 
 def explain(
@@ -26,7 +27,9 @@ def explain(
         tuple[str, str] | None, typer.Option(metavar="A B", help="two texts in place of one, side by side")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="a run, whose UNet and prompt are used and prediction shown")] = None,
-    backbone: Annotated[str, typer.Option(help="without a run: a name, hub id, folder or file")] = "tiny",
+    backbone: Annotated[
+        str, typer.Option(help="without a run: a name, hub id, folder or file; empty: tiny for Scenes, else sd15")
+    ] = "",
     strides: Annotated[str, typer.Option(help="of the layers, in pixels, e.g. 16,32; empty: those the head gets")] = "",
     layers: Annotated[bool, typer.Option("--layers", help="each stride and layer apart")] = False,
     ends: Annotated[bool, typer.Option("--ends", help="the begin and the end token too")] = False,
@@ -45,9 +48,18 @@ def explain(
     Example: `tadp explain photo.jpg --caption "a red circle and a tree" --out words.png`
     """
     with one_line_errors():
+        from tadp_cli.config.default_models import default_backbone, naming_tiny
         from tadp_cli.pipelines.explain import ExplainOptions, explain_image
         from tadp_cli.precision import Speed
+        from tadp_cli.run.finished import run_of
+        from tadp_cli.run.run import Run
 
+        backbone = backbone or default_backbone((image,))
+        if run is None:
+            warn_of_tiny((image,), "take --backbone sd15", backbone=backbone)
+        else:
+            run = run_of(run)
+            warn_of_recipe(Run(run).finished_recipe(), image)
         options = ExplainOptions(
             caption=caption,
             compare=compare,
@@ -61,7 +73,7 @@ def explain(
             longest_side=size,
             speed=Speed(precision=precision),
         )
-        with notes():
+        with naming_tiny("" if run else backbone, "--backbone tiny"), notes():
             found = explain_image(image, out, options, device=device)
         for one in found:
             console.print(one.prompt, style="bold", markup=False, highlight=False, soft_wrap=True)

@@ -9,9 +9,11 @@ import typer
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
+from tadp_cli.console.next_step import tell_next
 from tadp_cli.console.options import DeviceOption, PluginOption, SeedOption
 from tadp_cli.console.personalize_options import DomainPhraseOption, InitWordOption
 from tadp_cli.console.progress import Bars, bars, console
+from tadp_cli.console.tiny_warning import warn_of_tiny
 
 if TYPE_CHECKING:
     from tadp_personalize import ImageReport, Personalization
@@ -24,7 +26,7 @@ def personalize(
     domain: Annotated[
         str, typer.Option(help="target domain, e.g. watercolor; gives the token its name and first word")
     ],
-    out: Annotated[Path | None, typer.Option(help="folder to write to")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder to write to; none: domains/DOMAIN/METHOD")] = None,
     domain_phrase: DomainPhraseOption = "",
     init_word: InitWordOption = "",
     images: Annotated[
@@ -34,7 +36,12 @@ def personalize(
         str, typer.Option(help="split of the data set in --images; empty: train, of dark-zurich train/night")
     ] = "",
     method: Annotated[str, typer.Option(help="textual-inversion, dreambooth, or both")] = "textual-inversion",
-    backbone: Annotated[str, typer.Option(help="tiny, sd15, sd21, or a Stable Diffusion pipeline's folder")] = "tiny",
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="tiny, sd15, sd21, or a Stable Diffusion pipeline's folder; empty: tiny for Scenes, else sd15"
+        ),
+    ] = "",
     preset: Annotated[
         str, typer.Option(help="settings by name; empty: miniature for tiny, lora with --rank, else the paper's")
     ] = "",
@@ -72,11 +79,16 @@ def personalize(
     with one_line_errors():
         from dataclasses import replace
 
+        from tadp_backbone.io.hub import locate
         from tadp_captioning import get_domain
+        from tadp_cli.config.default_models import default_backbone, naming_tiny
         from tadp_cli.config.personalize_overrides import with_settings
+        from tadp_cli.inputs.prepare import domain_folder
         from tadp_cli.pipelines.personalize import dry_run, settings_by_method
         from tadp_cli.run.lock import run_lock
 
+        scenes = images is None
+        backbone = backbone or default_backbone(() if scenes else (images,))
         configs = settings_by_method(method, backbone, preset, steps=steps, vectors=vectors, rank=rank)
         configs = with_settings(configs, options or ())
         if samples:  # those of the last step are drawn in any case
@@ -85,16 +97,20 @@ def personalize(
             for name, config in configs.items():
                 _tell(f"{name}: {dry_run(backbone, config)}")
             return
-        if out is None:
-            raise ValueError("--out is missing: name the folder to write to")
+        look = get_domain(domain, domain_phrase)
+        own = domain_folder(Path(), look.name, next(iter(configs)), rank or 0)
+        out = out or (own if len(configs) == 1 else own.parent)
         learned = None
         if images is not None:
             from tadp_cli.inputs.domain_images import domain_images
 
             learned = domain_images(images, split)
-        count = count or (_SCENES if images is None else 0)
+            warn_of_tiny((images,), "take --backbone sd15", backbone=backbone, captioner=captioner)
+        with naming_tiny(backbone, "--backbone tiny"):
+            locate(backbone)
+        count = count or (_SCENES if scenes else 0)
         sources = {
-            "domain": get_domain(domain, domain_phrase),
+            "domain": look,
             "init_word": init_word,
             "images": learned,
             "held_out": held_out,
@@ -105,6 +121,8 @@ def personalize(
         with run_lock(out) if first_process() else nullcontext(False) as killed:
             results = _run(configs, out, resume, killed, sources | how)
         _print_results(results)
+        if scenes:
+            tell_next(f"tadp personalize --domain {look.name} --images my_images/ --out tokens/{look.name}")
 
 
 def _run(

@@ -16,6 +16,7 @@ from tadp_cli.console.cleaning_options import (
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import CompileOption, DeviceOption, OutFolder, PluginOption, PrecisionOption
 from tadp_cli.console.progress import bars, console, notes
+from tadp_cli.console.tiny_warning import warn_of_recipe
 
 
 def predict(
@@ -47,9 +48,17 @@ def predict(
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
     with one_line_errors():
+        from tadp_cli.config.default_models import TINY
+        from tadp_cli.inputs.user_images import find_pictures
         from tadp_cli.pipelines.predict import PredictOptions, predict_images
         from tadp_cli.precision import Speed
+        from tadp_cli.run.finished import run_of
+        from tadp_cli.run.run import Run
 
+        run = run_of(run)
+        if (recipe := Run(run).finished_recipe()).backbone.source == TINY:
+            files = find_pictures(images, leave_out=out).values()
+            warn_of_recipe(recipe, *files, instead=f"predict with a run of the recipe {recipe.task}")
         options = PredictOptions(
             caption=caption,
             captioner=captioner,

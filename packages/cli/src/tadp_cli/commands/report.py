@@ -11,7 +11,7 @@ from tadp_cli.console.progress import bars, console
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders that `tadp train` made")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of `tadp train` or `tadp adapt`")],
     out: Annotated[
         Path | None, typer.Option(help="the page to write; none: report.html in the first run's folder")
     ] = None,
@@ -42,18 +42,21 @@ def report(
         from tadp_cli.console.score_tables import show_rows
         from tadp_cli.experiments.compare import rows_of_runs
         from tadp_cli.pipelines.report import ReportOptions, write_run_report
+        from tadp_cli.run.finished import runs_of
         from tadp_cli.run.lock import file_lock
         from tadp_cli.run.run import Run
 
+        path = out or runs[0] / "report.html"
+        given, runs = runs, [run for folder in runs for run in runs_of(folder)]
+        adapted = runs != given and all(Run(run).recipe.test.folder for run in runs)
         options = ReportOptions(
             images=images,
             shown=shown,
             original_captions=original_captions,
             sheet=sheet,
-            on_target=target,
+            on_target=target or adapted,
             device=device,
         )
-        path = out or runs[0] / "report.html"
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"--out is {path}, expected the name of an .html file")
         with file_lock(path):  # a place that cannot be written to is known before the work

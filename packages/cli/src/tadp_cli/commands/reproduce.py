@@ -60,8 +60,8 @@ def figure_4(
     with one_line_errors():
         import tempfile
 
-        from tadp_cli.experiments.demo_files import SEEDS, SOURCE
         from tadp_cli.experiments.pointing_game import pointing_game
+        from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
         from tadp_cli.pipelines.loading import loaded_backbone
         from tadp_cli.precision import FULL_PRECISION
         from tadp_heads.data.registry import open_data

@@ -1,18 +1,23 @@
 """`tadp train`: from a recipe and a data set to a run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
-from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, OutFolder, PluginOption
+from tadp_cli.console.next_step import tell_next
+from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, PluginOption
 from tadp_cli.console.progress import bars, console, notes
+from tadp_cli.console.tiny_warning import warn_of_recipe
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="a name of `tadp recipes`, or a TOML file")],
-    out: OutFolder,
+    recipe: Annotated[
+        str, typer.Argument(help="a name of `tadp recipes`, or a TOML file; empty: that of --data, scenes-segmentation")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="folder to write to; none: runs/RECIPE")] = None,
     data: DataOption = None,
     captions: CaptionsOption = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. train.steps=100")] = None,
@@ -27,10 +32,14 @@ def train(
 ) -> None:
     """Train a head, and slowly the UNet; then evaluate it on the validation split and the recipe's test data.
 
+    Recipes of the tiny models train on Scenes where no data are named, in data/scenes, written there where missing.
+
     Example: `tadp train scenes-segmentation --data data/photo --out runs/first --set train.steps=300`
     """
     with one_line_errors():
+        from tadp_cli.config.default_models import default_recipe
         from tadp_cli.config.recipe import load_recipe
+        from tadp_cli.inputs.scenes_data import with_scenes
         from tadp_cli.pipelines.train_and_score import run_experiment
 
         changes: dict[str, object] = {}
@@ -40,10 +49,14 @@ def train(
             changes["data.captions"] = str(captions)
         if seed is not None:
             changes["train.seed"] = seed
-        resolved = load_recipe(recipe, tuple(settings or ())).replace(**changes)
-        if not resolved.data.folder:
-            raise ValueError("no data set: name its folder with --data")
+        recipe = recipe or default_recipe(data)
+        out = out or Path("runs") / (Path(recipe).stem if recipe.endswith(".toml") else recipe)
+        given = load_recipe(recipe, tuple(settings or ())).replace(**changes)
         with bars() as report, notes():
+            resolved = with_scenes(given, report).with_backbone
+            if not resolved.data.folder:
+                raise ValueError("no data set: name its folder with --data")
+            warn_of_recipe(resolved)
             if fit is not None:
                 from tadp_cli.pipelines.fit_to_memory import fitted
 
@@ -56,3 +69,5 @@ def train(
             line = f"{evaluation['data']} {evaluation['split']}: {numbers}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         console.print(f"run: {out}", markup=False, highlight=False, soft_wrap=True)
+        if resolved.data.folder != given.data.folder:
+            tell_next(f"tadp train {resolved.task} --data my_data/ --out runs/mine")

@@ -18,8 +18,9 @@ class PromptConfig:
     kind: str = "caption"
     """One of the kinds of `tadp_cli.prompts`, built in (docs/reference.md, docs/presence.md) or registered."""
     precision: float = 1.0
+    """Share of the names in an oracle's prompts that are right, over the data set (paper, Table S2)."""
     recall: float = 1.0
-    """Of the names in an oracle's prompts, over the data set (paper, Table S2)."""
+    """Share of the classes present that an oracle's prompts name (paper, Table S2)."""
     vectors: int = 64
     """How many, of the kind learned."""
     modifier: str = "null"
@@ -72,7 +73,9 @@ class PresenceConfig:
     steps: int = 300
     """Updates of its weights in each fold."""
     lr: float = 2e-3
+    """Peak learning rate of the small head."""
     seed: int = 0
+    """Of the small head and of the folds."""
     clip: str = "openai/clip-vit-large-patch14"
     """The CLIP model, a folder or a hub id."""
 

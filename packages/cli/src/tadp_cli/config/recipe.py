@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tadp_cli.config.default_models import default_backbone, default_captioner
+from tadp_cli.config.documentation import comment_of
 from tadp_cli.config.inheritance import FORMAT, Source, merged, place_of, read_sources, with_settings
 from tadp_cli.config.personalize import PersonalizeConfig
 from tadp_cli.config.prompt import (
@@ -37,7 +39,7 @@ class DataConfig:
     """File of captions, for the prompt "caption"; without one the captioner writes them into the run."""
     captioner: str = ""
     """Who captions what has no caption; empty: the author of data.captions, and without captions tiny for the backbone
-    tiny, else blip2. Of captions by several authors, those by this one are taken. A run records it."""
+    tiny and for Scenes, else blip2. Of captions by several authors, those by this one are taken. A run records it."""
     min_tokens: int = 0
     """Minimum number of new tokens of a caption that is written (the paper's TADP-0, -20 and -40); a run records that
     of its captions, and the two settings that follow."""
@@ -52,6 +54,7 @@ class TestConfig:
     folder: str = ""
     """A data set of another domain that the trained model is evaluated on too, named as data.folder; empty: none."""
     split: str = "test"
+    """Name of its split that is evaluated."""
     captions: str = ""
     """File of its captions; without one the captioner writes them, and the words for prompt.domain are removed
     (paper 4.3)."""
@@ -69,8 +72,9 @@ class TestConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSection:
-    source: str = "tiny"
-    """Whatever `DiffusionBackbone.from_pretrained` takes."""
+    source: str = ""
+    """Whatever `DiffusionBackbone.from_pretrained` takes; empty: tiny for Scenes, sd15 for all other data. A run
+    records it."""
     vae: str = ""
     """What encodes images; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as
     fast (AutoencoderTiny, for tiny, sd15 and sd21), else a diffusers folder of a VAE with the same latents."""
@@ -84,7 +88,7 @@ class BackboneSection:
     lora_scale: float = 1.0
     """Factor on the LoRA's updates."""
     timestep: int = 1
-    """docs/reference.md, section 0: the code reads features at t = 1, the paper writes 0."""
+    """Diffusion step at which features are read, 0 to 999: the paper's code reads them at 1, the paper writes 0."""
     latent_scale: float = 0.0
     """Factor on the latents; 0: the VAE's own (latent scaling, LS), 1: left unscaled, as VPD did."""
     posterior: str = ""
@@ -125,13 +129,21 @@ class TargetConfig:
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     task: str = "segmentation"
+    """segmentation, depth, detection, or one that a plugin registers."""
     description: str = ""
+    """What the recipe is for, in one line, as `tadp recipes` shows it."""
     data: DataConfig = field(default_factory=DataConfig)
+    """What is trained on and evaluated on, and its captions."""
     test: TestConfig = field(default_factory=TestConfig)
+    """Data of another domain."""
     prompt: PromptConfig = field(default_factory=PromptConfig)
+    """The text of each image (paper 4.1 to 4.3)."""
     presence: PresenceConfig = field(default_factory=PresenceConfig)
+    """What says which classes are in an image, for the kinds of prompt that ask it (docs/presence.md)."""
     personalize: PersonalizeConfig = field(default_factory=PersonalizeConfig)
+    """How the target domain is learned, for the modifiers textual-inversion and dreambooth (paper App. D.1)."""
     backbone: BackboneSection = field(default_factory=BackboneSection)
+    """The diffusion model, and what of it is read (docs/reference.md, section 0)."""
     head: dict[str, Any] = field(default_factory=dict)
     """`name` of the task's head, registered or built in, and further arguments of its class."""
     loss: dict[str, Any] = field(default_factory=dict)
@@ -139,10 +151,11 @@ class Recipe:
     protocol: str = ""
     """How images are predicted and evaluated; empty: the task's first protocol."""
     train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimization."""
     seeds: tuple[int, ...] = (0,)
     """Those with which the experiment is repeated; one run takes train.seed."""
     target: TargetConfig = field(default_factory=TargetConfig)
-    """What the paper got."""
+    """What the paper reports, for its tables' rows."""
     plugins: dict[str, str] = field(default_factory=dict)
     """{file name: SHA-256} of the files of --plugin that a run was made with; they are not loaded by it."""
 
@@ -262,7 +275,16 @@ class Recipe:
     @property
     def captioner(self) -> str:
         """Name of the captioner for images without a caption."""
-        return self.data.captioner or ("tiny" if self.backbone.source == "tiny" else "blip2")
+        return self.data.captioner or default_captioner(self._data, self.backbone.source)
+
+    @property
+    def with_backbone(self) -> "Recipe":
+        """The recipe with the backbone that its data lead to, where it names none."""
+        return self if self.backbone.source else self.replace(**{"backbone.source": default_backbone(self._data)})
+
+    @property
+    def _data(self) -> list[str]:
+        return [self.data.folder] if self.data.folder else []
 
     @property
     def captioning(self) -> dict[str, Any]:
@@ -277,13 +299,16 @@ class Recipe:
         return build(Recipe, with_settings(tree, changes.items()))
 
     def to_toml(self) -> str:
-        """TOML that `load_recipe` reads back."""
+        """TOML that `load_recipe` reads back, a comment above each setting."""
         lines, sections = [f"format = {FORMAT}"], []
         for name, value in dataclasses.asdict(self).items():
+            own, comment = getattr(self, name), comment_of(Recipe, name)
             if isinstance(value, dict):
-                sections += [f"\n[{name}]", *(f"{toml_key(key)} = {toml(item)}" for key, item in value.items())]
+                comments = {key: comment_of(type(own), key) for key in value if dataclasses.is_dataclass(own)}
+                inner = (f"{comments.get(key, '')}{toml_key(key)} = {toml(item)}" for key, item in value.items())
+                sections += [f"\n{comment}[{name}]", *inner]
             else:
-                lines.append(f"{name} = {toml(value)}")
+                lines.append(f"{comment}{name} = {toml(value)}")
         return "\n".join([*lines, *sections]) + "\n"
 
 

@@ -9,10 +9,11 @@ from tadp_captioning.stats import class_report
 from tadp_cli._io import write_json
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo_files import SEEDS, SOURCE, captions_file, data_folder, run_folder
+from tadp_cli.experiments.demo_files import captions_file, data_folder, run_folder
 from tadp_cli.experiments.demo_report import write_demo_report
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.inputs.prepare import cleaned, write_captions
+from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.loading import loaded_backbone
 from tadp_cli.pipelines.personalize import draw_domain, learn, settings
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once

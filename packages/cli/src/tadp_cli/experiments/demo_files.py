@@ -1,10 +1,8 @@
-"""The files of the demo, and the seeds of its Scenes."""
+"""The files of the demo."""
 
 from pathlib import Path
 
-SOURCE = "photo"
-SEEDS = {"train": 100, "val": 101, "test": 102, "domain": 103}
-"""Seeds of the Scenes of each purpose: no scene is in two of them, and none was seen in pre-training."""
+from tadp_cli.inputs.scenes_data import SOURCE
 
 
 def data_folder(out: Path, task: str, domain: str) -> Path:

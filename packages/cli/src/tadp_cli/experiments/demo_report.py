@@ -11,7 +11,8 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_captioning import CaptionStore, modify
-from tadp_cli.experiments.demo_files import SOURCE, captions_file, data_folder, run_folder
+from tadp_cli.experiments.demo_files import captions_file, data_folder, run_folder
+from tadp_cli.inputs.scenes_data import SOURCE
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.pipelines.loading import loaded_model

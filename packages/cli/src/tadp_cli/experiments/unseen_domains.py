@@ -10,8 +10,8 @@ from tadp_cli.config.paper_tables import DomainTest
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.inputs.prepare import LEARNT, captions_file, cleaned, domain_settings, learn_domain
+from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.personalize import draw_domain
 from tadp_cli.run.run import Run

@@ -4,22 +4,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tadp_backbone.io.hub import locate
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
+from tadp_cli._io import write_json
+from tadp_cli.config.default_models import naming_tiny
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
+from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.inputs.domain_images import target_images
 from tadp_cli.inputs.prepare import LEARNT, domain_settings, with_captions, with_domain
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
-from tadp_cli.pipelines.train_and_score import ensure_experiment
+from tadp_cli.pipelines.report import ReportOptions, write_run_report
+from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.precision import AUTO, Speed, with_precision
+from tadp_cli.run.finished import ADAPTATION_FILE, AFTER, BEFORE, runs_of
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
+from tadp_cli.run.records import read_object
+from tadp_cli.run.run import RESULTS_FILE, Run
 from tadp_heads.data.readers.user_folder import annotated_tasks
 from tadp_heads.data.registry import labelled_splits
 
-RUN_FOLDER = "run"
 PREDICTIONS_FOLDER = "predictions"
 _SCORED_FIRST = ("test", "val")
 """Of several splits with labels, the first of these is evaluated."""
@@ -33,6 +40,10 @@ class Adapted:
     results: dict[str, Any]
     predicted: Predicted | None
     """Predictions for a target that has no labels; None: it was evaluated."""
+    before: dict[str, Any] | None = None
+    """Results of the run that does not know the domain; None: there is none to compare with."""
+    report: Path | None = None
+    """The page that shows the target before and after; None: there is nothing to compare."""
 
 
 def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
@@ -63,35 +74,62 @@ def adapt(
     report: Report,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     speed: Speed = AUTO,
+    baseline: bool = False,
 ) -> Adapted:
     """Caption, clean, learn the domain, train on the source; then evaluate on the target, or predict it without labels.
 
     `recipe` names the source as data.folder, the target's split as test.split and its domain as prompt.domain. Each
-    stage is left alone where it is done; a folder begun with other settings is refused. `speed`: how the trained model
-    computes.
+    stage is left alone where it is done; a folder begun with other settings is refused. `baseline`: train on the same
+    captions without the domain too, and compare both on a target with labels. `speed`: how the trained model computes.
     """
+    recipe = recipe.with_backbone
     rank = recipe.personalize.rank
     look = domain_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
-    recipe = recipe.replace(**changes, **look)
-    recipe = with_precision(recipe, out / RUN_FOLDER, device)
+    own, recipe = recipe.backbone, recipe.replace(**changes, **look)
+    recipe = with_precision(recipe, out / AFTER, device)
     images = None
     if look:  # what cannot be learned is an error before anything is captioned
         evaluated = recipe.test.split if labelled else ""
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
+    with naming_tiny(recipe.backbone.source, "--set backbone.source=tiny"):
+        locate(recipe.backbone.source)  # before hours of captioning
     with run_lock(out):
         folders = {"folders": [absolute(recipe.data.folder), absolute(target)]}
         fixed = asdict(recipe.replace(plugins={}))  # the run itself tells of plugins that changed
         settings, defaults = {"recipe": fixed, "target": target}, {"recipe": asdict(Recipe())}
         settings, defaults = settings | folders, defaults | folders
-        claim(out / "adapt.json", settings, "an adaptation", defaults)
+        claim(out / ADAPTATION_FILE, settings, "an adaptation", defaults)
         recipe = with_captions(recipe, out, device, report, limits)
         if look:
             recipe = with_domain(recipe, out, images, None, device, report)
-        run = out / RUN_FOLDER
-        results = ensure_experiment(recipe, run, device=device, report=report, limits=limits, speed=speed)
+        run, before = out / AFTER, None
+        how = {"device": device, "report": report, "limits": limits, "speed": speed}
+        if labelled and baseline and modifier != "null":
+            unaware = {"prompt.modifier": "null", "prompt.token": "", "prompt.token_file": ""}
+            unaware |= {"backbone.unet": own.unet, "backbone.lora": own.lora}
+            before = ensure_experiment(recipe.replace(**unaware), out / BEFORE, **how)
+        results = ensure_experiment(recipe, run, **how)
+        page = compare_on_target(out, recipe, device, report) if before else None
         predicted = None
         if not labelled:
             folder, options = out / PREDICTIONS_FOLDER, PredictOptions(limits=limits, speed=speed)
             predicted = predict_images(run, [target], folder, options, device=device, report=report)
-    return Adapted(run=run, results=results, predicted=predicted)
+    return Adapted(run=run, results=results, predicted=predicted, before=before, report=page)
+
+
+def compare_on_target(out: Path, recipe: Recipe, device: str, report: Report) -> Path:
+    """results.json with the target's metrics before and after adaptation, and the page that shows both on its images.
+
+    Both files are left alone where the metrics are those that they have.
+    """
+    runs, page = runs_of(out), out / "report.html"
+    recipes = {run: Run(run).recipe for run in runs}
+    metrics = {run.name: score_once(run, recipes[run], "", device=device, report=report) for run in runs}
+    told = {"task": recipe.task, "domain": recipe.prompt.domain, "modifier": recipe.prompt.modifier}
+    told |= {"data": absolute(recipe.test.folder), "split": recipe.test.split}
+    told |= {"before": metrics[BEFORE], "after": metrics[AFTER]}
+    if not (page.is_file() and (out / RESULTS_FILE).is_file() and read_object(out / RESULTS_FILE) == told):
+        write_run_report(page, recipes, rows_of_runs(runs), ReportOptions(on_target=True, device=device), report)
+        write_json(out / RESULTS_FILE, told)
+    return page

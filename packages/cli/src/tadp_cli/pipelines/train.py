@@ -13,6 +13,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.latent_cache import LatentCache
 from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
+from tadp_cli.config.default_models import naming_tiny
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
@@ -57,7 +58,7 @@ def train(
     `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
     """
     checked_device(device)
-    recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe))))
+    recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe.with_backbone))))
     recipe = with_precision(recipe, out, device)
     accelerator = make_accelerator(recipe.train.precision, device)
     run, main = Run(out), accelerator.is_main_process
@@ -130,7 +131,8 @@ def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
     """The recipe's backbone with its personalized parts, UNet trainable unless its learning rate is 0."""
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
     source, vae = recipe.backbone.source, recipe.backbone.vae or None
-    backbone = DiffusionBackbone.from_pretrained(source, vae=vae, device=device, **backbone_settings(recipe))
+    with naming_tiny(source, "--set backbone.source=tiny"):
+        backbone = DiffusionBackbone.from_pretrained(source, vae=vae, device=device, **backbone_settings(recipe))
     if recipe.prompt.token_file:
         load_token(backbone, recipe.prompt.token_file)
     if recipe.backbone.lora:

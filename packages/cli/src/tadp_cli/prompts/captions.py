@@ -10,6 +10,7 @@ from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, 
 from tadp_captioning.matching import captions_of_files, of_other_content
 from tadp_captioning.records import image_key
 from tadp_captioning.text_files import read_text
+from tadp_cli.config.default_models import naming_tiny
 from tadp_cli.console.launchers import ProcessShare
 from tadp_cli.prompts.authors import read_captions
 from tadp_heads.data import SampleDataset
@@ -40,7 +41,8 @@ def captions_of(
         return _given(file, files, captioner)
     store = _open(written_to)
     asked = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
-    model = load_captioner(captioner, device=device, **asked)
+    with naming_tiny(captioner, "--set data.captioner=tiny"):
+        model = load_captioner(captioner, device=device, **asked)
     report = caption_images(model, files, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))

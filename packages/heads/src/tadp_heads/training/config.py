@@ -29,6 +29,7 @@ class TrainConfig:
     unet_lr_scale: float = 0.1
     """The UNet's learning rate in terms of the head's; 0 freezes it, and its features are computed once."""
     weight_decay: float = 0.005
+    """Decoupled weight decay of AdamW."""
     groups: str = "plain"
     """Which parameters have a learning rate or a weight decay of their own, beside the UNet's scale: one of GROUPS."""
     betas: tuple[float, ...] = (0.9, 0.999)
@@ -81,6 +82,7 @@ class TrainConfig:
     """Steps between two evaluations of the validation split; `tadp train` keeps the best model so far in RUN/best. 0:
     only at the end."""
     seed: int = 0
+    """Of the head's first weights, the order of images and every random choice."""
 
     def __post_init__(self) -> None:
         one_of("train.schedule", self.schedule, SCHEDULES)

@@ -9,7 +9,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionStore
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo_files import SEEDS, SOURCE
+from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import Scorable, open_scorable
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.train_and_score import ensure_experiment

@@ -9,10 +9,10 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli.config.paper_tables import Table
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.config.schema import parse, toml
-from tadp_cli.experiments.demo_files import SOURCE
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.experiments.unseen_domains import DomainData
 from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path, domain_folder
+from tadp_cli.inputs.scenes_data import SOURCE
 from tadp_cli.run.resume import flat_settings
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.split_images import domain_split

@@ -8,13 +8,13 @@ from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paper_tables import DomainTest, Table
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.experiments.demo_files import SEEDS, SOURCE
 from tadp_cli.experiments.reproduce.commands import commands_of
 from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain, plan_runs
 from tadp_cli.experiments.unseen_domains import DOMAIN_IMAGES, DomainData, domain_data
 from tadp_cli.inputs.domain_images import domain_images
 from tadp_cli.inputs.prepare import LEARNT, cleaned, with_captions, with_domain
 from tadp_cli.inputs.prerequisites import check_inputs
+from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.fit_to_memory import fitted
 from tadp_cli.pipelines.personalize import draw_domain
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once

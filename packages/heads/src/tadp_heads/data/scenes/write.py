@@ -34,8 +34,8 @@ def write_scenes(
 
     Beside the layout stands captions_true_SPLIT.jsonl with a true caption an image ("caption" as one would say it, look
     included, and "plain" without the look), which no command reads unless it is named. Several splits may share a
-    root. A split that is there completely is left alone; the split file and scenes_SPLIT.json, which says what the
-    pictures are, are written last.
+    root. A split that is there completely is left alone; scenes_SPLIT.json, which says what the images are, and the
+    split file are written last.
     """
     if task not in LAYOUTS:
         raise ValueError(f"unknown task {task!r}; choose from {', '.join(LAYOUTS)}")
@@ -44,15 +44,16 @@ def write_scenes(
         if name not in ALL_LOOKS:
             raise ValueError(f"unknown look {name!r}; choose from {', '.join(ALL_LOOKS)}")
     names = [f"{split}_{index:05d}" for index in range(first, first + count)]
-    split_file = root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
+    listed = split_file(root, task, split)
     identity = {"task": task, "look": look, "count": count, "seed": seed, "first": first, "size": size}
     identity["edition"] = EDITION
     identity_file = root / f"scenes_{split}.json"
     known = json.loads(identity_file.read_text(encoding="utf-8")) if identity_file.is_file() else None
-    if split_file.is_file() and known == identity:
+    if listed.is_file() and known == identity:
         return
-    identity_file.unlink(missing_ok=True)
-    for folder in (root / LAYOUTS[task], split_file.parent, root / _TARGET_FOLDERS[task]):
+    for file in (listed, identity_file):
+        file.unlink(missing_ok=True)
+    for folder in (root / LAYOUTS[task], listed.parent, root / _TARGET_FOLDERS[task]):
         folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for name, index in zip(names, range(first, first + count), strict=True):
@@ -67,8 +68,13 @@ def write_scenes(
     if task != "depth":
         names_of_classes = SEGMENTATION_CLASSES if task == "segmentation" else CLASSES
         write_text(root / "classes.txt", "\n".join(names_of_classes) + "\n")
-    write_text(split_file, "\n".join(names) + "\n")
     write_text(identity_file, json.dumps(identity) + "\n")
+    write_text(listed, "\n".join(names) + "\n")
+
+
+def split_file(root: Path, task: str, split: str) -> Path:
+    """The list of a split's images, which is written last: where it is, the split is there completely."""
+    return root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
 
 
 def _write_mask(root: Path, name: str, picture: Rendering) -> None:
