@@ -55,8 +55,7 @@ def test_a_target_with_labels_is_evaluated_before_and_after_and_nothing_is_done_
     compared = json.loads((tmp_path / "results.json").read_text())
     assert compared["after"] == results["evaluations"][1]["metrics"]
     assert compared["before"].keys() == compared["after"].keys()
-    page = (tmp_path / "report.html").read_text()
-    assert "test_00000" in page, "an image of the target"
+    assert "test_0000" in (tmp_path / "report.html").read_text(), "images of the target"
     assert_frozen("adapt", key_lines(tmp_path, "adapt.json", "captions/*.jsonl", "run/results.json", "results.json"))
     assert "holds an adaptation with other settings" in adapt(world, tmp_path, "--modifier", "null", code=2)
     image = world / "paintings" / "JPEGImages" / "test_00000.png"

@@ -27,7 +27,7 @@ def warn_of_tiny(data: Iterable[str | Path], instead: str, **models: str) -> Non
 def warn_of_recipe(recipe: "Recipe", *further: str | Path, instead: str = "") -> None:
     """`warn_of_tiny` of the models of a recipe, for its data and `further` images."""
     models = {"backbone": recipe.backbone.source}
-    if recipe.learns_from_captions and not recipe.data.captions:
+    if recipe.needs_captions and not recipe.data.captions:
         models["captioner"] = recipe.captioner
     data = [where for where in (recipe.data.folder, recipe.test.folder, *further) if where]
     warn_of_tiny(data, instead or f"take the recipe {recipe.task}, or --set backbone.source=sd15", **models)
