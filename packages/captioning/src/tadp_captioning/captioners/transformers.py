@@ -124,7 +124,7 @@ def load_transformers_captioner(
     except OSError as error:  # what transformers raises for anything missing, local or remote
         raise ValueError(
             f"captioner {name!r}: cannot load {spec.model}: {reason_of(error)} With network it is fetched "
-            "once; without one, name a folder that holds it, or the captioner tiny, which knows simple painted scenes"
+            "once; without one, name a folder that holds it"
         ) from error
     except ImportError as error:  # the video part of Qwen's processors wants torchvision, for images too
         raise ValueError(

@@ -52,7 +52,8 @@ def naming_tiny(name: str, option: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ValueError) as error:
-        if name not in (BACKBONE, CAPTIONER):
+        missing = isinstance(error, FileNotFoundError) or isinstance(error.__cause__, OSError)
+        if not missing or name not in (BACKBONE, CAPTIONER):
             raise
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(f"{error}; or take {option}: {PURPOSE}") from error
