@@ -21,7 +21,7 @@ from tadp_cli.run.run import Run
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import train_transform
-from tadp_heads.training.features import LiveFeatures
+from tadp_heads.training.dataset import LiveBatches, TrainingImages
 from tadp_heads.training.loss import Objective
 from tadp_heads.training.memory.auto_batch_size import GB, fit_into, parse_memory
 from tadp_heads.training.memory.probe import OVERHEAD, DryStep
@@ -115,7 +115,7 @@ def test_what_is_counted_without_memory_is_what_torchs_profiler_sees_of_a_real_s
     objective = Objective(model, recipe.loss).train()
     if checkpointing:
         backbone.unet.enable_gradient_checkpointing()
-    live = LiveFeatures(model, dataset, PromptContexts(prompts, backbone), recipe.train)
+    live = LiveBatches(model, TrainingImages(dataset, recipe.train), PromptContexts(prompts, backbone))
     batch = live.batch([live.images[position] for position in range(2)])
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         objective(batch).backward()

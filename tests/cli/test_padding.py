@@ -10,7 +10,9 @@ from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, resize_logits
-from tadp_heads.training.features import CachedFeatures, LiveFeatures, cached_bytes
+from tadp_heads.training.dataset import LiveBatches, TrainingImages
+from tadp_heads.training.features import CachedFeatures, cached_bytes
+from tadp_heads.training.latents import EncodedImages
 from tadp_heads.training.loss import Objective
 from tadp_heads.training.memory.probe import DryStep
 from tadp_heads.training.sampler import Pick
@@ -38,8 +40,10 @@ def trained(tmp_path_factory):
         dataset, backbone = open_data(recipe.data.folder, task, "train"), load_backbone(recipe, "cpu")
         prompts = Prompts(dict.fromkeys(dataset.ids, ""))
         model = build_model(recipe, backbone, dataset, prompts)
-        contexts, pool = PromptContexts(prompts, backbone), latent_pool(recipe, backbone)
-        return recipe, model, LiveFeatures(model, dataset, contexts, recipe.train, pool)
+        images, pool = TrainingImages(dataset, recipe.train), latent_pool(recipe, backbone)
+        if pool is not None:
+            images = EncodedImages(dataset, recipe.train, pool, backbone)
+        return recipe, model, LiveBatches(model, images, PromptContexts(prompts, backbone))
 
     return make
 
@@ -67,10 +71,10 @@ def _read(source, live):
     if source == "cached":
         return CachedFeatures(live, lambda *_: None).batch(range(len(picks)), [0] * len(picks))
     if source == "pixels":
-        return live.batch([live.images.read(picked) for picked in picks])
+        return live.batch([live.images.read(picked) for picked in picks], encoded=False)
     live.images.fill(0, 1, lambda *_: None)
     items = sorted((live.images[position] for position in range(len(picks))), key=lambda item: item.id)
-    return live.batch(items, encoded=True)
+    return live.batch(items)
 
 
 @pytest.mark.parametrize("source", ["pixels", "latents", "cached"])

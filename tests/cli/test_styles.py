@@ -12,7 +12,9 @@ from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.training.features import CachedFeatures, LiveFeatures, features_of
+from tadp_heads.training.dataset import LiveBatches, TrainingImages
+from tadp_heads.training.features import CachedFeatures
+from tadp_heads.training.loss import features_of
 from tadp_heads.training.sampler import draw_version
 
 pytestmark = pytest.mark.numerical
@@ -47,7 +49,8 @@ def live(recipe):
         plain = Prompter(config=recipe.of_training_prompts.prompt).of_data(dataset, backbone, None)
         prompts = with_styles(plain, recipe.prompt.styles)
         model = build_model(recipe, backbone, dataset, prompts)
-        return LiveFeatures(model, dataset, PromptContexts(prompts, backbone), recipe.train)
+        images = TrainingImages(dataset, recipe.train, prompts.versions)
+        return LiveBatches(model, images, PromptContexts(prompts, backbone))
 
     return make
 
@@ -72,7 +75,7 @@ def test_a_version_is_the_prompt_under_a_style_and_the_target_s_modifier_is_for_
     ids = list(prompts.texts)[:2]
     told = [prompts.texts[ids[0]], prompts.styled[1][ids[1]]]
     context = passes.contexts.context(ids, [0, 2])
-    torch.testing.assert_close(context, passes.backbone.encode_text(told))
+    torch.testing.assert_close(context, passes.model.backbone.encode_text(told))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -84,7 +87,7 @@ def test_cached_and_live_passes_see_the_same_images_with_the_same_prompts(live, 
         assert len(kept.targets) == len(fresh.targets) == 2
         assert all(torch.equal(a, b) for a, b in zip(kept.targets, fresh.targets, strict=True))
         with torch.no_grad():
-            levels = features_of(passes.backbone, fresh)
+            levels = features_of(passes.model.backbone, fresh)
         for mine, other in zip(kept.levels, levels, strict=True):
             torch.testing.assert_close(mine, other, atol=5e-3, rtol=2e-3)  # kept in float16
 
@@ -92,7 +95,7 @@ def test_cached_and_live_passes_see_the_same_images_with_the_same_prompts(live, 
 def test_another_prompt_gives_other_features(live, recipe):
     passes = live(recipe(STYLES))
     item = passes.images[0]
-    first, second = (features_of(passes.backbone, passes.batch([item._replace(version=v)])) for v in (0, 1))
+    first, second = (features_of(passes.model.backbone, passes.batch([item._replace(version=v)])) for v in (0, 1))
     assert not any(torch.allclose(one, other, atol=5e-3) for one, other in zip(first, second, strict=True))
 
 

@@ -23,7 +23,8 @@ from tadp_heads.segmentation.loss import cross_entropy, focal_loss
 from tadp_heads.tasks import get_task, train_transform
 from tadp_heads.training import fit
 from tadp_heads.training.average import MovingAverage
-from tadp_heads.training.dataset import TrainingImages, batches
+from tadp_heads.training.dataset import TrainingImages, read
+from tadp_heads.training.latents import EncodedImages
 from tadp_heads.training.loss import check_options
 from tadp_heads.training.sampler import pick
 
@@ -269,7 +270,7 @@ def test_a_pool_of_crops_is_drawn_from(recipe, tmp_path):
     backbone = load_backbone(chosen, "cpu")
     first, again = (
         [reader[position].pixels for position in range(16)]
-        for reader in (TrainingImages(dataset, chosen.train, pool=latent_pool(chosen, backbone)) for _ in range(2))
+        for reader in (EncodedImages(dataset, chosen.train, latent_pool(chosen, backbone), backbone) for _ in range(2))
     )
     assert len(list(cache.glob("*.safetensors"))) <= 12
     assert len({pixels.sum().item() for pixels in first}) > 4, "several versions of an image"
@@ -364,5 +365,5 @@ def test_no_more_readers_are_started_than_there_are_processors(recipe, monkeypat
     chosen = recipe("train.workers=512")
     dataset = open_data(chosen.data.folder, chosen.task, chosen.data.train)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
-    (items,) = batches(TrainingImages(dataset, chosen.train), [[0, 1]], chosen.train.workers)
+    (items,) = read(TrainingImages(dataset, chosen.train), [[0, 1]], chosen.train.workers)
     assert len(items) == 2

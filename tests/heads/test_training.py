@@ -1,6 +1,10 @@
 """Training on any backbone, by the Protocols alone."""
 
+import ast
+import inspect
 import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,11 +16,14 @@ from tadp_heads import PerceptionConfig, PerceptionModel, get_task
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training import ModelContexts, SharedContext, TrainConfig, evaluate, fit
+from tadp_heads.training.dataset import LiveBatches, TrainingImages
+from tadp_heads.training.loss import Objective
 from tadp_heads.training.parallel.data_parallel import share_of
 from tadp_heads.training.sampler import Positions, pick
 
 pytestmark = pytest.mark.numerical
 LEVELS = ((8, 4), (16, 8))
+ENGINE = Path(inspect.getfile(TrainConfig)).parent
 
 
 class Patches:
@@ -177,3 +184,32 @@ def test_positions_of_a_long_run_are_drawn_as_they_are_needed():
     assert next(positions) == list(range(11_200_000, 11_200_008))
     assert next(positions) == list(range(11_200_008, 11_200_016))
     assert pick(config, 11_200_015, 10_000).index < 10_000
+
+
+def test_the_path_of_an_image_to_its_loss_is_short(model, data):
+    """Of the engine's files it enters these, beside the loop and its share of a step (data_parallel)."""
+    ours, config, entered = model(Patches(), prompt=""), TrainConfig(batch_size=2), set()
+    live = LiveBatches(ours, TrainingImages(data["train"], config), ModelContexts(ours))
+    objective = Objective(ours, {})
+
+    def note(frame, event, arg):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and ENGINE in path.parents:
+            entered.add(path.relative_to(ENGINE).as_posix())
+
+    sys.setprofile(note)
+    try:
+        objective(next(live.batches(iter([[0, 1]]))))
+    finally:
+        sys.setprofile(None)
+    assert {"dataset.py", "loss.py", "sampler.py"} <= entered
+    assert entered <= {"config.py", "contexts.py", "dataset.py", "loss.py", "sampler.py"}
+
+
+def test_the_path_of_the_learning_rate_to_the_optimizer_is_short():
+    """Modules of the engine that read the setting; the loop gives their result to the optimizer."""
+    trees = {path.name: ast.parse(path.read_text()) for path in ENGINE.rglob("*.py")}
+    reading = {
+        n for n, tree in trees.items() for x in ast.walk(tree) if isinstance(x, ast.Attribute) and x.attr == "lr"
+    }
+    assert reading == {"config.py", "lr_schedule.py", "optimizer.py"}

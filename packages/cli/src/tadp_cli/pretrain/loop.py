@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tadp_cli._io import append, replacing
+from tadp_heads.seeds import numbered_seed
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -66,7 +67,7 @@ def train(
     for step in range(start, end):
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _schedule(step, config)
-        loss, logs = step_loss(step, torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+        loss, logs = step_loss(step, torch.Generator().manual_seed(numbered_seed(config.seed, step)))
         if not math.isfinite(loss.item()):
             raise RuntimeError(f"loss is {loss.item()} at step {step}; the last good state is {folder / 'state.pt'}")
         optimizer.zero_grad(set_to_none=True)

@@ -1,8 +1,11 @@
-"""The path of a training image from the disk to what the backbone takes: picked, read, varied, encoded if cached."""
+"""The path of a training image from the disk to the device: picked, read, varied, stacked, normalised and padded."""
+
+# B batch, T tokens, D width of the context, H W image pixels, h w cells
 
 import os
 import signal
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import torch
@@ -14,10 +17,11 @@ from torchvision.transforms import v2
 from tadp_heads.data import Sample, SampleDataset
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Target
-from tadp_heads.padding import pad_to_multiple
+from tadp_heads.model import PerceptionModel
+from tadp_heads.padding import pad_to_multiple, padded_size
 from tadp_heads.training.config import TrainConfig
-from tadp_heads.training.protocols import LatentPool, Report
-from tadp_heads.training.sampler import Pick, all_picks, draw_version, pick, seed_variation, seed_version
+from tadp_heads.training.protocols import Contexts
+from tadp_heads.training.sampler import Pick, draw_version, pick, seed_variation
 
 
 class Item(NamedTuple):
@@ -33,31 +37,38 @@ class Item(NamedTuple):
     """Which of its prompts it is seen with."""
 
 
-class TrainingImages(Dataset[Item]):
-    """The images at positions of the drawn sequence, from `dataset` or, encoded, from a pool of their versions."""
+class Batch(NamedTuple):
+    """The images of one micro-batch; of levels, images and latents, one is there."""
 
-    def __init__(
-        self,
-        dataset: SampleDataset,
-        config: TrainConfig,
-        *,
-        versions: int = 1,
-        pool: LatentPool | None = None,
-        image_range: str = "sd",
-        size_multiple: int = 1,
-    ):
-        """`versions`: prompts per image; `image_range`, `size_multiple`: of the images that the pool encodes."""
-        self.dataset, self.config, self.versions, self.pool = dataset, config, versions, pool
-        self.normalise, self.size_multiple = RANGES[image_range], size_multiple
+    targets: list[Target]
+    levels: list[Tensor] | None = None
+    """(B, C, h, w) each, finest first, of the padded images."""
+    images: Tensor | None = None
+    """(B, 3, H, W) in the model's range, padded right and bottom to multiples of the coarsest level's stride."""
+    latents: Tensor | None = None
+    """(B, 4, h, w) of images padded to the backbone's multiple."""
+    size: tuple[int, int] | None = None
+    """H, W of the images in pixels, before padding."""
+    padded_size: tuple[int, int] | None = None
+    """H, W of the images in pixels that the features cover."""
+    context: Tensor | None = None
+    """(B, T, D); None: the backbone's own."""
+
+
+class TrainingImages(Dataset[Item]):
+    """The images at positions of the drawn sequence, which is endless."""
+
+    encoded = False
+    """Whether items are latents."""
+
+    def __init__(self, dataset: SampleDataset, config: TrainConfig, versions: int = 1):
+        """`versions`: prompts per image."""
+        self.dataset, self.config, self.versions = dataset, config, versions
 
     def __getitem__(self, position: int) -> Item:
         picked = pick(self.config, position, len(self.dataset))
-        if self.pool is None:
-            seed_variation(self.config, position)
-            item = self.read(picked)
-        else:
-            item = self._encoded(self.pool, picked, position)
-        return item._replace(version=draw_version(self.config, position, self.versions))
+        seed_variation(self.config, position)
+        return self.read(picked)._replace(version=draw_version(self.config, position, self.versions))
 
     def read(self, picked: Pick) -> Item:
         """The image from the disk, varied by torch's generators."""
@@ -66,33 +77,38 @@ class TrainingImages(Dataset[Item]):
             sample = Sample(v2.functional.horizontal_flip(sample.image), _mirrored(sample.target), sample.id)
         return Item(sample.image.as_subclass(Tensor), tuple(sample.image.shape[-2:]), sample.target, sample.id)
 
-    def fill(self, rank: int, processes: int, report: Report) -> None:
-        """Encode all versions of the images that the pool lacks, each process its part; only here does the VAE run."""
-        if self.pool is None:
-            return
-        picks = all_picks(self.config, len(self.dataset))[rank::processes]
-        for done, picked in enumerate(picks, 1):
 
-            def make(key: str, number: int, picked: Pick = picked) -> dict[str, Tensor]:
-                return self._make(picked, number)
+class LiveBatches:
+    """Images or their latents for every micro-batch; the model computes features, gradients may reach the UNet."""
 
-            self.pool.fill([picked.key], make)
-            report("latents", done, len(picks))
+    def __init__(self, model: PerceptionModel, images: TrainingImages, contexts: Contexts):
+        self.model, self.images, self.contexts = model, images, contexts
+        self.device = model.device
+        self.normalise = RANGES[model.config.image_range]
 
-    def _encoded(self, pool: LatentPool, picked: Pick, position: int) -> Item:
-        seed_version(self.config, position)
-        crop = pool.crop(picked.key, lambda number: self._make(picked, number))
-        size = tuple(crop["size"].tolist())
-        return Item(crop["latents"], size, _unpacked(crop, size), self.dataset.ids[picked.index])
+    def batches(self, positions: Iterable[list[int]]) -> Generator[Batch, None, None]:
+        """A batch for each list of positions in the drawn sequence."""
+        with closing(read(self.images, positions, self.images.config.workers)) as items:
+            yield from map(self.batch, items)
 
-    def _make(self, picked: Pick, number: int) -> dict[str, Tensor]:
-        seed_variation(self.config, picked.index, number)
-        item = self.read(picked)
-        padded = pad_to_multiple(self.normalise(item.pixels)[None], self.size_multiple)
-        return {"image": padded[0], "size": torch.tensor(item.size), **_packed(item.target)}
+    def batch(self, items: Sequence[Item], encoded: bool | None = None) -> Batch:
+        """On the model's device; `encoded`: whether the items are latents, None: as those of `images`."""
+        check_one_size({item.size for item in items})
+        pixels, multiple = torch.stack([item.pixels for item in items]).to(self.device), self.model.size_multiple
+        context = self.contexts.context([item.id for item in items], [item.version for item in items])
+        encoded = self.images.encoded if encoded is None else encoded
+        return Batch(
+            [_to(item.target, self.device) for item in items],
+            # Padded before the backbone, as for prediction: borders look alike in training and inference.
+            images=None if encoded else pad_to_multiple(self.normalise(pixels), multiple),
+            latents=pixels if encoded else None,
+            size=items[0].size,
+            padded_size=padded_size(items[0].size, multiple),
+            context=None if context is None else context.to(self.device),
+        )
 
 
-def batches(images: Dataset[Item], positions: Iterable[list[int]], workers: int) -> Generator[list[Item], None, None]:
+def read(images: Dataset[Item], positions: Iterable[list[int]], workers: int) -> Generator[list[Item], None, None]:
     """The images at each list of positions; they don't depend on the number of workers, who end when it is closed."""
     begin, workers = _leave_stopping_to_the_run, min(workers, _processors())
     try:
@@ -122,16 +138,16 @@ def _mirrored(target: Target) -> Target:
     return v2.functional.horizontal_flip(target)
 
 
-def _packed(target: Target) -> dict[str, Tensor]:
-    """A target as plain tensors by name."""
+def check_one_size(sizes: set[tuple[int, int]]) -> None:
+    """Raise ValueError unless all images of a batch have the same (H, W)."""
+    if len(sizes) > 1:
+        raise ValueError(
+            f"training images of different sizes in one batch, such as {sorted(sizes)[:2]} (height, width): "
+            "set train.transform (such as user) and train.size"
+        )
+
+
+def _to(target: Target, device: torch.device) -> Target:
     if isinstance(target, dict):
-        return {f"target.{key}": value.as_subclass(Tensor) for key, value in target.items()}
-    return {"target": target.as_subclass(Tensor)}
-
-
-def _unpacked(tensors: dict[str, Tensor], size: tuple[int, int]) -> Target:
-    """What `_packed` took apart."""
-    if "target" in tensors:
-        return tv_tensors.Mask(tensors["target"])
-    target = {key.removeprefix("target."): value for key, value in tensors.items() if key.startswith("target.")}
-    return {**target, "boxes": tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size)}
+        return {key: value.to(device) for key, value in target.items()}
+    return target.to(device)

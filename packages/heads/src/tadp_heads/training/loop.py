@@ -22,7 +22,9 @@ from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, read_state, reading_state, save_state
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import ModelContexts
-from tadp_heads.training.features import Batch, LiveFeatures, features_for, is_fixed
+from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages
+from tadp_heads.training.features import features_for, is_fixed
+from tadp_heads.training.latents import EncodedImages
 from tadp_heads.training.loss import Objective
 from tadp_heads.training.lr_schedule import learning_rate_factor
 from tadp_heads.training.memory.out_of_memory import out_of_memory_named
@@ -159,9 +161,13 @@ class Training:
         self.accelerator.wait_for_everyone()
         if self.begun == self.config.steps:
             return
-        live = LiveFeatures(self.learner, dataset, contexts, self.config, pool)
-        live.images.fill(self.rank, self.processes, report)
+        images = TrainingImages(dataset, self.config, contexts.versions)
+        if pool is not None:
+            how = {"image_range": self.model.config.image_range, "versions": contexts.versions}
+            images = EncodedImages(dataset, self.config, pool, self.learner.backbone, **how)
+            images.fill(self.rank, self.processes, report)
         self.accelerator.wait_for_everyone()
+        live = LiveBatches(self.learner, images, contexts)
         fixed = is_fixed(self.trained, self.config)
         with self.accelerator.autocast():  # as the passes of training
             self.features = features_for(live, fixed=fixed, report=report, share=self.share, begun=self.begun)

@@ -10,7 +10,8 @@ from tadp_heads.model import PerceptionModel
 from tadp_heads.schema import checked
 from tadp_heads.segmentation.loss import LOSSES, check_loss
 from tadp_heads.tasks import Task
-from tadp_heads.training.features import Batch, features_of
+from tadp_heads.training.dataset import Batch
+from tadp_heads.training.protocols import Backbone, needed
 
 
 class Objective(nn.Module):
@@ -26,6 +27,16 @@ class Objective(nn.Module):
         """A scalar."""
         features = features_of(self.backbone, batch)
         return self.task.loss(self.head, features, batch.targets, batch.size, **self.options)
+
+
+def features_of(backbone: Backbone, batch: Batch) -> list[Tensor]:
+    """The levels of a batch's padded images; gradients reach the UNet where it trains."""
+    if batch.levels is not None:
+        return batch.levels
+    if batch.images is not None:
+        return list(backbone(batch.images, batch.context).levels)
+    extract = needed(backbone, "extract", "train.crops")
+    return list(extract(batch.latents, batch.context, image_size=batch.padded_size).levels)
 
 
 def check_options(task: Task, options: Mapping[str, Any]) -> None:

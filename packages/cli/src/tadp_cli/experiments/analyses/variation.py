@@ -13,6 +13,7 @@ from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.prompts.builder import listed_names, object_names, present_classes
 from tadp_cli.report.heat_map_sheets import Panel, sheet_figure
+from tadp_heads.seeds import numbered_seed
 
 STEPS = 50
 """Denoising steps at strength 1, as in the paper."""
@@ -88,7 +89,7 @@ def vary(
     pipeline.set_progress_bar_config(disable=True)
     varied = {}
     for number, (image_id, image) in enumerate(images.items()):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        generator = torch.Generator().manual_seed(numbered_seed(seed, number))
         found = pipeline(
             prompt=texts[image_id],
             image=image,

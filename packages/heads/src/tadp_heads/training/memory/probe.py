@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +14,9 @@ from tadp_heads.padding import padded_size
 from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import SharedContext
-from tadp_heads.training.features import Batch, LiveFeatures, cached_bytes, features_of, is_fixed
+from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages
+from tadp_heads.training.features import cached_bytes, is_fixed
+from tadp_heads.training.loss import features_of
 from tadp_heads.training.memory.meta_attention import fused_attention
 from tadp_heads.training.memory.meta_autocast import meta_autocast
 from tadp_heads.training.memory.tracker import LiveBytes, weight_bytes
@@ -56,7 +57,7 @@ class DryStep:
         self.counts = self.spread > 1 or model.device.type != "cuda"
         with torch.no_grad():
             shared = SharedContext(contexts.context(dataset.ids[:1]))
-        self.live = LiveFeatures(model, dataset, shared, replace(config, cache="", crops=0))
+        self.live = LiveBatches(model, TrainingImages(dataset, config), shared)
         if config.lora_rank:
             needed(model.backbone, "add_low_rank", "train.lora_rank")(config.lora_rank, config.seed)
         if self.counts:
