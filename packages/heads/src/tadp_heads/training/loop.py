@@ -161,12 +161,7 @@ class Training:
         self.accelerator.wait_for_everyone()
         if self.begun == self.config.steps:
             return
-        images = TrainingImages(dataset, self.config, contexts.versions)
-        if pool is not None:
-            how = {"image_range": self.model.config.image_range, "versions": contexts.versions}
-            images = EncodedImages(dataset, self.config, pool, self.learner.backbone, **how)
-            images.fill(self.rank, self.processes, report)
-        self.accelerator.wait_for_everyone()
+        images = self._images(dataset, pool, contexts.versions, report)
         live = LiveBatches(self.learner, images, contexts)
         fixed = is_fixed(self.trained, self.config)
         with self.accelerator.autocast():  # as the passes of training
@@ -218,6 +213,16 @@ class Training:
                 self.shards.release()
             elif self.average is not None:
                 self.average.restore(self.trained.values())
+
+    def _images(self, dataset: SampleDataset, pool: LatentPool | None, versions: int, report: Report) -> TrainingImages:
+        """What micro-batches read; all that is to be read encoded is in the pool."""
+        if pool is None:
+            return TrainingImages(dataset, self.config, versions)
+        backbone, image_range = self.learner.backbone, self.model.config.image_range
+        images = EncodedImages(dataset, self.config, pool, backbone, image_range=image_range, versions=versions)
+        images.fill(self.rank, self.processes, report)
+        self.accelerator.wait_for_everyone()
+        return images
 
     def _validate(self, validation: Validation, step: int) -> None:
         if step and validation.due(step):
