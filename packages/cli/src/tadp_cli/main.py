@@ -19,6 +19,7 @@ from tadp_cli.commands.doctor import doctor
 from tadp_cli.commands.eval import evaluate
 from tadp_cli.commands.explain import explain
 from tadp_cli.commands.fetch import fetch
+from tadp_cli.commands.label_next import label_next
 from tadp_cli.commands.personalize import personalize
 from tadp_cli.commands.predict import predict
 from tadp_cli.commands.recipes import recipes
@@ -75,6 +76,7 @@ app.command("adapt")(adapt)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("explain")(explain)
+app.command("label-next")(label_next)
 app.command("analyze")(analyze)
 app.add_typer(data_app, name="data")
 app.command("fetch")(fetch)

@@ -188,7 +188,13 @@ class PerceptionModel(nn.Module):
     @torch.no_grad()
     @in_float32()
     def predict_tensors(
-        self, images: Sequence[Tensor], context: Tensor | None, protocol: Any = None, batch_size: int = 8
+        self,
+        images: Sequence[Tensor],
+        context: Tensor | None,
+        protocol: Any = None,
+        batch_size: int = 8,
+        *,
+        confidence: bool = False,
     ) -> list[Any]:
         """uint8 images (3, H, W) of any sizes, context (B, T, D) -> raw predictions in the protocol's frame, in order.
 
@@ -203,7 +209,8 @@ class PerceptionModel(nn.Module):
         for group in _groups_of_one_size(images, batch_size):
             pixels = torch.stack([images[i] for i in group])
             extract = self.extractor(pixels, None if context is None else context[group].to(self.device))
-            found = self.task.predict(self.head, extract, normalise(pixels.to(self.device)), protocol)
+            predict = self.task.predict_confident if confidence else self.task.predict
+            found = predict(self.head, extract, normalise(pixels.to(self.device)), protocol)
             for index, prediction in zip(group, found, strict=True):
                 predictions[index] = prediction
         return predictions
@@ -234,8 +241,15 @@ class PerceptionModel(nn.Module):
         captions: Sequence[str | None] | None = None,
         batch_size: int = 8,
         context: Tensor | None = None,
+        *,
+        confidence: bool = False,
     ) -> list[Result]:
-        """One result an image, in order; `context` (B, T, D) stands in place of captions."""
+        """One result an image, in order; `context` (B, T, D) stands in place of captions.
+
+        `confidence`: with the probability of each pixel's class, for segmentation.
+        """
+        if confidence and not hasattr(self.task, "predict_confident"):
+            raise ValueError(f"a model for {self.config.task} has no confidence per pixel: leave confidence out")
         captions = [None] * len(images) if captions is None else list(captions)
         if len(captions) != len(images):
             raise ValueError(f"{len(captions)} captions for {len(images)} images: expected one each, or None for all")
@@ -243,7 +257,8 @@ class PerceptionModel(nn.Module):
         if context is None:
             with torch.no_grad():
                 context = self.encode_captions(self._complete(images, captions))
-        predictions = self.predict_tensors([_to_tensor(image) for image in images], context, batch_size=batch_size)
+        tensors = [_to_tensor(image) for image in images]
+        predictions = self.predict_tensors(tensors, context, batch_size=batch_size, confidence=confidence)
         return [
             self.task.result(image, prediction, self.config.classes, self.config.palette)
             for image, prediction in zip(images, predictions, strict=True)

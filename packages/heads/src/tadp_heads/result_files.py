@@ -27,6 +27,11 @@ def save_mask(ids: Tensor, palette: tuple[Color, ...], path: Path) -> None:
     save_png(mask, path)
 
 
+def save_confidence(confidence: Tensor, path: Path) -> None:
+    """Probabilities (H, W) in [0, 1] as an 8-bit grey PNG, rounded to 1/255."""
+    save_png(Image.fromarray((confidence * 255).round().byte().cpu().numpy()), path)
+
+
 def save_depth(metres: Tensor, folder: Path, stem: str) -> None:
     """Metres (H, W) as STEM_depth.png, 16-bit millimetres, and STEM_depth.npy, float32 metres."""
     from tadp_heads.depth.files import write_depth_npy, write_depth_png  # its package imports the results

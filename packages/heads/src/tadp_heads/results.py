@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tadp_heads.data.sample import Color
 from tadp_heads.overlay import draw_boxes, draw_depth, draw_mask
-from tadp_heads.result_files import save_boxes, save_depth, save_mask
+from tadp_heads.result_files import save_boxes, save_confidence, save_depth, save_mask
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +25,8 @@ class SegmentationResult:
     """All classes of the model."""
     palette: tuple[Color, ...]
     """One RGB colour a class."""
+    confidence: Tensor | None = None
+    """(H, W) float32 in (0, 1], the probability of each pixel's class; None where it was not asked for."""
 
     @property
     def areas(self) -> dict[str, float]:
@@ -34,16 +36,22 @@ class SegmentationResult:
 
     def on(self, image: Image.Image) -> "SegmentationResult":
         """The same for this picture in another size."""
-        ids = F.interpolate(self.ids[None, None].double(), size=(image.height, image.width), mode="nearest-exact")
-        return replace(self, image=image, ids=ids[0, 0].long())
+        size = (image.height, image.width)
+        ids = F.interpolate(self.ids[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
+        confidence = self.confidence
+        if confidence is not None:
+            confidence = F.interpolate(confidence[None, None], size=size, mode="nearest-exact")[0, 0]
+        return replace(self, image=image, ids=ids, confidence=confidence)
 
     def overlay(self) -> Image.Image:
         """The image under the colours of the classes found."""
         return draw_mask(self.image, self.ids, self.palette)
 
     def write(self, folder: Path, stem: str, file_name: str) -> None:
-        """STEM_mask.png, class ids with the palette."""
+        """STEM_mask.png, class ids with the palette; STEM_confidence.png, 255 for a probability of 1."""
         save_mask(self.ids, self.palette, folder / f"{stem}_mask.png")
+        if self.confidence is not None:
+            save_confidence(self.confidence, folder / f"{stem}_confidence.png")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -25,11 +25,34 @@ def predict(
     out: OutFolder,
     caption: Annotated[str | None, typer.Option(help="text for all the images; none: the model captions them")] = None,
     captioner: Annotated[str, typer.Option(help="who captions, in place of the run's captioner")] = "",
+    captions: Annotated[
+        Path | None, typer.Option(help="file of captions, one per image, as `tadp caption` writes them")
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="class names of each image: .csv, .jsonl, an annotation tool's tags, or folders per class"),
+    ] = None,
     protocol: Annotated[str, typer.Option(help="how to predict, e.g. slide for long images; empty: the run's")] = "",
     size: Annotated[
         int | None, typer.Option(help="longest side in pixels at which to predict, e.g. 1024; empty: the image's own")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="batch size")] = 8,
+    format: Annotated[
+        str, typer.Option(help="png, or objects for an annotation tool: labelme, coco, yolo, voc, label-studio")
+    ] = "png",
+    tolerance: Annotated[float, typer.Option(help="pixels by which polygons may differ from the mask")] = 0.35,
+    min_score: Annotated[float, typer.Option(help="leave out objects of a lower score, 0 to 1")] = 0.0,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="write the probability of each pixel's class, as 8-bit PNG")
+    ] = False,
+    tile: Annotated[
+        int, typer.Option(help="side in pixels of overlapping windows for large images, e.g. 512; 0: the whole image")
+    ] = 0,
+    overlap: Annotated[int | None, typer.Option(help="of the windows, in pixels; empty: a quarter of --tile")] = None,
+    tile_captions: Annotated[
+        bool, typer.Option("--tile-captions", help="caption each window; else one caption for the image")
+    ] = False,
+    mask_file: Annotated[str, typer.Option(help="png or tiff (in tiles), of the masks of images in windows")] = "png",
     cleaner: CleanerOption = "",
     base_url: BaseUrlOption = None,
     price: PriceOption = None,
@@ -43,7 +66,8 @@ def predict(
     """Predict images of any size: an overlay, the raw result and the caption of each; resumes where it stopped.
 
     Prompts are made of captions as in the run's training. Masks are PNG with a palette, depth is 16-bit PNG in
-    millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too.
+    millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too. --format
+    writes polygons or boxes for an annotation tool instead.
 
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
@@ -62,12 +86,22 @@ def predict(
         options = PredictOptions(
             caption=caption,
             captioner=captioner,
+            captions=captions,
+            names=names,
             cleaner=cleaner,
             limits=cleaning_limits(base_url, price, max_usd, max_requests),
             protocol=protocol,
             size=size,
             batch_size=batch_size,
             speed=Speed(precision=precision, compile=compile),
+            format=format,
+            tolerance=tolerance,
+            min_score=min_score,
+            confidence=confidence,
+            tile=tile,
+            overlap=overlap,
+            tile_captions=tile_captions,
+            mask_file=mask_file,
         )
         with bars() as report, notes():
             done = predict_images(run, images, out, options, device=device, report=report)

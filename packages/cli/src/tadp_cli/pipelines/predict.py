@@ -3,12 +3,13 @@
 import errno
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
+from torch import Tensor
 
 from tadp_captioning import Captioner, CaptionRecord, CaptionStore, CleaningLimits
 from tadp_captioning.chat_api.answer_text import NoCaption
@@ -18,10 +19,21 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.read_ahead import read_ahead
 from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
+from tadp_cli.labelling.texts import GivenTexts, SelectedTags, captions_given, names_given
 from tadp_cli.pipelines.loading import loaded_model
-from tadp_cli.pipelines.prediction_files import is_written, save_png, write_prediction
+from tadp_cli.pipelines.predict_tiles import Tiling
+from tadp_cli.pipelines.prediction_files import (
+    PNG,
+    PredictionWriter,
+    annotation_settings,
+    check_format,
+    is_written,
+    save_png,
+    write_classes,
+)
 from tadp_cli.precision import AUTO, Speed
 from tadp_cli.prompts.authors import captioner_of, check_author
+from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
@@ -34,11 +46,14 @@ from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
 from tadp_heads.training.memory.out_of_memory import where_memory_lacks
+from tadp_heads.writers.polygons import DEFAULT_TOLERANCE
 
 SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
 LEGEND_FILE = "legend.png"
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
+_CAPTIONED = 1024
+"""Longest side in pixels of the copy by which a large image is captioned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +64,10 @@ class PredictOptions:
     """Text for all images."""
     captioner: str = ""
     """Who captions images that have no text."""
+    captions: Path | None = None
+    """A file of captions, one per image."""
+    names: Path | None = None
+    """Selected class names of each image, see `SelectedNames.read`."""
     cleaner: str = ""
     """What removes the words for the run's domain from captions."""
     limits: CleaningLimits = NO_LIMITS_GIVEN
@@ -60,14 +79,46 @@ class PredictOptions:
     """Batch size."""
     speed: Speed = AUTO
     """How the model computes."""
+    format: str = PNG
+    """PNG, or the annotation tool that the objects found are written for: one of WRITERS."""
+    tolerance: float = DEFAULT_TOLERANCE
+    """Pixels by which polygons may differ from the mask."""
+    min_score: float = 0.0
+    """Objects of a lower score are left out of an annotation tool's files."""
+    confidence: bool = False
+    """Whether the probability of each pixel's class is written too."""
+    tile: int = 0
+    """Side in pixels of overlapping windows in which large images are predicted; 0: the whole image at once."""
+    overlap: int | None = None
+    """Of the windows, in pixels; None: a quarter of their side."""
+    tile_captions: bool = False
+    """Whether each window has a caption of its own; else the image's is that of all."""
+    mask_file: str = "png"
+    """png or tiff, of images in windows."""
 
     def __post_init__(self):
+        check_format(self.format, self.tolerance, self.min_score, self.confidence)
         if self.size is not None and self.size < 1:
             raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
+        if not self.tile and (self.overlap is not None or self.tile_captions or self.mask_file != "png"):
+            raise ValueError("--overlap, --tile-captions and --mask-file are of images in windows: add --tile 512")
+        if self.tile_captions and (self.caption is not None or self.captions is not None or self.names is not None):
+            raise ValueError("--tile-captions has each window captioned: leave --caption, --captions and --names out")
         if self.batch_size < 1:
             raise ValueError(f"--batch-size is {self.batch_size}, expected at least 1")
-        if self.caption is not None and self.captioner:
-            raise ValueError("--caption gives all images one text: leave --captioner out, or --caption")
+        texts = {"--caption": self.caption, "--captions": self.captions, "--names": self.names}
+        given = [name for name, value in texts.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} each give images their text: leave all but one out")
+        if given and given != ["--names"] and self.captioner:
+            raise ValueError(f"{given[0]} gives images their text: leave --captioner out, or {given[0]}")
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """None: images are predicted whole."""
+        overlap = self.tile // 4 if self.overlap is None else self.overlap
+        tiling = Tiling(side=self.tile, overlap=overlap, batch_size=min(self.batch_size, 4), mask=self.mask_file)
+        return tiling if self.tile else None
 
 
 @dataclass(kw_only=True)
@@ -118,48 +169,100 @@ def _predict_files(
     prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
     _ = prompter.worker  # a model without a price is an error before anything is captioned
     chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
-    chosen |= {key: value for key in ("size", "cleaner") if (value := getattr(options, key))}
+    chosen |= {key: value for key in ("size", "cleaner", "confidence") if (value := getattr(options, key))}
+    chosen |= {key: str(value.resolve()) for key in ("captions", "names") if (value := getattr(options, key))}
+    chosen |= annotation_settings(options)
+    if options.tiling is not None:
+        options.tiling.check(model)
+        chosen |= {key: getattr(options, key) for key in ("tile", "overlap", "tile_captions", "mask_file")}
     claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
     if model.config.classes:
         save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
-    tagger = tagger_of(run, recipe, model, device)
-    captioned = takes_captions(model, recipe) and options.caption is None
-    captioner = captioner_of(recipe, device, options.captioner) if captioned else None
+        write_classes(model.config.classes, model.config.palette, out)
+    writer = PredictionWriter.of(options, model, out)
     store = CaptionStore.open(out / CAPTIONS_FILE)
     files = {_own_id(store, image_id, file): file for image_id, file in files.items()}
+    given = _given(recipe, model, prompter, options, files)
+    tagger = tagger_of(run, recipe, model, device) if given is None or given.names is None else None
+    captioned = takes_captions(model, recipe) and options.caption is None and (given is None or given.texts is None)
+    captioner = captioner_of(recipe, device, options.captioner) if captioned else None
+    if options.tile_captions and captioner is None:
+        raise ValueError(f"{run} was trained without captions: leave --tile-captions out")
     done = Predicted(there=[i for i, file in files.items() if is_written(out, i) and _is_of(store.get(i), file)])
-    left = {image_id: file for image_id, file in files.items() if image_id not in set(done.there)}
+    if given is not None:
+        done.there = [image_id for image_id in done.there if given.made(store.get(image_id), image_id)]
+        done.failed = {i: f"{file}: it is not in {given.path}" for i, file in files.items() if i not in given}
+    left = {i: file for i, file in files.items() if i not in {*done.there, *done.failed}}
+    total = len(left) + len(done.failed)
     start = time.perf_counter()
 
     def predict(batch: list[_Picture]) -> None:
-        texts = captioner.caption([p.image for p in batch]) if captioner else [options.caption or ""] * len(batch)
+        if captioner is not None:
+            texts = captioner.caption([p.shrunk if options.tile else p.image for p in batch])
+        elif given is not None:
+            texts = [given.texts[picture.id] for picture in batch]
+        else:
+            texts = [options.caption or ""] * len(batch)
         batch, texts = _with_captions(batch, texts, done.failed)
         if not batch:
             return
         shrunk = [picture.shrunk for picture in batch]
-        prompts, context = prompted(prompter, model, tagger, shrunk, texts)
-        results = model.predict_batch(shrunk, None, len(batch), context)
+        tags = tagger
+        if given is not None and given.names is not None and recipe.needs_presence:
+            names = [given.names[picture.id] for picture in batch]
+            tags = SelectedTags(make_kind(recipe.prompt, prompter.names).names, names)
+        prompts, context = prompted(prompter, model, tags, shrunk, texts)
+
+        def context_of(crops: Sequence[Image.Image]) -> Tensor:
+            if not options.tile_captions:
+                return context.expand(len(crops), -1, -1)
+            return prompted(prompter, model, tags, crops, captioner.caption(list(crops))).context
+
+        tiling = options.tiling
+        if tiling is None:
+            confidence = writer.needs_confidence(model)
+            results = model.predict_batch(shrunk, None, len(batch), context, confidence=confidence)
+        else:
+            results = [None] * len(batch)
         records = []
         for picture, text, prompt, result in zip(batch, texts, prompts or [None] * len(batch), results, strict=True):
-            whole = result if picture.shrunk is picture.image else result.on(picture.image)
             try:
-                write_prediction(whole, out, picture.id, picture.file.name)
+                if tiling is not None:
+                    writer.write_tiled(model, picture.image, picture.id, picture.file, context_of, tiling, report)
+                else:
+                    whole = result if picture.shrunk is picture.image else result.on(picture.image)
+                    writer.write(whole, picture.id, picture.file)
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
                 done.failed[picture.id] = f"{picture.file}: {error.strerror}: rename the image"
                 continue
-            records.append(_record(store, picture, text, prompt, captioner))
+            extra = {} if given is None else given.recorded(picture.id)
+            records.append(_record(store, picture, text, prompt, captioner, extra))
         # Last, so that a killed process leaves no caption that the next one adds once more.
         store.add(*(record for record in records if store.get(record.id) != record))
         done.written.extend(record.id for record in records)
 
-    for batch in read_ahead(_batches(left, options, done.failed)):
+    # Windows are cut from the whole image, one image at a time; its caption is that of a smaller copy.
+    loading = replace(options, size=_CAPTIONED, batch_size=1) if options.tile else options
+    for batch in read_ahead(_batches(left, loading, done.failed)):
         for picture, error in where_memory_lacks(predict, batch):
             done.failed[picture.id] = _too_large(picture, error, options, model)
-        report("predict", len(done.written) + len(done.failed), len(left))
+        report("predict", len(done.written) + len(done.failed), total)
     done.seconds = time.perf_counter() - start
+    writer.finish((*done.there, *done.written))
     return done
+
+
+def _given(
+    recipe: Recipe, model: PerceptionModel, prompter: Prompter, options: PredictOptions, files: Mapping[str, Path]
+) -> GivenTexts | None:
+    """The texts that the options name for single images."""
+    if options.captions is not None:
+        return captions_given(options.captions, files)
+    if options.names is not None:
+        return names_given(options.names, files, recipe, model.config.classes, prompter.names)
+    return None
 
 
 def _with_captions(
@@ -178,7 +281,7 @@ def _with_captions(
 def _too_large(picture: _Picture, error: str, options: PredictOptions, model: PerceptionModel) -> str:
     width, height = picture.shrunk.size
     size = min(1024, (options.size or max(width, height)) // 2)
-    windows = ", or in windows with --protocol slide" if "slide" in model.task.protocols else ""
+    windows = ", or in windows with --tile 512" if model.config.task in ("segmentation", "detection") else ""
     return (
         f"{picture.file}: not enough memory for {width}x{height} pixels{error}: predict it with --size {size}{windows}"
     )
@@ -188,11 +291,13 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions, device: str, imag
     """The run's model with the options in its config, if they go together."""
     model = loaded_model(run, options.speed, device, images=images)
     model.config = replace(model.config, protocol=options.protocol or model.config.protocol)
+    if options.names is not None:
+        return model
     if takes_captions(model, recipe):
-        if options.caption is None and not options.captioner:
-            check_captioned(run, recipe, "give the text with --caption, or name a --captioner")
-    elif options.caption is not None or options.captioner:
-        raise ValueError(f"{run} was trained without captions: leave --caption and --captioner out")
+        if options.caption is None and options.captions is None and not options.captioner:
+            check_captioned(run, recipe, "give the text with --caption or --captions, or name a --captioner")
+    elif options.caption is not None or options.captions is not None or options.captioner:
+        raise ValueError(f"{run} was trained without captions: leave --caption, --captions and --captioner out")
     return model
 
 
@@ -265,8 +370,13 @@ def _is_of(record: CaptionRecord | None, file: Path) -> bool:
 
 
 def _record(
-    store: CaptionStore, picture: _Picture, text: str, prompt: str | None, captioner: Captioner | None
+    store: CaptionStore,
+    picture: _Picture,
+    text: str,
+    prompt: str | None,
+    captioner: Captioner | None,
+    extra: Mapping[str, list[str]],
 ) -> CaptionRecord:
     names = {} if captioner is None else {"captioner": captioner.name, "params": captioner.params}
-    extra = {"hash": content_hash(picture.file)} | ({} if prompt is None else {"prompt": prompt})
+    extra = {"hash": content_hash(picture.file)} | ({} if prompt is None else {"prompt": prompt}) | dict(extra)
     return CaptionRecord(id=picture.id, caption=text, source=source_of(store, picture.file), extra=extra, **names)

@@ -15,7 +15,7 @@ from tadp_heads.results import SegmentationResult
 from tadp_heads.segmentation.head import FPNHead
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.metrics import MeanIoU
-from tadp_heads.segmentation.output import SegmentationOutput
+from tadp_heads.segmentation.output import ConfidentIds, SegmentationOutput
 from tadp_heads.segmentation.protocol import (
     PROTOCOLS,
     SegmentationProtocol,
@@ -66,11 +66,23 @@ class SegmentationTask:
         self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol = "whole"
     ) -> list[Tensor]:
         """One (H, W) int64 tensor of class ids an image; see `Task.predict`."""
+        return list(self.probabilities(head, extract, images, protocol).argmax(1).cpu())
+
+    @torch.no_grad()
+    def predict_confident(
+        self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol = "whole"
+    ) -> list[ConfidentIds]:
+        """`predict`, with the probability of each pixel's class."""
+        confidence, ids = self.probabilities(head, extract, images, protocol).max(1)
+        return [ConfidentIds(*pair) for pair in zip(ids.cpu(), confidence.float().cpu(), strict=True)]
+
+    @torch.no_grad()
+    def probabilities(
+        self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol
+    ) -> Tensor:
+        """(B, K, H, W)."""
         multiple = levels_of(head)[-1].stride
-        probabilities = predict_probabilities(
-            lambda x: _logits(head, extract(x)), images, get_protocol(protocol), multiple
-        )  # (B, K, H, W)
-        return list(probabilities.argmax(1).cpu())
+        return predict_probabilities(lambda x: _logits(head, extract(x)), images, get_protocol(protocol), multiple)
 
     def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> SegmentationOutput:
         """Logits at the images' own size."""
@@ -94,13 +106,21 @@ class SegmentationTask:
         return MeanIoU(classes, **options)
 
     def result(
-        self, image: Image.Image, prediction: Tensor, classes: Sequence[str], palette: Sequence[Color]
+        self, image: Image.Image, prediction: Tensor | ConfidentIds, classes: Sequence[str], palette: Sequence[Color]
     ) -> SegmentationResult:
         """Ids at the image's size; a prediction in another frame is resized by nearest neighbour."""
-        if tuple(prediction.shape) != (image.height, image.width):
-            resized = torch.nn.functional.interpolate(prediction[None, None].double(), size=(image.height, image.width))
-            prediction = resized[0, 0].long()
-        return SegmentationResult(image=image, ids=prediction, names=tuple(classes), palette=tuple(palette))
+        ids, confidence = prediction if isinstance(prediction, ConfidentIds) else (prediction, None)
+        if tuple(ids.shape) != (image.height, image.width):
+            ids = _resized(ids.double(), image).long()
+            confidence = None if confidence is None else _resized(confidence, image)
+        return SegmentationResult(
+            image=image, ids=ids, names=tuple(classes), palette=tuple(palette), confidence=confidence
+        )
+
+
+def _resized(values: Tensor, image: Image.Image) -> Tensor:
+    """(h, w) -> (H, W) of the image, by nearest neighbour."""
+    return torch.nn.functional.interpolate(values[None, None], size=(image.height, image.width))[0, 0]
 
 
 def _padded_size(head: nn.Module, features: Features) -> tuple[int, int]:

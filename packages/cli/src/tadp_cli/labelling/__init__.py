@@ -1,0 +1,1 @@
+"""Labelling with a run: class names chosen per image, proposals, what to label next."""

@@ -1,0 +1,180 @@
+"""Large images in overlapping windows: masks are written row by row, boxes merged."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tadp_cli._io import replacing
+from tadp_heads import PerceptionModel
+from tadp_heads.data.ranges import RANGES
+from tadp_heads.overlay import draw_mask
+from tadp_heads.padding import pad_to_multiple
+from tadp_heads.result_files import save_png
+from tadp_heads.results import DetectionResult
+from tadp_heads.tiling.boxes import merge_windows
+from tadp_heads.tiling.row_files import ROW_FILES, RowWriter
+from tadp_heads.tiling.segmentation import segment_rows
+from tadp_heads.tiling.windows import Window, rows_of_windows
+
+# B windows of a batch, T tokens, D width of the context, H W image pixels.
+
+ContextOf = Callable[[Sequence[Image.Image]], Tensor]
+"""Crops of the image -> (B, T, D)."""
+Progress = Callable[[int, int], None]
+_OVERLAY = 2048
+"""Longest side in pixels of the overlay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How a large image is predicted."""
+
+    side: int
+    """Of the windows, in pixels."""
+    overlap: int
+    """Of neighbouring windows, in pixels."""
+    batch_size: int = 4
+    mask: str = "png"
+    """One of ROW_FILES."""
+
+    def check(self, model: PerceptionModel) -> None:
+        """Raise ValueError where the model cannot be used so."""
+        if model.config.task not in ("segmentation", "detection"):
+            raise ValueError(f"a model for {model.config.task}: --tile is for segmentation and detection")
+        if self.mask not in ROW_FILES:
+            raise ValueError(f"--mask-file {self.mask!r}: expected {' or '.join(ROW_FILES)}")
+        multiple = model.size_multiple
+        if self.side < multiple or self.side % multiple:
+            raise ValueError(f"--tile {self.side}: expected a multiple of {multiple} pixels, such as {8 * multiple}")
+        if not 0 <= self.overlap <= self.side // 2:
+            raise ValueError(f"--overlap {self.overlap}: expected at most half of --tile {self.side}")
+
+
+@torch.no_grad()
+def write_tiled_mask(
+    model: PerceptionModel,
+    image: Image.Image,
+    context_of: ContextOf,
+    tiling: Tiling,
+    place: Path,
+    *,
+    confidence: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """PLACE_mask.png or .tiff, PLACE_confidence likewise, and a smaller PLACE_overlay.png, which is written last.
+
+    The pixels are those of averaged logits, as a window alone would have them far from its edges.
+    """
+    pixels = np.asarray(image)
+    step = -(-max(image.size) // _OVERLAY)
+    shown: list[np.ndarray] = []
+    with _row_files(place, image, model, tiling, confidence) as files:
+        done = 0
+        for ids, sure in _rows(model, pixels, context_of, tiling, confidence, progress):
+            files[0].write(ids.numpy())
+            if sure is not None:
+                files[1].write((sure.float() * 255).round().byte().numpy())
+            shown.append(ids[-done % step :: step, ::step].numpy())
+            done += len(ids)
+    small = image.resize((shown[0].shape[1], sum(map(len, shown))), Image.Resampling.BILINEAR)
+    overlay = draw_mask(small, torch.from_numpy(np.concatenate(shown)).long(), model.config.palette)
+    save_png(overlay, _named(place, "overlay.png"))
+
+
+@contextmanager
+def _row_files(
+    place: Path, image: Image.Image, model: PerceptionModel, tiling: Tiling, confidence: bool
+) -> Iterator[list[RowWriter]]:
+    """The mask's file, and the confidence's; they take their names when both are whole."""
+    palettes = {"mask": model.config.palette} | ({"confidence": ()} if confidence else {})
+    with ExitStack() as stack:
+        writers = []
+        for name, palette in palettes.items():
+            partial = stack.enter_context(replacing(_named(place, f"{name}.{tiling.mask}")))
+            file = stack.enter_context(partial.open("wb"))
+            writers.append(ROW_FILES[tiling.mask](file, *image.size, palette))
+        yield writers
+        for writer in writers:
+            writer.close()
+
+
+@torch.no_grad()
+def tiled_boxes(
+    model: PerceptionModel,
+    image: Image.Image,
+    context_of: ContextOf,
+    tiling: Tiling,
+    progress: Progress = lambda done, total: None,
+) -> DetectionResult:
+    """The objects of all windows, those that a window's edge has cut put together."""
+    windows = [w for row in rows_of_windows(image.height, image.width, tiling.side, tiling.overlap) for w in row]
+    found = []
+    for start in range(0, len(windows), tiling.batch_size):
+        part = windows[start : start + tiling.batch_size]
+        crops = [image.crop((w.left, w.top, w.right, w.bottom)) for w in part]
+        tensors = [torch.from_numpy(np.array(crop)).permute(2, 0, 1) for crop in crops]
+        found += model.predict_tensors(tensors, context_of(crops), batch_size=len(part))
+        progress(len(found), len(windows))
+    merged = merge_windows(found, windows)
+    return DetectionResult(image=image, **merged, names=model.config.classes, palette=model.config.palette)
+
+
+def _rows(
+    model: PerceptionModel,
+    pixels: np.ndarray,
+    context_of: ContextOf,
+    tiling: Tiling,
+    confidence: bool,
+    progress: Progress,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """See `segment_rows`."""
+    model.eval()
+    normalise = RANGES[model.config.image_range]
+
+    def logits_of(windows: Sequence[Window]) -> Tensor:
+        crops = [_crop(pixels, window) for window in windows]
+        context = context_of([Image.fromarray(crop) for crop in crops]).to(model.device)
+        images = torch.stack([torch.from_numpy(crop).permute(2, 0, 1) for crop in crops]).to(model.device)
+        padded = pad_to_multiple(normalise(images), model.size_multiple)
+        levels = model.extractor(images, context)(padded)
+        return model.head(tuple(levels))
+
+    size = pixels.shape[:2]
+    side = Window(0, 0, min(tiling.side, size[0]), min(tiling.side, size[1]))
+    probe = logits_of([side])
+    covered = -(-side.bottom // model.size_multiple) * model.size_multiple
+    stride = covered // probe.shape[-2]
+    if covered % probe.shape[-2] or tiling.overlap % stride:
+        raise ValueError(f"--overlap {tiling.overlap}: expected a multiple of {stride}, pixels per cell of the head")
+
+    def cut(windows: Sequence[Window]) -> Tensor:
+        height, width = windows[0].bottom - windows[0].top, windows[0].right - windows[0].left
+        return logits_of(windows)[..., : height // stride, : width // stride]
+
+    yield from segment_rows(
+        cut,
+        size,
+        side=tiling.side,
+        overlap=tiling.overlap,
+        stride=stride,
+        batch_size=tiling.batch_size,
+        confidence=confidence,
+        progress=progress,
+    )
+
+
+def _crop(pixels: np.ndarray, window: Window) -> np.ndarray:
+    """(h, w, 3); a window that leaves the image by a part of a cell is filled up with the image's last pixels."""
+    crop = pixels[window.top : window.bottom, window.left : window.right]
+    below, right = window.bottom - window.top - crop.shape[0], window.right - window.left - crop.shape[1]
+    return np.pad(crop, ((0, below), (0, right), (0, 0)), mode="edge")
+
+
+def _named(place: Path, ending: str) -> Path:
+    return place.with_name(f"{place.name}_{ending}")
