@@ -128,7 +128,7 @@ def test_names_are_proposed_drawn_and_kept(world, tmp_path):
     encoded = proposals.latents.get("train_00000", image)
     result = proposals.draw("train_00000", image, ["tree", "star"])
     assert proposals.latents.get("train_00000", image) is encoded, "encoded once"
-    with_text = proposals.model.predict_batch([image], None, 1, proposals._context(image, ["star", "tree"]))[0]
+    with_text = proposals.model.predict_batch([image], None, 1, proposals._context(image, ["tree", "star"]))[0]
     np.testing.assert_array_equal(result.ids, with_text.ids)
     proposals.decide("train_00000", ["tree"])
     proposals.decide("train_00000", ["star", "tree"])

@@ -95,10 +95,10 @@ def test_a_large_image_is_predicted_in_windows(world, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--tile", "100"), "--tile 100: expected a multiple of 16 pixels"),
-        (("--tile", "128", "--overlap", "100"), "--overlap 100: expected at most half of --tile 128"),
+        (("--tile", "100"), "windows of 100 pixels: expected a multiple of 16"),
+        (("--tile", "128", "--overlap", "100"), "an overlap of 100 pixels: expected at most half"),
         (("--overlap", "16"), "add --tile 512"),
-        (("--tile", "128", "--mask-file", "gif"), "--mask-file 'gif': expected png or tiff"),
+        (("--tile", "128", "--mask-file", "gif"), "mask files of the kind 'gif': expected png or tiff"),
         (("--tile", "128", "--format", "coco"), "leave --format coco out"),
         (("--tile", "128", "--tile-captions"), "leave --caption, --captions and --names out"),
     ],

@@ -21,7 +21,6 @@ from tadp_cli.inputs.read_ahead import read_ahead
 from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
 from tadp_cli.labelling.texts import GivenTexts, SelectedTags, captions_given, names_given
 from tadp_cli.pipelines.loading import loaded_model
-from tadp_cli.pipelines.predict_tiles import Tiling
 from tadp_cli.pipelines.prediction_files import (
     PNG,
     PredictionWriter,
@@ -45,6 +44,7 @@ from tadp_heads import PerceptionModel
 from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
+from tadp_heads.tiling.predict import Tiling
 from tadp_heads.training.memory.out_of_memory import where_memory_lacks
 from tadp_heads.writers.polygons import DEFAULT_TOLERANCE
 

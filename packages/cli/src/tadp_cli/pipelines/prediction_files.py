@@ -11,13 +11,13 @@ from PIL import Image
 
 from tadp_captioning.jsonl import append_rows, read_rows
 from tadp_cli._io import write_json, write_text
-from tadp_cli.pipelines.predict_tiles import ContextOf, Tiling, tiled_boxes, write_tiled_mask
 from tadp_cli.run.output_paths import below
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.color_masks import LABEL_MAP
 from tadp_heads.data.sample import Color
 from tadp_heads.result_files import save_confidence, save_mask, save_png
 from tadp_heads.results import Result, SegmentationResult
+from tadp_heads.tiling.predict import ContextOf, Tiling, tiled_boxes, write_tiled_mask
 from tadp_heads.writers.formats import WRITERS
 from tadp_heads.writers.objects import PredictedImage, objects_of
 

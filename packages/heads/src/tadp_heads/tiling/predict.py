@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_cli._io import replacing
-from tadp_heads import PerceptionModel
+from tadp_heads._io import replacing
 from tadp_heads.data.ranges import RANGES
+from tadp_heads.model import PerceptionModel
 from tadp_heads.overlay import draw_mask
 from tadp_heads.padding import pad_to_multiple
 from tadp_heads.result_files import save_png
@@ -46,14 +46,16 @@ class Tiling:
     def check(self, model: PerceptionModel) -> None:
         """Raise ValueError where the model cannot be used so."""
         if model.config.task not in ("segmentation", "detection"):
-            raise ValueError(f"a model for {model.config.task}: --tile is for segmentation and detection")
+            raise ValueError(f"a model for {model.config.task}: windows are for segmentation and detection")
         if self.mask not in ROW_FILES:
-            raise ValueError(f"--mask-file {self.mask!r}: expected {' or '.join(ROW_FILES)}")
+            raise ValueError(f"mask files of the kind {self.mask!r}: expected {' or '.join(ROW_FILES)}")
         multiple = model.size_multiple
         if self.side < multiple or self.side % multiple:
-            raise ValueError(f"--tile {self.side}: expected a multiple of {multiple} pixels, such as {8 * multiple}")
+            raise ValueError(
+                f"windows of {self.side} pixels: expected a multiple of {multiple}, such as {8 * multiple}"
+            )
         if not 0 <= self.overlap <= self.side // 2:
-            raise ValueError(f"--overlap {self.overlap}: expected at most half of --tile {self.side}")
+            raise ValueError(f"an overlap of {self.overlap} pixels: expected at most half of the windows' {self.side}")
 
 
 @torch.no_grad()
@@ -151,7 +153,7 @@ def _rows(
     covered = -(-side.bottom // model.size_multiple) * model.size_multiple
     stride = covered // probe.shape[-2]
     if covered % probe.shape[-2] or tiling.overlap % stride:
-        raise ValueError(f"--overlap {tiling.overlap}: expected a multiple of {stride}, pixels per cell of the head")
+        raise ValueError(f"an overlap of {tiling.overlap} pixels: expected a multiple of the head's {stride}")
 
     def cut(windows: Sequence[Window]) -> Tensor:
         height, width = windows[0].bottom - windows[0].top, windows[0].right - windows[0].left
