@@ -83,7 +83,7 @@ class LiveBatches:
 
     def __init__(self, model: PerceptionModel, images: TrainingImages, contexts: Contexts):
         self.model, self.images, self.contexts = model, images, contexts
-        self.device = model.device
+        self.device, self.size_multiple = model.device, model.size_multiple
         self.normalise = RANGES[model.config.image_range]
 
     def batches(self, positions: Iterable[list[int]]) -> Generator[Batch, None, None]:
@@ -94,7 +94,7 @@ class LiveBatches:
     def batch(self, items: Sequence[Item], encoded: bool | None = None) -> Batch:
         """On the model's device; `encoded`: whether the items are latents, None: as those of `images`."""
         check_one_size({item.size for item in items})
-        pixels, multiple = torch.stack([item.pixels for item in items]).to(self.device), self.model.size_multiple
+        pixels, multiple = torch.stack([item.pixels for item in items]).to(self.device), self.size_multiple
         context = self.contexts.context([item.id for item in items], [item.version for item in items])
         encoded = self.images.encoded if encoded is None else encoded
         return Batch(

@@ -108,7 +108,7 @@ def features_for(
 def cached_bytes(live: LiveBatches) -> int:
     """Of the features of all images; 0 where they are more than CACHE_LIMIT and aren't kept."""
     dataset = live.images.dataset
-    height, width = padded_size(tuple(dataset[0].image.shape[-2:]), live.model.size_multiple)
+    height, width = padded_size(tuple(dataset[0].image.shape[-2:]), live.size_multiple)
     cells = sum(channels * (height // stride) * (width // stride) for channels, stride in live.model.backbone.levels)
     needed = 2 * cells * len(all_picks(live.images.config, len(dataset))) * live.images.versions
     return needed if needed <= CACHE_LIMIT else 0
