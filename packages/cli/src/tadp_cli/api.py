@@ -133,5 +133,7 @@ def adapt(
     recipe = recipe.replace(**changes, **{"test.split": split})
     if split:
         check_classes(recipe, str(target), split)
-    how = {"labelled": bool(split), "out": Path(out), "device": checked_device(device), "report": report}
-    return adaptation.adapt(recipe, modifier, str(target), **how)
+    place, labelled = checked_device(device), bool(split)
+    return adaptation.adapt(
+        recipe, modifier, str(target), labelled=labelled, out=Path(out), device=place, report=report
+    )

@@ -55,8 +55,8 @@ class PerceptionConfig:
     """"segmentation", "depth", "detection" or a registered one."""
     classes: tuple[str, ...] = ()
     """Names by id; empty for depth."""
-    palette: tuple[Color, ...] | None = None
-    """One RGB colour a class; None: Pascal VOC's colours."""
+    palette: tuple[Color, ...] = ()
+    """One RGB colour a class; (): Pascal VOC's colours."""
     prompt: str = CAPTION_SLOT
     """The text of an image; "{caption}" in it stands for the image's caption. Without it, all images get this text."""
     captioner: str | None = None
@@ -80,7 +80,7 @@ class PerceptionConfig:
         if self.image_range not in RANGES:
             raise ValueError(f"unknown image_range {self.image_range!r}; choose from {', '.join(RANGES)}")
         classes = tuple(self.classes)
-        palette = default_palette(classes) if self.palette is None else tuple(tuple(c) for c in self.palette)
+        palette = tuple((red, green, blue) for red, green, blue in self.palette or default_palette(classes))
         if len(palette) != len(classes):
             raise ValueError(f"{len(palette)} colours for {len(classes)} classes: expected one colour a class")
         if self.protocol is not None and self.protocol not in get_task(self.task).protocols:

@@ -1,13 +1,16 @@
 """`tadp data ...`: what is in a data set and what is wrong with it; Scenes."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import PluginOption, SeedOption
 from tadp_cli.console.progress import bars, console
+
+if TYPE_CHECKING:
+    from tadp_heads.data.check.dataset import CheckReport
 
 data_app = typer.Typer(help="Data sets: check them, list those known by name.", no_args_is_help=True)
 
@@ -61,7 +64,7 @@ def check(
             raise RuntimeError(f"{problems} problems in {where}; fix them and check again")
 
 
-def lines_of(report) -> list[str]:
+def lines_of(report: "CheckReport") -> list[str]:
     """Sizes, histogram, depths, then all that is wrong."""
     sizes = [f"{width}x{height} ({count})" for (width, height), count in report.sizes.items()]
     lines = [f"  sizes: {', '.join(sizes[:5])}{f' and {len(sizes) - 5} more' if len(sizes) > 5 else ''}"] * bool(sizes)

@@ -185,7 +185,7 @@ def _print_losses(results: dict[str, "Personalization"]) -> None:
     """The held-out losses of all methods side by side, one row per prompt."""
     from rich.table import Table
 
-    measured = {name: result for name, result in results.items() if result.after is not None}
+    measured = {name: (result.before or {}, result.after) for name, result in results.items() if result.after}
     if not measured:
         _tell("no held-out images, so no number: name some with --held-out")
         return
@@ -195,6 +195,6 @@ def _print_losses(results: dict[str, "Personalization"]) -> None:
         table.add_column(f"{name} before", justify="right")
         table.add_column("after", justify="right")
     for kind, label in _PROMPTS.items():
-        losses = [value for result in measured.values() for value in (result.before[kind], result.after[kind])]
+        losses = [value for before, after in measured.values() for value in (before[kind], after[kind])]
         table.add_row(label, *(f"{loss:.5f}" for loss in losses))
     console.print(table)

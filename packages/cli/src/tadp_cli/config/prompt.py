@@ -40,7 +40,7 @@ class PromptConfig:
     """Domains for prompts drawn at random: at every pass each training image's prompt is, with equal chances, left as
     it is or put under the simple modifier of one of these; `modifier` is then for testing alone."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "kind", RENAMED.get(self.kind, self.kind))
         at_least("prompt.vectors", self.vectors, 1, MOST_HELD)
         one_of("prompt.modifier_style", self.modifier_style, ("grammatical", "reference"))
@@ -79,7 +79,7 @@ class PresenceConfig:
     clip: str = "openai/clip-vit-large-patch14"
     """The CLIP model, a folder or a hub id."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         one_of("presence.source", self.source, ("head", "captioner", "clip"))
         one_of("presence.first_pass", self.first_pass, ("caption", "empty"))
         at_least("presence.folds", self.folds, 2, MOST_HELD)

@@ -61,7 +61,7 @@ class TestConfig:
     cleaner: str = "rules"
     """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         from tadp_captioning.cleaning.factory import check_cleaner
 
         try:
@@ -159,7 +159,7 @@ class Recipe:
     plugins: dict[str, str] = field(default_factory=dict)
     """{file name: SHA-256} of the files of --plugin that a run was made with; they are not loaded by it."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         TASKS.check(self.task)
         kind = self.kind
         one_of("prompt.modifier", self.prompt.modifier, MODIFIERS)

@@ -39,7 +39,7 @@ def build(cls: type, tree: dict, above: tuple[str, ...] = ()) -> Any:
     values = {}
     for name, value in tree.items():
         keys, expected = (*above, name), hints[name]
-        if dataclasses.is_dataclass(expected):
+        if isinstance(expected, type) and dataclasses.is_dataclass(expected):
             values[name] = build(expected, checked(value, dict, keys), keys)
         else:
             values[name] = checked(value, expected, keys)

@@ -47,7 +47,7 @@ class Plan:
     steps: int
     """Training steps of each head."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError(f"{self.seeds} seeds: expected at least 1")
         if self.steps < 1:
@@ -132,7 +132,7 @@ def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
             cleaned(raw, domain)
 
 
-def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float]]:
+def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float | None]]:
     """Class precision and recall, in [0, 1], of the captions of what is scored."""
     quality = {}
     for domain, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):

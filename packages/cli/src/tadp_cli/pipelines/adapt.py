@@ -95,11 +95,10 @@ def adapt(
     with naming_tiny(recipe.backbone.source, "--set backbone.source=tiny"):
         locate(recipe.backbone.source)  # before hours of captioning
     with run_lock(out):
-        folders = {"folders": [absolute(recipe.data.folder), absolute(target)]}
+        folders = [absolute(recipe.data.folder), absolute(target)]
         fixed = asdict(recipe.replace(plugins={}))  # the run itself tells of plugins that changed
-        settings, defaults = {"recipe": fixed, "target": target}, {"recipe": asdict(Recipe())}
-        settings, defaults = settings | folders, defaults | folders
-        claim(out / ADAPTATION_FILE, settings, "an adaptation", defaults)
+        settings = {"recipe": fixed, "target": target, "folders": folders}
+        claim(out / ADAPTATION_FILE, settings, "an adaptation", {"recipe": asdict(Recipe()), "folders": folders})
         recipe = with_captions(recipe, out, device, report, limits)
         if look:
             recipe = with_domain(recipe, out, images, None, device, report)

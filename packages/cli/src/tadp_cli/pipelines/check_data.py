@@ -75,10 +75,12 @@ def check_and_draw(reports: Sequence[CheckReport], out: Path) -> list[Path | Non
     for number, report in enumerate(reports, start=1):
         picture = None if report.dataset is None else sample_sheet(report.dataset)
         suffix = f"_{number}" if len(reports) > 1 else ""
-        path = None if picture is None else out / f"{report.task}{suffix}.png"
-        if path is not None:
-            with replacing(path) as partial:
-                picture.save(partial, format="PNG")
+        if picture is None:
+            sheets.append(None)
+            continue
+        path = out / f"{report.task}{suffix}.png"
+        with replacing(path) as partial:
+            picture.save(partial, format="PNG")
         sheets.append(path)
     write_json(out / "report.json", [_as_json(report) for report in reports])
     return sheets

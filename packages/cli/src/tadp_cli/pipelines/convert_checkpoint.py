@@ -19,6 +19,7 @@ from tadp_heads.data.files import read_lines
 from tadp_heads.data.readers.ade20k import read_object_names
 from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
+from tadp_heads.data.sample import Color
 from tadp_heads.depth import DepthHead
 from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.model import PerceptionConfig
@@ -43,7 +44,7 @@ _IMAGENET_LIMIT = 2.7
 @dataclass(frozen=True, kw_only=True)
 class _Classes:
     names: tuple[str, ...]
-    palette: tuple | None = None
+    palette: tuple[Color, ...] = ()
     protocol: str = ""
     image_range: str = "sd"
 
@@ -246,7 +247,7 @@ def _classes_of(head: PretrainedHead, file: Path | None) -> _Classes:
     names = read_object_names(file) if file.name == "objectInfo150.txt" else read_lines(file, "class names")
     if len(names) != count:
         raise ValueError(f"{file} names {len(names)} classes, the head has {count}")
-    return replace(found, names=names, palette=found.palette if names == found.names else None)
+    return replace(found, names=names, palette=found.palette if names == found.names else ())
 
 
 def _model_config(recipe: Recipe, known: _Classes) -> PerceptionConfig:

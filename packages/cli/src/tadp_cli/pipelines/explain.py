@@ -2,9 +2,10 @@
 
 # H W image pixels, h w cells
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class ExplainOptions:
     speed: Speed = AUTO
     """How the model computes."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.longest_side < 1:
             raise ValueError(f"--size is {self.longest_side}, expected a number of pixels above 0")
         if self.compare and (self.caption is not None or self.layers):
@@ -101,13 +102,17 @@ class Explained:
         )
 
 
+Explain = Callable[[Image.Image, str | None], Explained]
+"""What explains an image under a text; None: the caption that the run's captioner writes."""
+
+
 def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str) -> list[Explained]:
     """Writes `out`, a sheet, and next to it a .npz (see `_write_arrays`); returns one result per prompt."""
     if out.suffix.lower() != ".png":
         raise ValueError(f"--out is {out}, expected the name of a .png file")
     image = open_picture(path)
     image.thumbnail((options.longest_side, options.longest_side), Image.Resampling.BICUBIC)
-    backbone, explain = _of_run(options, device) if options.run else _of_backbone(options, device)
+    backbone, explain = _of_run(options.run, options, device) if options.run else _of_backbone(options, device)
     with encoding_once(backbone):
         found = [explain(image, text) for text in options.compare or (options.caption,)]
     draw = compare_sheet if options.compare else layers_sheet if options.layers else words_sheet
@@ -116,11 +121,12 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
     return found
 
 
-def _of_backbone(options: ExplainOptions, device: str):
+def _of_backbone(options: ExplainOptions, device: str) -> tuple[DiffusionBackbone, Explain]:
     backbone = loaded_backbone(options.backbone, options.speed, device, read_inside=True)
     layers = layers_at(backbone, options.strides)
 
-    def explain(image: Image.Image, text: str) -> Explained:
+    def explain(image: Image.Image, given: str | None) -> Explained:
+        text = given or ""
         words = _words(backbone, text, options.ends)
         attention = _own_pass(backbone, image, backbone.encode_text([text]), layers)
         # The tiny model has one token for each word that it was trained on; real ones have words of several tokens.
@@ -130,9 +136,8 @@ def _of_backbone(options: ExplainOptions, device: str):
     return backbone, explain
 
 
-def _of_run(options: ExplainOptions, device: str):
+def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionBackbone, Explain]:
     """The maps of the pass in which the run predicts; where its protocol takes several passes, of one of their own."""
-    run = options.run
     recipe = read_prompting(run)
     model = loaded_model(run, options.speed, device, read_inside=True)
     layers = layers_at(model.backbone, options.strides)
@@ -143,7 +148,8 @@ def _of_run(options: ExplainOptions, device: str):
 
     def explain(image: Image.Image, text: str | None) -> Explained:
         given = _caption_for(model, recipe, image, text, run, device=device)
-        (prompt,), context = prompted(prompter, model, tagger, [image], [given])
+        prompts, context = prompted(prompter, model, tagger, [image], [given])
+        prompt = prompts[0] if prompts else ""
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
             prediction = model.predict_batch([image], context=context)[0].overlay()
@@ -175,7 +181,7 @@ def _own_pass(
     return attention_of(recorded, layers, (image.height, image.width))
 
 
-def _explained(prompt: str, words: list[Word], attention: Attention, **rest) -> Explained:
+def _explained(prompt: str, words: list[Word], attention: Attention, **rest: Any) -> Explained:
     maps = heat_maps(attention.features(), words).cpu().numpy()
     return Explained(prompt=prompt, words=tuple(words), attention=attention, maps=maps, **rest)
 
@@ -219,7 +225,7 @@ def _write_arrays(path: Path, found: Sequence[Explained]) -> None:
         for index, cells in enumerate(one.attention.layers.values()):
             arrays[f"layer_{index}{suffix}"] = _of_words(cells, one.words)
     with replacing(path) as partial, partial.open("wb") as file:  # NumPy adds .npz to the name of a file not open yet
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
 
 
 def _of_words(cells: torch.Tensor, words: Sequence[Word]) -> np.ndarray:

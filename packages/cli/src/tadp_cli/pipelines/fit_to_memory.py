@@ -46,7 +46,7 @@ def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resum
     if state.num_processes > 1:
         told = broadcast_object_list(told)
     found = told[0]
-    if isinstance(found, str):
+    if not isinstance(found, Fit):
         raise ValueError(found)
     log.info("--fit %s: %s", memory, found)
     return recipe.replace(**{f"train.{name}": getattr(found.config, name) for name in PICKED})

@@ -96,7 +96,7 @@ class PredictOptions:
     mask_file: str = "png"
     """png or tiff, of images in windows."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_format(self.format, self.tolerance, self.min_score, self.confidence)
         if self.size is not None and self.size < 1:
             raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
@@ -225,7 +225,8 @@ def _predict_files(
         else:
             results = [None] * len(batch)
         records = []
-        for picture, text, prompt, result in zip(batch, texts, prompts or [None] * len(batch), results, strict=True):
+        shown: list[str | None] = [*prompts] if prompts else [None] * len(batch)
+        for picture, text, prompt, result in zip(batch, texts, shown, results, strict=True):
             try:
                 if tiling is not None:
                     writer.write_tiled(model, picture.image, picture.id, picture.file, context_of, tiling, report)
@@ -356,7 +357,8 @@ def _shrunk(image: Image.Image, longest: int) -> Image.Image:
     factor = longest / max(image.size)
     if factor >= 1:
         return image
-    return image.resize(tuple(max(1, round(side * factor)) for side in image.size), Image.Resampling.LANCZOS)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _own_id(store: CaptionStore, image_id: str, file: Path) -> str:

@@ -34,6 +34,9 @@ from tadp_cli.report.runs_page import runs_html
 from tadp_cli.run.resume import flat_settings
 from tadp_heads import get_task
 
+Overlays = tuple[Examined, Mapping[str, Image.Image]]
+"""A run, and {image id: its prediction over the image}."""
+
 _WORDS = 4
 """Heat maps of an image."""
 _LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")
@@ -55,7 +58,7 @@ class ReportOptions:
     """Whether the images are those of the recipe's test data in place of the validation split."""
     device: str = "cpu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.images < 0 or self.shown < 1:
             raise ValueError(f"--images {self.images}, --shown {self.shown}: expected at least 0 and at least 1")
         if self.sheet is not None and (not self.images or self.sheet.suffix.lower() != ".png"):
@@ -129,7 +132,9 @@ def _class_metric(task: str) -> str:
     return "IoU" if task == "segmentation" else "Average precision"
 
 
-def _extreme_rows(examined: Sequence[Examined], names: Mapping[Path, str], options: ReportOptions):
+def _extreme_rows(
+    examined: Sequence[Examined], names: Mapping[Path, str], options: ReportOptions
+) -> tuple[list[ImageRow], list[ImageRow]]:
     """Rows of the best and of the worst images of the first run."""
     if not examined:
         return [], []
@@ -144,7 +149,9 @@ def _extreme_rows(examined: Sequence[Examined], names: Mapping[Path, str], optio
     return [rows[i] for i in best], [rows[i] for i in worst]
 
 
-def _image_row(first: Examined, image_id: str, overlays, originals: CaptionStore | None) -> ImageRow:
+def _image_row(
+    first: Examined, image_id: str, overlays: Mapping[str, Overlays], originals: CaptionStore | None
+) -> ImageRow:
     image = to_pil(first.scorable.dataset.read(image_id).image)
     history, maps = caption_history(first, image_id), word_maps(first, image_id, _WORDS)
     metric = get_task(first.recipe.task).main_metric

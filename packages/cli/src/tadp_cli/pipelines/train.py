@@ -1,16 +1,17 @@
 """From a recipe to a trained and evaluated run (paper App. D)."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.latent_cache import LatentCache
+from tadp_backbone.text.conditioning import text_parts
+from tadp_captioning import CaptionStore
 from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
 from tadp_cli.config.default_models import naming_tiny
@@ -169,7 +170,7 @@ def _check_made_here(backbone: DiffusionBackbone, file: Path) -> None:
     Files of other tools do not record theirs.
     """
     if file.is_file() and base_of(file) is not None:
-        check_base(file, unet=backbone.unet, text_encoder=backbone.text_encoder)
+        check_base(file, unet=backbone.unet, text_encoder=text_parts(backbone)[1])
 
 
 def backbone_settings(recipe: Recipe) -> dict[str, Any]:
@@ -211,7 +212,7 @@ def build_model(
         # One attention map a token: embeddings of another length than a text's change the levels' widths.
         backbone.config = replace(backbone.config, num_tokens=prompts.num_tokens)
     if recipe.backbone.map_index != "token":
-        shown = "presence" if recipe.backbone.map_index == "presence" else "maps"
+        shown: Literal["maps", "presence"] = "presence" if recipe.backbone.map_index == "presence" else "maps"
         backbone.config = replace(backbone.config, class_words=_class_words(recipe, dataset), class_input=shown)
     check_head(recipe, backbone.levels, dataset.classes)
     head = get_task(recipe.task).build_head(backbone.levels, dataset.classes, **recipe.head)
@@ -253,7 +254,7 @@ def _prompts(
     return with_styles(plain, recipe.prompt.styles), scored
 
 
-def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report) -> Mapping[str, str]:
+def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report) -> CaptionStore:
     return captions_of(
         dataset,
         Path(recipe.data.captions) if recipe.data.captions else None,

@@ -58,15 +58,15 @@ class Prompts:
             return backbone.encode_text(texts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SoftPrompts(Prompts):
     """The embeddings of all classes, each weighted by how likely the class is in the image."""
 
-    embeddings: Tensor | None = None
+    embeddings: Tensor
     """(1, T, D), the tokens of all names."""
-    owners: tuple[int, ...] = ()
+    owners: tuple[int, ...]
     """The class of each token."""
-    found: Presence | None = None
+    found: Presence
 
     @property
     def num_tokens(self) -> int | None:
@@ -77,14 +77,20 @@ class SoftPrompts(Prompts):
         return self.embeddings * weights.to(self.embeddings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PresencePrompts(Prompts):
     """A text, and for the head how likely each class is in the image."""
 
-    found: Presence | None = None
+    found: Presence
 
-    def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *others: object, **named: object) -> Tensor:
-        context = super().context(backbone, ids, *others, **named).clone()
+    def context(
+        self,
+        backbone: DiffusionBackbone,
+        ids: Sequence[str],
+        cache: TextCache | None = None,
+        versions: Sequence[int] | None = None,
+    ) -> Tensor:
+        context = super().context(backbone, ids, cache, versions).clone()
         # The begin token's columns, as no word stands for a class in these prompts.
         weights = self.found.of(ids).to(context)
         context[:, 0, -weights.shape[1] :] = weights
@@ -102,6 +108,8 @@ class LearnedPrompts(Prompts):
         return self.count
 
     def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
+        if backbone.learnt_context is None:
+            raise ValueError("this backbone has no learned vectors: load it with learnt_context, their number")
         return backbone.learnt_context(len(ids))
 
 

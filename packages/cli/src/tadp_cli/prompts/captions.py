@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, load_captioner
 from tadp_captioning.matching import captions_of_files, of_other_content
@@ -40,7 +41,7 @@ def captions_of(
     if file is not None:
         return _given(file, files, captioner)
     store = _open(written_to)
-    asked = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
+    asked: dict[str, Any] = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
     with naming_tiny(captioner, "--set data.captioner=tiny"):
         model = load_captioner(captioner, device=device, **asked)
     report = caption_images(model, files, store, progress=progress)

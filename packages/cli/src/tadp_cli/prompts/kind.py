@@ -3,7 +3,8 @@
 # B images, T tokens, D width of the context, K classes
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from tadp_cli.config.prompt import PromptConfig
 from tadp_heads.registry import Registry
@@ -36,16 +37,31 @@ _BUILT_IN = {
 PROMPT_KINDS = Registry("prompt.kind", {name: f"tadp_cli.prompts.kinds:{cls}" for name, cls in _BUILT_IN.items()})
 
 
+class Captions(Protocol):
+    """{image id: caption}: a dictionary or a CaptionStore."""
+
+    def __getitem__(self, image_id: str, /) -> str:
+        """An error that names the image where it has none."""
+        ...
+
+
 class Given(NamedTuple):
     """The images whose prompts are made, and what is known of them."""
 
     ids: Sequence[str]
-    captions: Mapping[str, str] | None = None
+    captions: Mapping[str, str] = MappingProxyType({})
     """{image id: caption}, where the kind needs captions, and for loose images in any case."""
     found: "Presence | None" = None
     """How likely each class is in each image, where the kind needs tags."""
     dataset: "SampleDataset | None" = None
     """With folders and annotations; None: loose images."""
+
+    @property
+    def tags(self) -> "Presence":
+        """`found`, for kinds that need it."""
+        if self.found is None:
+            raise ValueError("this kind of prompt reads the tags of images, and none are given")
+        return self.found
 
 
 class PromptKind:

@@ -111,8 +111,8 @@ class Oracle(PromptKind):
         if given.dataset is None:
             return given.captions
         present = annotated_names(given.dataset)
-        share = {"precision": self.config.precision, "recall": self.config.recall}
-        drawn = oracle_names(present, given.dataset.prompt_names, **share)
+        precision, recall = self.config.precision, self.config.recall
+        drawn = oracle_names(present, given.dataset.prompt_names, precision=precision, recall=recall)
         return {image_id: class_names_prompt(there) for image_id, there in drawn.items()}
 
     @property
@@ -128,7 +128,7 @@ class Tags(PromptKind):
     def texts(self, given: Given) -> Mapping[str, str]:
         from tadp_captioning import oracle_prompt
 
-        return {image_id: oracle_prompt(given.found.named(image_id), self.names) for image_id in given.ids}
+        return {image_id: oracle_prompt(given.tags.named(image_id), self.names) for image_id in given.ids}
 
     @property
     def summary(self) -> str:
@@ -144,7 +144,7 @@ class CaptionAndTags(Tags):
         from tadp_captioning.mentions.words import ClassMentions
 
         mentions = ClassMentions(self.names)
-        return {i: _completed(given.captions[i], given.found.named(i), mentions) for i in given.ids}
+        return {i: _completed(given.captions[i], given.tags.named(i), mentions) for i in given.ids}
 
 
 class TagsForTheHead(Tags):
@@ -159,7 +159,7 @@ class TagsForTheHead(Tags):
     def prompts(self, given: Given, backbone: "DiffusionBackbone") -> "Prompts":
         from tadp_cli.prompts.builder import PresencePrompts
 
-        return PresencePrompts(super().prompts(given, backbone).texts, found=given.found)
+        return PresencePrompts(super().prompts(given, backbone).texts, found=given.tags)
 
     @property
     def template(self) -> str:
@@ -254,7 +254,7 @@ class WeightedEmbeddings(ClassEmbeddings):
 
         each = [class_embs_context(backbone, [name]) for name in self.names]
         owners = tuple(label for label, tokens in enumerate(each) for _ in range(tokens.shape[1]))
-        return SoftPrompts({}, embeddings=torch.cat(each, 1), owners=owners, found=given.found)
+        return SoftPrompts({}, embeddings=torch.cat(each, 1), owners=owners, found=given.tags)
 
     @property
     def template(self) -> str:

@@ -17,7 +17,7 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.prompts.builder import Prompts, names_domain, object_names, without_domain
-from tadp_cli.prompts.kind import Given, make_kind, prompt_kind
+from tadp_cli.prompts.kind import Captions, Given, make_kind, prompt_kind
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
 
@@ -75,7 +75,7 @@ class Prompter:
         self,
         dataset: SampleDataset,
         backbone: DiffusionBackbone,
-        captions: Mapping[str, str] | None,
+        captions: Captions | None,
         found: Presence | None = None,
     ) -> Prompts:
         """Of a data set's images by their ids; `captions` {id: caption} and `found` where the kind needs them.
@@ -87,7 +87,7 @@ class Prompter:
             raise ValueError(
                 f"prompt {self.config.kind!r} needs class names, and {dataset.task} data has none: use caption"
             )
-        return self._made(Given(dataset.ids, captions, found, dataset), backbone, names)
+        return self._made(Given(dataset.ids, found=found, dataset=dataset), captions, backbone, names)
 
     def of_captions(
         self, captions: Sequence[str], backbone: DiffusionBackbone, found: Presence | None = None
@@ -99,13 +99,17 @@ class Prompter:
         texts = {str(place): caption for place, caption in enumerate(captions)}
         if "tags" in prompt_kind(self.config.kind).needs and found is None:
             raise ValueError(f"prompts of the kind {self.config.kind!r} read an image's tags: use `tadp predict`")
-        return self._made(Given(list(texts), texts, found), backbone, self.names)
+        return self._made(Given(list(texts), texts, found), texts, backbone, self.names)
 
-    def _made(self, given: Given, backbone: DiffusionBackbone, names: Sequence[str]) -> Prompts:
+    def _made(
+        self, given: Given, captions: Captions | None, backbone: DiffusionBackbone, names: Sequence[str]
+    ) -> Prompts:
         kind = make_kind(self.config, names)
         if "captions" in kind.needs:
-            captions = without_domain(self.config, {image_id: given.captions[image_id] for image_id in given.ids})
-            given = given._replace(captions=captions)
+            if captions is None:
+                raise ValueError(f"prompts of the kind {self.config.kind!r} are made of captions: give the images' own")
+            own = {image_id: captions[image_id] for image_id in given.ids}
+            given = given._replace(captions=without_domain(self.config, own))
         return kind.prompts(given, backbone)
 
     @torch.no_grad()

@@ -29,7 +29,7 @@ class Run:
     """Reads the files of a run when they are asked for, and writes them: `Run("runs/first").recipe`."""
 
     def __init__(self, folder: "Run | str | Path"):
-        self.folder = folder.folder if isinstance(folder, Run) else Path(folder)
+        self.folder: Path = folder.folder if isinstance(folder, Run) else Path(folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

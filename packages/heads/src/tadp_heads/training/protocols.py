@@ -15,8 +15,9 @@ Report = Callable[[str, int, int], None]
 class Contexts(Protocol):
     """The text of each training image, encoded."""
 
-    versions: int
-    """How many texts there are for each image; the sampler draws one."""
+    @property
+    def versions(self) -> int:
+        """How many texts there are for each image; the sampler draws one."""
 
     def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor | None:
         """(B, T, D) for the images of these ids; `versions`: which of its texts each image gets, None: the first.

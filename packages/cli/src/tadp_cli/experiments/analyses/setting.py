@@ -64,7 +64,7 @@ class Setting:
     seed: int = 0
     report: Report = field(default=lambda *_: None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("images", "steps", "train_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -78,11 +78,10 @@ class Setting:
 
     def open_images(self) -> SampleDataset:
         """The first images of the split."""
-        if self.data or self.run:
-            where = self.data or Run(self.run).finished_recipe().data.folder
-            dataset = open_data(where, "segmentation", self.split)
-        else:
-            dataset = open_data(str(self._scenes()), "segmentation", self.split)
+        where = self.data
+        if not where:
+            where = Run(self.run).finished_recipe().data.folder if self.run else str(self._scenes())
+        dataset = open_data(where, "segmentation", self.split)
         dataset.ids = dataset.ids[: self.images]
         return dataset
 
@@ -139,7 +138,11 @@ class Setting:
         name = f"{prompt}-{self.train_images}-images-{self.steps}-steps-seed{self.seed}"
         run = self.out / "heads" / name
         if not Run(run).finished:
-            changes = {"data.folder": str(self._scenes()), "prompt.kind": prompt, "backbone.source": self.backbone}
+            changes: dict[str, Any] = {
+                "data.folder": str(self._scenes()),
+                "prompt.kind": prompt,
+                "backbone.source": self.backbone,
+            }
             changes |= {"train.steps": self.steps, "train.seed": self.seed, "data.captioner": self.captioner}
             recipe = load_recipe("scenes-segmentation").replace(**changes)
             ensure_experiment(recipe, run, device=self.device, report=self.report)

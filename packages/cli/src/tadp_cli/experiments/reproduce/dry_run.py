@@ -93,7 +93,8 @@ def first_prompt(recipe: Recipe, dataset: SampleDataset | None, bench: Bench, *,
     captions = _captions(recipe, dataset.ids[0], bench, of_target) if "captions" in kind.needs else {}
     if _UNWRITTEN in captions.values():
         return _short(kind.summary)
-    return _short(Prompter(config=whole).of_data(dataset, None, captions).texts[dataset.ids[0]])
+    prompts = Prompter(config=whole).of_data(dataset, None, captions)  # type: ignore[arg-type]  # texts need no backbone
+    return _short(prompts.texts[dataset.ids[0]])
 
 
 def _captions(recipe: Recipe, image_id: str, bench: Bench, of_target: bool) -> Mapping[str, str]:
@@ -102,7 +103,7 @@ def _captions(recipe: Recipe, image_id: str, bench: Bench, of_target: bool) -> M
     folder = recipe.test.folder if of_target else recipe.data.folder
     written = captions_path(recipe, folder, bench.out)
     file = Path(given) if given else clean_path(written) if of_target else written
-    known = CaptionStore.read(file) if file.is_file() else ()
+    known = CaptionStore.read(file) if file.is_file() else CaptionStore()
     return {image_id: known[image_id]} if image_id in known else {image_id: _UNWRITTEN}
 
 

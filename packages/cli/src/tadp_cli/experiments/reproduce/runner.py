@@ -72,13 +72,17 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
             # Captions of photos rarely say that they are photos: where domains vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
     if recipe.prompt.modifier in LEARNT:
-        if bench.scale == "miniature":
-            folder = bench.out / "domains" / recipe.prompt.domain / "images"
-            images, held_out = draw_domain(folder, recipe.prompt.domain, DOMAIN_IMAGES, SEEDS["domain"])
-        else:
-            images, held_out = domain_images(images_of_domain(recipe, bench), recipe.personalize.split), None
+        images, held_out = _images_to_learn(recipe, bench)
         recipe = with_domain(recipe, bench.out, images, held_out, bench.device, report)
     return recipe
+
+
+def _images_to_learn(recipe: Recipe, bench: Bench) -> tuple[Path | list[Path], Path | None]:
+    """Images of the recipe's domain, and those that are held out."""
+    if bench.scale == "miniature":
+        folder = bench.out / "domains" / recipe.prompt.domain / "images"
+        return draw_domain(folder, recipe.prompt.domain, DOMAIN_IMAGES, SEEDS["domain"])
+    return domain_images(images_of_domain(recipe, bench), recipe.personalize.split), None
 
 
 def _with_scenes(recipe: Recipe, bench: Bench, domains: str) -> Recipe:

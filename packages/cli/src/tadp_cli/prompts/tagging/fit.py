@@ -8,7 +8,6 @@ and the threshold is chosen on what the tagger has not seen.
 # N images, K classes
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.recipe import PresenceConfig, Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.builder import object_names, present_classes
+from tadp_cli.prompts.kind import Captions
 from tadp_cli.prompts.tagging.store import FittedTagger, is_kept, make_tagger, read_tagger
 from tadp_cli.prompts.tagging.taggers import FirstPass, Untrained, images_in_batches, tagged
 from tadp_cli.prompts.tagging.tags import Presence
@@ -34,15 +34,16 @@ def fit_tagger(
     recipe: Recipe,
     dataset: SampleDataset,
     backbone: DiffusionBackbone,
-    captions: Mapping[str, str] | None,
+    captions: Captions | None,
     out: Path,
     device: str,
     report: Report,
 ) -> FittedTagger:
     """From the training images and their labels; kept in `out`, and read from there where it was learned before."""
     section, names = recipe.presence, object_names(dataset.prompt_names)
-    if is_kept(out, recipe, names, dataset.ids):
-        return read_tagger(out, recipe, backbone, device)
+    kept = read_tagger(out, recipe, backbone, device) if is_kept(out, recipe, names, dataset.ids) else None
+    if kept is not None:
+        return kept
     present = _labels(dataset, names)
     tagger = make_tagger(recipe, backbone, names, device)
     if isinstance(tagger, Untrained):
@@ -63,7 +64,7 @@ def _read_off(
     tagger: FirstPass,
     section: PresenceConfig,
     dataset: SampleDataset,
-    captions: Mapping[str, str] | None,
+    captions: Captions | None,
     present: Tensor,
     report: Report,
 ) -> tuple[PresenceHead, Tensor]:
@@ -94,7 +95,7 @@ def _read_off(
 
 
 def _inputs(
-    tagger: FirstPass, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report
+    tagger: FirstPass, dataset: SampleDataset, captions: Captions | None, report: Report
 ) -> tuple[Tensor, Tensor]:
     """What the head reads of all images: pooled features (N, P) and mentions (N, K)."""
     parts: list[tuple[Tensor, Tensor]] = []

@@ -1,7 +1,7 @@
 """What a run keeps of its presence captioner."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
+from tadp_cli.prompts.kind import Captions
 from tadp_cli.prompts.tagging.taggers import FirstPass, Tagger, Untrained, images_in_batches, in_batches, tagged
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_cli.run.records import read_object
@@ -39,7 +40,7 @@ class FittedTagger:
     calibration: Calibration
     out_of_fold: Presence
 
-    def find(self, dataset: SampleDataset, captions: Mapping[str, str] | None, report: Report) -> Presence:
+    def find(self, dataset: SampleDataset, captions: Captions | None, report: Report) -> Presence:
         """Of a data set whose labels it does not see."""
         batches = images_in_batches(dataset, captions)
         return tagged(self.tagger, self.calibration.threshold, batches, report, len(dataset))
@@ -106,7 +107,9 @@ def tagger_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) ->
     return fitted
 
 
-def make_tagger(recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str) -> Tagger:
+def make_tagger(
+    recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str
+) -> FirstPass | Untrained:
     """The recipe's, without weights where it is trained."""
     section, image_range = recipe.presence, recipe.backbone.image_range
     if section.source == "clip":

@@ -2,7 +2,7 @@
 
 # B images, K classes, P pooled features, H W image pixels
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
@@ -17,6 +17,7 @@ from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_captioning.taggers.clip import ClipTagger
 from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli.console.reporter import Report
+from tadp_cli.prompts.kind import Captions
 from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.ranges import RANGES
@@ -51,12 +52,14 @@ class Tagger(Protocol):
 class FirstPass:
     """Reads the features of a pass under the caption, with one map per class, or under no words at all."""
 
+    head: PresenceHead
+    """Set when it is trained or read from a run."""
+
     def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str, *, captioned: bool):
         self.backbone, self.names, self.captioned = backbone, tuple(names), captioned
         self.normalise = RANGES[image_range]
         self.mentions = ClassMentions(self.names)
         self.words = tuple(tuple(class_words(name)) for name in self.names)
-        self.head: PresenceHead | None = None
 
     @property
     def levels(self) -> Any:
@@ -108,7 +111,7 @@ def _reading(backbone: DiffusionBackbone, **changes: Any) -> Iterator[None]:
         backbone.config = known
 
 
-def images_in_batches(dataset: SampleDataset, captions: Mapping[str, str] | None) -> Iterator[Batch]:
+def images_in_batches(dataset: SampleDataset, captions: Captions | None) -> Iterator[Batch]:
     """The whole data set in order, its targets left out."""
     samples = (dataset.read(image_id) for image_id in dataset.ids)
     return in_batches(
