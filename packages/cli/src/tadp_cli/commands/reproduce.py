@@ -1,6 +1,6 @@
 """`tadp reproduce ...`: a table, a figure or a question of the paper."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,15 +30,18 @@ if TYPE_CHECKING:
 class _Tables(TyperGroup):
     """Commands of its own, and one for each table; tables are read when a command is asked for."""
 
+    _commands: MutableMapping[str, Any]
+    _unread: bool
+
     @property
-    def commands(self) -> dict[str, Any]:
+    def commands(self) -> MutableMapping[str, Any]:
         if self._unread:
             self._unread = False
-            self._commands |= {name: _table_command(name) for name in table_names()}
+            self._commands.update({name: _table_command(name) for name in table_names()})
         return self._commands
 
     @commands.setter
-    def commands(self, own: dict[str, Any]) -> None:
+    def commands(self, own: MutableMapping[str, Any]) -> None:
         self._commands, self._unread = own, True
 
 
