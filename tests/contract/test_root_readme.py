@@ -16,3 +16,14 @@ def test_links_lead_somewhere(repository):
     for page in (path for pattern in pages for path in repository.glob(pattern)):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_architecture_names_files_that_are_there(repository):
+    text = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tadp_\w+/[\w/]+\.py)`", text)
+    packages = repository / "packages"
+    missing = [
+        name for name in named if not (packages / name.split("/")[0].removeprefix("tadp_") / "src" / name).exists()
+    ]
+    assert len(named) > 15
+    assert missing == []
