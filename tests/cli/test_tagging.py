@@ -104,6 +104,19 @@ def test_soft_presence_weights_each_class_by_its_probability(backbone):
     assert context[0, 0].abs().max() == 0
 
 
+@pytest.mark.parametrize("kind", ["presence", "caption+presence", "soft-presence"])
+def test_a_placeholder_is_as_long_as_the_prompts_and_needs_no_tags(backbone, kind):
+    recipe = load_recipe("scenes-segmentation", (f"prompt.kind={kind}",))
+    context = make_kind(recipe.prompt, NAMES).placeholder(Given(["a", "b"]), backbone).context(backbone, ["a"])
+    assert context.shape == prompts(kind, backbone).context(backbone, ["a"]).shape
+
+
+def test_prompts_of_tags_say_what_they_lack(backbone):
+    recipe = load_recipe("scenes-segmentation", ("prompt.kind=presence",))
+    with pytest.raises(ValueError, match="reads the tags of images, and none are given"):
+        make_kind(recipe.prompt, NAMES).prompts(Given(["a", "b"]), backbone)
+
+
 def test_presence_only_tells_the_head_and_not_the_unet():
     words = tuple((name,) for name in NAMES)
     backbone = DiffusionBackbone.from_pretrained("tiny", class_words=words, class_input="presence").freeze()

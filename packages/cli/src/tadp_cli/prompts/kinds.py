@@ -256,6 +256,12 @@ class WeightedEmbeddings(ClassEmbeddings):
         owners = tuple(label for label, tokens in enumerate(each) for _ in range(tokens.shape[1]))
         return SoftPrompts({}, embeddings=torch.cat(each, 1), owners=owners, found=given.tags)
 
+    def placeholder(self, given: Given, backbone: "DiffusionBackbone") -> "Prompts":
+        import torch
+
+        with torch.no_grad():
+            return super().contexts(given, backbone)  # as long, without weights
+
     @property
     def template(self) -> str:
         return ""
