@@ -40,6 +40,17 @@ def test_a_domain_in_words_from_captions_to_predictions(repository, world, tmp_p
     assert json.loads((tmp_path / "out" / "captions.jsonl").read_text())["prompt"].startswith("a <dusk> photo of ")
 
 
+def test_captions_by_two_captioners_are_one_line(world, tmp_path):
+    lines = [{"id": "train_00000", "caption": "a tree", "captioner": name} for name in ("tiny", "blip2")]
+    lines[1]["id"] = "train_00001"
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    given = ("--data", world / "photo", "--captions", tmp_path / "c.jsonl", "--out", tmp_path / "out")
+    told = tadp("train", "scenes-segmentation", *given, code=2)
+    assert "has captions by several captioners, tiny (1), blip2 (1): choose one with --set data.captioner=" in told
+    assert told.count("error:") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_domain_without_a_phrase_is_one_line(world, tmp_path):
     places = ("--source", world / "photo", "--target", world / "night", "--out", tmp_path / "out")
     assert "unknown domain 'dusk'; choose from watercolor" in tadp("adapt", *places, "--domain", "dusk", code=2)

@@ -1,6 +1,7 @@
 """Checking a user's own folder: every file is looked at, and all that is wrong with it told at once."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
@@ -35,9 +36,10 @@ def _check_segmentation(root: Path) -> list[CheckReport]:
     images, masks = mask_files(root)
     reading = mask_reading(root, masks)
     both = {name: (images[name], masks[name]) for name in images if name in masks}
-    problems = [*_unpaired(images, masks, "masks/{}.png"), *_split_problems(root, split_folder(root), images)]
+    problems, notes = _unpaired(images, masks, "masks/{}.png", split_folder(root))
+    problems += _split_problems(root, split_folder(root), images)
     title = "masks of ids" if reading["colors"] is None else "masks of colours"
-    return [check_dataset(root, SegmentationPairs(both, **reading), problems=problems, layout=title)]
+    return [check_dataset(root, SegmentationPairs(both, **reading), problems=problems, warnings=notes, layout=title)]
 
 
 def _check_drawn(root: Path, task: str) -> list[CheckReport]:
@@ -50,9 +52,10 @@ def _check_drawn(root: Path, task: str) -> list[CheckReport]:
 def _check_depth(root: Path) -> list[CheckReport]:
     images, maps = depth_files(root)
     both = {name: (images[name], maps[name]) for name in images if name in maps}
-    problems = [*_unpaired(images, maps, "depth/{}.png, .npy or .tiff"), *_split_problems(root, root, images)]
+    problems, notes = _unpaired(images, maps, "depth/{}.png, .npy or .tiff", root)
+    problems += _split_problems(root, root, images)
     dataset = DepthPairs(both, settings=read_settings(root).depth)
-    return [check_dataset(root, dataset, problems=problems, layout="depth maps")]
+    return [check_dataset(root, dataset, problems=problems, warnings=notes, layout="depth maps")]
 
 
 def _check_detection(root: Path) -> list[CheckReport]:
@@ -102,22 +105,33 @@ _CHECKS = {
 }
 
 
-def _unpaired(images: Mapping[str, Path], targets: Mapping[str, Path], expected: str) -> list[str]:
-    """Images without a target, and the other way round."""
+def _unpaired(
+    images: Mapping[str, Path], targets: Mapping[str, Path], expected: str, folder: Path
+) -> tuple[list[str], list[str]]:
+    """(problems, notes) on images without a target and the other way round.
+
+    Readers leave out what no split file of `folder` lists: there it is a note.
+    """
     kind = expected.split("/")[0].removesuffix("s")
     kind = "depth map" if kind == "depth" else kind
-    return [
-        *(
-            str(DataError(images[n], found=f"no {kind} of its name", expected=expected.format(n), fix="add it"))
-            for n in images
-            if n not in targets
-        ),
-        *(
-            str(DataError(targets[n], found="no image of its name", expected=f"images/{n}.*", fix="add or delete it"))
-            for n in targets
-            if n not in images
-        ),
-    ]
+    bare = {n: (images[n], f"no {kind} of its name", expected.format(n)) for n in images if n not in targets}
+    bare |= {n: (targets[n], "no image of its name", f"images/{n}.*") for n in targets if n not in images}
+    listed = _listed(folder, {*images, *targets})
+    told: tuple[list[str], list[str]] = ([], [])
+    for name, (path, found, wanted) in bare.items():
+        left_out = listed and name not in listed
+        fix = "add it, or leave it: no split lists it" if left_out else "add it, or delete this one"
+        told[bool(left_out)].append(str(DataError(path, found=found, expected=wanted, fix=fix)))
+    return told
+
+
+def _listed(folder: Path, known: set[str]) -> set[str]:
+    """The ids in all split files; a malformed one, which is a problem of its own, has none."""
+    ids: set[str] = set()
+    for path in split_files(folder, known):
+        with suppress(DataError):
+            ids.update(read_lines(path, "image ids"))
+    return ids
 
 
 def _split_problems(root: Path, folder: Path, known: Iterable[str]) -> list[str]:
