@@ -99,7 +99,6 @@ def test_it_takes_the_type_and_place_of_the_vae_before_it(make_backbone, taesd, 
     done = make_backbone(vae=True).use_vae(taesd).optimize(dtype=torch.bfloat16)
     assert "weights in bfloat16" in done
     assert make_backbone(vae=True).use_vae(taesd).half().vae.dtype == torch.float16
-    backbone.save_memory(vae_slicing=True).encode_image(images)
 
 
 def test_a_backbone_of_the_tiny_model_s_factor(images, tmp_path):

@@ -223,22 +223,6 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         self.unet.requires_grad_(False)
         return self
 
-    def save_memory(
-        self, *, gradient_checkpointing: bool = False, channels_last: bool = False, vae_slicing: bool = False
-    ) -> Self:
-        """Less memory. Attention needs no slicing: outside the recorded layers it is never materialised.
-
-        `gradient_checkpointing`: the UNet's blocks run again in backward; about a third slower, a fraction of the
-        activations. `channels_last`: convolutions of half precision like it. `vae_slicing`: encode one by one.
-        """
-        if gradient_checkpointing:
-            self.unet.enable_gradient_checkpointing()
-        if channels_last:
-            self.to(memory_format=torch.channels_last)
-        if vae_slicing and self.vae is not None:
-            self.vae.enable_slicing()
-        return self
-
     def train(self, mode: bool = True) -> Self:
         """VAE and text encoder stay in evaluation mode: they are frozen."""
         super().train(mode)
