@@ -80,6 +80,10 @@ def test_a_lora_is_found_where_it_is_learned(tmp_path):
     recipe = load_recipe("table-5/comic-dreambooth").replace(**settings)
     assert not recipe.backbone.unet
     assert "backbone.lora" not in domain_settings(tmp_path, "comic", "dreambooth")
+    earlier = tmp_path / "looks" / "comic" / "dreambooth-rank8"  # of an earlier version
+    earlier.mkdir(parents=True)
+    lora = domain_settings(tmp_path, "comic", "dreambooth", 8)["backbone.lora"]
+    assert lora == str(earlier / "pytorch_lora_weights.safetensors")
 
 
 def test_the_targets_own_folder_is_read_as_the_target(tmp_path):

@@ -44,7 +44,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics of a run on a split of its own data or of a data set with the same classes, kept in its results.json.
 
-    `how`: captions, protocol, domain, domain_phrase, modifier, token_file, cleaner, limits as of `open_scorable`.
+    `how`: `protocol`, and fields of `EvaluateOptions`.
     """
     folder = Run(run).folder
     where = {"folder": str(data) or None, "split": split}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from tadp_captioning.chat_api.answer_cache import default_cache
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.console.reporter import Report
+from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO, Speed, evaluation_speed
@@ -50,57 +51,69 @@ class Scorable(NamedTuple):
     """What removed the words for a domain from the captions, as far as they record it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What a run is evaluated on, and under which prompts; empty: on its validation split, as it was trained."""
+
+    folder: str | None = None
+    """A data set with the same classes."""
+    split: str = ""
+    captions: Path | None = None
+    """Captions of its images; None: the recipe's captioner writes them."""
+    domain: str = ""
+    """The data's domain: captions lose the words for it, so that they read like those of the training (paper 4.3)."""
+    domain_phrase: str = ""
+    modifier: str = ""
+    """Puts the domain into the prompts, in place of the recipe's modifier."""
+    token_file: str = ""
+    """Of the modifier textual-inversion."""
+    cleaner: str = ""
+    """What removes the words for the domain; empty: the recipe's, and captions that record a cleaner stay."""
+    limits: CleaningLimits = NO_LIMITS_GIVEN
+    speed: Speed = AUTO
+    """How the model computes."""
+
+
 @in_float32()
 def open_scorable(
     run: Path,
     *,
-    folder: str | None = None,
-    split: str = "",
-    captions: Path | None = None,
-    domain: str = "",
-    domain_phrase: str = "",
-    modifier: str = "",
-    token_file: str = "",
-    cleaner: str = "",
-    limits: CleaningLimits = NO_LIMITS_GIVEN,
     most: int | None = None,
-    speed: Speed = AUTO,
     read_inside: bool = True,
     device: str = "cpu",
-    report: Report = lambda *_: None,
+    report: Report = quiet,
+    **how: Any,
 ) -> Scorable:
-    """A finished run on a split of its own data or of any other, or on the split's first `most` images.
+    """A finished run on a split, or on the split's first `most` images; `how`: fields of `EvaluateOptions`.
 
-    Captions that are not given are written by the recipe's captioner. They lose the words for the domain that the
-    prompts name, and with `domain` those for that one (paper 4.3), so that they read like those of the training.
-    `modifier` puts that domain into the prompts in place of what the recipe puts there; "" leaves it as it is.
-    `token_file`: for the modifier textual-inversion. `cleaner` removes those words, within `limits`; "" for the
-    recipe's, and captions that record a cleaner stay. `speed`, `read_inside`: see `speed_up`.
+    `read_inside`: see `speed_up`.
     """
-    recipe = _asked(read_prompting(run), modifier, domain, domain_phrase, token_file)
-    if not recipe.needs_captions and (captions or (domain and not modifier)):
+    options = EvaluateOptions(**how)
+    domain, limits = options.domain, options.limits
+    recipe = _asked(read_prompting(run), options)
+    if not recipe.needs_captions and (options.captions or (domain and not options.modifier)):
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}: leave --captions and --domain out")
-    folder, split = folder or recipe.data.folder, split or recipe.data.val
-    if cleaner and not domain and not (recipe.needs_captions and names_domain(recipe.prompt)):
-        raise ValueError(f"--cleaner {cleaner} removes the words for a domain: name it with --domain")
-    own, asked, cleaner = _is_own(recipe, folder), cleaner, cleaner or recipe.test.cleaner
+    folder, split = options.folder or recipe.data.folder, options.split or recipe.data.val
+    if options.cleaner and not domain and not (recipe.needs_captions and names_domain(recipe.prompt)):
+        raise ValueError(f"--cleaner {options.cleaner} removes the words for a domain: name it with --domain")
+    own, asked, cleaner = _is_own(recipe, folder), options.cleaner, options.cleaner or recipe.test.cleaner
     if cleaner != RULES and (asked or not own) and recipe.needs_captions and names_domain(recipe.prompt):
         domain = domain or recipe.prompt.domain
-    target = get_domain(domain, domain_phrase or _phrase(recipe, domain)) if domain else None
+    target = get_domain(domain, options.domain_phrase or _phrase(recipe, domain)) if domain else None
     if target:  # an unknown domain, or a model without a price, is an error before hours of captioning
         with naming_the_rules(cleaner):
-            load_cleaner(cleaner if asked or captions is None else RULES, target, limits)
+            load_cleaner(cleaner if asked or options.captions is None else RULES, target, limits)
     dataset = open_data(folder, recipe.task, split)
     dataset.ids = dataset.ids[:most]
     accelerator = make_accelerator(recipe.train.precision, checked_device(device))
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
-    speed = evaluation_speed(recipe, speed)
-    model = loaded_model(run, speed, device, images=len(dataset), read_inside=read_inside, token_file=token_file)
+    speed, token = evaluation_speed(recipe, options.speed), options.token_file
+    model = loaded_model(run, speed, device, images=len(dataset), read_inside=read_inside, token_file=token)
     store = None
     if recipe.needs_captions:
         with accelerator.main_process_first():
-            store = _captions(run, recipe, dataset, folder, split, captions, device, report)
+            store = _captions(run, recipe, dataset, folder, split, options.captions, device, report)
             if target and (asked or any(not r.cleaner and r.error is None for r in store.records())):
                 store = cleaned_captions(store, dataset.ids, cleaner, target, limits, report)
     prompts = _prompts(run, recipe, model, dataset, store, device, report)
@@ -169,13 +182,14 @@ def _phrase(recipe: Recipe, domain: str) -> str:
     return recipe.prompt.domain_phrase if domain == recipe.prompt.domain else ""
 
 
-def _asked(recipe: Recipe, modifier: str, domain: str, phrase: str, token_file: str) -> Recipe:
+def _asked(recipe: Recipe, options: EvaluateOptions) -> Recipe:
     """The recipe with the modifier that is asked for."""
+    modifier, token_file = options.modifier, options.token_file
     if not modifier:
         if token_file:
             raise ValueError(f"{token_file}: a token to test with goes with the modifier textual-inversion")
         return recipe
-    domain, known = domain or recipe.prompt.domain, recipe.prompt
+    domain, known = options.domain or recipe.prompt.domain, recipe.prompt
     if modifier != "null" and not domain:
         raise ValueError(f"the modifier {modifier!r} needs a domain, e.g. watercolor")
     if modifier != "null" and not recipe.kind.is_text:
@@ -183,7 +197,7 @@ def _asked(recipe: Recipe, modifier: str, domain: str, phrase: str, token_file: 
     if modifier == "dreambooth" and modifier != known.modifier:
         raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")
     changes = {"prompt.modifier": modifier, "prompt.domain": domain}
-    changes["prompt.domain_phrase"] = phrase or _phrase(recipe, domain)
+    changes["prompt.domain_phrase"] = options.domain_phrase or _phrase(recipe, domain)
     return recipe.replace(**changes, **({"prompt.token_file": token_file, "prompt.token": ""} if token_file else {}))
 
 
@@ -202,41 +216,16 @@ def captions_folder(run: Path) -> Path:
 
 
 @in_float32()
-def scored(
-    run: Path,
-    *,
-    folder: str | None = None,
-    split: str = "",
-    captions: Path | None = None,
-    protocol: str = "",
-    domain: str = "",
-    domain_phrase: str = "",
-    modifier: str = "",
-    token_file: str = "",
-    cleaner: str = "",
-    limits: CleaningLimits = NO_LIMITS_GIVEN,
-    speed: Speed = AUTO,
-    device: str = "cpu",
-    report: Report = lambda *_: None,
-) -> dict[str, Any]:
-    """The metrics, with what results.json records of them. The arguments are those of `open_scorable`."""
+def scored(run: Path, *, protocol: str = "", device: str = "cpu", report: Report = quiet, **how: Any) -> dict[str, Any]:
+    """The metrics by a protocol, "" for the recipe's, with what results.json records of them.
+
+    `how`: fields of `EvaluateOptions`.
+    """
+    options = EvaluateOptions(**how)
     recipe, model, dataset, prompts, cleaned_by = open_scorable(
-        run,
-        folder=folder,
-        split=split,
-        captions=captions,
-        domain=domain,
-        domain_phrase=domain_phrase,
-        modifier=modifier,
-        token_file=token_file,
-        cleaner=cleaner,
-        limits=limits,
-        speed=speed,
-        read_inside=False,
-        device=device,
-        report=report,
+        run, read_inside=False, device=device, report=report, **how
     )
-    folder, split = absolute(folder or recipe.data.folder), split or recipe.data.val
+    folder, split = absolute(options.folder or recipe.data.folder), options.split or recipe.data.val
     metrics = evaluate(
         model,
         dataset,
@@ -250,6 +239,7 @@ def scored(
         entry["protocol"] = protocol
     if cleaned_by:
         entry["cleaner"] = cleaned_by
-    if modifier:
-        entry |= {"modifier": modifier} | ({"domain": recipe.prompt.domain} if modifier != "null" else {})
+    if options.modifier:
+        named = {} if options.modifier == "null" else {"domain": recipe.prompt.domain}
+        entry |= {"modifier": options.modifier} | named
     return entry
