@@ -21,9 +21,9 @@ from tadp_heads.data.scenes.scene import LOOKS, UNSEEN_LOOKS
 
 ROW = "looks-styles"
 METRICS = {
-    "mIoU (photo)": DomainTest(look="photo"),
-    "mIoU (neon)": DomainTest(look="neon"),
-    "mIoU (neon, named)": DomainTest(look="neon", modifier="simple"),
+    "mIoU (photo)": DomainTest(domain="photo"),
+    "mIoU (neon)": DomainTest(domain="neon"),
+    "mIoU (neon, named)": DomainTest(domain="neon", modifier="simple"),
 }
 
 
