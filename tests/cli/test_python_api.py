@@ -60,7 +60,8 @@ def test_words_are_explained_and_images_captioned(world, tmp_path):
 
 def test_a_token_is_learned_of_a_folder(world, tmp_path):
     root, _ = world
-    token = tadp.personalize("comic", tmp_path / "token", images=root / "photo" / "images", steps=1, device="cpu")
+    how = {"backbone": "tiny", "steps": 1, "device": "cpu"}
+    token = tadp.personalize("comic", tmp_path / "token", images=root / "photo" / "images", **how)
     assert token.finished
     assert token.token == "<comic>"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning import CaptionStore, caption_images, load_captioner
+from tadp_cli.config.default_models import default_backbone, default_captioner
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.device import checked_device
@@ -68,12 +69,15 @@ def explain(
 
 
 def caption(
-    images: Place | Sequence[Place], out: Place, *, captioner: str = "blip2", device: str = "auto", **how: Any
+    images: Place | Sequence[Place], out: Place, *, captioner: str = "", device: str = "auto", **how: Any
 ) -> CaptionStore:
-    """Caption files, folders and globs of images into a file that resumes; `how` are options of `load_captioner`."""
+    """Caption files, folders and globs of images into a file that resumes; `how` are options of `load_captioner`.
+
+    `captioner`: "" for the default of these images, as of `tadp caption`.
+    """
     given = [images] if isinstance(images, str | Path) else images
     store = CaptionStore.open(Path(out))
-    writer = load_captioner(captioner, device=checked_device(device), **how)
+    writer = load_captioner(captioner or default_captioner(given), device=checked_device(device), **how)
     caption_images(writer, find_pictures([str(image) for image in given]), store)
     return store
 
@@ -85,7 +89,7 @@ def personalize(
     images: Place | None = None,
     split: str = "",
     method: str = "textual-inversion",
-    backbone: str = "tiny",
+    backbone: str = "",
     device: str = "auto",
     seed: int = 0,
     count: int = 0,
@@ -95,8 +99,10 @@ def personalize(
 ) -> Personalization:
     """Learn a token for a domain from its images, of Scenes where none are given.
 
-    `images`: a folder, or NAME:FOLDER of a data set; `how`: preset_name, steps, vectors, rank, as `settings` has them.
+    `images`: a folder, or NAME:FOLDER of a data set. `backbone`: "" for the default of the images. `how`: preset_name,
+    steps, vectors, rank, as `settings` has them.
     """
+    backbone = backbone or default_backbone(() if images is None else (images,))
     with run_lock(Path(out)):
         return personalization.learn(
             domain=domain,
