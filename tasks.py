@@ -300,6 +300,16 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
         return [*ruff, [*python, "mypy", *arguments]]
     if task == "bench":
         return [[*python, "pytest", "benchmarks", *arguments]]
+    if task == "build":
+        folders = [str(folder) for folder in members(root)]
+        options = [
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--wheel-dir",
+            str(root / "dist"),
+        ]
+        return [[*python, "pip", "wheel", *options, *arguments, *folders]]
     if task == "results":
         return [[python[0], "benchmarks/result_pages.py", *arguments]]
     return [[*python, "tadp_cli.pretrain", *arguments]]
@@ -339,6 +349,7 @@ TASKS = {
     "lint": "ruff and mypy: rules, formatting and types",
     "bench": "the benchmarks; options go to pytest",
     "results": "write the pages of docs/results from the results files next to them",
+    "build": "the five packages as wheels in dist/, which any Python from 3.11 on installs; options go to pip",
     "pretrain": "train the tiny models anew; options go to the script (--help lists them)",
 }
 

@@ -270,3 +270,23 @@ def test_other_wrong_input_is_refused(make_backbone, inputs):
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_folded_backbone_gives_the_same_features_and_holds_no_projection_of_text(make_backbone):
+    backbone = make_backbone(text=True, vae=True, text_adapter=True).eval()
+    context = backbone.encode_text(["a cat"]).detach()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = backbone(images, context)
+        before = len(backbone.state_dict())
+        with backbone.folded(context):
+            names = [name for name in backbone.state_dict() if ".attn2.to_k." in name or "time_emb_proj" in name]
+            assert {name.rsplit(".", 1)[1] for name in names} == {"value"}
+            folded = backbone(images, context)
+        with backbone.folded():
+            other = backbone.encode_text(["two dogs"])
+            varied = backbone(images, other)
+        assert len(backbone.state_dict()) == before
+        assert_close(varied.levels[0], backbone(images, other).levels[0], atol=1e-4, rtol=1e-4)
+    for ours, theirs in zip(expected.levels, folded.levels, strict=True):
+        assert_close(theirs, ours, atol=1e-4, rtol=1e-4)

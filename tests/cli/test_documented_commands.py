@@ -60,6 +60,11 @@ def test_lines_of_the_pages_are_taken(page):
         assert call["data"] or recipe.data.folder or recipe.backbone.source == "tiny", "which trains on Scenes"
 
 
+@pytest.mark.parametrize("name", ["export", "serve", "benchmark"])
+def test_lines_about_deployment_are_taken(name):
+    assert parsed(ROOT / "docs" / "deployment.md", name)
+
+
 @pytest.mark.parametrize("name", ON_REAL_DATA)
 def test_pages_of_the_miniature_say_how_real_data_is_asked(name):
     asked = [call for call in parsed(ROOT / "docs" / name, "train") if call["recipe"] == "voc2012"]

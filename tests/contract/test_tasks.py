@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TASK_NAMES = ("setup", "demo", "test", "lint", "bench", "results", "pretrain")
+TASK_NAMES = ("setup", "demo", "test", "lint", "bench", "results", "build", "pretrain")
 
 # A build backend in the tree, so that a real pip installs a real package without a network.
 BACKEND = """
@@ -125,6 +125,9 @@ def test_arguments_are_passed_on(tasks, tmp_path):
     assert numerical[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "-m", "numerical and not slow", "-x"]
     (faults,) = tasks.commands_of("test", ["--faults"], tmp_path)
     assert faults[-4:] == [*tasks.FAULTS, "--faults"]
+    (build,) = tasks.commands_of("build", ["--quiet"], tmp_path)
+    assert build[1:4] == ["-m", "pip", "wheel"]
+    assert build[-3:] == ["--wheel-dir", str(tmp_path / "dist"), "--quiet"]
     (bench,) = tasks.commands_of("bench", [], tmp_path)
     assert bench[1:] == ["-m", "pytest", "benchmarks"]
     assert [command[2:4] for command in tasks.commands_of("lint", [], tmp_path)] == [

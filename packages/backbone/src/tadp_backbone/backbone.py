@@ -191,6 +191,15 @@ class DiffusionBackbone(TrainableParts, nn.Module):
 
         return optimize(self, dtype, channels_last, compile, cuda_graphs)
 
+    def folded(self, context: Tensor | None = None) -> AbstractContextManager[None]:
+        """Inside, all that depends on the timestep and on `context` (1, T, D) alone is a constant: for export.
+
+        None: the context varies, and the timestep alone is folded in. Passes with other values are wrong inside.
+        """
+        from .text.folding import folded
+
+        return folded(self, context)
+
     def encode_image(self, images: Tensor, *, generator: Generators = None) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
         # Padded and unpadded images differ: forward() pads to the whole network's multiple.

@@ -2,8 +2,6 @@
 
 # H W image pixels, h w cells
 
-from math import ceil
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,4 +23,4 @@ def padded_size(image_size: tuple[int, int], multiple: int) -> tuple[int, int]:
 
 def cut_to(x: Tensor, image_size: tuple[int, int], stride: int) -> Tensor:
     """Keep the cells of (B, C, h, w) that an image of (H, W) pixels touches."""
-    return x[..., : ceil(image_size[0] / stride), : ceil(image_size[1] / stride)]
+    return x[..., : -(-image_size[0] // stride), : -(-image_size[1] // stride)]

@@ -14,6 +14,8 @@ def check_images(images: Tensor, channels: int) -> None:
 
 def check_range(images: Tensor, limit: float) -> None:
     """Values of at most `limit` in size. Reads one back: on a GPU the host waits for it."""
+    if torch.compiler.is_compiling():  # a graph cannot branch on values
+        return
     largest = images.detach().abs().amax()
     if not largest <= limit:  # a NaN fails too
         raise ValueError(
@@ -39,7 +41,7 @@ def size_within(covered: tuple[int, int], size: tuple[int, int] | None) -> tuple
 
 def check_context(context: Tensor, batch: int, width: int) -> None:
     """(B or 1, T, width)."""
-    if context.ndim != 3 or context.shape[-1] != width or len(context) not in (1, batch) or not context.shape[1]:
+    if context.ndim != 3 or context.shape[-1] != width or context.shape[0] not in (1, batch) or not context.shape[1]:
         raise ValueError(f"context is {tuple(context.shape)}, expected ({batch} or 1, tokens, {width})")
 
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from tadp_cli.commands.adapt import adapt
 from tadp_cli.commands.analyze import analyze
+from tadp_cli.commands.benchmark import benchmark
 from tadp_cli.commands.caption import caption
 from tadp_cli.commands.captions import captions_app
 from tadp_cli.commands.convert_checkpoint import convert_checkpoint
@@ -18,6 +19,7 @@ from tadp_cli.commands.demo import demo
 from tadp_cli.commands.doctor import doctor
 from tadp_cli.commands.eval import evaluate
 from tadp_cli.commands.explain import explain
+from tadp_cli.commands.export import export
 from tadp_cli.commands.fetch import fetch
 from tadp_cli.commands.label_next import label_next
 from tadp_cli.commands.personalize import personalize
@@ -25,6 +27,7 @@ from tadp_cli.commands.predict import predict
 from tadp_cli.commands.recipes import recipes
 from tadp_cli.commands.report import report
 from tadp_cli.commands.reproduce import reproduce_app
+from tadp_cli.commands.serve import serve
 from tadp_cli.commands.train import train
 from tadp_cli.console.home import with_home
 from tadp_cli.console.launchers import forget_other_launchers
@@ -77,6 +80,9 @@ app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("explain")(explain)
 app.command("label-next")(label_next)
+app.command("export")(export)
+app.command("serve")(serve)
+app.command("benchmark")(benchmark)
 app.command("analyze")(analyze)
 app.add_typer(data_app, name="data")
 app.command("fetch")(fetch)

@@ -108,7 +108,7 @@ class DepthHead(PretrainedHead):
         fused = self._fused(features)  # (B, F, h, w)
         stride = self.config.fusion_stride
         height, width = image_size or (fused.shape[-2] * stride, fused.shape[-1] * stride)
-        fused = fused[..., : math.ceil(height / stride), : math.ceil(width / stride)]
+        fused = fused[..., : -(-height // stride), : -(-width // stride)]
         decoded = self.refine(self.deconv(fused))  # (B, D, h * 2^n, w * 2^n), n deconvolutions
         for _ in range(int(math.log2(stride)) - len(self.config.deconv_channels)):
             decoded = F.interpolate(decoded, scale_factor=2, mode="bilinear", align_corners=False)
@@ -127,7 +127,7 @@ class DepthHead(PretrainedHead):
         maps.append(features[config.fusion_index])
         for level, feature in list(zip(config.levels, features, strict=True))[config.fusion_index + 1 :]:
             maps.append(F.interpolate(feature, scale_factor=level.stride // config.fusion_stride, mode="nearest"))
-        if len({fused.shape[-2:] for fused in maps}) > 1:
+        if any(fused.shape[-2:] != maps[0].shape[-2:] for fused in maps):
             raise ValueError(
                 f"features of sizes {[tuple(feature.shape[-2:]) for feature in features]} do not fit strides "
                 f"{[level.stride for level in config.levels]}; pad the image to multiples of {config.levels[-1].stride}"

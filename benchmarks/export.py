@@ -1,0 +1,64 @@
+"""Exported models next to the model itself: largest difference and milliseconds per image.
+
+    python benchmarks/export.py                                      # the tiny backbone, each task, ONNX and pt2
+    python benchmarks/export.py --backbone sd15 --size 512 --tasks segmentation --formats onnx
+
+Heads have fresh weights; sd15 has random ones too, in its own size, so that nothing is fetched.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from tadp_backbone import BACKBONES, DiffusionBackbone
+from tadp_backbone.summary import untrained
+from tadp_heads import PerceptionConfig, PerceptionModel, get_task
+from tadp_heads.export import FORMATS, ExportSettings, export
+
+CLASSES = ("background", "circle", "square", "star")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="tiny", help="tiny, or sd15 and sd21 with random weights")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
+    parser.add_argument("--tasks", nargs="+", default=["segmentation", "depth", "detection"])
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS))
+    parser.add_argument("--precision", default="fp32")
+    options = parser.parse_args()
+    print("task          format  largest difference                  model ms  exported ms  file MB  export s")
+    for task in options.tasks:
+        model = model_of(options.backbone, task)
+        for kind in options.formats:
+            settings = ExportSettings(format=kind, size=(options.size, options.size), precision=options.precision)
+            print(f"{task:13} {kind:7} {measured(model, settings)}", flush=True)
+
+
+def model_of(name: str, task: str) -> PerceptionModel:
+    """With the empty prompt, in eval mode."""
+    torch.manual_seed(0)
+    has_weights = BACKBONES[name].folder is not None
+    backbone = DiffusionBackbone.from_pretrained(name) if has_weights else untrained(name, device="cpu")
+    classes = () if task == "depth" else CLASSES
+    head = get_task(task).build_head(backbone.levels, classes)
+    context = None if has_weights else torch.randn(1, 77, backbone.unet.config.cross_attention_dim)
+    return PerceptionModel(backbone, head, PerceptionConfig(task=task, classes=classes, prompt=""), context).eval()
+
+
+def measured(model: PerceptionModel, settings: ExportSettings) -> str:
+    """The rest of a row."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        done = export(model, Path(folder) / f"model.{settings.format}", settings)
+        seconds = time.perf_counter() - start
+        size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+    worst = ", ".join(f"{found.name} {found.value:.1e}" for found in done.differences)
+    times = done.milliseconds
+    return f"{worst:35} {times['model']:8.1f}  {times['exported']:11.1f}  {size:7.1f}  {seconds:8.0f}"
+
+
+if __name__ == "__main__":
+    main()

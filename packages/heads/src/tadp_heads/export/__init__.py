@@ -1,0 +1,11 @@
+"""A model as one file that runs without this code: ONNX, or torch's own compiled package.
+
+Pixels in, logits, metres or boxes out: VAE, UNet, attention maps and head are one graph. A prompt that is the same for
+all images is a constant of it.
+"""
+
+from tadp_heads.export.exporter import Exported, export
+from tadp_heads.export.settings import FORMATS, PRECISIONS, ExportSettings
+from tadp_heads.export.timing import milliseconds
+
+__all__ = ["FORMATS", "PRECISIONS", "ExportSettings", "Exported", "export", "milliseconds"]

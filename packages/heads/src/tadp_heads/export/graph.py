@@ -1,0 +1,68 @@
+"""The model as a graph of torch.export."""
+
+# B images, H W their pixels, T tokens, D width of the context
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from tadp_heads.export.settings import ExportSettings
+from tadp_heads.model import PerceptionModel
+
+
+class Foldable(Protocol):
+    """A backbone that can turn into constants what does not depend on the image."""
+
+    def folded(self, context: Tensor | None) -> AbstractContextManager[None]:
+        """Inside, all that depends on the timestep and on `context` (1, T, D) alone is a constant of the modules."""
+
+
+class Graph(nn.Module):
+    """images (B, 3, H, W) in [-1, 1], and a context (B, T, D) unless the prompt is fixed -> the task's output."""
+
+    context: Tensor | None
+
+    def __init__(self, model: PerceptionModel, context: Tensor | None):
+        super().__init__()
+        self.model = model
+        self.register_buffer("context", context)
+
+    def forward(self, images: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        return tuple(self.model(images, self.context if context is None else context))
+
+
+def trace(
+    model: PerceptionModel, fixed: Tensor | None, example: dict[str, Tensor], settings: ExportSettings
+) -> ExportedProgram:
+    """The graph for any number of images; `fixed`: the context of all images (1, T, D), None: an input, or not needed.
+
+    `example`: images (2, 3, H, W), and where it is an input their context (2, T, D).
+    """
+    with _traceable(model, fixed), warnings.catch_warnings():
+        # torchvision's own, of a function of torch that has a new name
+        warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
+        graph = Graph(model, fixed).eval()
+        shapes = {name: {0: Dim.DYNAMIC} for name in example}
+        if settings.size is None:
+            height, width = (model.size_multiple * Dim(side, min=1, max=512) for side in ("h", "w"))
+            shapes["images"] |= {2: height, 3: width}
+        return torch.export.export(graph, (), kwargs=example, dynamic_shapes=shapes)
+
+
+@contextmanager
+def _traceable(model: PerceptionModel, fixed: Tensor | None) -> Iterator[None]:
+    """Inside, no parameter asks for a gradient, and constants are folded; the model is left in eval mode."""
+    backbone: Any = model.backbone
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        model.eval().requires_grad_(False)
+        with backbone.folded(fixed) if hasattr(backbone, "folded") else nullcontext():
+            yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
