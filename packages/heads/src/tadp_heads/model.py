@@ -209,7 +209,8 @@ class PerceptionModel(nn.Module):
         for group in _groups_of_one_size(images, batch_size):
             pixels = torch.stack([images[i] for i in group])
             extract = self.extractor(pixels, None if context is None else context[group].to(self.device))
-            predict = self.task.predict_confident if confidence else self.task.predict
+            task: Any = self.task  # `predict_confident` is not part of every task
+            predict = task.predict_confident if confidence else task.predict
             found = predict(self.head, extract, normalise(pixels.to(self.device)), protocol)
             for index, prediction in zip(group, found, strict=True):
                 predictions[index] = prediction

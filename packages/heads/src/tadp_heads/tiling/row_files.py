@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -120,4 +120,4 @@ class TiffRows:
         return place
 
 
-ROW_FILES = {"png": PngRows, "tiff": TiffRows}
+ROW_FILES: dict[str, Callable[..., RowWriter]] = {"png": PngRows, "tiff": TiffRows}

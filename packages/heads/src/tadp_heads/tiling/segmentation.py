@@ -62,13 +62,13 @@ class _Band:
 
     def __init__(self, first: int, cells_wide: int):
         self.first, self.cells_wide = first, cells_wide
-        self.sums: Tensor | None = None
-        """(K, rows, w)."""
+        self.sums = torch.zeros(0, 0, cells_wide)
+        """(K, rows, w); K is known from the first windows on."""
         self.weights = torch.zeros(0, cells_wide)
 
     def add(self, windows: Sequence[Window], logits: Tensor, stride: int, margin: int) -> None:
         """Logits (B, K, h, w) of windows of one size."""
-        if self.sums is None:
+        if not len(self.sums):
             self.sums = logits.new_zeros(logits.shape[1], 0, self.cells_wide)
         weight = feather(logits.shape[2], logits.shape[3], margin)
         for window, one in zip(windows, logits, strict=True):

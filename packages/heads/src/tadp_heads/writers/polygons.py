@@ -1,7 +1,7 @@
 """Masks to polygons; rasterized again, they give the mask back but for the tolerance."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from contourpy import FillType, contour_generator
@@ -35,7 +35,8 @@ def outlines(mask: np.ndarray, tolerance: float = DEFAULT_TOLERANCE) -> list[Out
     offset = np.array([left - 0.5, top - 0.5])
     generator = contour_generator(z=part, name="serial", fill_type=FillType.OuterOffset)
     found = []
-    for points, offsets in zip(*generator.filled(0.5, 2.0), strict=True):
+    filled: Any = generator.filled(0.5, 2.0)  # its type depends on `fill_type`
+    for points, offsets in zip(*filled, strict=True):
         rings = [points[start : end - 1] + offset for start, end in pairwise(offsets)]
         outer, *holes = (simplify(ring, tolerance) for ring in rings)
         found.append(Outline(outer, tuple(holes)))
