@@ -42,7 +42,7 @@ def folders(tmp_path, monkeypatch):
     labelled_scenes(tmp_path / "labelled", tmp_path)
     write_scenes(tmp_path / "sketches", task="segmentation", look="sketch", split="train", count=3, seed=5)
     (tmp_path / "sketches" / "images").rename(tmp_path / "drawings")
-    rows = [f"{path.name},star;tree\n" for path in sorted((tmp_path / "drawings").iterdir())]
+    rows = [f"{path.name},star;house\n" for path in sorted((tmp_path / "drawings").iterdir())]
     (tmp_path / "names.csv").write_text("".join(rows))
     monkeypatch.chdir(tmp_path)
     return tmp_path
