@@ -119,7 +119,9 @@ class DetectionResult:
 class Result(Protocol):
     """What a task makes of a prediction for one image."""
 
-    image: Image.Image
+    @property
+    def image(self) -> Image.Image:
+        """The picture that was predicted, RGB."""
 
     def on(self, image: Image.Image) -> "Result":
         """The same for this image in another size."""

@@ -37,11 +37,12 @@ def check(
     Example: `tadp data check my_data`
     """
     with one_line_errors():
-        from tadp_cli.pipelines.check_data import check_and_draw, with_splits
+        from tadp_cli.pipelines.check_data import Splits, check_and_draw, with_splits
         from tadp_heads.data.registry import check_data
         from tadp_heads.data.scenes.marker import is_scenes
 
-        reports, splits = check_data(where, task or None, split or None), {}
+        reports = check_data(where, task or None, split or None)
+        splits: dict[str, Splits] = {}
         if not split:
             reports, splits = with_splits(where, reports)
         for report in reports:

@@ -88,7 +88,7 @@ def personalize(
         from tadp_cli.run.lock import run_lock
 
         scenes = images is None
-        backbone = backbone or default_backbone(() if scenes else (images,))
+        backbone = backbone or default_backbone(() if images is None else (images,))
         configs = settings_by_method(method, backbone, preset, steps=steps, vectors=vectors, rank=rank)
         configs = with_settings(configs, options or ())
         if samples:  # those of the last step are drawn in any case

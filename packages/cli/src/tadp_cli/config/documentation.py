@@ -48,7 +48,7 @@ def settings_of(cls: type, section: str = "") -> Iterator[Setting]:
     hints, texts = typing.get_type_hints(cls), meanings(cls)
     for field in dataclasses.fields(cls):
         name, expected = f"{section}{field.name}", hints[field.name]
-        if dataclasses.is_dataclass(expected):
+        if isinstance(expected, type) and dataclasses.is_dataclass(expected):
             yield Setting(name, "section", texts[field.name])
             yield from settings_of(expected, f"{name}.")
         else:
@@ -58,11 +58,11 @@ def settings_of(cls: type, section: str = "") -> Iterator[Setting]:
 @functools.cache
 def meanings(cls: type) -> dict[str, str]:
     """{field: its docstring in one line, names of choices replaced by the choices}; "" for a field without one."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    body = [*ast.iter_child_nodes(ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0])]
     texts = {field.name: "" for field in dataclasses.fields(cls)}
     for statement, after in itertools.pairwise(body):
         if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
-            texts[statement.target.id] = " ".join(ast.literal_eval(after.value).split())
+            texts[ast.unparse(statement.target)] = " ".join(ast.literal_eval(after.value).split())
     module = sys.modules[cls.__module__]
     return {name: _CHOICES.sub(lambda found: _choices(module, found[0]), text) for name, text in texts.items()}
 
@@ -100,8 +100,9 @@ def _kind(expected: Any, field: dataclasses.Field) -> str:
 def _choices(module: Any, name: str) -> str:
     """The strings of a tuple of this module, or the name."""
     values = getattr(module, name, None)
-    told = isinstance(values, tuple) and all(isinstance(value, str) for value in values)
-    return ", ".join(value for value in values if value) if told else name
+    if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+        return name
+    return ", ".join(value for value in values if value)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 from tadp_captioning import class_names_prompt
 from tadp_captioning.jsonl import append_rows, read_rows
 from tadp_cli.device import checked_device
-from tadp_cli.labelling.latents import LatentCache
+from tadp_cli.labelling.latents import EncodedImage, LatentCache
 from tadp_cli.labelling.texts import SelectedTags, check_names_classes
 from tadp_cli.prompts.builder import object_names
 from tadp_cli.prompts.kind import make_kind
@@ -79,7 +79,7 @@ class Proposals:
         append_rows(self.log, [{"id": image_id, "names": list(chosen), "time": time}])
         self.decisions[image_id] = chosen
 
-    def _encoded(self, image_id: str, image: Image.Image):
+    def _encoded(self, image_id: str, image: Image.Image) -> EncodedImage:
         return self.latents.get(image_id, image)
 
     @torch.no_grad()

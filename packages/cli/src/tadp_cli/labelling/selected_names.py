@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tadp_captioning.jsonl import read_rows
 from tadp_captioning.records import IMAGE_SUFFIXES
@@ -30,12 +31,13 @@ class SelectedNames:
 
         `prompt_names`: each class as prompts name it; a name may be spelled either way. Others are a ValueError.
         """
+        rows: list[tuple[str, Any, str]]
         if path.is_dir():
-            rows = _of_folder(path)
+            rows = [*_of_folder(path)]
         elif path.suffix.lower() == ".jsonl":
             rows = [(str(row.get("id")), row.get("names"), f"line {number}") for number, row in read_rows(path)]
         elif path.is_file():
-            rows = _of_table(path)
+            rows = [*_of_table(path)]
         else:
             raise ValueError(f"{path}: no file or folder of selected names")
         known = {_plain(name): prompt for name, prompt in zip(classes, prompt_names, strict=True)}

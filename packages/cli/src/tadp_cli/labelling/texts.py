@@ -26,7 +26,7 @@ class GivenTexts:
     """Selected names; None: captions are given."""
 
     def __contains__(self, image_id: str) -> bool:
-        return image_id in (self.texts if self.names is None else self.names)
+        return image_id in ((self.texts or {}) if self.names is None else self.names)
 
     def made(self, record: CaptionRecord | None, image_id: str) -> bool:
         """Whether a prediction was made from what is given now, as its record says."""
@@ -34,7 +34,7 @@ class GivenTexts:
             return False
         if self.names is not None:
             return record.extra.get("names") == list(self.names[image_id])
-        return record.caption == self.texts[image_id]
+        return self.texts is not None and record.caption == self.texts[image_id]
 
     def recorded(self, image_id: str) -> dict[str, list[str]]:
         """What the record of a prediction says of it."""

@@ -125,7 +125,7 @@ def compare_on_target(out: Path, recipe: Recipe, device: str, report: Report) ->
     runs, page = runs_of(out), out / "report.html"
     recipes = {run: Run(run).recipe for run in runs}
     metrics = {run.name: score_once(run, recipes[run], "", device=device, report=report) for run in runs}
-    told = {"task": recipe.task, "domain": recipe.prompt.domain, "modifier": recipe.prompt.modifier}
+    told: dict[str, Any] = {"task": recipe.task, "domain": recipe.prompt.domain, "modifier": recipe.prompt.modifier}
     told |= {"data": absolute(recipe.test.folder), "split": recipe.test.split}
     told |= {"before": metrics[BEFORE], "after": metrics[AFTER]}
     if not (page.is_file() and (out / RESULTS_FILE).is_file() and read_object(out / RESULTS_FILE) == told):

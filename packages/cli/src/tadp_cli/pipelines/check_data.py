@@ -29,8 +29,8 @@ def trainable_splits(where: str, task: str) -> Splits | None:
     there = labelled_splits(where, task)
     if not there:
         return None
-    train = next((name for name in ("train", "trainval") if name in there), None)
-    train = train or next((name for name in there if "train" in name), there[0])
+    usual = [name for name in ("train", "trainval") if name in there]
+    train = next(iter([*usual, *(name for name in there if "train" in name)]), there[0])
     others = [name for name in there if name != train and "train" not in name] or [
         name for name in there if name != train
     ]
@@ -40,12 +40,13 @@ def trainable_splits(where: str, task: str) -> Splits | None:
 
 def with_splits(where: str, reports: Sequence[CheckReport]) -> tuple[list[CheckReport], dict[str, Splits]]:
     """The reports with what keeps `tadp train` from opening the splits; {task: splits} of those that it opens."""
-    told, found = [], {}
+    told: list[CheckReport] = []
+    found: dict[str, Splits] = {}
     for report in reports:
         if not report.problems and report.task not in found:
             splits = trainable_splits(where, report.task)
             error = _refusal(where, report, splits)
-            if error is None:
+            if splits is not None and error is None:
                 found[report.task] = splits
             else:
                 report = dataclasses.replace(report, problems=(*report.problems, str(error)))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 from torch import Tensor
@@ -33,7 +33,7 @@ from tadp_cli.pipelines.prediction_files import (
 from tadp_cli.precision import AUTO, Speed
 from tadp_cli.prompts.authors import captioner_of, check_author
 from tadp_cli.prompts.kind import make_kind
-from tadp_cli.prompts.loose_images import prompted
+from tadp_cli.prompts.loose_images import LooseTagger, prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import tagger_of
@@ -199,7 +199,7 @@ def _predict_files(
     def predict(batch: list[_Picture]) -> None:
         if captioner is not None:
             texts = captioner.caption([p.shrunk if options.tile else p.image for p in batch])
-        elif given is not None:
+        elif given is not None and given.texts is not None:
             texts = [given.texts[picture.id] for picture in batch]
         else:
             texts = [options.caption or ""] * len(batch)
@@ -207,23 +207,22 @@ def _predict_files(
         if not batch:
             return
         shrunk = [picture.shrunk for picture in batch]
-        tags = tagger
+        tags: LooseTagger | None = tagger
         if given is not None and given.names is not None and recipe.needs_presence:
             names = [given.names[picture.id] for picture in batch]
             tags = SelectedTags(make_kind(recipe.prompt, prompter.names).names, names)
         prompts, context = prompted(prompter, model, tags, shrunk, texts)
 
         def context_of(crops: Sequence[Image.Image]) -> Tensor:
-            if not options.tile_captions:
+            if not options.tile_captions or captioner is None:
                 return context.expand(len(crops), -1, -1)
             return prompted(prompter, model, tags, crops, captioner.caption(list(crops))).context
 
         tiling = options.tiling
+        results: list[Any] = [None] * len(batch)
         if tiling is None:
             confidence = writer.needs_confidence(model)
             results = model.predict_batch(shrunk, None, len(batch), context, confidence=confidence)
-        else:
-            results = [None] * len(batch)
         records = []
         shown: list[str | None] = [*prompts] if prompts else [None] * len(batch)
         for picture, text, prompt, result in zip(batch, texts, shown, results, strict=True):
@@ -377,8 +376,8 @@ def _record(
     text: str,
     prompt: str | None,
     captioner: Captioner | None,
-    extra: Mapping[str, list[str]],
+    more: Mapping[str, list[str]],
 ) -> CaptionRecord:
     names = {} if captioner is None else {"captioner": captioner.name, "params": captioner.params}
-    extra = {"hash": content_hash(picture.file)} | ({} if prompt is None else {"prompt": prompt}) | dict(extra)
+    extra = {"hash": content_hash(picture.file), **({} if prompt is None else {"prompt": prompt}), **more}
     return CaptionRecord(id=picture.id, caption=text, source=source_of(store, picture.file), extra=extra, **names)

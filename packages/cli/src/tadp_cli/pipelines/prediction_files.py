@@ -150,7 +150,7 @@ class PredictionWriter:
             save_mask(result.ids, result.palette, self.out / "SegmentationClass" / f"{relative}.png")
             lines = [f"{name}:{r},{g},{b}::" for name, (r, g, b) in zip(result.names, result.palette, strict=True)]
             write_text(self.out / LABEL_MAP, "\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
-        if self.confidence:
+        if self.confidence and result.confidence is not None:
             save_confidence(result.confidence, place.with_name(f"{place.name}_confidence.png"))
 
 

@@ -1,7 +1,7 @@
 """Prompts for loose images, as the run was trained."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -9,10 +9,18 @@ from torch import Tensor
 
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.prompts.tagging.store import FittedTagger
+from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads import PerceptionModel
 
 # B images, T tokens, D width of the context
+
+
+class LooseTagger(Protocol):
+    """Finds the classes in loose images: a run's image tagger, or what a person selected in its place."""
+
+    def find_in(self, ids: Sequence[str], images: Sequence[Image.Image], captions: Sequence[str]) -> Presence:
+        """Of one caption per image."""
+        ...
 
 
 class Prompted(NamedTuple):
@@ -28,7 +36,7 @@ class Prompted(NamedTuple):
 def prompted(
     prompter: Prompter,
     model: PerceptionModel,
-    tagger: FittedTagger | None,
+    tagger: LooseTagger | None,
     images: Sequence[Image.Image],
     captions: Sequence[str],
 ) -> Prompted:

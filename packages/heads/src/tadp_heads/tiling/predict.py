@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tadp_heads._io import replacing
 from tadp_heads.data.ranges import RANGES
+from tadp_heads.data.sample import Color
 from tadp_heads.model import PerceptionModel
 from tadp_heads.overlay import draw_mask
 from tadp_heads.padding import pad_to_multiple
@@ -94,9 +95,9 @@ def _row_files(
     place: Path, image: Image.Image, model: PerceptionModel, tiling: Tiling, confidence: bool
 ) -> Iterator[list[RowWriter]]:
     """The mask's file, and the confidence's; they take their names when both are whole."""
-    palettes = {"mask": model.config.palette} | ({"confidence": ()} if confidence else {})
+    palettes: dict[str, tuple[Color, ...]] = {"mask": model.config.palette} | ({"confidence": ()} if confidence else {})
     with ExitStack() as stack:
-        writers = []
+        writers: list[RowWriter] = []
         for name, palette in palettes.items():
             partial = stack.enter_context(replacing(_named(place, f"{name}.{tiling.mask}")))
             file = stack.enter_context(partial.open("wb"))

@@ -26,7 +26,7 @@ def write_labelme(images: Sequence[PredictedImage], classes: Sequence[str], out:
     """ID.json for each image, with the path from there to the image."""
     for image in images:
         path = out / f"{image.id}.json"
-        shapes = [
+        shapes: list[dict[str, Any]] = [
             {
                 "label": one.label,
                 "points": one.ring or [list(one.box[:2]), list(one.box[2:])],
@@ -37,7 +37,7 @@ def write_labelme(images: Sequence[PredictedImage], classes: Sequence[str], out:
             }
             for one in image.objects
         ]
-        content = {
+        content: dict[str, Any] = {
             "version": "5.4.1",
             "flags": {},
             "shapes": shapes,
@@ -100,8 +100,8 @@ def write_voc(images: Sequence[PredictedImage], classes: Sequence[str], out: Pat
                 _child(thing, "confidence", f"{one.score:.4f}")
             box = ElementTree.SubElement(thing, "bndbox")
             left, upper, right, lower = one.box
-            for name, value in (("xmin", left + 1), ("ymin", upper + 1), ("xmax", right), ("ymax", lower)):
-                _child(box, name, f"{value:.2f}")
+            for name, edge in (("xmin", left + 1), ("ymin", upper + 1), ("xmax", right), ("ymax", lower)):
+                _child(box, name, f"{edge:.2f}")
         ElementTree.indent(top)
         write_text(out / "Annotations" / f"{image.id}.xml", ElementTree.tostring(top, encoding="unicode") + "\n")
     write_text(out / "classes.txt", "".join(f"{name}\n" for name in classes))
