@@ -13,11 +13,11 @@ def test_every_setting_is_explained():
 
 def test_the_page_is_the_one_that_the_code_gives(repository):
     """`python -m tadp_cli.config.documentation > docs/configuration.md` writes it."""
-    assert (repository / "docs" / "configuration.md").read_text() == page()
+    assert (repository / "docs" / "configuration.md").read_text() == page(Recipe)
 
 
 def test_the_page_lists_choices_and_defaults():
-    rows = {line.split("`")[1]: line for line in page().splitlines() if line.startswith("| `")}
+    rows = {line.split("`")[1]: line for line in page(Recipe).splitlines() if line.startswith("| `")}
     assert 'text, `"poly"` | One of constant, poly, cosine, poly-mmcv, rise-fall.' in rows["train.schedule"]
     assert "| text, empty | Whatever" in rows["backbone.source"]
     assert rows["head"].split(" | ")[1] == "table"

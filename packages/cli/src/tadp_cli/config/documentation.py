@@ -13,6 +13,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Iterator
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 from tadp_cli.config.schema import toml
@@ -67,11 +68,9 @@ def meanings(cls: type) -> dict[str, str]:
     return {name: _CHOICES.sub(lambda found: _choices(module, found[0]), text) for name, text in texts.items()}
 
 
-def page() -> str:
-    """docs/configuration.md."""
-    from tadp_cli.config.recipe import Recipe
-
-    lines, settings = [_HEAD, _TABLE], list(settings_of(Recipe))
+def page(recipe: type) -> str:
+    """docs/configuration.md, of the class of recipes."""
+    lines, settings = [_HEAD, _TABLE], list(settings_of(recipe))
     top = [setting for setting in settings if "." not in setting.name and setting.kind != "section"]
     lines += map(_row, top)
     for section in (setting for setting in settings if setting.kind == "section"):
@@ -106,4 +105,4 @@ def _choices(module: Any, name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(page(resolve_name("tadp_cli.config.recipe:Recipe")))
