@@ -1,9 +1,10 @@
 # A run behind HTTP, on a CPU:
-#   docker build -t tadp . && docker run -p 8000:8000 -v "$PWD/runs/first:/run-folder:ro" tadp
+#   docker build -t tadp --build-arg TORCH_CPU_INDEX=ADDRESS . && docker run -p 8000:8000 -v "$PWD/runs/first:/run-folder:ro" tadp
 FROM python:3.11-slim
 WORKDIR /tadp
-# torch's CPU build: the ordinary one brings 6 GB of CUDA
-RUN pip install --no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu
+# The index of torch's CPU builds, which PyTorch's installation page names: the ordinary build brings 6 GB of CUDA
+ARG TORCH_CPU_INDEX
+RUN pip install --no-cache-dir torch torchvision --index-url "$TORCH_CPU_INDEX"
 COPY packages packages
 RUN pip install --no-cache-dir ./packages/backbone ./packages/captioning ./packages/heads ./packages/personalize \
     "./packages/cli[serve]"

@@ -31,7 +31,8 @@ def test_what_is_copied_and_installed_is_there(repository, lines):
 
 def test_torch_comes_first_and_without_cuda(lines):
     assert "torch torchvision --index-url" in lines["RUN"][0]
-    assert lines["RUN"][0].endswith("/whl/cpu")
+    assert lines["RUN"][0].endswith('"$TORCH_CPU_INDEX"')
+    assert lines["ARG"] == ["TORCH_CPU_INDEX"]
 
 
 def test_its_command_serves_to_the_port_that_it_exposes(lines):
