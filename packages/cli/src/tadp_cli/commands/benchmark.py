@@ -30,8 +30,9 @@ def benchmark(
         from tadp_cli.deployment.benchmark import benchmark_run
         from tadp_cli.deployment.export import size_of
 
-        sizes = [size_of(text) for text in size or ("256x256", "512x512")]
-        if not all(isinstance(pixels, tuple) for pixels in sizes):
+        given = [size_of(text) for text in size or ("256x256", "512x512")]
+        sizes = [pixels for pixels in given if isinstance(pixels, tuple)]
+        if len(sizes) < len(given):
             raise ValueError("--size: expected height x width in pixels, such as 512x512")
         with bars() as report:
             found = benchmark_run(

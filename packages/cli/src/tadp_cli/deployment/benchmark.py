@@ -64,7 +64,7 @@ def benchmark_run(
 @torch.no_grad()
 def _cost(model: PerceptionModel, size: tuple[int, int], count: int, precision: str) -> Cost:
     images = torch.rand(count, 3, *size, device=model.device) * 2 - 1
-    context = model.encode_captions([_CAPTION]).expand(count, -1, -1)
+    context = model.encode_captions([_CAPTION] * count)
 
     def run() -> None:
         for value in model(images, context):

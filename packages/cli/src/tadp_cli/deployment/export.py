@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image
@@ -55,7 +55,7 @@ def export_run(
 def exportable_model(run: Path) -> PerceptionModel:
     """The run's model; one that samples the VAE's posterior takes its mode from now on, with a warning."""
     model = PerceptionModel.from_pretrained(run)
-    config = getattr(model.backbone, "config", None)
+    config: Any = getattr(model.backbone, "config", None)
     if getattr(config, "posterior", "mode") == "sample":
         log.warning("%s samples the VAE's posterior; what is exported takes its mode, and draws nothing", run)
         model.backbone.config = replace(config, posterior="mode")
@@ -64,8 +64,10 @@ def exportable_model(run: Path) -> PerceptionModel:
 
 def size_of(text: str) -> Size:
     """Such as 512x768 (height x width) or dynamic; None for no text."""
-    if text in ("", "dynamic"):
-        return text or None
+    if not text:
+        return None
+    if text == "dynamic":
+        return "dynamic"
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if found is None:
         raise ValueError(f"--size is {text!r}, expected height x width in pixels, such as 512x512, or dynamic")

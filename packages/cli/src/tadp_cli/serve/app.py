@@ -78,7 +78,9 @@ def make_app(worker: Worker, info: ModelInfo, options: ServeOptions, key: str | 
         except ClientDisconnect:
             return refusal(499, "the client closed the connection"), None
         start = time.perf_counter()
-        wrong = body if isinstance(body, Answer) else _too_large(body, options)
+        if isinstance(body, Answer):
+            return body, None
+        wrong = _too_large(body, options)
         if wrong is not None:
             return wrong, None
         job = Job(body, caption, output or info.outputs[0])

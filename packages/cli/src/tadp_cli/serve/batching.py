@@ -32,6 +32,8 @@ class Batcher:
 
     async def stop(self) -> None:
         """What is still waiting is predicted first."""
+        if self._task is None:
+            return
         await self.queue.join()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -41,16 +41,10 @@ def load(run: Path, device: str, plugins: Sequence[Path]) -> ModelInfo:
 
 def predict(jobs: Sequence[Job]) -> list[Answer]:
     """One answer per job, in order; what is wrong with one job does not touch the others."""
-    answers: list[Answer | None] = []
-    images = []
-    for job in jobs:
-        image, wrong = _decoded(job.image)
-        images.append(image)
-        answers.append(wrong)
-    whole = [index for index, image in enumerate(images) if image is not None]
-    for index, answer in zip(whole, _answers([jobs[i] for i in whole], [images[i] for i in whole]), strict=True):
-        answers[index] = answer
-    return answers
+    decoded = [_decoded(job.image) for job in jobs]
+    whole = [(job, image) for job, (image, wrong) in zip(jobs, decoded, strict=True) if wrong is None]
+    answers = iter(_answers([job for job, _ in whole], [image for _, image in whole]))
+    return [next(answers) if wrong is None else wrong for _, wrong in decoded]
 
 
 def _decoded(data: bytes) -> tuple[Any, Answer | None]:

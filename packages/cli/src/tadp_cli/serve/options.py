@@ -22,7 +22,7 @@ class ServeOptions:
     max_megabytes: float = 20.0
     """Of the encoded image."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("batch_size", "queue", "max_megapixels", "max_megabytes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected a number above 0")
