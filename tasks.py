@@ -266,8 +266,11 @@ def setup(root: Path, progress: Progress, everything: bool = False) -> None:
         install([sys.executable, "-m", "venv", "--clear", str(root / ".venv")], progress)
     names = ", ".join(folder.name for folder in members(root))
     progress.say(f"setup: installing {names} and what they need (some minutes; 6 GB, torch most of it)")
-    pip = [str(executable(root, "python")), "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
-    pip += ["--progress-bar", "off", "--no-cache-dir", "-c", str(root / "constraints.txt")]
+    pip = [str(executable(root, "python")), "-m", "pip", "--no-input", "--disable-pip-version-check"]
+    if not fresh:
+        # pip takes the extras of an installed package from its old metadata, where a new one is missing.
+        install([*pip, "uninstall", "--yes", *(f"tadp-{folder.name}" for folder in members(root))], progress)
+    pip += ["install", "--progress-bar", "off", "--no-cache-dir", "-c", str(root / "constraints.txt")]
     install([*pip, *editable(root, everything), *development_tools(root)], progress)
     stamp_file(root).write_text(f"{fingerprint(root)} {EVERYTHING}" if everything else fingerprint(root))
     progress.say("setup: done")
