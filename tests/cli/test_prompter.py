@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from invoking import tadp
 from PIL import Image
 
@@ -173,18 +174,19 @@ def test_a_run_is_used_with_the_prompt_that_it_was_trained_with(adapted, encoded
 
 @pytest.mark.parametrize("kind", ["class-embs", "averaged-eos"])
 def test_embeddings_are_those_of_the_training(adapted, tmp_path, monkeypatch, kind):
-    contexts, extract = [], DiffusionBackbone.extract
+    contexts, forward = [], UNet2DConditionModel.forward
 
-    def spy(self, latents, context, *others, **named):
-        contexts.append(context[:1].detach().clone())
-        return extract(self, latents, context, *others, **named)
+    def spy(self, *given, encoder_hidden_states, **named):
+        contexts.append(encoder_hidden_states[:1].detach().clone())
+        return forward(self, *given, encoder_hidden_states=encoder_hidden_states, **named)
 
-    monkeypatch.setattr(DiffusionBackbone, "extract", spy)
+    monkeypatch.setattr(UNet2DConditionModel, "forward", spy)
     world = trained_on_one_image(adapted, tmp_path / "run", **{"prompt.kind": kind})
     trained = len(contexts)
     scored(world.run, folder=str(world.data), split="train")
     predict_images(world.run, [str(world.image)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     PerceptionModel.from_pretrained(world.run).predict(Image.open(world.image).convert("RGB"))
+    assert trained
     assert len(contexts) == trained + 3
     for context in contexts[1:]:
         torch.testing.assert_close(context, contexts[0])
