@@ -1,6 +1,7 @@
 """The scripts in benchmarks/ run from end to end, small and on the CPU."""
 
 import json
+from dataclasses import replace
 
 import gpu
 import pytest
@@ -29,6 +30,12 @@ def test_gpu_script(tmp_path, monkeypatch, capsys):
         assert row["ms/image"] * row["images/s"] == pytest.approx(1000)
     assert all(row["note"] is None for rows in parts.values() for row in rows)
     assert "| way | dtype | from | batch | ms/image |" in capsys.readouterr().out
+
+
+def test_gpu_script_measures_a_distilled_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "WAYS", (replace(gpu.WAYS[4], taesd=True),))
+    rows = run(tmp_path, "--only", "extraction")["parts"]["extraction"]
+    assert [(row["from"], row["note"]) for row in rows] == [("latents", None), ("pixels", None)]
 
 
 def test_gpu_script_keeps_to_its_time(tmp_path):
