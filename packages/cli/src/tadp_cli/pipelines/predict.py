@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +52,7 @@ from tadp_heads.writers.polygons import DEFAULT_TOLERANCE
 
 SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
 LEGEND_FILE = "legend.png"
+_WRITERS = min(8, os.cpu_count() or 1)
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
 _CAPTIONED = 1024
@@ -223,9 +226,9 @@ def _predict_files(
         if tiling is None:
             confidence = writer.needs_confidence(model)
             results = model.predict_batch(shrunk, None, len(batch), context, confidence=confidence)
-        records = []
-        shown: list[str | None] = [*prompts] if prompts else [None] * len(batch)
-        for picture, text, prompt, result in zip(batch, texts, shown, results, strict=True):
+
+        def written(picture: _Picture, result: Any) -> str:
+            """Why its files could not be written; "" if they were."""
             try:
                 if tiling is not None:
                     writer.write_tiled(model, picture.image, picture.id, picture.file, context_of, tiling, report)
@@ -235,7 +238,19 @@ def _predict_files(
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
-                done.failed[picture.id] = f"{picture.file}: {error.strerror}: rename the image"
+                return f"{picture.file}: {error.strerror}: rename the image"
+            return ""
+
+        if tiling is None and options.format == PNG:  # files of one image each, which may be compressed side by side
+            with ThreadPoolExecutor(_WRITERS) as writers:
+                failures = list(writers.map(written, batch, results))
+        else:
+            failures = [written(picture, result) for picture, result in zip(batch, results, strict=True)]
+        records = []
+        shown: list[str | None] = [*prompts] if prompts else [None] * len(batch)
+        for picture, text, prompt, failure in zip(batch, texts, shown, failures, strict=True):
+            if failure:
+                done.failed[picture.id] = failure
                 continue
             extra = {} if given is None else given.recorded(picture.id)
             records.append(_record(store, picture, text, prompt, captioner, extra))
@@ -245,7 +260,8 @@ def _predict_files(
 
     # Windows are cut from the whole image, one image at a time; its caption is that of a smaller copy.
     loading = replace(options, size=_CAPTIONED, batch_size=1) if options.tile else options
-    for batch in read_ahead(_batches(left, loading, done.failed)):
+    batches = _batches(left, loading, done.failed)
+    for batch in batches if options.tile else read_ahead(batches):  # two large images may be too much
         for picture, error in where_memory_lacks(predict, batch):
             done.failed[picture.id] = _too_large(picture, error, options, model)
         report("predict", len(done.written) + len(done.failed), total)
