@@ -281,7 +281,7 @@ def test_a_run_whose_captions_nobody_can_write_asks_for_a_captioner(adapted, tmp
     for author, told in (("scenes", "are by 'scenes', which cannot be loaded"), ("unknown", "name no captioner")):
         (run / "config.toml").write_text(text.replace('captioner = "tiny"', f'captioner = "{author}"'))
         said = tadp("predict", run, adapted.image, "--out", tmp_path / "out", code=2)
-        assert f"its captions {told}: give the text with --caption, or name a --captioner" in said
+        assert f"its captions {told}: give the text with --caption or --captions, or name a --captioner" in said
         assert "give the text with --caption" in tadp("explain", adapted.image, "--run", run, "--out", "w.png", code=2)
     given = ("--data", adapted.root / "photos", "--split", "train")
     (run / "config.toml").write_text((run / "config.toml").read_text().replace(str(adapted.root / "photos"), "/gone"))
