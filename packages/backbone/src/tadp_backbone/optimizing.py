@@ -49,10 +49,10 @@ def optimize(
         done.append(f"channels_last memory; GroupNorm and SiLU as one operation in {blocks} resnet blocks")
     if compile:
         backend = "inductor" if compile is True else compile
-        backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[method-assign]
+        backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[method-assign]  # of this one
         done.append(f"the UNet's pass compiled by {backend}, at its first run for each size")
     if cuda_graphs:
-        backbone.compute = GraphedPass(backbone)  # type: ignore[method-assign]
+        backbone.compute = GraphedPass(backbone)  # type: ignore[method-assign]  # of this one
         done.append("passes without gradient are replayed as CUDA graphs, captured at the third run for each size")
     return tuple(done)
 

@@ -77,7 +77,7 @@ def encoding_once(backbone: "DiffusionBackbone") -> Iterator[None]:
         known.append((images, noise, encode(images, noise)))
         return known[-1][-1]
 
-    backbone.encode_padded = remembered  # type: ignore[method-assign]
+    backbone.encode_padded = remembered  # type: ignore[method-assign]  # of this backbone alone
     try:
         yield
     finally:
