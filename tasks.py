@@ -235,15 +235,18 @@ def development_tools(root: Path) -> list[str]:
 
 
 def editable(root: Path, everything: bool) -> list[str]:
-    """pip's arguments for the packages, `everything`: with their extras."""
+    """pip's arguments for the packages, `everything`: and what their extras need.
+
+    Named by themselves: pip does not find a sibling's extra that one of another package asks for.
+    """
     import tomllib
 
-    arguments = []
+    arguments, needed = [], set()
     for folder in members(root):
-        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        extras = ",".join(project.get("optional-dependencies", {})) if everything else ""
-        arguments += ["-e", f"{folder}[{extras}]" if extras else str(folder)]
-    return arguments
+        arguments += ["-e", str(folder)]
+        extras = tomllib.loads((folder / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
+        needed |= {requirement for extra in extras.values() for requirement in extra}
+    return [*arguments, *sorted(name for name in needed if not name.startswith("tadp-"))] if everything else arguments
 
 
 def setup(root: Path, progress: Progress, everything: bool = False) -> None:
@@ -266,11 +269,8 @@ def setup(root: Path, progress: Progress, everything: bool = False) -> None:
         install([sys.executable, "-m", "venv", "--clear", str(root / ".venv")], progress)
     names = ", ".join(folder.name for folder in members(root))
     progress.say(f"setup: installing {names} and what they need (some minutes; 6 GB, torch most of it)")
-    pip = [str(executable(root, "python")), "-m", "pip", "--no-input", "--disable-pip-version-check"]
-    if not fresh:
-        # pip takes the extras of an installed package from its old metadata, where a new one is missing.
-        install([*pip, "uninstall", "--yes", *(f"tadp-{folder.name}" for folder in members(root))], progress)
-    pip += ["install", "--progress-bar", "off", "--no-cache-dir", "-c", str(root / "constraints.txt")]
+    pip = [str(executable(root, "python")), "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
+    pip += ["--progress-bar", "off", "--no-cache-dir", "-c", str(root / "constraints.txt")]
     install([*pip, *editable(root, everything), *development_tools(root)], progress)
     stamp_file(root).write_text(f"{fingerprint(root)} {EVERYTHING}" if everything else fingerprint(root))
     progress.say("setup: done")

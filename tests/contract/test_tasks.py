@@ -173,9 +173,9 @@ def test_setup_installs_once_and_again_after_a_change(tasks, workspace):
 def test_all_extras_are_installed_when_asked_for(tasks, workspace):
     alpha, zeta = workspace / "packages" / "alpha", workspace / "packages" / "zeta"
     with (alpha / "pyproject.toml").open("a") as file:
-        file.write('[project.optional-dependencies]\nheif = ["a"]\nparquet = ["b"]\n')
+        file.write('[project.optional-dependencies]\nheif = ["b>=1"]\nparquet = ["a", "tadp-zeta[b]"]\n')
     assert tasks.editable(workspace, False) == ["-e", f"{alpha}", "-e", f"{zeta}"]
-    assert tasks.editable(workspace, True) == ["-e", f"{alpha}[heif,parquet]", "-e", f"{zeta}"]
+    assert tasks.editable(workspace, True) == ["-e", f"{alpha}", "-e", f"{zeta}", "a", "b>=1"]
 
 
 def test_an_environment_with_all_extras_keeps_them(tasks, workspace):
