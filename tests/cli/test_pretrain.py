@@ -40,6 +40,13 @@ def test_each_word_of_scenes_is_one_token_and_other_words_come_back_whole():
     assert clip(["a circle"], padding="max_length").input_ids[0][-1] == clip.eos_token_id
 
 
+@pytest.mark.parametrize("build", [build_clip_tokenizer, build_gpt2_tokenizer])
+def test_tokens_have_the_same_numbers_each_time(build):
+    """A training that resumes builds its tokenizer anew."""
+    first, *others = (build() for _ in range(4))
+    assert [other.get_vocab() for other in others] == [first.get_vocab()] * 3
+
+
 def test_class_tokens_are_found_in_singular_and_plural():
     tokenizer = build_clip_tokenizer()
     ids = tokenizer(["two stars and a star", "a moon"], padding="max_length", max_length=77, return_tensors="pt")
