@@ -71,7 +71,7 @@ def test_a_config_of_wrong_types_is_one_line(run, tmp_path, section, changes):
     config = json.loads((run / "config.json").read_text())
     (config if section is None else config[section]).update(changes)
     (run / "config.json").write_text(json.dumps(config))
-    assert re.match(r"error: \S+/run/config.json: found ", predicted(run, tmp_path))
+    assert re.search(r"error: \S+/run/config.json: found ", predicted(run, tmp_path))
 
 
 def test_other_files_of_json_are_named(run, tmp_path):

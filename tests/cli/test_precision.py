@@ -19,7 +19,9 @@ from tadp_heads.data.scenes.write import write_scenes
 LOADERS = {
     "pipelines/loading.py": "what commands pass images through",
     "pipelines/train.py": "what trains",
+    "deployment/export.py": "what is exported, in the precision that is asked for",
     "pipelines/memory_estimate.py": "without memory, for arithmetic",
+    "run/run.py": "for one's own code in Python",
     "commands/doctor.py": "described, not run",
     "pipelines/caption_quality.py": "texts alone",
     "pipelines/convert_checkpoint.py": "weights alone",

@@ -47,7 +47,7 @@ def test_quotes_and_backslashes_survive(tmp_path):
         ("train.betas=0.9", "betas is 0.9, expected an array"),
         ("train.freeze=[1]", "freeze is 1, expected str"),
         ("train.groups=mm", "unknown train.groups 'mm'; choose from plain, norms-apart"),
-        ("train.precision=half", "unknown train.precision 'half'; choose from fp32"),
+        ("train.precision=half", "unknown train.precision 'half'; choose from auto, fp32, tf32, bf16, fp16"),
         ("train.ema=1", "train.ema is 1.0, expected at least 0 and below 1"),
         ("train.layer_decay=0.9", "train.layer_decay is 0.9: the setting was removed, and only its default 1.0"),
         ("train.min_lr=1", r"train.min_lr is 1.0, expected 0 to train.lr"),

@@ -200,7 +200,7 @@ def test_broken_folders(plugin, tmp_path):
         ({"task": "poetry"}, "unknown task 'poetry'; choose from segmentation, depth, detection"),
         ({"task": "segmentation", "protocol": "fast"}, "unknown segmentation protocol 'fast'"),
         ({"task": "segmentation", "image_range": "bytes"}, "unknown image_range"),
-        ({"task": "segmentation", "classes": ("a",), "palette": ()}, "0 colours for 1 classes"),
+        ({"task": "segmentation", "classes": ("a",), "palette": ((0, 0, 0), (1, 1, 1))}, "2 colours for 1 classes"),
     ],
 )
 def test_wrong_configs(options, message):

@@ -92,11 +92,11 @@ def _peak_memory(device: torch.device) -> Iterator[Callable[[], int | None]]:
         return
     reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
     try:
-        reset.write_text("5")  # the peak starts again at what is taken now (proc_pid_clear_refs(5))
+        reset.write_text("5", encoding="ascii")  # the peak starts again at what is taken now (proc_pid_clear_refs(5))
     except OSError:
         yield lambda: None
         return
-    yield lambda: _resident_peak(status.read_text())
+    yield lambda: _resident_peak(status.read_text(encoding="utf-8"))
 
 
 def _resident_peak(status: str) -> int:

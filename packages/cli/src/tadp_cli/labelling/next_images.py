@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tadp_captioning import Captioner, class_names_prompt
 from tadp_cli.console.reporter import Report
-from tadp_cli.device import checked_device
 from tadp_cli.inputs.user_images import find_pictures, open_picture
 from tadp_cli.labelling.latents import EncodedImage, contexts
+from tadp_cli.pipelines.loading import loaded_model
+from tadp_cli.precision import AUTO
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.builder import modified, object_names
 from tadp_cli.prompts.kind import prompt_kind
@@ -139,7 +140,7 @@ class _Uncertainty:
     def of_run(cls, run: Path, by: str, size: int, device: str) -> "_Uncertainty":
         recipe = read_prompting(run)
         kind = recipe.prompt.kind
-        model = PerceptionModel.from_pretrained(run).to(checked_device(device))
+        model = loaded_model(run, AUTO, device)
         if by == "text" and (not prompt_kind(kind).is_text or model.context is not None):
             raise ValueError(f"the run's prompts, {kind!r}, are no texts that could be varied: take --by entropy")
         known = Run(run).prompt_names(model.config.classes)

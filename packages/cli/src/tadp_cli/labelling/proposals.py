@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tadp_captioning import class_names_prompt
 from tadp_captioning.jsonl import append_rows, read_rows
-from tadp_cli.device import checked_device
 from tadp_cli.labelling.latents import EncodedImage, LatentCache
 from tadp_cli.labelling.texts import SelectedTags, check_names_classes
+from tadp_cli.pipelines.loading import loaded_model
+from tadp_cli.precision import AUTO
 from tadp_cli.prompts.builder import object_names
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.loose_images import prompted
@@ -53,7 +54,7 @@ class Proposals:
         """Of the folder that `tadp train` made."""
         recipe = read_prompting(run)
         check_names_classes(recipe)
-        model = PerceptionModel.from_pretrained(run).to(checked_device(device))
+        model = loaded_model(run, AUTO, device)
         known = Run(run).prompt_names(model.config.classes)
         prompter = Prompter.of(recipe, [known[name] for name in model.config.classes])
         return cls(model, prompter, recipe.needs_presence, log)

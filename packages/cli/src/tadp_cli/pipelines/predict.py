@@ -297,7 +297,9 @@ def _with_captions(
 def _too_large(picture: _Picture, error: str, options: PredictOptions, model: PerceptionModel) -> str:
     width, height = picture.shrunk.size
     size = min(1024, (options.size or max(width, height)) // 2)
-    windows = ", or in windows with --tile 512" if model.config.task in ("segmentation", "detection") else ""
+    tiled = ["--tile 512"] * (model.config.task in ("segmentation", "detection"))
+    ways = ["--protocol slide"] * ("slide" in model.task.protocols) + tiled
+    windows = f", or in windows with {' or '.join(ways)}" if ways else ""
     return (
         f"{picture.file}: not enough memory for {width}x{height} pixels{error}: predict it with --size {size}{windows}"
     )

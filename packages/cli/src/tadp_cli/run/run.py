@@ -151,9 +151,8 @@ class Run:
         """Whether it is trained, and evaluated on the recipe's test too where it names one."""
         if not self.finished:
             return False
-        test = recipe.test
-        wanted = (absolute(test.folder), test.split)
-        return not test.folder or any(place_of(entry)[:2] == wanted for entry in self.evaluations)
+        test, places = recipe.test, [place_of(entry)[:2] for entry in self.evaluations]
+        return not test.folder or (absolute(test.folder), test.split) in places
 
 
 def use_prompt_names(known: Mapping[str, str], *datasets: SampleDataset) -> None:

@@ -18,14 +18,14 @@ def load(run: Path, device: str, plugins: Sequence[Path]) -> ModelInfo:
     import torch
     from PIL import Image
 
-    from tadp_cli.device import checked_device
+    from tadp_cli.pipelines.loading import loaded_model
     from tadp_cli.plugins import load_plugins
+    from tadp_cli.precision import AUTO
     from tadp_cli.serve.results import RESULTS
-    from tadp_heads import PerceptionModel
 
     load_plugins(plugins)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    _model = PerceptionModel.from_pretrained(run).to(checked_device(device))
+    _model = loaded_model(run, AUTO, device)
     result = _model.predict(Image.new("RGB", (64, 64)), caption="a photo")
     config = _model.config
     return ModelInfo(

@@ -1,5 +1,6 @@
 """YOLO: a text file per image, of polygons (segmentation) or boxes (detection), and data.yaml."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,7 @@ def _images_at(collector: Collector, root: Path, config: Path, base: str, name: 
         if place.is_dir():
             folder = inside(root, place, config)
             return [file for file in collector.index.files.values() if folder in file.parents]
-        if place.is_file() and place.suffix == ".txt":
+        if os.path.isfile(place) and place.suffix == ".txt":
             found = [collector.image_file(place, line) for line in read_lines(inside(root, place, config), "images")]
             return [file for file in found if file is not None]
     collector.problem(config, found=f"no folder or list {name!r}", expected="images below the folder", fix="correct it")
@@ -128,7 +129,7 @@ def _label_file(root: Path, file: Path) -> Path | None:
         root / "labels" / relative.with_suffix(".txt"),
         file.with_suffix(".txt"),
     ):
-        if place.is_file() and not is_hidden(place.relative_to(root)):
+        if os.path.isfile(place) and not is_hidden(place.relative_to(root)):
             return inside(root, place)
     return None
 

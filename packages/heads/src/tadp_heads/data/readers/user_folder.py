@@ -1,5 +1,6 @@
 """A user's own folder, whatever its task: recognised and opened."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -178,5 +179,5 @@ def open_coco(root: Path, split: str | None, transform: Transform | None) -> Coc
     there = [inside(root, place) for place in places if place.is_dir()] or [places[-1]]
     dataset = CocoDetection(there[0], inside(root, files[split]), transform)
     first = next(iter(dataset.files.values()), "")
-    dataset.root = next((place for place in there if (place / first).is_file()), there[0])
+    dataset.root = next((place for place in there if os.path.isfile(place / first)), there[0])
     return dataset

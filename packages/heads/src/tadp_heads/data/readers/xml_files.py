@@ -1,5 +1,6 @@
 """Annotations in XML, whatever encoding they declare."""
 
+import os
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,7 +16,7 @@ def read_xml(path: Path, what: str = "a VOC annotation") -> ElementTree.Element:
     Python decodes what is declared, for it knows more encodings than the XML parser, GB2312 among them. What is
     not in that encoding, or declares one that nobody knows, is read as UTF-8, which most tools write whatever they say.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # False of a name that no file can have, too
         raise DataError(path, found="no file", expected=what, fix="add it, or take its id off the split")
     content = path.read_bytes()
     declared = _DECLARED.match(content)
