@@ -22,6 +22,8 @@ from tadp_cli.serve.worker import Worker
 
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {"image/*": _IMAGE}}}
+_SKIPPED = 4
+"""In limits of a body's size: of one larger than that the connection is closed at once."""
 
 
 def make_app(worker: Worker, info: ModelInfo, options: ServeOptions, key: str | None) -> FastAPI:
@@ -91,18 +93,23 @@ def make_app(worker: Worker, info: ModelInfo, options: ServeOptions, key: str | 
 
 
 async def _body(request: Request, options: ServeOptions) -> bytes | Answer:
-    """The request's body, read no further than the limit."""
-    limit, body = int(options.max_megabytes * 1e6), bytearray()
+    """The request's body.
+
+    Of one beyond the limit the rest is skipped: most clients read an answer only when they have sent everything.
+    """
+    limit, body, received = int(options.max_megabytes * 1e6), bytearray(), 0
     line = f"the image has more than {options.max_megabytes:g} MB: send a smaller file"
     too_large = refusal(413, line, Connection="close")
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdigit() and int(declared) > _SKIPPED * limit:
         return too_large
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            return too_large
-    return bytes(body)
+        received += len(chunk)
+        if received <= limit:
+            body += chunk
+        elif received > _SKIPPED * limit:
+            break
+    return too_large if received > limit else bytes(body)
 
 
 def _too_large(body: bytes, options: ServeOptions) -> Answer | None:
