@@ -3,7 +3,7 @@
     python benchmarks/presence_quality.py TABLE [--images 200] [--timed 32]
 
 TABLE is the folder that `tadp reproduce presence --out TABLE` filled. For each row: precision and recall of the classes
-that its prompts name (or that the judge holds likely), over all images and classes, a mean over seeds; and the
+that its prompts name (or that the tagger holds likely), over all images and classes, a mean over seeds; and the
 milliseconds an image from pixels to prediction on one thread, captioning and judging counted in.
 """
 
@@ -25,7 +25,7 @@ from tadp_cli.prompts.tagging.store import tagger_of
 
 
 def quality(scorable: Scorable) -> PrecisionRecall:
-    """Of the classes that prompts name, or that the judge finds where prompts have no words."""
+    """Of the classes that prompts name, or that the tagger finds where prompts have no words."""
     dataset, prompts = scorable.dataset, scorable.prompts
     found = getattr(prompts, "found", None)
     mentions = ClassMentions(object_names(dataset.classes))
@@ -36,7 +36,7 @@ def quality(scorable: Scorable) -> PrecisionRecall:
 def milliseconds(run: Path, scorable: Scorable, count: int) -> float:
     """An image, from pixels to prediction; the oracle's text costs nothing."""
     recipe, model, dataset, prompts = scorable
-    judge = tagger_of(run, recipe, model, "cpu")
+    tagger = tagger_of(run, recipe, model, "cpu")
     captioner = load_captioner(recipe.captioner, device="cpu") if takes_captions(model, recipe) else None
     ids = dataset.ids[:count]
     images = [to_pil_image(torch.as_tensor(dataset.read(image_id).image)) for image_id in ids]
@@ -45,7 +45,7 @@ def milliseconds(run: Path, scorable: Scorable, count: int) -> float:
 
     def predict() -> None:
         texts = captioner.caption(images) if captioner else [prompts.texts.get(image_id, "") for image_id in ids]
-        texts, context = prompted(recipe, model, judge, images, texts)
+        texts, context = prompted(recipe, model, tagger, images, texts)
         model.predict_batch(images, texts, len(images), context)
 
     predict()  # warms up

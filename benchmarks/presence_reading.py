@@ -2,7 +2,7 @@
 
     python benchmarks/presence_reading.py [--labels 500 2000] [--out FOLDER]
 
-Scenes, the tiny models, 200 unseen photos. For each judge: precision and recall there at its threshold, which was
+Scenes, the tiny models, 200 unseen photos. For each tagger: precision and recall there at its threshold, which was
 chosen out of fold on the labelled images for a precision of 0.5, and the best F1 that any threshold would give.
 """
 
@@ -25,7 +25,7 @@ from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 
 UNSEEN = 200
-JUDGES = {
+TAGGERS = {
     "head on a first pass without words": {"presence.first_pass": "empty"},
     "head on a first pass under the caption": {},
     "captioner's chances of words": {"presence.source": "captioner"},
@@ -67,7 +67,7 @@ def main() -> None:
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
-        print("| judge | labelled images | precision | recall | best F1 |\n|---|---:|---:|---:|---:|")
+        print("| tagger | labelled images | precision | recall | best F1 |\n|---|---:|---:|---:|---:|")
         for labelled in options.labels:
             folder = out / str(labelled)
             for split, count in (("train", labelled), ("val", UNSEEN)):
@@ -79,13 +79,13 @@ def main() -> None:
             said = torch.tensor([[float(n in mentions(stores[1][i])) for n in mentions.classes] for i in unseen.ids])
             precision, recall = counted(said, truth)
             print(f"| the caption itself | {labelled} | {precision:.2f} | {recall:.2f} | {best_f1(said, truth):.2f} |")
-            for index, (title, settings) in enumerate(JUDGES.items()):
+            for index, (title, settings) in enumerate(TAGGERS.items()):
                 recipe = load_recipe("scenes-segmentation").replace(
                     **{"data.folder": str(folder), "prompt.kind": "presence", "presence.precision": ASKED}, **settings
                 )
-                kept = folder / f"judge-{index}"
-                learnt = fit_tagger(recipe, train, backbone, stores[0], kept, "cpu", lambda *_: None)
-                found = learnt.find(unseen, stores[1], lambda *_: None)
+                kept = folder / f"tagger-{index}"
+                fitted = fit_tagger(recipe, train, backbone, stores[0], kept, "cpu", lambda *_: None)
+                found = fitted.find(unseen, stores[1], lambda *_: None)
                 values = found.of(unseen.ids)
                 precision, recall = counted((values >= found.threshold).float(), truth)
                 cells = f"{precision:.2f} | {recall:.2f} | {best_f1(values, truth):.2f}"
