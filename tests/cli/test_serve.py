@@ -167,6 +167,17 @@ def test_what_cannot_be_predicted_is_one_line(server, path, body, status, line):
     assert (found, line in told.decode(), told.count(b"\n")) == (status, True, 1)
 
 
+def test_a_body_that_is_said_to_be_far_too_large_is_not_waited_for(server):
+    _, port = server
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", "/predict?caption=a")
+    connection.putheader("Authorization", f"Bearer {KEY}")
+    connection.putheader("Content-Length", str(10**9))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
 def test_without_the_key_nothing_is_predicted(server):
     _, port = server
     for given in ("", "Bearer ", "Bearer another", "Basic \xe4"):
