@@ -315,7 +315,7 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
         return [[*python, "pip", "wheel", *options, *arguments, *folders]]
     if task == "results":
         return [[python[0], "benchmarks/result_pages.py", *arguments]]
-    return [[*python, "tadp_cli.pretrain", *arguments]]
+    return [[*python, "pretrain", *arguments]]
 
 
 def run(task: str, arguments: list[str], root: Path, progress: Progress) -> int:

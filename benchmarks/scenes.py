@@ -28,8 +28,6 @@ from tadp_cli.experiments.demo import QUICK, run_demo
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import open_scorable
 from tadp_cli.pipelines.train import train
-from tadp_cli.pretrain.corpus import render_chunk
-from tadp_cli.pretrain.vae import reconstruction_db
 from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts
@@ -69,6 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def vae(out: Path) -> dict[str, Any]:
     """PSNR of reconstructions."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))  # where pretrain/ is
+    from pretrain.corpus import render_chunk
+    from pretrain.vae import reconstruction_db
+
     backbone = DiffusionBackbone.from_pretrained("tiny", keep_decoder=True)
     chunk = render_chunk(SEED, 0, IMAGES * len(LOOKS))
     return {"images": IMAGES, "db": reconstruction_db(backbone.vae, chunk)}

@@ -13,20 +13,20 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from pretrain import __main__ as pretrain
+from pretrain.__main__ import HELD_OUT_SEED
+from pretrain.captioner import build_captioner
+from pretrain.corpus import Corpus, render_chunk
+from pretrain.export import export_pipeline
+from pretrain.grounding import coverage, grounding_loss
+from pretrain.locality import NEIGHBOURS, attend_to_neighbours
+from pretrain.loop import LoopConfig, train
+from pretrain.prompts import ClassTokens, training_prompt
+from pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
+from pretrain.vae import reconstruction_db
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning import load_captioner
-from tadp_cli.pretrain import __main__ as pretrain
-from tadp_cli.pretrain.__main__ import HELD_OUT_SEED
-from tadp_cli.pretrain.captioner import build_captioner
-from tadp_cli.pretrain.corpus import Corpus, render_chunk
-from tadp_cli.pretrain.export import export_pipeline
-from tadp_cli.pretrain.grounding import coverage, grounding_loss
-from tadp_cli.pretrain.locality import NEIGHBOURS, attend_to_neighbours
-from tadp_cli.pretrain.loop import LoopConfig, train
-from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
-from tadp_cli.pretrain.tokenizers import build_clip_tokenizer, build_gpt2_tokenizer, vocabulary
-from tadp_cli.pretrain.vae import reconstruction_db
 from tadp_heads.data.scenes.render import render
 from tadp_heads.data.scenes.scene import LOOKS, sample_scene
 from tadp_heads.data.scenes.shapes import CLASSES

@@ -4,9 +4,9 @@ import random
 
 from nltk.tag import PerceptronTagger
 
+from pretrain.sentences import sentence
+from pretrain.tagger import export_tagger
 from tadp_captioning.prompts import nouns
-from tadp_cli.pretrain.sentences import sentence
-from tadp_cli.pretrain.tagger import export_tagger
 
 
 def test_sentences_are_a_seeds_and_read_like_captions():

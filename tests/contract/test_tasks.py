@@ -116,7 +116,7 @@ def test_arguments_are_passed_on(tasks, tmp_path):
     assert demo[1:] == ["demo", "--out", "x"]
     assert Path(demo[0]).is_relative_to(tmp_path / ".venv")
     (pretrain,) = tasks.commands_of("pretrain", ["--seed", "3"], tmp_path)
-    assert pretrain[1:] == ["-m", "tadp_cli.pretrain", "--seed", "3"]
+    assert pretrain[1:] == ["-m", "pretrain", "--seed", "3"]
     (test,) = tasks.commands_of("test", ["tests/backbone", "-k", "maps"], tmp_path)
     assert test[1:] == ["-m", "pytest", *tasks.SIDE_BY_SIDE, "-m", "not slow", "tests/backbone", "-k", "maps"]
     (slow,) = tasks.commands_of("test", ["--slow", "tests"], tmp_path)

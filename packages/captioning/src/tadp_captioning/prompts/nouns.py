@@ -76,7 +76,7 @@ def nltk_tagger() -> Tagger:
 
 @cache
 def shipped_tagger() -> Tagger:
-    """A small perceptron that comes with the package; `tadp_cli.pretrain.tagger` made it, with NLTK's as its teacher.
+    """A small perceptron that comes with the package; `pretrain.tagger` made it, with NLTK's as its teacher.
 
     In the four published files of captions it finds 97 to 99 % of the nouns that NLTK's finds, and 98 to 100 % of what
     it finds are such.

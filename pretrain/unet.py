@@ -10,12 +10,12 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from pretrain.corpus import Chunk, Corpus
+from pretrain.grounding import coverage, grounding_loss
+from pretrain.loop import LoopConfig, train
+from pretrain.prompts import ClassTokens, training_prompt
+from pretrain.vae import encode_all
 from tadp_backbone.attention import record_cross_attention
-from tadp_cli.pretrain.corpus import Chunk, Corpus
-from tadp_cli.pretrain.grounding import coverage, grounding_loss
-from tadp_cli.pretrain.loop import LoopConfig, train
-from tadp_cli.pretrain.prompts import ClassTokens, training_prompt
-from tadp_cli.pretrain.vae import encode_all
 from tadp_heads.data.scenes.shapes import CLASSES
 
 GROUNDED_SIDES = (16, 8)

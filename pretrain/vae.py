@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from tadp_cli.pretrain.corpus import SIZE, Chunk, Corpus
-from tadp_cli.pretrain.loop import LoopConfig, train
+from pretrain.corpus import SIZE, Chunk, Corpus
+from pretrain.loop import LoopConfig, train
 
 
 def build_vae() -> AutoencoderKL:

@@ -18,12 +18,12 @@ from transformers import (
     OPTConfig,
 )
 
-from tadp_cli.pretrain.corpus import SIZE, Chunk, Corpus
-from tadp_cli.pretrain.grounding import coverage
-from tadp_cli.pretrain.locality import attend_to_neighbours
-from tadp_cli.pretrain.loop import LoopConfig, train
-from tadp_cli.pretrain.tokenizers import build_gpt2_tokenizer
-from tadp_cli.pretrain.vae import to_model_range
+from pretrain.corpus import SIZE, Chunk, Corpus
+from pretrain.grounding import coverage
+from pretrain.locality import attend_to_neighbours
+from pretrain.loop import LoopConfig, train
+from pretrain.tokenizers import build_gpt2_tokenizer
+from pretrain.vae import to_model_range
 from tadp_heads.data.scenes.scene import caption
 from tadp_heads.data.scenes.shapes import CLASSES
 

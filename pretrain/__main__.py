@@ -9,17 +9,17 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel
 
+from pretrain.captioner import train_captioner
+from pretrain.corpus import Corpus, render_chunk
+from pretrain.encoder import train_encoder
+from pretrain.export import export_captioner, export_pipeline
+from pretrain.loop import LoopConfig
+from pretrain.tagger import export_tagger, train_tagger
+from pretrain.tokenizers import build_clip_tokenizer
+from pretrain.unet import train_unet
+from pretrain.vae import reconstruction_db, train_vae
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning.prompts.nouns import TAGGER_FILE
-from tadp_cli.pretrain.captioner import train_captioner
-from tadp_cli.pretrain.corpus import Corpus, render_chunk
-from tadp_cli.pretrain.encoder import train_encoder
-from tadp_cli.pretrain.export import export_captioner, export_pipeline
-from tadp_cli.pretrain.loop import LoopConfig
-from tadp_cli.pretrain.tagger import export_tagger, train_tagger
-from tadp_cli.pretrain.tokenizers import build_clip_tokenizer
-from tadp_cli.pretrain.unet import train_unet
-from tadp_cli.pretrain.vae import reconstruction_db, train_vae
 
 log = logging.getLogger("tadp.pretrain")
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tadp_cli.pretrain", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"), help="where states and logs go")
     parser.add_argument(
         "--stages",

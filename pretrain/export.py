@@ -7,10 +7,10 @@ from pathlib import Path
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPTextModel, CLIPTokenizer
 
+from pretrain.unet import build_scheduler
 from tadp_backbone.io.load import CONFIG_FILE
 from tadp_backbone.registry import BACKBONES
 from tadp_cli._io import replacing_folder, write_json
-from tadp_cli.pretrain.unet import build_scheduler
 
 
 def export_pipeline(

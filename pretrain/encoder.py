@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
-from tadp_cli.pretrain.corpus import Corpus
-from tadp_cli.pretrain.loop import LoopConfig, train
-from tadp_cli.pretrain.unet import Latents
-from tadp_cli.pretrain.vae import to_model_range
+from pretrain.corpus import Corpus
+from pretrain.loop import LoopConfig, train
+from pretrain.unet import Latents
+from pretrain.vae import to_model_range
 
 
 def build_encoder() -> AutoencoderTiny:

@@ -8,7 +8,7 @@ import re
 import tomllib
 from importlib.resources import files
 
-_LISTS = tomllib.loads(files("tadp_cli.pretrain").joinpath("sentences.toml").read_text(encoding="utf-8"))
+_LISTS = tomllib.loads(files("pretrain").joinpath("sentences.toml").read_text(encoding="utf-8"))
 _WORDS = {name: [word.strip() for word in words.split(",")] for name, words in _LISTS.items()}
 _SEVERAL = ("two", "three", "four", "some", "many", "the", "a group of", "a couple of", "a bunch of", "a lot of", "")
 _ONE = ("a",) * 5 + ("the",) * 3 + ("his", "her", "their", "its", "another", "an", "", "")

@@ -1,0 +1,1 @@
+"""How the tiny models shipped with the packages were made: `python -m pretrain` does it again."""
