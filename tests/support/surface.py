@@ -86,6 +86,8 @@ def _command_lines(path: str, command: Any) -> Iterator[tuple[str, str]]:
     defaults = inspect.signature(command.callback).parameters
     place = 0
     for parameter in command.params:
+        if parameter.name not in hints:
+            continue  # typer's own, for shell completion
         described = _described(hints[parameter.name], defaults[parameter.name].default)
         told = ", ".join((described, *(word for word in ("required", "hidden") if getattr(parameter, word, False))))
         options = [name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-")]

@@ -3,41 +3,53 @@
 import logging
 import os
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
 
-from tadp_cli.commands.adapt import adapt
-from tadp_cli.commands.analyze import analyze
-from tadp_cli.commands.benchmark import benchmark
-from tadp_cli.commands.caption import caption
-from tadp_cli.commands.captions import captions_app
-from tadp_cli.commands.convert_checkpoint import convert_checkpoint
-from tadp_cli.commands.data import data_app
-from tadp_cli.commands.demo import demo
-from tadp_cli.commands.doctor import doctor
-from tadp_cli.commands.eval import evaluate
-from tadp_cli.commands.explain import explain
-from tadp_cli.commands.export import export
-from tadp_cli.commands.fetch import fetch
-from tadp_cli.commands.label_next import label_next
-from tadp_cli.commands.personalize import personalize
-from tadp_cli.commands.predict import predict
-from tadp_cli.commands.recipes import recipes
-from tadp_cli.commands.report import report
-from tadp_cli.commands.reproduce import reproduce_app
-from tadp_cli.commands.serve import serve
-from tadp_cli.commands.train import train
 from tadp_cli.console.home import with_home
 from tadp_cli.console.launchers import forget_other_launchers
+from tadp_cli.console.lazy_commands import MARKUP, LazyGroup
 from tadp_cli.console.terminal import PrintableRecord, printable_warning
 from tadp_cli.console.utf8 import start_in_utf8
 from tadp_cli.console.version import show_version
 
+_SUMMARIES = {
+    "demo": "Caption, clean, learn a token, train on photos, evaluate on photos and watercolors; table and report.",
+    "caption": "Caption images, or Scenes where none are named; a command that was stopped resumes.",
+    "captions": "What is done to captions, file in, file out.",
+    "personalize": "Learn a token for a domain from unlabelled images (paper 4.3, App. D.1).",
+    "train": "Train a head, and slowly the UNet; then evaluate it on the validation split and the recipe's test data.",
+    "adapt": "Caption both domains, learn the target's domain, train on the source, evaluate or predict the target.",
+    "eval": "Evaluate a run on its own validation split or on any data set with the same classes.",
+    "predict": "Predict images of any size: an overlay, the raw result and the caption of each; resumes where stopped.",
+    "explain": "Draw one heat map per word: the cross-attention that the head is given, on the image.",
+    "label-next": "Choose the images to label next: those of which the run is least sure, different from one another.",
+    "export": "Export a run's whole model: pixels in; class logits, depth in metres, or boxes out.",
+    "serve": "Answer POST /predict with the prediction for an image: mask, boxes or depth.",
+    "benchmark": "Measure milliseconds per image and the peak of memory, for each size, precision and batch size.",
+    "analyze": "The paper's Figure 4 and S1 to S6: prints the numbers, draws the figure.",
+    "data": "Data sets: check them, list those known by name.",
+    "fetch": "Download weights from the first mirror that answers; what is here already is not downloaded again.",
+    "convert-checkpoint": "Turn a published checkpoint (UNet, VAE, head) into a run for `tadp eval` and `predict`.",
+    "doctor": "Show devices, memory, versions, attention, weights, what fits; a backbone's taps, parameters, GFLOPs.",
+    "recipes": "List the recipes: task, data, prompt, schedule (steps x images of a step), and what the paper got.",
+    "report": "Tables of all metrics, one HTML page: metrics, curves, classes, confusions, best and worst images.",
+    "reproduce": "A table, a figure or a question of the paper.",
+}
+"""{command: first paragraph of its help}"""
+_ATTRIBUTES = {"captions": "captions_app", "data": "data_app", "eval": "evaluate", "reproduce": "reproduce_app"}
+"""Of the modules of tadp_cli.commands, where the command is not the function of the module's name."""
 
-class _HomeGroup(TyperGroup):
+
+class _Commands(LazyGroup):
     """The top level: a ~ in an argument is the home folder also where the shell left it."""
+
+    summaries: ClassVar = _SUMMARIES
+
+    def place(self, name: str) -> tuple[str, str]:
+        module = name.replace("-", "_")
+        return f"tadp_cli.commands.{module}", _ATTRIBUTES.get(name, module)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [with_home(argument) for argument in args])
@@ -45,12 +57,11 @@ class _HomeGroup(TyperGroup):
 
 app = typer.Typer(
     name="tadp",
-    cls=_HomeGroup,
+    cls=_Commands,
     help="Text-aligned diffusion perception: caption, personalize, train, evaluate.",
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
 )
 
 
@@ -68,29 +79,6 @@ def settle_environment(
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     logging.setLogRecordFactory(PrintableRecord)
     warnings.formatwarning = printable_warning
-
-
-app.command("demo")(demo)
-app.command("caption")(caption)
-app.add_typer(captions_app, name="captions")
-app.command("personalize")(personalize)
-app.command("train")(train)
-app.command("adapt")(adapt)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-app.command("explain")(explain)
-app.command("label-next")(label_next)
-app.command("export")(export)
-app.command("serve")(serve)
-app.command("benchmark")(benchmark)
-app.command("analyze")(analyze)
-app.add_typer(data_app, name="data")
-app.command("fetch")(fetch)
-app.command("convert-checkpoint")(convert_checkpoint)
-app.command("doctor")(doctor)
-app.command("recipes")(recipes)
-app.command("report")(report)
-app.add_typer(reproduce_app, name="reproduce")
 
 
 def main() -> None:

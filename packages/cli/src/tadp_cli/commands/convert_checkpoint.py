@@ -23,7 +23,7 @@ def convert_checkpoint(
     ] = None,
     max_depth: Annotated[float, typer.Option(help="largest depth of a depth head, metres")] = 10.0,
 ) -> None:
-    """Turn a published checkpoint (UNet, VAE, head) into a run that `tadp eval` and `tadp predict` take.
+    """Turn a published checkpoint (UNet, VAE, head) into a run for `tadp eval` and `predict`.
 
     Example: `tadp convert-checkpoint nyu_best.ckpt --base sd15 --out runs/nyu`
     """

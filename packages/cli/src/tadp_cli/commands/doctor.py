@@ -14,7 +14,7 @@ def doctor(
     ] = None,
     size: Annotated[int, typer.Option(help="side in pixels of the square image whose arithmetic is counted")] = 512,
 ) -> None:
-    """Show devices, memory, versions, attention, weights, what fits; or a backbone's taps, parameters, GFLOPs.
+    """Show devices, memory, versions, attention, weights, what fits; a backbone's taps, parameters, GFLOPs.
 
     Opens no connection. Example: `tadp doctor --backbone sd15`
     """

@@ -26,7 +26,7 @@ def label_next(
     seed: SeedOption = 0,
     plugin: PluginOption = None,
 ) -> None:
-    """Choose the images to label next: those that the run is least sure of, and that differ from one another.
+    """Choose the images to label next: those of which the run is least sure, different from one another.
 
     Example: `tadp label-next runs/first photos/ --labelled my_data/images --budget 20 --out next.txt`
     """

@@ -63,7 +63,7 @@ def predict(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Predict images of any size: an overlay, the raw result and the caption of each; resumes where it stopped.
+    """Predict images of any size: an overlay, the raw result and the caption of each; resumes where stopped.
 
     Prompts are made of captions as in the run's training. Masks are PNG with a palette, depth is 16-bit PNG in
     millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too. --format

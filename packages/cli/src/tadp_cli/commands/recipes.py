@@ -20,8 +20,9 @@ def recipes(
         bool, typer.Option("--costs", help="estimate GPU memory and hours of training, without weights or data")
     ] = False,
 ) -> None:
-    """List the recipes: task, data, prompt, schedule (steps x images of a step), and what the paper got, or in which
-    table of it a recipe has rows.
+    """List the recipes: task, data, prompt, schedule (steps x images of a step), and what the paper got.
+
+    Or in which table of the paper a recipe has rows.
 
     Example: `tadp recipes table-1`
     """

@@ -31,7 +31,7 @@ def report(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Tables of all metrics, and one HTML page: metrics, curves, classes, confusions, best and worst images, captions.
+    """Tables of all metrics, one HTML page: metrics, curves, classes, confusions, best and worst images.
 
     A line for each prompt, a column for each data set; runs of several seeds share a line. The page needs no network.
     --sheet shows where the last run is furthest ahead of the first and where it is furthest behind (Figs. S11 to S20).
