@@ -109,7 +109,7 @@ def test_the_loss_of_a_segmentation_is_that_of_the_logits_of_inference(trained):
 
 def test_what_is_kept_in_memory_is_counted_with_its_padding(trained):
     _, _, live = trained("depth")
-    kept = CachedFeatures(live, lambda *_: None).levels
+    kept = CachedFeatures(live, lambda *_: None).kept.levels
     assert cached_bytes(live) == sum(level.numel() * level.element_size() for level in kept)
 
 

@@ -175,8 +175,9 @@ def test_the_average_is_that_of_diffusers():
     torch.testing.assert_close(again.weights, ours.weights)
 
 
-def test_features_are_computed_of_the_images_that_steps_read(recipe, run, monkeypatch):
-    """Four steps on 1800 images computed the features of all 1800; resuming for one step did so again."""
+@pytest.fixture
+def passes(monkeypatch) -> list[int]:
+    """Images of each pass of a backbone from now on."""
     passes, forward = [], DiffusionBackbone.forward
 
     def spy(self, images, *arguments, **keywords):
@@ -184,10 +185,18 @@ def test_features_are_computed_of_the_images_that_steps_read(recipe, run, monkey
         return forward(self, images, *arguments, **keywords)
 
     monkeypatch.setattr(DiffusionBackbone, "forward", spy)
+    return passes
+
+
+FROZEN = ("train.unet_lr_scale=0", "train.flip=false")
+
+
+def test_features_are_computed_of_the_images_that_steps_read(recipe, run, passes):
+    """Four steps on 1800 images computed the features of all 1800; resuming for one step did so again."""
 
     def trained(steps: int, name: str) -> PerceptionModel:
         passes.clear()
-        return run(recipe("train.unet_lr_scale=0", "train.flip=false", f"train.steps={steps}"), name)
+        return run(recipe(*FROZEN, f"train.steps={steps}"), name)
 
     whole = trained(3, "whole")
     assert passes == [2, 2], "each of the four images once"
@@ -196,6 +205,61 @@ def test_features_are_computed_of_the_images_that_steps_read(recipe, run, monkey
     trained(2, "parts")
     assert passes == [2], "the other two"
     assert _same(_weights(trained(3, "parts")), _weights(whole))
+
+
+def _stop(step: int, line: dict) -> None:
+    raise InterruptedError
+
+
+def test_a_run_that_resumes_reads_its_features_and_removes_them_at_the_end(recipe, run, passes, tmp_path, caplog):
+    """Resuming for one step cost as much as computing all features."""
+    caplog.set_level("INFO")
+    settings = recipe(*FROZEN, "train.save_every=1", "train.steps=3")
+    whole = run(settings, "whole")
+    with pytest.raises(InterruptedError):
+        run(settings, "parts", on_step=_stop)
+    files = sorted((tmp_path / "parts" / "features").iterdir())
+    assert len(files) == 4
+    assert f"features of 4 images: 0.1 MB, kept in {tmp_path / 'parts' / 'features'}" in caplog.text
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:99])  # damaged
+    passes.clear()
+    resumed = run(settings, "parts")
+    assert sum(passes) in (2, 4), "the batches of what is gone alone"
+    assert _same(_weights(resumed), _weights(whole))
+    assert not (tmp_path / "parts" / "features").exists()
+
+
+def test_another_run_on_the_same_images_reads_the_features_of_the_first(recipe, run, passes, tmp_path, monkeypatch):
+    shared = (*FROZEN, f"train.cache={tmp_path / 'cache'}")
+    first = run(recipe(*shared), "first")
+    assert passes == [2, 2]
+    monkeypatch.setattr("tadp_heads.training.features.CACHE_LIMIT", 0)
+    second = run(recipe(*shared), "second")  # reads them at each step
+    assert passes == [2, 2]
+    assert _same(_weights(second), _weights(first))
+    run(recipe(*shared, "prompt.kind=empty"), "third")
+    run(recipe(*shared, "train.precision=bf16"), "fourth")
+    run(recipe(*shared), "fifth", change=lambda model: model.backbone.unet.conv_in.bias.data.add_(1))
+    assert passes == [2, 2] * 4, "another prompt, another precision and other weights give other features"
+
+
+def test_features_beyond_the_limit_are_computed_at_each_step_and_old_ones_go(
+    recipe, run, passes, tmp_path, monkeypatch
+):
+    shared = (*FROZEN, f"train.cache={tmp_path / 'cache'}")
+    run(recipe(*shared), "first")
+    folder = tmp_path / "cache" / "features"
+    old, size = set(folder.iterdir()), sum(file.stat().st_size for file in folder.iterdir())
+    run(recipe(*shared, "prompt.kind=empty", f"train.features_gb={1.5 * size / 1e9}"), "second")
+    new = set(folder.iterdir()) - old
+    assert len(new) == 4, "those of the run that was the last to use the folder stay"
+    assert len(old & set(folder.iterdir())) == 2
+    passes.clear()
+    monkeypatch.setattr("tadp_heads.training.features.CACHE_LIMIT", 0)
+    run(recipe(*FROZEN, "train.features_gb=0"), "third")
+    assert passes == [2, 2], "of each step"
+    assert not (tmp_path / "third" / "features").exists()
 
 
 def test_checkpointing_and_half_precision_change_rounding_alone(recipe, run, tiny, tmp_path):

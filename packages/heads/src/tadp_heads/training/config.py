@@ -69,6 +69,10 @@ class TrainConfig:
     """Side in pixels of the squares that the transform makes."""
     cache: str = ""
     """Folder in which embeddings of texts, and with `crops` latents of images, are kept over steps and runs."""
+    features_gb: float = 2.0
+    """Gigabytes that the features of a frozen backbone may take on disk, where no transform varies the images: in
+    `cache`/features, of which the oldest go at this limit, or in the run until it ends. A resumed run reads them, with
+    `cache` another run on the same images too. Of more images they are computed at every step. 0: none on disk."""
     crops: int = 0
     """Varied and framed versions of an image that are made and encoded by the VAE, once and for all; each step takes
     one of them. 0: a new version is made and encoded at every step."""
@@ -96,7 +100,7 @@ class TrainConfig:
             at_least(f"train.{name}", getattr(self, name), 0, MOST_HELD)
         for name in ("warmup", "eval_every", "clip"):
             at_least(f"train.{name}", getattr(self, name), 0)
-        for name in ("weight_decay", "unet_lr_scale", "power"):
+        for name in ("weight_decay", "unet_lr_scale", "power", "features_gb"):
             at_least(f"train.{name}", getattr(self, name), 0, MOST_FACTOR)
         above_0("train.lr", self.lr, MOST_RATE)
         if not 0 <= self.ema < 1:

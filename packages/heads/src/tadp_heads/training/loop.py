@@ -23,6 +23,7 @@ from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, read
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import ModelContexts
 from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages
+from tadp_heads.training.feature_store import remove_features
 from tadp_heads.training.features import features_for, is_fixed
 from tadp_heads.training.latents import EncodedImages
 from tadp_heads.training.loss import Objective
@@ -78,6 +79,8 @@ def fit(
         training.start(dataset, contexts, pool, report)
         training.run(Validation(config, out, evaluate, on_evaluate), on_step, report)
         training.finish()
+        if accelerator.is_main_process and not config.cache:
+            remove_features(out)  # every process has read its own before the last step
 
 
 @contextmanager
@@ -165,7 +168,9 @@ class Training:
         live = LiveBatches(self.learner, images, contexts)
         fixed = is_fixed(self.trained, self.config)
         with self.accelerator.autocast():  # as the passes of training
-            self.features = features_for(live, fixed=fixed, report=report, share=self.share, begun=self.begun)
+            self.features = features_for(
+                live, fixed=fixed, report=report, share=self.share, begun=self.begun, run=self.out
+            )
 
     def run(self, validation: Validation, on_step: OnStep | None, report: Report) -> None:
         """All steps that are left."""
