@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from tadp_cli.labelling.next_images import MEASURES
-from tadp_cli.prompts.builder import annotated_names
+from tadp_heads.data.present_classes import annotated_names
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -19,9 +19,10 @@ from tadp_captioning.mentions.words import ClassMentions
 from tadp_captioning.prompts.oracle import PrecisionRecall, precision_recall
 from tadp_cli.pipelines.evaluate import Scorable, open_scorable
 from tadp_cli.pipelines.predict import takes_captions
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.tagging.store import tagger_of
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 
 
 def quality(scorable: Scorable) -> PrecisionRecall:

@@ -18,9 +18,10 @@ from tadp_captioning import CaptionStore, caption_images, load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_heads.data import SampleDataset
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -28,10 +28,11 @@ from tadp_cli.experiments.demo import QUICK, run_demo
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import open_scorable
 from tadp_cli.pipelines.train import train
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads.data import SampleDataset
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.scene import LOOKS
 from tadp_heads.data.scenes.write import write_scenes

@@ -12,10 +12,10 @@ from official_layouts import picture, text
 from PIL import Image
 
 from tadp_captioning import CaptionStore
-from tadp_cli.labelling.next_images import disagreement, diverse, entropy
 from tadp_cli.labelling.proposals import Proposals
 from tadp_cli.labelling.selected_names import SelectedNames
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.labelling.selection import disagreement, diverse, entropy
 
 CLASSES = ("background", "aeroplane", "low wall")
 PROMPTS = ("", "airplane", "low wall")

@@ -195,8 +195,9 @@ def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
 def test_the_shipped_captioner_names_what_is_there(tmp_path):
     """The gate of its weights, with room for chance: guessing would give about 0.19."""
     from tadp_captioning.stats import class_report
-    from tadp_cli.prompts.builder import object_names, present_classes
     from tadp_cli.prompts.captions import captions_of
+    from tadp_heads.data.class_names import object_names
+    from tadp_heads.data.present_classes import present_classes
     from tadp_heads.data.readers.user_folder import open_folder
     from tadp_heads.data.scenes.write import write_scenes
 

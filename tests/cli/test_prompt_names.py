@@ -13,10 +13,11 @@ from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.evaluate import open_scorable
 from tadp_cli.pipelines.train import build_model, load_backbone, train
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.run.resume import with_version
 from tadp_cli.run.run import NAMES_FILE, Run
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES
 from tadp_heads.data.registry import open_data

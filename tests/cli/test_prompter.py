@@ -24,9 +24,9 @@ from tadp_cli.pipelines.train import train
 from tadp_cli.prompts.authors import with_author
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.tagging.presence import Presence
 
 NAMES = ("", "tree", "red circle")
 CAPTION = "A photo of a red circle and two trees at night."

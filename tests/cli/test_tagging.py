@@ -11,23 +11,24 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import modify
-from tadp_captioning.mentions.words import ClassMentions
+from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.evaluate import open_scorable, score_run
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import train
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.kind import Given, make_kind
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_cli.prompts.tagging.store import FittedTagger, read_tagger
-from tadp_cli.prompts.tagging.taggers import FirstPass, images_in_batches
-from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads import PerceptionModel
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.tagging.presence import Presence
+from tadp_heads.tagging.taggers import FirstPass, images_in_batches
 from tadp_heads.training import evaluate
 
 NAMES = ("circle", "tree", "star")
@@ -134,7 +135,7 @@ def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backb
     turned = truth | {victim: set(names) - truth[victim]}
     rows = []
     for labels, name in ((truth, "true"), (turned, "turned")):
-        monkeypatch.setattr("tadp_cli.prompts.tagging.fit.present_classes", lambda _, there=labels: there)
+        monkeypatch.setattr("tadp_heads.tagging.fit.present_classes", lambda _, there=labels: there)
         learnt = fit_tagger(recipe, dataset, backbone, None, tmp_path / name, "cpu", quiet)
         rows.append(learnt.out_of_fold.probabilities)
     assert torch.equal(rows[0][victim], rows[1][victim])
@@ -272,7 +273,7 @@ def test_a_judge_says_the_same_at_each_call_where_the_posterior_is_sampled(scene
     backbone = DiffusionBackbone.from_pretrained("tiny", posterior="sample").freeze()
     names = ("circle", "tree")
     _, images, captions = next(images_in_batches(open_folder(scenes, "segmentation", "val"), None))
-    judge = FirstPass(backbone, names, "sd", captioned=True)
+    judge = FirstPass(backbone, {name: class_words(name) for name in names}, "sd", ClassMentions(names))
     assert torch.equal(judge.pooled(images, captions), judge.pooled(images, captions))
     drawn = [backbone.encode_image(judge.normalise(images)) for _ in range(2)]
     assert not torch.equal(*drawn)
@@ -281,18 +282,18 @@ def test_a_judge_says_the_same_at_each_call_where_the_posterior_is_sampled(scene
 def test_batches_are_smaller_where_images_are_large(scenes, monkeypatch):
     dataset = open_folder(scenes, "segmentation", "train")
     height, width = dataset[0].image.shape[1:]
-    monkeypatch.setattr("tadp_cli.prompts.tagging.taggers._BATCH_PIXELS", 4 * height * width + 1)
+    monkeypatch.setattr("tadp_heads.tagging.taggers._BATCH_PIXELS", 4 * height * width + 1)
     batches = list(images_in_batches(dataset, None))
     assert [len(images) for _, images, _ in batches] == [4, 4, 2]
     assert [image_id for ids, _, _ in batches for image_id in ids] == list(dataset.ids)
-    monkeypatch.setattr("tadp_cli.prompts.tagging.taggers._BATCH_PIXELS", 1)
+    monkeypatch.setattr("tadp_heads.tagging.taggers._BATCH_PIXELS", 1)
     assert len(list(images_in_batches(dataset, None))) == len(dataset)
 
 
 def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, backbone):
     dataset = open_folder(scenes, "segmentation", "val")
     names, before = object_names(dataset.prompt_names), backbone.config
-    judge = FirstPass(backbone, names, "sd", captioned=True)
+    judge = FirstPass(backbone, {name: class_words(name) for name in names}, "sd", ClassMentions(names))
     ids, images, _ = next(images_in_batches(dataset, None))
     captions = ["a tree and two circles"] + ["nothing"] * (len(ids) - 1)
     assert judge.mentioned(captions)[0].nonzero().flatten().tolist() == sorted(

@@ -18,11 +18,12 @@ from tadp_cli.pipelines.loading import loaded_backbone
 from tadp_cli.pipelines.personalize import draw_domain, learn, settings
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
 from tadp_cli.precision import FULL_PRECISION
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.run.guard import claim
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import RESULTS_FILE
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 

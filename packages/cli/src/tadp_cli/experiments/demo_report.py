@@ -17,11 +17,12 @@ from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import FULL_PRECISION
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.page import write_report
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
 from tadp_heads.data import SampleDataset
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.tasks import get_task
 

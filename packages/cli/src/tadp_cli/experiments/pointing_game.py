@@ -8,8 +8,9 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.word_attention import find_word, heat_maps
 from tadp_cli.pipelines.forward_pass import run_pass
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_heads.data import SampleDataset
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 
 
 def pointing_game(backbone: DiffusionBackbone, dataset: SampleDataset, most_images: int = 200) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Which unlabelled images to label next: those a run is least sure of, and that differ from one another."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,10 @@ from torch import Tensor
 from tadp_captioning import Captioner, class_names_prompt
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.user_images import find_pictures, open_picture
-from tadp_cli.labelling.latents import EncodedImage, contexts
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO
 from tadp_cli.prompts.authors import captioner_of
-from tadp_cli.prompts.builder import modified, object_names
+from tadp_cli.prompts.builder import modified
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
@@ -24,8 +23,11 @@ from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import FittedTagger, tagger_of
 from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
+from tadp_heads.data.class_names import object_names
+from tadp_heads.labelling.encoded_image import EncodedImage
+from tadp_heads.labelling.selection import disagreement, diverse, entropy
 
-# P prompts, K classes, H W image pixels, N images, C channels of the coarsest level.
+# T tokens, D width of the context, C channels of the coarsest level
 
 MEASURES = ("text", "entropy", "random")
 _POOL = 4
@@ -84,43 +86,6 @@ def label_next(
     return [Ranked(file=file, uncertainty=scores[file]) for file in chosen], failed
 
 
-def disagreement(probabilities: Tensor) -> float:
-    """(P, K, H, W) under P prompts -> mean over pixels of their mutual information in nats, 0 where they agree: the
-    entropy of the mean prediction less the mean of the entropies (BALD, Houlsby et al. 2011, over prompts)."""
-    return float((_entropy(probabilities.mean(0)) - _entropy(probabilities).mean(0)).mean().clamp(min=0))
-
-
-def entropy(probabilities: Tensor) -> float:
-    """(1, K, H, W) -> mean entropy of the pixels in nats."""
-    return float(_entropy(probabilities).mean())
-
-
-def _entropy(probabilities: Tensor) -> Tensor:
-    """(..., K, H, W) -> (..., H, W) in nats."""
-    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-3)
-
-
-def diverse(
-    features: Mapping[Path, Tensor], candidates: Sequence[Path], there: Sequence[Path], count: int
-) -> list[Path]:
-    """`count` of the candidates: the first, then each time the one farthest from all chosen and from those `there`
-    (k-center greedy, Sener and Savarese 2018)."""
-    if not candidates:
-        return []
-    vectors = torch.nn.functional.normalize(torch.stack([features[file] for file in candidates]), dim=1)  # (N, C)
-    distances = torch.full((len(candidates),), float("inf"))
-    if there:
-        kept = torch.nn.functional.normalize(torch.stack([features[file] for file in there]), dim=1)
-        distances = torch.cdist(vectors, kept).amin(1)
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(candidates)):
-        following = 0 if not chosen and not there else int(distances.argmax())
-        chosen.append(following)
-        distances = torch.minimum(distances, torch.cdist(vectors, vectors[following][None])[:, 0])
-        distances[chosen] = -1
-    return [candidates[index] for index in chosen]
-
-
 class _Uncertainty:
     """A run that looks at images one by one; each is encoded once, whatever the number of prompts."""
 
@@ -169,5 +134,6 @@ class _Uncertainty:
     def _others(self, own: Tensor) -> list[Tensor]:
         """(1, T, D) of a prompt of all classes and of an empty one, under the run's modifier."""
         plain = {"all": class_names_prompt(object_names(self.prompter.names)), "none": ""}
-        found = contexts(self.model, list(modified(self.prompter.config, plain).values()))
+        with torch.no_grad():
+            found = self.model.backbone.encode_text(list(modified(self.prompter.config, plain).values()))
         return [one for one in found.split(1) if one.shape != own.shape or not torch.equal(one.cpu(), own.cpu())]

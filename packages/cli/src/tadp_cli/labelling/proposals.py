@@ -11,17 +11,17 @@ from torch import Tensor
 
 from tadp_captioning import class_names_prompt
 from tadp_captioning.jsonl import append_rows, read_rows
-from tadp_cli.labelling.latents import EncodedImage, LatentCache
 from tadp_cli.labelling.texts import SelectedTags, check_names_classes
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO
-from tadp_cli.prompts.builder import object_names
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
+from tadp_heads.data.class_names import object_names
+from tadp_heads.labelling.encoded_image import EncodedImage, LatentCache
 from tadp_heads.results import Result
 
 

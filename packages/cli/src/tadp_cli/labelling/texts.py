@@ -12,7 +12,7 @@ from tadp_captioning.matching import captions_of_files
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.labelling.selected_names import SelectedNames
 from tadp_cli.prompts.kind import prompt_kind
-from tadp_cli.prompts.tagging.tags import Presence
+from tadp_heads.tagging.presence import Presence
 
 
 @dataclass(frozen=True)

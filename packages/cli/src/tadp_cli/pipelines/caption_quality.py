@@ -15,7 +15,8 @@ from tadp_captioning.matching import captions_of_files
 from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_captioning.stats import ClassReport, class_report
 from tadp_cli._io import replacing
-from tadp_cli.prompts.builder import object_names, present_classes
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.registry import open_data
 
 

@@ -22,7 +22,7 @@ from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
-from tadp_cli.prompts.builder import Prompts, object_names, with_styles
+from tadp_cli.prompts.builder import Prompts, with_styles
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts, training_contexts
 from tadp_cli.prompts.kind import make_kind
@@ -34,6 +34,7 @@ from tadp_cli.run.resume import with_version
 from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
+from tadp_heads.data.class_names import object_names
 from tadp_heads.data.registry import open_data
 from tadp_heads.model import PerceptionConfig
 from tadp_heads.precision import in_float32

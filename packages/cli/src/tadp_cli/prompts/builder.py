@@ -11,9 +11,8 @@ from tadp_backbone.text.cache import TextCache
 from tadp_captioning import RuleCleaner, modify
 from tadp_captioning.prompts.oracle import sample_oracle
 from tadp_cli.config.prompt import PromptConfig
-from tadp_cli.prompts.tagging.tags import Presence
-from tadp_heads.data import IGNORE_INDEX, SampleDataset
-from tadp_heads.data.class_names import is_background
+from tadp_heads.data.class_names import listed_names, object_names
+from tadp_heads.tagging.presence import Presence
 
 
 @dataclass(frozen=True)
@@ -157,35 +156,6 @@ def with_styles(prompts: Prompts, styles: Sequence[str]) -> Prompts:
     """The prompts, with a version for each of the domains `styles`, under its hand-written modifier."""
     texts = prompts.texts.items()
     return replace(prompts, styled=tuple({key: modify(text, name, "simple") for key, text in texts} for name in styles))
-
-
-def listed_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Of each class as prompts name it, those that prompts which list classes name: Pascal's background too."""
-    return tuple(name for name in names if name)
-
-
-def object_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Of each class as prompts name it, the objects: what captions are searched for, and maps by class are made of."""
-    return tuple(name for name in listed_names(names) if not is_background(name))
-
-
-def present_classes(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, set[str]]:
-    """{image id: names of the objects' classes in its annotation}, of all images or of `ids`."""
-    objects = set(object_names(dataset.prompt_names))
-    return {image_id: objects & set(names) for image_id, names in annotated_names(dataset, ids).items()}
-
-
-def annotated_names(dataset: SampleDataset, ids: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """{image id: names of the classes in its annotation}, in label order; Pascal's background is one of them."""
-    if not dataset.classes:
-        raise ValueError(f"{dataset.task} data has no classes that could be present")
-    present = {}
-    for image_id in dataset.ids if ids is None else ids:
-        target = dataset.read(image_id).target
-        labels = target["labels"] if dataset.task == "detection" else target
-        found = [label for label in torch.unique(labels.as_subclass(Tensor)).tolist() if label != IGNORE_INDEX]
-        present[image_id] = [name for name in (dataset.prompt_names[label] for label in found) if name]
-    return present
 
 
 def oracle_names(

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from tadp_cli.config.prompt import PromptConfig
 from tadp_heads.registry import Registry
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tadp_backbone import DiffusionBackbone
     from tadp_cli.config.recipe import Recipe
     from tadp_cli.prompts.builder import Prompts
-    from tadp_cli.prompts.tagging.tags import Presence
     from tadp_heads.data import SampleDataset
+    from tadp_heads.tagging.presence import Presence
 
 Kind = TypeVar("Kind", bound="type[PromptKind]")
 
@@ -35,14 +35,6 @@ _BUILT_IN = {
     "learned": "LearnedVectors",
 }
 PROMPT_KINDS = Registry("prompt.kind", {name: f"tadp_cli.prompts.kinds:{cls}" for name, cls in _BUILT_IN.items()})
-
-
-class Captions(Protocol):
-    """{image id: caption}: a dictionary or a CaptionStore."""
-
-    def __getitem__(self, image_id: str, /) -> str:
-        """An error that names the image where it has none."""
-        ...
 
 
 class Given(NamedTuple):
@@ -84,7 +76,7 @@ class PromptKind:
 
     def __init__(self, config: PromptConfig, names: Sequence[str] = ()):
         """`names`: each of the model's classes as prompts name it, "" for one that they leave out."""
-        from tadp_cli.prompts.builder import listed_names, object_names
+        from tadp_heads.data.class_names import listed_names, object_names
 
         self.config = config
         self.names = listed_names(names) if self.lists_classes else object_names(names)

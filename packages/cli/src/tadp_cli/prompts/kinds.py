@@ -106,7 +106,8 @@ class Oracle(PromptKind):
     def texts(self, given: Given) -> Mapping[str, str]:
         """Of loose images, which have no annotation, the caption stands in for the names."""
         from tadp_captioning import class_names_prompt
-        from tadp_cli.prompts.builder import annotated_names, oracle_names
+        from tadp_cli.prompts.builder import oracle_names
+        from tadp_heads.data.present_classes import annotated_names
 
         if given.dataset is None:
             return given.captions

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.prompts.prompter import Prompter
-from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads import PerceptionModel
+from tadp_heads.tagging.presence import Presence
 
 # B images, T tokens, D width of the context
 

@@ -16,10 +16,11 @@ from tadp_captioning import Cleaner, CleaningLimits, load_cleaner
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.prompts.builder import Prompts, names_domain, object_names, without_domain
+from tadp_cli.prompts.builder import Prompts, names_domain, without_domain
 from tadp_cli.prompts.kind import Captions, Given, make_kind, prompt_kind
-from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
+from tadp_heads.data.class_names import object_names
+from tadp_heads.tagging.presence import Presence
 
 PLUGIN = "tadp"
 """Name of `Prompter.from_config` among the plugins "tadp.prompters"."""

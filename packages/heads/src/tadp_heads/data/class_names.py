@@ -42,3 +42,13 @@ def default_prompt_names(classes: Sequence[str]) -> tuple[str, ...]:
     plain = tuple("" if is_background(name) else name for name in classes)
     apart = tuple(" ".join(name.replace("_", " ").split()) for name in plain)
     return apart if len(set(apart)) == len(set(plain)) else plain  # names stay as many as there are
+
+
+def listed_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of each class as prompts name it, those that prompts which list classes name: Pascal's background too."""
+    return tuple(name for name in names if name)
+
+
+def object_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Of each class as prompts name it, the objects: what captions are searched for, and maps by class are made of."""
+    return tuple(name for name in listed_names(names) if not is_background(name))

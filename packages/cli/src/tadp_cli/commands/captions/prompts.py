@@ -75,7 +75,7 @@ def class_names(data: DataArgument, out: OutFile, split: SplitOption = None) -> 
     """
     with one_line_errors():
         from tadp_captioning import CaptionRecord, CaptionStore, class_names_prompt
-        from tadp_cli.prompts.builder import listed_names
+        from tadp_heads.data.class_names import listed_names
         from tadp_heads.data.registry import open_data
 
         dataset = open_data(data, split=split)
@@ -105,7 +105,9 @@ def oracle(
     with one_line_errors():
         from tadp_captioning import CaptionRecord, CaptionStore
         from tadp_captioning.prompts.oracle import precision_recall
-        from tadp_cli.prompts.builder import annotated_names, object_names, oracle_names
+        from tadp_cli.prompts.builder import oracle_names
+        from tadp_heads.data.class_names import object_names
+        from tadp_heads.data.present_classes import annotated_names
         from tadp_heads.data.registry import open_data
 
         dataset = open_data(data, split=split)

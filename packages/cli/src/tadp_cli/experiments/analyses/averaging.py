@@ -11,9 +11,10 @@ from tadp_captioning import class_names_prompt
 from tadp_cli.experiments.analyses.localisation import localise, maps_of, mask_of, words_in
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil
-from tadp_cli.prompts.builder import listed_names, object_names, present_classes
 from tadp_cli.report.heat_map_sheets import Panel, heat_panel, sheet_figure
 from tadp_heads.data import Sample
+from tadp_heads.data.class_names import listed_names, object_names
+from tadp_heads.data.present_classes import present_classes
 
 SINGLE_TEMPLATE = "a photo of a {}"
 _SHOWN = 3

@@ -10,9 +10,10 @@ from torch import Tensor
 from tadp_cli.experiments.analyses.localisation import Localised, localise, maps_of, words_in
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.report.heat_map_sheets import Panel, heat_panel, sheet_figure
 from tadp_heads.data import Sample, SampleDataset
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 
 # H W image pixels
 _LARGEST = 0.4

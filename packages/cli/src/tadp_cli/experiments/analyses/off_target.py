@@ -6,8 +6,8 @@ from torch import Tensor
 from tadp_captioning import class_names_prompt
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.pipelines.evaluate import Scorable
-from tadp_cli.prompts.builder import listed_names
 from tadp_cli.report.charts import Matrix, matrices_figure
+from tadp_heads.data.class_names import listed_names
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import IGNORE_INDEX
 from tadp_heads.padding import resize_maps, size_of

@@ -10,8 +10,9 @@ from tadp_cli.experiments.analyses.regression import fit_line
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.pipelines.caption_quality import end_token_encoder
 from tadp_cli.pipelines.evaluate import Scorable
-from tadp_cli.prompts.builder import object_names, present_classes
 from tadp_cli.report.charts import Scatter, scatter_figure
+from tadp_heads.data.class_names import object_names
+from tadp_heads.data.present_classes import present_classes
 
 
 def analyze(setting: Setting) -> Findings:

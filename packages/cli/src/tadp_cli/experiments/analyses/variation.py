@@ -11,8 +11,9 @@ from tadp_captioning import Captioner, class_names_prompt, load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil
-from tadp_cli.prompts.builder import listed_names, object_names, present_classes
 from tadp_cli.report.heat_map_sheets import Panel, sheet_figure
+from tadp_heads.data.class_names import listed_names, object_names
+from tadp_heads.data.present_classes import present_classes
 from tadp_heads.seeds import numbered_seed
 
 STEPS = 50

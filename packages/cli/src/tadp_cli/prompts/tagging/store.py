@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
+from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_captioning.taggers.clip import ClipTagger
 from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli._io import replacing, write_json
@@ -18,14 +19,13 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
-from tadp_cli.prompts.kind import Captions
-from tadp_cli.prompts.tagging.taggers import FirstPass, Tagger, Untrained, images_in_batches, in_batches, tagged
-from tadp_cli.prompts.tagging.tags import Presence
 from tadp_cli.run.records import read_object
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.pretrained import read_safetensors
 from tadp_heads.tagging import Calibration, PresenceHead
+from tadp_heads.tagging.presence import Presence
+from tadp_heads.tagging.taggers import Captions, FirstPass, Tagger, Untrained, images_in_batches, in_batches, tagged
 
 FOLDER = "presence"
 _FILE, _TRAINED = "presence.json", "out_of_fold.safetensors"
@@ -116,4 +116,5 @@ def make_tagger(
         return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
     if section.source == "captioner":
         return Untrained(WordChances(captioner_of(recipe, device), names))
-    return FirstPass(backbone, names, image_range, captioned=section.first_pass == "caption")
+    words = {name: class_words(name) for name in names}
+    return FirstPass(backbone, words, image_range, ClassMentions(names) if section.first_pass == "caption" else None)

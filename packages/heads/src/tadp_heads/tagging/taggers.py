@@ -2,31 +2,35 @@
 
 # B images, K classes, P pooled features, H W image pixels
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from tadp_backbone import DiffusionBackbone
-from tadp_captioning.mentions.words import ClassMentions, class_words
-from tadp_captioning.taggers.clip import ClipTagger
-from tadp_captioning.taggers.word_probabilities import WordChances
-from tadp_cli.console.reporter import Report
-from tadp_cli.prompts.kind import Captions
-from tadp_cli.prompts.tagging.tags import Presence
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.ranges import RANGES
-from tadp_heads.tagging import PresenceHead
-from tadp_heads.tagging.head import pool
+from tadp_heads.tagging.head import PresenceHead, pool
+from tadp_heads.tagging.presence import Presence
 
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 _BATCH = 16
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
+
+
+class Captions(Protocol):
+    """{image id: caption}."""
+
+    def __getitem__(self, image_id: str, /) -> str:
+        """An error that names the image where it has none."""
+        ...
 
 
 class Batch(NamedTuple):
@@ -49,17 +53,37 @@ class Tagger(Protocol):
         ...
 
 
+class ImageTagger(Protocol):
+    """A model that has seen no label of the data: CLIP, or a captioner."""
+
+    names: tuple[str, ...]
+
+    def probabilities(self, images: Sequence[Image.Image]) -> Tensor:
+        """(B, K) in [0, 1]."""
+        ...
+
+
 class FirstPass:
     """Reads the features of a pass under the caption, with one map per class, or under no words at all."""
 
     head: PresenceHead
     """Set when it is trained or read from a run."""
 
-    def __init__(self, backbone: DiffusionBackbone, names: Sequence[str], image_range: str, *, captioned: bool):
-        self.backbone, self.names, self.captioned = backbone, tuple(names), captioned
+    def __init__(
+        self,
+        backbone: Any,
+        words: Mapping[str, Sequence[str]],
+        image_range: str,
+        mentions: Callable[[str], Iterable[str]] | None,
+    ):
+        """`backbone`: a latent diffusion model with a config that has `class_words`, `class_input` and `posterior`.
+
+        `words`: {class: the words that name it}. `mentions`: the classes that a caption names; None: the pass has no
+        caption.
+        """
+        self.backbone, self.names, self.mentions = backbone, tuple(words), mentions
         self.normalise = RANGES[image_range]
-        self.mentions = ClassMentions(self.names)
-        self.words = tuple(tuple(class_words(name)) for name in self.names)
+        self.words = tuple(map(tuple, words.values()))
 
     @property
     def levels(self) -> Any:
@@ -69,13 +93,13 @@ class FirstPass:
 
     def mentioned(self, captions: Sequence[str]) -> Tensor:
         """(B, K): 1 where the caption names the class; all 0 where the pass has no caption."""
-        found = [set(self.mentions(text)) if self.captioned else set() for text in captions]
+        found = [set(self.mentions(text)) if self.mentions else set() for text in captions]
         return torch.tensor([[float(name in named) for name in self.names] for named in found])
 
     @torch.no_grad()
     def pooled(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """uint8 images (B, 3, H, W) -> (B, P)."""
-        texts = list(captions) if self.captioned else [""] * len(images)
+        texts = list(captions) if self.mentions else [""] * len(images)
         with self._maps_by_class():
             context = self.backbone.encode_text(texts)
             return pool(self.backbone(self.normalise(images.to(self.backbone.unet.device)), context).levels)
@@ -91,9 +115,9 @@ class FirstPass:
 
 
 class Untrained:
-    """Asks a model that has seen no label of this data: CLIP, or the captioner."""
+    """Tags by a model that has seen no label of this data."""
 
-    def __init__(self, model: ClipTagger | WordChances):
+    def __init__(self, model: ImageTagger):
         self.model, self.names = model, model.names
 
     def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
@@ -101,7 +125,7 @@ class Untrained:
 
 
 @contextmanager
-def _reading(backbone: DiffusionBackbone, **changes: Any) -> Iterator[None]:
+def _reading(backbone: Any, **changes: Any) -> Iterator[None]:
     """Inside, the backbone's config is changed, and nothing is drawn at random: a tagger says the same at each call."""
     known = backbone.config
     backbone.config = replace(known, posterior="mode", noise=False, **changes)

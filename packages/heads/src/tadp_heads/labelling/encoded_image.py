@@ -1,7 +1,7 @@
 """Predictions of one image under many texts: the image is encoded once."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 
 import torch
 from PIL import Image
@@ -73,9 +73,3 @@ class LatentCache:
         while len(self._kept) > self.size:
             self._kept.popitem(last=False)
         return self._kept[key]
-
-
-def contexts(model: PerceptionModel, texts: Sequence[str]) -> Tensor:
-    """Prompts verbatim -> (B, T, D)."""
-    with torch.no_grad():
-        return model.backbone.encode_text(list(texts))
