@@ -11,16 +11,19 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention_maps import all_layers
+from tadp_backbone.localisation import localise
 from tadp_backbone.text.word_attention import heat_maps
+from tadp_backbone.variation import img2img, vary
 from tadp_captioning.mentions.cosine import CosineMentions
-from tadp_cli.experiments.analyses import ANALYSES, copy_paste, off_target, recall, variation
-from tadp_cli.experiments.analyses.localisation import localise, maps_of, words_in
-from tadp_cli.experiments.analyses.per_image import scored_images
+from tadp_cli.experiments.analyses import ANALYSES, off_target, recall, variation
+from tadp_cli.experiments.analyses.localisation import maps_of, words_in
 from tadp_cli.experiments.analyses.regression import fit_line
 from tadp_cli.experiments.analyses.setting import Setting
 from tadp_heads.data import Sample
+from tadp_heads.data.copy_paste import pastes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.segmentation.per_image import scored_images
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +132,8 @@ def test_variations_are_the_pipelines_and_repeat(out, monkeypatch):
     for kind in ("class names", "caption"):
         assert 0 < found[kind]["0.02"]["rms"] < found[kind]["0.08"]["rms"]
     backbone = DiffusionBackbone.from_pretrained("tiny", keep_decoder=True)
-    image = {"a": Image.effect_noise((40, 64), 50).convert("RGB")}
-    first, again, other = (
-        variation.vary(variation.img2img(backbone), image, {"a": "a ring"}, 0.02, seed)["a"] for seed in (0, 0, 1)
-    )
+    image = Image.effect_noise((40, 64), 50).convert("RGB")
+    first, again, other = (vary(img2img(backbone), image, "a ring", 0.02, seed) for seed in (0, 0, 1))
     assert first.size == (40, 64)
     assert first.tobytes() == again.tobytes() != other.tobytes()
 
@@ -188,9 +189,9 @@ def test_a_line_is_least_squares():
 def test_what_is_pasted_lies_free_and_the_rest_stays(tmp_path):
     write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=8, seed=0)
     dataset = open_folder(tmp_path, "segmentation", "val")
-    pastes = list(copy_paste._pastes(dataset, seed=0))
+    found = list(pastes(dataset, seed=0))
     assert len(pastes) >= 4
-    for pasted in pastes:
+    for pasted in found:
         assert pasted.name in pasted.names
         assert dataset.classes.index(pasted.name) not in pasted.before.target
         assert (pasted.mask & pasted.others).sum() <= 0.02 * pasted.mask.sum()
@@ -202,7 +203,7 @@ def test_what_is_pasted_lies_free_and_the_rest_stays(tmp_path):
 def test_scores_of_images_and_probabilities_are_the_heads(out):
     setting = Setting(out=out, images=IMAGES, steps=2, train_images=2)
     scorable = setting.open_scorable("oracle")
-    scored = next(scored_images(scorable))
+    scored = next(scored_images(scorable.model, scorable.dataset, scorable.context))
     text = scorable.prompts.texts[scored.sample.id]
     found = off_target._probabilities(scorable, scored.sample.image, text, scored.prediction.shape)
     torch.testing.assert_close(found.sum(0), torch.ones(64, 64))

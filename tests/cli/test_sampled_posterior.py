@@ -9,17 +9,17 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention_maps import layers_at
 from tadp_backbone.text.word_attention import words_of
 from tadp_cli.experiments.analyses.localisation import maps_of
-from tadp_cli.experiments.analyses.per_image import scored_images
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.error_analysis import predicted
 from tadp_cli.pipelines.evaluate import Scorable
-from tadp_cli.pipelines.explain import _own_pass
+from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.prompts.builder import Prompts
 from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation import FPNHead
+from tadp_heads.segmentation.per_image import scored_images
 from tadp_heads.training import evaluate
 
 
@@ -77,7 +77,7 @@ def test_all_ways_to_predict_agree(model, scenes):
     assert three == pytest.approx(one, abs=2e-3)
     scorable = Scorable(None, model, scenes, prompts)
     ways = [
-        [image.prediction for image in scored_images(scorable)],
+        [image.prediction for image in scored_images(scorable.model, scorable.dataset, scorable.context)],
         predicted(scorable, scenes.ids)[1],
         [result.ids for result in model.predict_batch([to_pil(sample.image) for sample in scenes], batch_size=3)],
         [model.predict(to_pil(sample.image)).ids for sample in scenes],
@@ -93,6 +93,6 @@ def test_word_maps_are_the_same_at_each_call(model, scenes):
     twice = [maps_of(backbone, sample, "a tree", {word.text: word for word in words}) for _ in range(2)]
     torch.testing.assert_close(twice[0]["tree"], twice[1]["tree"])
     layers, context = layers_at(backbone), backbone.encode_text(["a tree"])
-    passes = [_own_pass(backbone, to_pil(sample.image), context, layers) for _ in range(2)]
+    passes = [attention_pass(backbone, sample.image, context, layers) for _ in range(2)]
     for path in layers:
         torch.testing.assert_close(passes[0].layers[path], passes[1].layers[path])

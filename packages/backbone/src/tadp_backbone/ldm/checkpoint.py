@@ -22,6 +22,8 @@ _LOOKS = (
     (("emb_params", "string_to_param"), "a learnt token (Textual Inversion)"),
     (("text_model.", "cond_stage_model."), "a CLIP text encoder"),
 )
+_WRAPPERS = ("state_dict", "model")
+"""Names under which training frameworks put the tensors."""
 
 
 class _Inert:
@@ -59,10 +61,13 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
     if file.suffix == ".safetensors":
         return read_safetensors(file)
     content = read_pickle(file)
-    content = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{file} holds a {type(content).__name__}, expected tensors by name")
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    for name in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not tensors:
+        raise ValueError(f"{file} holds a {type(content).__name__} without tensors, expected tensors by name")
+    return tensors
 
 
 def read_pickle(file: Path) -> object:

@@ -1,7 +1,7 @@
 """A published checkpoint of the paper's public code -> a run folder (key names: docs/reference.md, sections 0 to 3)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -9,50 +9,21 @@ from torch import Tensor
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_backbone.ldm import read_checkpoint, unet_from_ldm, vae_from_ldm
-from tadp_backbone.ldm.checkpoint import looks_like, read_pickle, under
+from tadp_backbone.ldm.checkpoint import looks_like, under
 from tadp_cli.config.recipe import BackboneSection, PromptConfig, Recipe
 from tadp_cli.prompts.authors import with_author
 from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
-from tadp_heads.data.class_names import default_prompt_names
-from tadp_heads.data.files import read_lines
-from tadp_heads.data.readers.ade20k import read_object_names
-from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALETTE
-from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
-from tadp_heads.data.sample import Color
 from tadp_heads.depth import DepthHead
-from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.model import PerceptionConfig
 from tadp_heads.pretrained import PretrainedHead
-from tadp_heads.segmentation import FPNHead
+from tadp_heads.published.heads import ANCHORS, prefix_of, read_head, variant_of
+from tadp_heads.published.trained_on import TrainedOn, trained_on
 from tadp_heads.segmentation.head import VARIANTS
 
 UNET, VAE = "diffusion_model.input_blocks.0.0.weight", "quant_conv.weight"
 ADAPTER, CLASS_EMBEDDINGS = "text_adapter.fc.0.weight", "class_embeddings"
-HEADS = {
-    "last_layer_depth.0.weight": "depth",
-    "lateral_convs.0.conv.weight": "ade",
-    "p5.weight": "pascal",
-    "box_head.fc6.weight": "detection",
-}
-"""{end of a key: the head that has it}."""
-_WRAPPERS = ("state_dict", "model")
-"""Names under which training frameworks put the tensors."""
 _IMAGENET_LIMIT = 2.7
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Classes:
-    names: tuple[str, ...]
-    palette: tuple[Color, ...] = ()
-    protocol: str = ""
-    image_range: str = "sd"
-
-    @property
-    def prompt_names(self) -> tuple[str, ...]:
-        """Each class as prompts name it."""
-        voc = self.names[-len(VOC_CLASSES) :] == VOC_CLASSES
-        return voc_prompt_names(self.names) if voc else default_prompt_names(self.names)
 
 
 def convert(
@@ -70,18 +41,23 @@ def convert(
     The text encoder was frozen in training, so that it and the tokenizer are those of `base`, as is a VAE that the file
     leaves out.
     """
-    state = read_published(file)
-    variant = _variant(state, file)
+    state = read_checkpoint(file)
+    variant = variant_of(state)
+    if variant is None:
+        raise ValueError(
+            f"{file} has no head of the public code (no key ends in {' or '.join(ANCHORS)}); it looks like "
+            f"{looks_like(state)}; `--base` and recipes take backbones as they are"
+        )
     unet = unet_from_ldm(under(state, _prefix(state, UNET, file) + "diffusion_model."), num_heads)
     frozen = DiffusionBackbone.from_pretrained(base)
     vae = _vae(state) or frozen.vae
     plain = DiffusionBackbone(unet=unet, vae=vae, config=BackboneConfig(map_strides=()))
-    head = _head(state, variant, plain, max_depth_m)
-    known = _classes_of(head, classes)
+    head = read_head(state, variant, plain.levels, max_depth_m)
+    known = trained_on(head, classes)
     config = replace(
         _config(head, plain, file),
         latent_scale=latent_scale,
-        text_adapter=_find(state, ADAPTER) is not None,
+        text_adapter=prefix_of(state, ADAPTER) is not None,
         image_limit=_IMAGENET_LIMIT if known.image_range == "imagenet" else BackboneConfig().image_limit,
     )
     backbone = _backbone(unet, vae, frozen, config, state, file)
@@ -114,48 +90,8 @@ def convert(
     }
 
 
-_PIXELS = {
-    21: _Classes(names=("background", *VOC_CLASSES), protocol="squash-512"),
-    19: _Classes(names=CITYSCAPES_CLASSES, palette=CITYSCAPES_PALETTE, protocol="cityscapes", image_range="imagenet"),
-    150: _Classes(names=tuple(f"class {i}" for i in range(150)), protocol="ade"),
-}
-_BOXES = {20: _Classes(names=VOC_CLASSES, protocol="voc2012-paper", image_range="imagenet")}
-"""{number of classes: what a head with so many was trained on}."""
-
-
-def read_published(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file that mmsegmentation, Lightning or VPD's depth code wrote."""
-    if not file.is_file():
-        raise ValueError(f"no such checkpoint: {file}")
-    if file.suffix == ".safetensors":
-        return read_checkpoint(file)
-    content = read_pickle(file)
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
-    if not tensors:
-        raise ValueError(f"{file} holds a {type(content).__name__} without tensors, expected a published checkpoint")
-    return tensors
-
-
-def _variant(state: Mapping[str, Tensor], file: Path) -> str:
-    for anchor, variant in HEADS.items():
-        if _find(state, anchor) is not None:
-            return variant
-    raise ValueError(
-        f"{file} has no head of the public code (no key ends in {' or '.join(HEADS)}); it looks like "
-        f"{looks_like(state)}; `--base` and recipes take backbones as they are"
-    )
-
-
-def _find(state: Mapping[str, Tensor], anchor: str) -> str | None:
-    """What stands before `anchor` in the first key that ends in it."""
-    return next((key.removesuffix(anchor) for key in state if key == anchor or key.endswith(f".{anchor}")), None)
-
-
 def _prefix(state: Mapping[str, Tensor], anchor: str, file: Path) -> str:
-    found = _find(state, anchor)
+    found = prefix_of(state, anchor)
     if found is None:
         raise ValueError(
             f"{file} is incomplete: no key ends in {anchor}; expected the whole model of the public code, not a part"
@@ -164,18 +100,8 @@ def _prefix(state: Mapping[str, Tensor], anchor: str, file: Path) -> str:
 
 
 def _vae(state: Mapping[str, Tensor]) -> AutoencoderKL | None:
-    prefix = _find(state, VAE)
+    prefix = prefix_of(state, VAE)
     return None if prefix is None else vae_from_ldm(under(state, prefix))
-
-
-def _head(state: Mapping[str, Tensor], variant: str, plain: DiffusionBackbone, max_depth_m: float) -> PretrainedHead:
-    if variant == "depth":
-        return DepthHead.from_reference(state, max_depth_m, levels=plain.levels)
-    if variant == "detection":
-        return FasterRCNNHead.from_reference(state, finest_stride=plain.levels[0].stride)
-    # The rest of the file has names of its own that could be taken for the head's.
-    own = {k: v for k, v in state.items() if "diffusion_model." not in k and "encoder_vq." not in k}
-    return FPNHead.from_reference(own, variant, finest_stride=plain.levels[0].stride)
 
 
 def _config(head: PretrainedHead, plain: DiffusionBackbone, file: Path) -> BackboneConfig:
@@ -235,22 +161,7 @@ def _text_told(there: Tensor | None, used: Tensor | None) -> str:
     return "a caption an image" + ("" if there is None else f"; the file's {len(there)} embeddings are left out")
 
 
-def _classes_of(head: PretrainedHead, file: Path | None) -> _Classes:
-    """Names and protocol by the number of classes: Pascal VOC, Cityscapes or ADE20K."""
-    if isinstance(head, DepthHead):
-        return _Classes(names=(), protocol="nyu-eigen")
-    count = head.config.num_classes
-    known = _BOXES if isinstance(head, FasterRCNNHead) else _PIXELS
-    found = known.get(count, _Classes(names=tuple(f"class {i}" for i in range(count))))
-    if file is None:
-        return found
-    names = read_object_names(file) if file.name == "objectInfo150.txt" else read_lines(file, "class names")
-    if len(names) != count:
-        raise ValueError(f"{file} names {len(names)} classes, the head has {count}")
-    return replace(found, names=names, palette=found.palette if names == found.names else ())
-
-
-def _model_config(recipe: Recipe, known: _Classes) -> PerceptionConfig:
+def _model_config(recipe: Recipe, known: TrainedOn) -> PerceptionConfig:
     return PerceptionConfig(
         task=recipe.task,
         classes=known.names,

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_backbone.attention_maps import attention_of, layers_at, recording
+from tadp_backbone.attention_maps import layers_at
 from tadp_backbone.text.word_attention import heat_maps, words_of
 from tadp_captioning import CaptionStore
 from tadp_captioning.matching import captions_of_files
@@ -18,7 +18,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
-from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.prompts.authors import read_captions
 from tadp_cli.run.run import Run
 from tadp_heads.data import Sample
@@ -93,10 +93,9 @@ def _target(recipe: Recipe, run: Path) -> dict[str, Any]:
 
 def predicted(scorable: Scorable, ids: Sequence[str], protocol: str = "") -> tuple[list[Sample], list[Any]]:
     """The samples and their raw predictions."""
-    _, model, dataset, prompts, *_ = scorable
-    samples = [dataset.read(image_id) for image_id in ids]
-    context = prompts.context(model.backbone, ids)
-    return samples, model.predict_tensors([s.image for s in samples], context, protocol or None)
+    samples = [scorable.dataset.read(image_id) for image_id in ids]
+    images = [sample.image for sample in samples]
+    return samples, scorable.model.predict_tensors(images, scorable.context(ids), protocol or None)
 
 
 def extremes(scores: Mapping[str, float], task: str, count: int) -> tuple[list[str], list[str]]:
@@ -141,10 +140,9 @@ def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, A
         return []
     image = dataset.read(image_id).image.as_subclass(Tensor)
     layers = layers_at(model.backbone)
-    with recording(model.backbone, layers) as recorded:
-        context = model.backbone.encode_text([text])
-        run_pass(model.backbone, image[None], context, model.config.image_range, model.config.seed)
-    maps = heat_maps(attention_of(recorded, layers, tuple(image.shape[-2:])).features(), words).cpu().numpy()
+    context = model.backbone.encode_text([text])
+    attention = attention_pass(model.backbone, image, context, layers, model.config.image_range, model.config.seed)
+    maps = heat_maps(attention.features(), words).cpu().numpy()
     found = sorted(zip([w.text for w in words], maps, strict=True), key=lambda pair: -pair[1].max())
     return found[:most]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from tadp_captioning import (
     CaptionStore,
     CleaningLimits,
@@ -49,6 +51,10 @@ class Scorable(NamedTuple):
     prompts: Prompts
     cleaner: str = ""
     """What removed the words for a domain from the captions, as far as they record it."""
+
+    def context(self, ids: Sequence[str]) -> Tensor:
+        """(B, T, D) for these images."""
+        return self.prompts.context(self.model.backbone, ids)
 
 
 @dataclass(frozen=True, kw_only=True)

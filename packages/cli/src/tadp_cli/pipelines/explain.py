@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention_maps import Attention, attention_of, layers_at, recording
@@ -20,7 +21,7 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.inputs.user_images import open_picture
-from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.predict import check_captioned, class_names, takes_captions
 from tadp_cli.precision import AUTO, Speed
@@ -128,7 +129,7 @@ def _of_backbone(options: ExplainOptions, device: str) -> tuple[DiffusionBackbon
     def explain(image: Image.Image, given: str | None) -> Explained:
         text = given or ""
         words = _words(backbone, text, options.ends)
-        attention = _own_pass(backbone, image, backbone.encode_text([text]), layers)
+        attention = attention_pass(backbone, pil_to_tensor(image), backbone.encode_text([text]), layers)
         # The tiny model has one token for each word that it was trained on; real ones have words of several tokens.
         unknown = tuple(word.text for word in words if len(word.indices) > 1) if options.backbone == "tiny" else ()
         return _explained(text, words, attention, prediction=None, same_pass=False, unknown=unknown)
@@ -160,25 +161,11 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
             attention = attention_of(recorded, layers, (image.height, image.width))
         else:
             config = model.config
-            attention = _own_pass(model.backbone, image, context, layers, config.image_range, config.seed)
+            pixels = pil_to_tensor(image)
+            attention = attention_pass(model.backbone, pixels, context, layers, config.image_range, config.seed)
         return _explained(prompt, words, attention, prediction=prediction, same_pass=same_pass)
 
     return model.backbone, explain
-
-
-@torch.no_grad()
-def _own_pass(
-    backbone: DiffusionBackbone,
-    image: Image.Image,
-    context: torch.Tensor,
-    layers: dict[str, int],
-    image_range: str = "sd",
-    seed: int = 0,
-) -> Attention:
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    with recording(backbone, layers) as recorded:
-        run_pass(backbone, pixels, context, image_range, seed)
-    return attention_of(recorded, layers, (image.height, image.width))
 
 
 def _explained(prompt: str, words: list[Word], attention: Attention, **rest: Any) -> Explained:

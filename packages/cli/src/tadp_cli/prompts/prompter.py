@@ -17,10 +17,11 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN, RULES
 from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.prompts.builder import Prompts, names_domain, without_domain
-from tadp_cli.prompts.kind import Captions, Given, make_kind, prompt_kind
+from tadp_cli.prompts.kind import Given, make_kind, prompt_kind
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.class_names import object_names
 from tadp_heads.tagging.presence import Presence
+from tadp_heads.tagging.taggers import Captions
 
 PLUGIN = "tadp"
 """Name of `Prompter.from_config` among the plugins "tadp.prompters"."""

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from tadp_backbone.localisation import localise
 from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_backbone.text.word_attention import Word
 from tadp_captioning import class_names_prompt
-from tadp_cli.experiments.analyses.localisation import localise, maps_of, mask_of, words_in
+from tadp_cli.experiments.analyses.localisation import maps_of, mask_of, words_in
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.report.heat_map_sheets import Panel, heat_panel, sheet_figure

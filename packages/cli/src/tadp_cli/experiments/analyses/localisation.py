@@ -1,41 +1,18 @@
-"""How well maps lie on objects, in numbers."""
+"""The maps of classes' words, and the masks of classes."""
 
-# K maps, H W image pixels, T tokens
+# H W image pixels, T tokens, D width of the context
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.attention_maps import all_layers, attention_of, layers_at, recording
+from tadp_backbone.attention_maps import all_layers, layers_at
 from tadp_backbone.text.word_attention import Word, find_word, heat_maps, words_of
 from tadp_captioning.mentions.words import ClassMentions
-from tadp_cli.pipelines.forward_pass import run_pass
+from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_heads.data import Sample, SampleDataset
-
-
-class Localised(NamedTuple):
-    """Of each map and its object; shares in [0, 1]."""
-
-    hit: Tensor
-    """1.0 where the map's maximum lies on the object, else 0.0."""
-    mass: Tensor
-    """Share of the map's sum that lies on the object."""
-    area: Tensor
-    """Share of the image that the object is: what a map that knows nothing scores in both."""
-    spread: Tensor
-    """Share of the image over which the map is spread: exp(entropy) / pixels; 1 is even."""
-
-
-def localise(maps: Tensor, masks: Tensor) -> Localised:
-    """maps (K, H, W) at least 0, masks (K, H, W) bool -> K values each."""
-    flat, on = maps.flatten(1).double(), masks.flatten(1).double()
-    shares = flat / flat.sum(1, keepdim=True)
-    hit = on.gather(1, flat.argmax(1, keepdim=True))[:, 0]
-    spread = torch.special.entr(shares).sum(1).exp() / shares.shape[1]
-    return Localised(hit, (shares * on).sum(1), on.mean(1), spread)
 
 
 @torch.no_grad()
@@ -56,10 +33,8 @@ def maps_of(
         return {}
     given = backbone.encode_text([context]) if isinstance(context, str) else context
     layers = all_layers(backbone) if scales == "all" else layers_at(backbone)
-    with recording(backbone, layers) as recorded:
-        run_pass(backbone, sample.image[None], given, image_range)
-    features = attention_of(recorded, layers, tuple(sample.image.shape[-2:])).features()
-    return dict(zip(words, heat_maps(features, list(words.values())).cpu(), strict=True))
+    attention = attention_pass(backbone, sample.image, given, layers, image_range)
+    return dict(zip(words, heat_maps(attention.features(), list(words.values())).cpu(), strict=True))
 
 
 def words_in(backbone: DiffusionBackbone, text: str, names: Sequence[str]) -> dict[str, Word]:

@@ -1,17 +1,17 @@
 """Figure S6: the relative size of a class in an image against its IoU there."""
 
-from tadp_cli.experiments.analyses.per_image import scored_images
 from tadp_cli.experiments.analyses.regression import fit_line
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_heads.data.class_names import is_background
+from tadp_heads.segmentation.per_image import scored_images
 
 
 def analyze(setting: Setting) -> Findings:
     """A point a class of an image, the background left out: its share of the pixels and its IoU."""
     scorable = setting.open_scorable("caption")
     sizes, scores = [], []
-    for number, scored in enumerate(scored_images(scorable), start=1):
+    for number, scored in enumerate(scored_images(scorable.model, scorable.dataset, scorable.context), start=1):
         for name, area in scored.areas.items():
             if not is_background(name):
                 sizes.append(area)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from tadp_captioning import CaptionRecord, CaptionStore
 from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_captioning.stats import class_report
-from tadp_cli.experiments.analyses.per_image import scored_images
 from tadp_cli.experiments.analyses.regression import fit_line
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.pipelines.caption_quality import end_token_encoder
@@ -13,6 +12,7 @@ from tadp_cli.pipelines.evaluate import Scorable
 from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
+from tadp_heads.segmentation.per_image import scored_images
 
 
 def analyze(setting: Setting) -> Findings:
@@ -24,7 +24,7 @@ def analyze(setting: Setting) -> Findings:
     mentions = _mentions(setting, scorable, object_names(dataset.prompt_names))
     quality = class_report(texts, present, object_names(dataset.prompt_names), mentions=mentions).by_image
     recalls, scores = [], []
-    for number, scored in enumerate(scored_images(scorable), start=1):
+    for number, scored in enumerate(scored_images(scorable.model, scorable.dataset, scorable.context), start=1):
         found = quality.get(scored.sample.id)
         if found is not None and found.recall is not None:
             recalls.append(found.recall)

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 from PIL import Image
 
-from tadp_backbone import DiffusionBackbone
+from tadp_backbone.variation import STEPS, img2img, vary
 from tadp_captioning import Captioner, class_names_prompt, load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.experiments.analyses.setting import Findings, Setting
@@ -16,12 +15,8 @@ from tadp_heads.data.class_names import listed_names, object_names
 from tadp_heads.data.present_classes import present_classes
 from tadp_heads.seeds import numbered_seed
 
-STEPS = 50
-"""Denoising steps at strength 1, as in the paper."""
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """5, 15, 25, 35 and 45 of the 50 steps."""
-GUIDANCE = 7.5
-"""The pipeline's own."""
 
 
 def analyze(setting: Setting) -> Findings:
@@ -42,7 +37,10 @@ def analyze(setting: Setting) -> Findings:
     total, done = len(prompts) * len(STRENGTHS), 0
     for kind, texts in prompts.items():
         for strength in STRENGTHS:
-            drawn[kind, strength] = vary(pipeline, images, texts, strength, setting.seed)
+            drawn[kind, strength] = {
+                image_id: vary(pipeline, image, texts[image_id], strength, numbered_seed(setting.seed, number))
+                for number, (image_id, image) in enumerate(images.items())
+            }
             done += 1
             setting.report("variation", done, total)
     find = ClassMentions(names)
@@ -63,44 +61,6 @@ def analyze(setting: Setting) -> Findings:
             "in the variation. Absent: how many absent classes it names, a mean over images."
         ),
     )
-
-
-def img2img(backbone: DiffusionBackbone) -> StableDiffusionImg2ImgPipeline:
-    """diffusers' own pipeline with the backbone's parts."""
-    return StableDiffusionImg2ImgPipeline(
-        vae=backbone.vae,
-        text_encoder=backbone.text_encoder,
-        tokenizer=backbone.tokenizer,
-        unet=backbone.unet,
-        scheduler=DDIMScheduler.from_config(backbone.scheduler.config),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-
-
-def vary(
-    pipeline: StableDiffusionImg2ImgPipeline,
-    images: Mapping[str, Image.Image],
-    texts: Mapping[str, str],
-    strength: float,
-    seed: int,
-) -> dict[str, Image.Image]:
-    """A variation of each image by its text; the noise of an image is the same at each call."""
-    pipeline.set_progress_bar_config(disable=True)
-    varied = {}
-    for number, (image_id, image) in enumerate(images.items()):
-        generator = torch.Generator().manual_seed(numbered_seed(seed, number))
-        found = pipeline(
-            prompt=texts[image_id],
-            image=image,
-            strength=strength,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
-            generator=generator,
-        )
-        varied[image_id] = found.images[0].resize(image.size)
-    return varied
 
 
 def _measured(

@@ -1,14 +1,16 @@
-"""Predictions of a run image by image, with the annotation."""
+"""Predictions of a model image by image, with the annotation."""
 
-from collections.abc import Iterator
+# B images, T tokens, D width of the context, H W image pixels
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tadp_cli.pipelines.evaluate import Scorable
-from tadp_heads.data import Sample
+from tadp_heads.data import Sample, SampleDataset
 from tadp_heads.data.sample import IGNORE_INDEX
+from tadp_heads.model import PerceptionModel
 from tadp_heads.segmentation.metrics import MeanIoU
 
 
@@ -28,13 +30,20 @@ class ScoredImage(NamedTuple):
         return sum(self.iou.values()) / len(self.iou)
 
 
-def scored_images(scorable: Scorable, batch_size: int = 16) -> Iterator[ScoredImage]:
-    """Every image of the data set, in its own frame; images with no annotated pixel are left out."""
-    _, model, dataset, prompts, *_ = scorable
+def scored_images(
+    model: PerceptionModel,
+    dataset: SampleDataset,
+    context: Callable[[Sequence[str]], Tensor | None],
+    batch_size: int = 16,
+) -> Iterator[ScoredImage]:
+    """Every image of the data set, in its own frame; images with no annotated pixel are left out.
+
+    `context`: image ids -> (B, T, D).
+    """
     for start in range(0, len(dataset), batch_size):
         ids = dataset.ids[start : start + batch_size]
         samples = [dataset.read(image_id) for image_id in ids]
-        found = model.predict_tensors([s.image for s in samples], prompts.context(model.backbone, ids))
+        found = model.predict_tensors([s.image for s in samples], context(ids))
         for sample, raw in zip(samples, found, strict=True):
             truth = sample.target.as_subclass(Tensor)
             frame = torch.nn.functional.interpolate(raw[None, None].double(), size=tuple(truth.shape))[0, 0].long()
