@@ -11,6 +11,8 @@ from PIL import Image
 from surface import assert_frozen, key_lines
 
 from tadp_cli.config.recipe import load_recipe
+from tadp_cli.inputs.preflight_checks import check_splits
+from tadp_heads.data.errors import DataError
 from tadp_heads.data.registry import DATASETS, open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import write_depth_png
@@ -139,3 +141,61 @@ def test_without_a_split_file_it_cannot_be_trained_on(tmp_path):
     assert "problem: " in told
     assert "found no split file that lists an image with labels, expected train.txt and val.txt" in told
     assert "to train on it" not in told
+
+
+def overlap(root):
+    with (root / "val.txt").open("a") as file:
+        file.write("train_00000\n")
+
+
+def one_class(root):
+    for file in (root / "masks").iterdir():
+        Image.fromarray(255 * (np.array(Image.open(file)) > 0).astype(np.uint8)).save(file)
+
+
+def broken_unlisted(root):
+    for folder in ("images", "masks"):
+        (root / folder / "spare.png").write_bytes(b"")
+
+
+def unknown_test_image(root):
+    (root / "test.txt").write_text("nowhere\n")
+
+
+def broken(root):
+    (root / "masks" / "val_00009.png").write_bytes(b"")
+
+
+def unknown_id(root):
+    with (root / "val.txt").open("a") as file:
+        file.write("nowhere\n")
+
+
+SPOILED = {
+    overlap: "1 ids that are also in",
+    one_class: "at most one class in all masks",
+    broken_unlisted: "spare.png: found",
+    unknown_test_image: "found id 'nowhere'",
+    broken: "val_00009.png: found",
+    unknown_id: "found id 'nowhere'",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_what_training_accepts_is_a_note_and_what_it_refuses_a_problem(tmp_path, spoil, caplog):
+    """Overlapping splits, masks of one class and broken files that no split lists failed, and trained."""
+    root = split_files(tmp_path / "data", train=2, val=1)
+    spoil(root)
+    recipe = load_recipe("segmentation", (f"data.folder={root}",))
+    try:
+        train, val = (open_data(root, "segmentation", split) for split in (recipe.data.train, recipe.data.val))
+        check_splits(recipe, train, val)
+        accepted = True
+    except DataError:
+        accepted = False
+    assert accepted == (spoil not in (broken, unknown_id))
+    assert ("images are trained on and evaluated, such as 'train_00000'" in caplog.text) == (spoil is overlap)
+    told = tadp("data", "check", root, "--out", tmp_path / "check", code=int(not accepted))
+    found = next(line for line in told.splitlines() if SPOILED[spoil] in line)
+    assert found.startswith("note: " if accepted else "problem: ")
+    assert ("to train on it: tadp train" in told) == accepted

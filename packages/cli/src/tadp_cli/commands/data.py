@@ -32,19 +32,20 @@ def check(
 ) -> None:
     """Find unpaired files, wrong sizes, unknown ids, empty boxes, wrong units, classes never seen; draw a sheet.
 
-    The exit code is 1 when something must be mended, else it prints the command that trains on these splits.
+    The exit code is 1 when `tadp train` would fail on it, else it prints the command that trains on these splits.
 
     Example: `tadp data check my_data`
     """
     with one_line_errors():
-        from tadp_cli.pipelines.check_data import Splits, check_and_draw, with_splits
+        from tadp_cli.pipelines.check_data import check_and_draw
+        from tadp_heads.data.check.training import Splits, as_training_sees
         from tadp_heads.data.registry import check_data
         from tadp_heads.data.scenes.marker import is_scenes
 
         reports = check_data(where, task or None, split or None)
         splits: dict[str, Splits] = {}
         if not split:
-            reports, splits = with_splits(where, reports)
+            reports, splits = as_training_sees(where, reports)
         for report in reports:
             layout = f" ({report.layout})" if report.layout else ""
             console.print(f"{report.task}: {report.images} images{layout}", markup=False, highlight=False)

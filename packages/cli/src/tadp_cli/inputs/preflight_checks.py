@@ -1,4 +1,4 @@
-"""What would fail after hours of training fails before it,."""
+"""What would fail after hours of training fails before it."""
 
 import logging
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from tadp_cli.doctor.findings import GIB
 from tadp_cli.doctor.machine import free_memory
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.check.dataset import sampled_doubts
+from tadp_heads.data.check.training import images_of_both
 from tadp_heads.data.class_names import class_mapping
 from tadp_heads.data.registry import open_data
 from tadp_heads.registry import get_task, heads_of
@@ -52,6 +53,20 @@ def check_head(recipe: Recipe, levels: Sequence[Any], classes: Sequence[str]) ->
     if memory is not None and needed > memory[1]:
         sizes = f"{needed / GIB:.0f} GiB of weights, and this machine has {memory[1] / GIB:.0f} GiB of memory"
         raise ValueError(f"settings of head: they make {sizes}; take smaller ones")
+
+
+def check_splits(recipe: Recipe, train: SampleDataset, val: SampleDataset) -> None:
+    """`check_images` of both; warn of images that are trained on and evaluated."""
+    for dataset, split in ((train, recipe.data.train), (val, recipe.data.val)):
+        check_images(dataset, recipe.data.folder, split)
+    shared = images_of_both(train, val)
+    if shared:
+        logger.warning(
+            "%s: %d images are trained on and evaluated, such as %r: the metrics are too good",
+            recipe.data.folder,
+            len(shared),
+            shared[0],
+        )
 
 
 def check_images(dataset: SampleDataset, folder: str, split: str) -> None:

@@ -19,7 +19,7 @@ from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
-from tadp_cli.inputs.preflight_checks import check_head, check_images, check_loss, check_protocol
+from tadp_cli.inputs.preflight_checks import check_head, check_loss, check_protocol, check_splits
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import Prompts, with_styles
@@ -82,8 +82,7 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
     validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
     check_protocol(recipe)
     check_loss(recipe)
-    for part, split in ((dataset, recipe.data.train), (validation, recipe.data.val)):
-        check_images(part, recipe.data.folder, split)
+    check_splits(recipe, dataset, validation)
     if run.begun:
         use_prompt_names(run.prompt_names(dataset.classes), dataset, validation)
     backbone = load_backbone(recipe, device)

@@ -1,7 +1,7 @@
 """Checking a data set before training on it: every finding in one report, a thousand images in seconds."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,17 +28,19 @@ class CheckReport:
     """{class: pixels or boxes}; empty for depth."""
     depth_range_m: tuple[float, float] | None
     problems: tuple[str, ...]
-    """What must be mended, one line each."""
+    """What is wrong, one line each."""
     warnings: tuple[str, ...]
     """What may be meant so, one line each."""
     layout: str = ""
     """How the folder holds its annotations, such as "LabelMe JSON"; "": as a data set known by name."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """{sample id: the problem, one of `problems`, that keeps it from being read}."""
     dataset: SampleDataset | None = field(repr=False)
     """What was looked at, without files that have no counterpart; None when it could not be opened."""
 
     @property
     def ok(self) -> bool:
-        """Whether the data set can be trained on as it is."""
+        """Whether nothing is wrong; what keeps it from being trained on is less (`check.training`)."""
         return not self.problems
 
 
@@ -56,10 +58,13 @@ def check_dataset(
     A DataError becomes a problem. `problems` and `warnings` are those found before.
     """
 
+    unreadable: dict[str, str] = {}
+
     def guarded(sample_id: str) -> Inspection:
         try:
             return dataset.inspect(sample_id)
         except DataError as error:
+            unreadable[sample_id] = str(error)
             return Inspection(problems=[str(error)])
 
     with ThreadPoolExecutor(workers) as pool:
@@ -79,6 +84,7 @@ def check_dataset(
         depth_range_m=(min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
         problems=(*problems, *(line for item in seen for line in item.problems), *about.problems),
         warnings=(*warnings, *(line for item in seen for line in item.warnings), *about.warnings),
+        unreadable=unreadable,
         dataset=dataset,
     )
 
