@@ -74,6 +74,11 @@ def test_the_tiny_models_on_other_images_are_told_once(world, tmp_path):
             *("explain", world / "photo.jpg", "--caption", "a tree", "--backbone", "tiny", "--out", tmp_path / "w.png")
         ),
     }
+    adapted = tmp_path / "adapted"
+    shutil.copytree(run, adapted / "run")
+    (adapted / "adapt.json").write_text("{}")
+    few = ("--images", "2", "--out", tmp_path / "analyses")
+    told["analyze"] = tadp("analyze", "attention", "--run", adapted, *few)
     assert {command: text.count(WARNING) for command, text in told.items()} == dict.fromkeys(told, 1)
     assert "WARNING: the tiny backbone and captioner on images that are not Scenes" in told["train"]
     assert "know only Scenes: good for trying every step, no models of photographs" in told["caption"]

@@ -8,6 +8,7 @@ import typer
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.options import DeviceOption, PluginOption, SeedOption
 from tadp_cli.console.progress import bars, console
+from tadp_cli.console.tiny_warning import warn_of_recipe, warn_of_tiny
 
 NAMES = "attention, variation, copy-paste, averaging, off-target, recall or object-size"
 
@@ -18,7 +19,7 @@ def analyze(
         "runs/analyses"
     ),
     run: Annotated[
-        Path | None, typer.Option(help="a segmentation run; none: a small head is trained on Scenes")
+        Path | None, typer.Option(help="a segmentation run, or an adaptation; none: a small head is trained on Scenes")
     ] = None,
     data: Annotated[str, typer.Option(help="a segmentation data set, folder or NAME:FOLDER; empty: Scenes")] = "",
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
@@ -52,8 +53,16 @@ def analyze(
         from tadp_cli.experiments.analyses import ANALYSES
         from tadp_cli.experiments.analyses.setting import Setting
         from tadp_cli.experiments.analyze import check_name, run_analysis
+        from tadp_cli.run.finished import run_of
+        from tadp_cli.run.run import Run
 
         check_name(name)
+        given = [data] if data else []
+        if run is None:
+            warn_of_tiny(given, "take --backbone sd15", backbone=backbone, captioner=captioner or backbone)
+        else:
+            run = run_of(run)
+            warn_of_recipe(Run(run).finished_recipe(), *given)
         with bars() as report:
             setting = Setting(
                 out=out,
