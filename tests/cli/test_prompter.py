@@ -17,6 +17,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.prompt import MODIFIERS, PromptConfig
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.adapt import adapt
+from tadp_cli.pipelines.error_analysis import examine_run
 from tadp_cli.pipelines.evaluate import scored
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
@@ -96,7 +97,7 @@ def written_like(run, folder, **settings):
 
 
 def every_path(run, world, encoded, out):
-    """{path: the texts that it encodes for the image}."""
+    """{path: the texts that it encodes for the image}; the report's image is the first of the validation split."""
     image, texts, caption = Image.open(world.image).convert("RGB"), {}, world.caption
 
     def note(name, call):
@@ -109,6 +110,7 @@ def every_path(run, world, encoded, out):
     note("predict", lambda: predict_images(run, [str(world.image)], out, options, device="cpu", report=quiet))
     explained = explain_image(world.image, out / "words.png", ExplainOptions(run=run, caption=caption), device="cpu")
     texts["explain"] = [explained[0].prompt]
+    note("report", lambda: examine_run(run, 1, device="cpu", report=quiet))
     note("Python", lambda: PerceptionModel.from_pretrained(run).predict(image, caption))
     return texts
 
@@ -118,6 +120,8 @@ def test_an_adapted_run_prompts_alike_everywhere_and_names_the_domain_once(adapt
     assert adapted.prompt.startswith("a dark night photo of ")
     assert adapted.prompt.count("night") == 1
     texts = every_path(adapted.run, adapted, encoded, tmp_path)
+    (of_source,) = texts.pop("report")
+    assert of_source.startswith("a dark night photo of ")
     assert texts == {path: [adapted.prompt] for path in texts}
     (line,) = map(json.loads, (tmp_path / "captions.jsonl").read_text().splitlines())
     assert line["prompt"] == adapted.prompt
@@ -139,6 +143,7 @@ def test_each_kind_of_prompt_is_the_same_on_every_path(adapted, encoded, install
     learned = {"prompt.token_file": "learned.safetensors", "prompt.token": "sks", "backbone.unet": "tuned"}
     run = written_like(adapted.run, tmp_path / "run", **settings, **learned)
     texts = every_path(run, adapted, encoded, tmp_path / "out")
+    del texts["report"]  # of an image of the source
     assert texts == dict.fromkeys(texts, texts["eval"][:1])
 
 
@@ -169,10 +174,10 @@ def test_a_run_is_used_with_the_prompt_that_it_was_trained_with(adapted, encoded
     (prompt,) = set(encoded)
     world.caption = prompt if kind == "oracle" else None  # of a loose image only its caption tells the classes
     texts = every_path(world.run, world, encoded, tmp_path / "out")
-    assert texts == {path: [prompt] for path in ("eval", "predict", "explain", "Python")}
+    assert texts == {path: [prompt] for path in ("eval", "predict", "explain", "report", "Python")}
 
 
-@pytest.mark.parametrize("kind", ["class-embs", "averaged-eos"])
+@pytest.mark.parametrize("kind", ["class-embs", "averaged-eos", "learned"])
 def test_embeddings_are_those_of_the_training(adapted, tmp_path, monkeypatch, kind):
     contexts, forward = [], UNet2DConditionModel.forward
 
@@ -186,10 +191,12 @@ def test_embeddings_are_those_of_the_training(adapted, tmp_path, monkeypatch, ki
     scored(world.run, folder=str(world.data), split="train")
     predict_images(world.run, [str(world.image)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     PerceptionModel.from_pretrained(world.run).predict(Image.open(world.image).convert("RGB"))
+    examine_run(world.run, 1, device="cpu", report=quiet)
     assert trained
-    assert len(contexts) == trained + 3
-    for context in contexts[1:]:
-        torch.testing.assert_close(context, contexts[0])
+    assert len(contexts) == trained + 4
+    first = trained - 1 if kind == "learned" else 0  # learned vectors change until the training ends
+    for context in contexts[first:]:
+        torch.testing.assert_close(context, contexts[first])
 
 
 class Two:

@@ -4,15 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.error_analysis import examine_run
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import load_backbone, train
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter
+from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -55,13 +58,29 @@ def test_an_image_gets_the_embedding_of_its_own_room(nyu):
     torch.testing.assert_close(context[:, 0], rooms[0][[0, 1, 0]])
 
 
-def test_a_run_prompted_with_rooms_trains_and_scores(nyu, tmp_path):
-    results = train(_recipe(nyu, "backbone.text_adapter=true"), tmp_path / "run")
-    assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
-    image = next(nyu.rglob("rgb_00001.jpg"))
+def test_a_run_prompted_with_rooms_gives_the_unet_one_context_everywhere(nyu, tmp_path, monkeypatch):
+    contexts, forward = {}, UNet2DConditionModel.forward
+
+    def spy(self, *given, encoder_hidden_states, **named):
+        contexts[path] = encoder_hidden_states[:1].detach().clone()  # the last one of each path
+        return forward(self, *given, encoder_hidden_states=encoder_hidden_states, **named)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", spy)
+    path, run = "training", tmp_path / "run"
+    results = train(_recipe(nyu, "backbone.text_adapter=true"), run)
+    path = "eval"
+    assert score_run(run)["metrics"] == results["evaluations"][0]["metrics"]
+    path, image = "predict", next(nyu.rglob("rgb_00001.jpg"))
     options, out = PredictOptions(caption="living room"), tmp_path / "out"
-    done = predict_images(tmp_path / "run", [str(image)], out, options, device="cpu", report=lambda *_: None)
+    done = predict_images(run, [str(image)], out, options, device="cpu", report=lambda *_: None)
     assert len(done.written) == 1
+    path = "report"
+    examine_run(run, 1, device="cpu", report=lambda *_: None)
+    path = "Python"
+    with Image.open(image) as picture:
+        PerceptionModel.from_pretrained(run).predict(picture.convert("RGB"), "living room")
+    for context in contexts.values():
+        torch.testing.assert_close(context, contexts["training"])
 
 
 def test_a_rooms_name_prompts_loose_images(nyu):

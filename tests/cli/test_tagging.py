@@ -13,6 +13,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning import modify
 from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.error_analysis import examine_run
 from tadp_cli.pipelines.evaluate import open_scorable, score_run
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
@@ -78,6 +79,35 @@ def run(scenes, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     train(recipe_of(scenes, "train.eval_every=1"), out)
     return out
+
+
+@pytest.mark.parametrize("kind", ["presence", "caption+presence"])
+def test_an_image_has_one_prompt_in_training_evaluation_and_prediction(scenes, tmp_path, monkeypatch, kind):
+    encoded, encode, ids = [], DiffusionBackbone.encode_text, [f"val_{number:05d}" for number in range(4)]
+
+    def spy(self, texts):
+        encoded.extend(texts)
+        return encode(self, texts)
+
+    def last():
+        return dict(zip(ids, encoded[-len(ids) :], strict=True))
+
+    monkeypatch.setattr(DiffusionBackbone, "encode_text", spy)
+    run, images = tmp_path / "run", [scenes / "images" / f"{name}.png" for name in ids]
+    train(recipe_of(scenes, f"prompt.kind={kind}", "train.steps=1"), run)
+    prompts = last()
+    assert len(set(prompts.values())) > 1
+    score_run(run)
+    assert last() == prompts
+    examine_run(run, len(ids), device="cpu", report=quiet)
+    assert last() == prompts
+    predict_images(run, list(map(str, images)), tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
+    rows = map(json.loads, (tmp_path / "out" / "captions.jsonl").read_text().splitlines())
+    assert {row["id"]: row["prompt"] for row in rows} == prompts
+    (explained,) = explain_image(images[0], tmp_path / "words.png", ExplainOptions(run=run), device="cpu")
+    assert explained.prompt == prompts[ids[0]]
+    with pytest.raises(ValueError, match="read an image's tags: use `tadp predict`"), Image.open(images[0]) as image:
+        PerceptionModel.from_pretrained(run).predict(image.convert("RGB"), "a tree")
 
 
 def found(**probabilities):
