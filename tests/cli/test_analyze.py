@@ -10,10 +10,10 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone.analysis.localisation import localise
+from tadp_backbone.analysis.variation import img2img, vary
 from tadp_backbone.attention_maps import all_layers
-from tadp_backbone.localisation import localise
 from tadp_backbone.text.word_attention import heat_maps
-from tadp_backbone.variation import img2img, vary
 from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_cli.experiments.analyses import ANALYSES, off_target, recall, variation
 from tadp_cli.experiments.analyses.localisation import maps_of, words_in

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tadp_backbone.localisation import localise
+from tadp_backbone.analysis.localisation import localise
 from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_backbone.text.word_attention import Word
 from tadp_captioning import class_names_prompt

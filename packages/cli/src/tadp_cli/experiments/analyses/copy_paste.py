@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tadp_backbone.localisation import Localised, localise
+from tadp_backbone.analysis.localisation import Localised, localise
 from tadp_cli.experiments.analyses.localisation import maps_of, words_in
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.inputs.user_images import to_pil

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from PIL import Image
 
-from tadp_backbone.variation import STEPS, img2img, vary
+from tadp_backbone.analysis.variation import STEPS, img2img, vary
 from tadp_captioning import Captioner, class_names_prompt, load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.experiments.analyses.setting import Findings, Setting

@@ -4,7 +4,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 from PIL import Image
 
-from .backbone import DiffusionBackbone
+from ..backbone import DiffusionBackbone
 
 STEPS = 50
 """Denoising steps at strength 1, as in the paper."""

@@ -1,0 +1,1 @@
+"""Experiments on a backbone alone: where maps lie, and what images become under a text."""
