@@ -1,4 +1,4 @@
-"""What personalization makes, loaded: learnt tokens and LoRA."""
+"""What personalization makes, loaded: learned tokens and LoRA."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def rows(backbone, *names):
 
 
 def write(folder, form, vectors):
-    """One learnt token <x> in each of the formats that people hold; returns (file, token)."""
+    """One learned token <x> in each of the formats that people hold; returns (file, token)."""
     if form == "diffusers":
         save_file({"<x>": vectors}, folder / "learned_embeds.safetensors")
         return folder / "learned_embeds.safetensors", "<x>"
@@ -73,8 +73,8 @@ def test_clashes_and_foreign_files_are_refused(make_backbone, tmp_path):
         (lambda: backbone.load_tokens(file, token="cat"), "'cat' is in the vocabulary already"),
         (lambda: backbone.load_tokens(tmp_path / "wide.safetensors"), "vectors of 32, this text encoder's have 64"),
         (lambda: backbone.load_tokens(tmp_path / "empty.safetensors"), "holds no vectors for '<none>'"),
-        (lambda: backbone.load_tokens(tmp_path / "lora.safetensors"), "holds no learnt tokens"),
-        (lambda: backbone.load_tokens(tmp_path / "none.bin"), "no such file of learnt tokens"),
+        (lambda: backbone.load_tokens(tmp_path / "lora.safetensors"), "holds no learned tokens"),
+        (lambda: backbone.load_tokens(tmp_path / "none.bin"), "no such file of learned tokens"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

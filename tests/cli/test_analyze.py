@@ -148,7 +148,7 @@ def test_a_users_run_and_data_are_taken(out, tmp_path):
     tadp("analyze", "averaging", *arguments)
     assert json.loads((tmp_path / "o" / "averaging.json").read_text())["setting"]["run"] == str(run)
     said = tadp("analyze", "recall", *arguments, code=2)
-    assert "this analysis looks at segmentation runs with the prompt 'caption'" in said
+    assert "this analysis takes segmentation runs with the prompt 'caption'" in said
     assert "unknown analysis 'recal'; choose from attention" in tadp("analyze", "recal", "--out", tmp_path, code=2)
     assert "leave --run out" in tadp("analyze", "variation", *arguments, code=2)
 

@@ -199,7 +199,7 @@ def test_embeddings_that_a_captioned_model_keeps_are_left_out(source, tmp_path, 
     extra = {"class_embeddings": torch.zeros(rows, source.unet.config.cross_attention_dim)}
     path = write_checkpoint(tmp_path / "a.ckpt", source, head, variant, extra=extra)
     said = convert(path, tmp_path / "run", source)
-    assert f"a caption an image; the file's {rows} embeddings are left out" in said
+    assert f"one caption per image; the file's {rows} embeddings are left out" in said
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     assert model.context is None
     assert model.config.needs_caption

@@ -50,4 +50,4 @@ def test_trained_by_day_and_scored_by_day_and_at_dusk(frames, tmp_path):
     assert all(0 <= row["metrics"]["mIoU"] < 1 for row in evaluations)
     assert evaluations[0]["metrics"] != evaluations[1]["metrics"]
     losses = [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert losses[0] == pytest.approx(2.4, abs=0.6), "ln 11 of eleven classes, nothing learnt yet"
+    assert losses[0] == pytest.approx(2.4, abs=0.6), "ln 11 of eleven classes, nothing learned yet"

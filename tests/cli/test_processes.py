@@ -112,8 +112,8 @@ def test_two_processes_train_and_score_as_one(tmp_path, shard):
     settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 37)}"]
     train(load_recipe("scenes-depth", tuple(settings)), tmp_path / "one")
     printed = _train_on_two(tmp_path / "two", [*settings, f"train.shard={shard}"])
-    assert printed.count("4 images a step: 2 processes x 1 passes x 2 images") == 1, printed
-    assert ("spread over 2 processes" in printed) == (shard == "true")
+    assert printed.count("effective batch size 4: 2 processes x 1 passes x 2 images") == 1, printed
+    assert ("sharded over 2 processes" in printed) == (shard == "true")
     _assert_alike(tmp_path / "one", tmp_path / "two")
     two = json.loads((tmp_path / "two" / "results.json").read_text())["evaluations"][0]["metrics"]
     assert score_run(tmp_path / "two")["metrics"] == two, "the same batches on the same machine"
@@ -128,7 +128,7 @@ def test_two_processes_train_and_score_as_one(tmp_path, shard):
     ],
 )
 def test_a_run_spread_over_two_goes_on_on_two_or_alone(tmp_path, more):
-    """With a part frozen; a moving average, several passes and scores on the way, or low-rank updates, learnt vectors
+    """With a part frozen; a moving average, several passes and scores on the way, or low-rank updates, learned vectors
     and no clipping."""
     settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 3)}", *more]
     settings += ['train.freeze=["unet.mid_block.*"]', "train.shard=true", "train.save_every=1", "train.keep=3"]

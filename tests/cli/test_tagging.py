@@ -1,4 +1,4 @@
-"""A captioner that knows the classes: learnt out of fold, saved with the run, blind to the labels of what it judges."""
+"""An image tagger: learned out of fold, saved with the run, blind to the labels of the images that it tags."""
 
 import json
 import shutil

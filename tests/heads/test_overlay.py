@@ -1,4 +1,4 @@
-"""Pictures of masks: one colour a class whatever lies below; sheets and legends."""
+"""Pictures of masks: one colour per class whatever lies below; sheets and legends."""
 
 import numpy as np
 import torch

@@ -86,7 +86,7 @@ MALFORMED = {
         "found 12x8 pixels, expected 24x16",
     ),
     "mask missing": (lambda r: (r / "masks/a.png").unlink(), "no mask"),
-    "mask in colour": (lambda r: save_image(r / "masks/a.png"), "mode RGB, expected one byte a pixel"),
+    "mask in colour": (lambda r: save_image(r / "masks/a.png"), "mode RGB, expected one byte per pixel"),
     "mask of 16 bits": (lambda r: save_image(r / "masks/a.png", mode="I;16"), "mode I;16"),
     "mask of one bit": (lambda r: save_image(r / "masks/a.png", mode="1"), "mode 1"),
     "mask with transparency": (lambda r: save_image(r / "masks/a.png", mode="RGBA"), "mode RGBA"),

@@ -185,7 +185,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         their size, the rest by float32's rounding (under 1e-4). `channels_last`: the order of memory that convolutions
         like, with GroupNorm and SiLU in one. `compile`: True or a back end of torch.compile; the first pass of
         each size takes a minute. `cuda_graphs`: replays passes without gradient. Call it when the backbone is on its
-        device and learnt tokens and LoRAs are loaded.
+        device and learned tokens and LoRAs are loaded.
         """
         from .optimizing import optimize
 
@@ -291,7 +291,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         save_backbone(self, Path(folder))
 
     def load_tokens(self, file: str | Path, *, token: str | None = None) -> list[str]:
-        """Add learnt tokens (Textual Inversion) to tokenizer and text encoder; returns them.
+        """Add learned tokens (Textual Inversion) to tokenizer and text encoder; returns them.
 
         Takes diffusers' learned_embeds (.safetensors, .bin) and A1111 embeddings (.pt, .safetensors). A token of
         several vectors is written once in prompts. `token` names the one of a file that has no name for it.

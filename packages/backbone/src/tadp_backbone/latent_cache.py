@@ -1,6 +1,6 @@
 """Latents on disk: a frozen VAE runs once a crop of an image."""
 
-# B batch, K crops an image
+# B batch, K crops per image
 
 import json
 from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unr
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """One look, and how captions speak of it. Templates hold {caption}, the learnt ones also {token}."""
+    """One domain, and how captions speak of it. Templates hold {caption}, the learned ones also {token}."""
 
     name: str
     phrase: str
@@ -21,9 +21,9 @@ class Domain:
     learnt: str
     """Textual Inversion and DreamBooth share it (paper 4.2)."""
     nearby: str
-    """A control: another look of the same kind (paper Tables 4 and 5)."""
+    """A control: another domain of the same kind (paper Tables 4 and 5)."""
     unrelated: str
-    """A control: a look of another kind."""
+    """A control: a domain of another kind."""
     token: str
     """What Textual Inversion calls the token that it learns."""
     initial: tuple[str, ...]
@@ -226,7 +226,7 @@ def domain_from_phrase(phrase: str, name: str = "") -> Domain:
     if not words:
         raise ValueError("a domain phrase needs at least one word, e.g. 'pencil sketch'")
     article = "an" if words[0][0] in "aeiou" else "a"
-    look, medium = words[:-1], words[-1]
+    style, medium = words[:-1], words[-1]
     name = name or "-".join(words)
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"domain {name!r}: expected a name of letters, digits, '-', '_' and '.', e.g. dusk")
@@ -238,8 +238,8 @@ def domain_from_phrase(phrase: str, name: str = "") -> Domain:
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token=f"<{name}>",
-        initial=tuple(look or words),
-        removes=lexicon_of(look or words, medium),
+        initial=tuple(style or words),
+        removes=lexicon_of(style or words, medium),
     )
 
 
@@ -253,7 +253,7 @@ def modify(
 ) -> str:
     """Put a domain's look into a caption; "null" returns the caption unchanged.
 
-    `token` is the learnt token's name where it isn't the domain's own ("<watercolor>", for DreamBooth "sks"). `style`
+    `token` is the learned token's name where it isn't the domain's own ("<watercolor>", for DreamBooth "sks"). `style`
     "grammatical" fits the caption into the sentence; "reference" gives the literal strings of the paper's code,
     "of a a dog" included.
     """

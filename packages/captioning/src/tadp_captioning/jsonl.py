@@ -51,7 +51,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Append one line an object and wait until they are on disk; several processes may append to one file."""
+    """Append one line per object and wait until they are on disk; several processes may append to one file."""
     import fcntl
 
     lines = "".join(to_line(row) for row in rows)

@@ -56,7 +56,7 @@ class PerceptionConfig:
     classes: tuple[str, ...] = ()
     """Names by id; empty for depth."""
     palette: tuple[Color, ...] = ()
-    """One RGB colour a class; (): Pascal VOC's colours."""
+    """One RGB colour per class; (): Pascal VOC's colours."""
     prompt: str = CAPTION_SLOT
     """The text of an image; "{caption}" in it stands for the image's caption. Without it, all images get this text."""
     captioner: str | None = None
@@ -82,7 +82,7 @@ class PerceptionConfig:
         classes = tuple(self.classes)
         palette = tuple((red, green, blue) for red, green, blue in self.palette or default_palette(classes))
         if len(palette) != len(classes):
-            raise ValueError(f"{len(palette)} colours for {len(classes)} classes: expected one colour a class")
+            raise ValueError(f"{len(palette)} colours for {len(classes)} classes: expected one colour per class")
         if self.protocol is not None and self.protocol not in get_task(self.task).protocols:
             known = ", ".join(get_task(self.task).protocols)
             raise ValueError(f"unknown {self.task} protocol {self.protocol!r}; choose from {known}")

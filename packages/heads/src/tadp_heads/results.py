@@ -24,7 +24,7 @@ class SegmentationResult:
     names: tuple[str, ...]
     """All classes of the model."""
     palette: tuple[Color, ...]
-    """One RGB colour a class."""
+    """One RGB colour per class."""
     confidence: Tensor | None = None
     """(H, W) float32 in (0, 1], the probability of each pixel's class; None where it was not asked for."""
 
@@ -93,7 +93,7 @@ class DetectionResult:
     names: tuple[str, ...]
     """All classes of the model."""
     palette: tuple[Color, ...]
-    """One RGB colour a class."""
+    """One RGB colour per class."""
 
     def on(self, image: Image.Image) -> "DetectionResult":
         """The same for this picture in another size."""

@@ -66,7 +66,7 @@ class MainMetric:
 
 
 class Metric(Protocol):
-    """Accumulates over a data set, one image a call."""
+    """Accumulates over a data set, one image per call."""
 
     def update(self, prediction: Any, target: Any) -> None:
         """Takes one item of `Task.predict` and the target it is to be scored against."""

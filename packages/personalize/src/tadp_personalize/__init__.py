@@ -1,4 +1,4 @@
-"""A few unlabelled images of a look in; a learnt token, or a token with a tuned UNet, out.
+"""A few unlabelled images of a domain in; a learned token, or a token with a tuned UNet, out.
 
 `textual_inversion` learns only new rows of the token embedding, `dreambooth` tunes the UNet (or a LoRA of it).
 Both write files that any diffusers pipeline loads. Names are imported on first use, so that `import tadp_personalize`

@@ -12,7 +12,7 @@ from tadp_personalize.io.tokens import CARD_DATA_FILE, FORMAT
 from tadp_personalize.result import Personalization
 from tadp_personalize.training.checkpoint import README_FILE, RESULTS_FILE
 
-_KINDS = {"learnt": "learnt prompt", "initial_word": "initial word", "plain": "plain prompt", "empty": "empty prompt"}
+_KINDS = {"learnt": "learned prompt", "initial_word": "initial word", "plain": "plain prompt", "empty": "empty prompt"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def _readme(card: Card, result: Personalization) -> str:
     )
     return f"""# {code(result.token)} ({card.method})
 
-Learnt from {len(result.images.used)} images (SHA-256 of their pixels: `{result.images.sha256}`) on the base model
+Learned from {len(result.images.used)} images (SHA-256 of their pixels: `{result.images.sha256}`) on the base model
 {code(card.base.name)} (`{card.base.identity}`) in {result.steps} steps; {result.trained_parameters} numbers were
 trained.
 It fits this base model only.
@@ -75,14 +75,14 @@ It fits this base model only.
 
 ## Licence
 
-What was learnt depends on the base model and on the images: the base model's licence holds for it, and the rights in
+What was learned depends on the base model and on the images: the base model's licence holds for it, and the rights in
 the images must allow its use. Nothing is known here about either.
 """
 
 
 def _table(result: Personalization) -> str:
     if result.before is None or result.after is None:
-        return "No held-out images were given, so nothing says how well the look was learnt.\n"
+        return "No held-out images were given, so nothing says how well the domain was learned.\n"
     rows = "\n".join(
         f"| {label} | {result.before[kind]:.5f} | {result.after[kind]:.5f} |" for kind, label in _KINDS.items()
     )
@@ -95,7 +95,7 @@ def _table(result: Personalization) -> str:
 
 
 def usage_of_token(path: Path, template: str) -> str:
-    """Return the lines that load a learnt token."""
+    """Return the lines that load a learned token."""
     return f"pipe.load_textual_inversion({path.name!r})\nimage = pipe({template!r}).images[0]"
 
 

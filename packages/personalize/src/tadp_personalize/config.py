@@ -73,7 +73,7 @@ class TrainingConfig:
         _one_of("mixed_precision", self.mixed_precision, PRECISIONS)
         _one_of("crop", self.crop, CROPS)
         if self.cache_latents and self.crop == "random":
-            raise ValueError("cache_latents=True keeps one crop an image: use another crop, or cache_latents=False")
+            raise ValueError("cache_latents=True keeps one crop per image: use another crop, or cache_latents=False")
         if not self.templates:
             raise ValueError("templates must name at least one sentence")
         for template in self.templates:
@@ -126,7 +126,7 @@ class DreamBoothConfig(TrainingConfig):
     class_images: int = 0
     """Images of `class_prompt` that the untouched model draws itself and goes on to be trained on; 0: no prior loss."""
     class_prompt: str = "a picture"
-    """What the class images show: the look's sentence without the token."""
+    """What the class images show: the domain's sentence without the token."""
     prior_weight: float = 1.0
     """Weight of the class images' loss beside that of the target images."""
     adam_8bit: bool = False

@@ -1,4 +1,4 @@
-"""The number that says whether a look was learnt: denoising loss on images that were not trained on."""
+"""The number that says whether a domain was learned: denoising loss on images that were not trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class HeldOutLoss:
     latents: Tensor
     """(N, 4, h, w), the posterior's modes."""
     prompts: dict[str, list[str]]
-    """Kind of prompt -> one sentence an image."""
+    """Kind of prompt -> one sentence per image."""
     timesteps: tuple[int, ...]
     seed: int
 
@@ -41,7 +41,7 @@ class HeldOutLoss:
         train_timesteps: int,
         seed: int,
     ) -> "HeldOutLoss":
-        """Lay out the comparison of learnt token, initial word, plain sentence and no words at `count` time steps.
+        """Lay out the comparison of learned token, initial word, plain sentence and no words at `count` time steps.
 
         `captions`, one an image, stand where a template has {caption}.
         """

@@ -12,7 +12,7 @@ _S4_TUNE = DreamBoothConfig(steps=1000, learning_rate=5e-6, batch_size=1)
 
 PRESETS: dict[str, dict[str, TextualInversionConfig | DreamBoothConfig]] = {
     "paper-table-s4": {"textual-inversion": _S4_TOKEN, "dreambooth": _S4_TUNE},
-    # D.1: 1000 steps a token; DreamBooth 1000 steps on watercolor and comic (500 on Dark Zurich), no prior loss.
+    # D.1: 1000 steps per token; DreamBooth 1000 steps on watercolor and comic (500 on Dark Zurich), no prior loss.
     "paper-d1": {
         "textual-inversion": replace(_S4_TOKEN, steps=1000),
         "dreambooth": replace(_S4_TUNE, learning_rate=2e-6),
@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, TextualInversionConfig | DreamBoothConfig]] = {
             cache_latents=True,
             stratified=True,
         ),
-        # All weights together learn five pictures by heart before they learn the look; keys alone change where words
+        # All weights together learn five images by heart before they learn the domain; keys alone change where words
         # act, not what they paint: sentences without the word gain the less from them.
         "dreambooth": DreamBoothConfig(
             steps=40,

@@ -1,8 +1,8 @@
-"""Sentences around a token: training prompts, and the same sentences without the look's word.
+"""Sentences around a token: training prompts, and the same sentences without the domain's word.
 
 A template is a sentence with `{token}`; square brackets mark what goes away with the token in its plain form, e.g.
 "a quiet view [in {token} style]" gives "a quiet view in <watercolor> style" and, plain, "a quiet view". A template may
-also have `{caption}`, where a captioner's words for what the image shows are put, so that the token is left the look.
+also have `{caption}`, where a captioner's words for the content are put, so that the domain is left to the token.
 """
 
 import re

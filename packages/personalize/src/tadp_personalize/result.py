@@ -11,7 +11,7 @@ class Personalization:
     """A finished or interrupted run and its files."""
 
     folder: Path
-    """Holds everything: learnt files, README.md, results.json, metrics.jsonl, state/."""
+    """Holds everything: learned files, README.md, results.json, metrics.jsonl, state/."""
     path: Path | None
     """What diffusers loads: learned_embeds.safetensors, pytorch_lora_weights.safetensors, or the folder of a pipeline.
     None when the run was stopped before its end, and on all processes but the main one."""

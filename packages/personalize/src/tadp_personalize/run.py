@@ -39,7 +39,7 @@ class Learner(Protocol):
     trained: dict[str, nn.Parameter]
 
     def save(self, folder: Path) -> Path:
-        """Write the learnt weights; return what diffusers loads."""
+        """Write the learned weights; return what diffusers loads."""
 
     def usage(self, path: Path, prompt: str) -> str:
         """Return the lines that load the file at `path` and draw `prompt`."""

@@ -1,4 +1,4 @@
-"""Pictures drawn by the model while it learns: one row a prompt, one column a seed."""
+"""Images drawn by the model while it learns: one row per prompt, one column per seed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _INFERENCE_STEPS = 25
 
 
 def draw(base: Base, prompts: Sequence[str], *, seed: int, keys: Sequence[object]) -> list[Image.Image]:
-    """Return one picture a prompt; each starts from noise that depends on the seed and its key."""
+    """Return one image per prompt; each starts from noise that depends on the seed and its key."""
     pipe = base.pipeline(
         DDIMScheduler.from_config(dict(base.noise_schedule().config), steps_offset=1, clip_sample=False)
     )

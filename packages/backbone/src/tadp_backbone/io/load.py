@@ -46,7 +46,7 @@ class Parts:
     scheduler: DDPMScheduler | None
     config: BackboneConfig
     adapters: Mapping[str, Tensor]
-    """Tensors of the text adapter and the learnt context, where the backbone was saved with them."""
+    """Tensors of the text adapter and the learned context, where the backbone was saved with them."""
 
     def build(self, cls: type[Backbone], config: BackboneConfig | None, changes: Mapping[str, Any]) -> Backbone:
         unknown = set(changes) - {f.name for f in fields(BackboneConfig)}

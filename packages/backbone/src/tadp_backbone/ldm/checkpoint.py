@@ -19,7 +19,7 @@ _LOOKS = (
     (("down_blocks.", "conv_in."), "a diffusers UNet"),
     (("input_blocks.",), "an LDM UNet"),
     (("encoder.", "first_stage_model."), "a VAE"),
-    (("emb_params", "string_to_param"), "a learnt token (Textual Inversion)"),
+    (("emb_params", "string_to_param"), "a learned token (Textual Inversion)"),
     (("text_model.", "cond_stage_model."), "a CLIP text encoder"),
 )
 _WRAPPERS = ("state_dict", "model")

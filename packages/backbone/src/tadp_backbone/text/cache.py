@@ -22,7 +22,7 @@ class TextCache:
     """`build_context` with a memory in a folder.
 
     An entry is found again by the text, the weights and settings of the text encoder, the vocabulary, the padding and
-    the templates: after a token was learnt or loaded, other entries are used. Several processes may share the folder.
+    the templates: after a token was learned or loaded, other entries are used. Several processes may share the folder.
     """
 
     def __init__(self, folder: str | Path, backbone: TextBackbone):

@@ -55,7 +55,7 @@ def word_ids(tokenizer: CLIPTokenizer, text: str) -> list[int]:
 
 
 def expand_learnt_tokens(tokenizer: CLIPTokenizer, text: str) -> str:
-    """Write out tokens learnt as several vectors: "<x>" -> "<x> <x>_1 <x>_2" (diffusers' convention)."""
+    """Write out tokens learned as several vectors: "<x>" -> "<x> <x>_1 <x>_2" (diffusers' convention)."""
     added = tokenizer.get_added_vocab()
     for token in added:
         if f"{token}_1" not in added or f"{token}_1" in text:

@@ -27,10 +27,10 @@ def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
         there = [file / f"learned_embeds{suffix}" for suffix in (".safetensors", ".bin")]
         file = next((path for path in there if path.is_file()), there[0])
     if not file.is_file():
-        raise ValueError(f"no such file of learnt tokens: {file}")
+        raise ValueError(f"no such file of learned tokens: {file}")
     content = _read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
     if not isinstance(content, Mapping):
-        raise ValueError(f"{file} holds a {type(content).__name__}, expected learnt tokens by name")
+        raise ValueError(f"{file} holds a {type(content).__name__}, expected learned tokens by name")
     if "string_to_param" in content:
         vectors = next(iter(content["string_to_param"].values()))
         found = {token or content.get("name") or file.stem: vectors}
@@ -43,7 +43,7 @@ def read_tokens(file: Path, token: str | None = None) -> dict[str, Tensor]:
                 raise ValueError(f"{file} has {len(found)} tokens ({', '.join(found)}): a single name does not fit")
             found = {token: next(iter(found.values()))}
     else:
-        raise ValueError(f"{file} holds no learnt tokens; it looks like {looks_like(map(str, content))}")
+        raise ValueError(f"{file} holds no learned tokens; it looks like {looks_like(map(str, content))}")
     empty = [token for token, vectors in found.items() if not vectors.numel()]
     if empty:
         raise ValueError(f"{file} holds no vectors for {', '.join(map(repr, empty))}; learn the token again")

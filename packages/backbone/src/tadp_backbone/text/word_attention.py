@@ -26,7 +26,7 @@ class Word:
 
 
 def words_of(tokenizer: CLIPTokenizer, text: str) -> list[Word]:
-    """The words of a prompt in order, sub-tokens merged; a learnt token of several vectors is one word.
+    """The words of a prompt in order, sub-tokens merged; a learned token of several vectors is one word.
 
     Words beyond the context's length are not in it.
     """

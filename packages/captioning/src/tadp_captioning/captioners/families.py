@@ -27,7 +27,7 @@ class Family:
     inputs: "Callable[[ProcessorMixin, list[Image], str], BatchFeature]"
     """(processor, RGB images, prompt) -> what `generate` takes."""
     texts: "Callable[[ProcessorMixin, Tensor, BatchFeature, str], list[str]]"
-    """(processor, tokens (B, T) as generated, inputs, prompt) -> one text an image."""
+    """(processor, tokens (B, T) as generated, inputs, prompt) -> one text per image."""
     prompt: str = ""
     """What is asked where the caller asks nothing; "": the model captions without being asked."""
     prompts: tuple[str, ...] = ()

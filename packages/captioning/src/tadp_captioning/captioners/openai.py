@@ -25,7 +25,7 @@ LONGEST_SIDE = 1024  # pixels; vision models see larger images as tiles that cos
 
 
 class OpenAICaptioner:
-    """Asks a vision model for one caption an image, `batch_size` images at a time."""
+    """Asks a vision model for one caption per image, `batch_size` images at a time."""
 
     def __init__(self, *, name: str, chat: ChatModel, generation: GenerationConfig, batch_size: int):
         if generation.min_new_tokens > 0:

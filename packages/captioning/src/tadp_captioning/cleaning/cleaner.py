@@ -1,4 +1,4 @@
-"""Taking the look out of captions, so that a modifier can put one in (paper 4.3, there done by GPT-3.5)."""
+"""Removing the domain from captions, so that a modifier can put one in (paper 4.3, there done by GPT-3.5)."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -48,9 +48,9 @@ def what_changed(before: Sequence[str], after: list[str], style_words: Callable[
 
 
 class RuleCleaner:
-    """Removes what names a look, by an explicit lexicon; keeps the content, and never empties a caption.
+    """Removes what names a domain, by an explicit lexicon; keeps the content, and never empties a caption.
 
-    `domain` says which look (a name of the table or a `Domain`); None: every look of the table.
+    `domain`: a name of the table or a `Domain`; None: every domain of the table.
     """
 
     name = "rules"
@@ -66,7 +66,7 @@ class RuleCleaner:
         return what_changed(before, [self.clean_one(caption) for caption in before], self.style_words)
 
     def clean_one(self, caption: str) -> str:
-        """One caption without its look; unchanged where nothing but the look would go."""
+        """One caption without its domain; unchanged where nothing but the domain would go."""
         return self._rules.apply(caption) if self.style_words(caption) else caption
 
     def style_words(self, caption: str) -> set[str]:

@@ -131,7 +131,7 @@ ALL = Lexicon(
     settings=NIGHT.settings + FOG.settings + DASHCAM.settings,
     objects=tuple(dict.fromkeys(MOSAIC.objects + NEON.objects + NIGHT.objects + DASHCAM.objects)),
 )
-"""Every domain's words; for captions of unknown look."""
+"""Every domain's words; for captions of unknown domain."""
 
 _BEFORE = "at|by|in|on|under|during|through|after|before|around|near"
 _BETWEEN = "the|an?|heavy|light|pouring|early|late"

@@ -1,4 +1,4 @@
-"""Taking the look out of captions by a language model, as the paper did (4.3), behind any OpenAI-compatible server."""
+"""Removing the domain from captions by a language model, as in the paper (4.3), on any OpenAI-compatible server."""
 
 import json
 import threading
@@ -51,10 +51,10 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 
 class OpenAICleaner:
-    """Removes what names a look, by asking a model for many captions at once.
+    """Removes what names a domain, by asking a model for many captions at once.
 
     Each answer must have one item for each caption asked, or the batch is halved and asked again. Answers are kept
-    in the file `cache` (None: in the user's cache folder), so a run that stopped goes on where it was. `max_usd` is
+    in the file `cache` (None: in the user's cache folder), so a stopped run resumes. `max_usd` is
     never passed, by the count of tokens that the server reports: each request limits the length of its answer, and
     is only sent where the most that it can cost is left. A model without a known price needs `max_requests`. The key
     comes from the environment (see `Endpoint`).

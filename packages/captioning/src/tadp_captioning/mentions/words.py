@@ -70,7 +70,7 @@ class ClassMentions:
     """Finds classes in captions.
 
     `classes` are names as in a data set; "traffic-light, stop light" style lists of ADE20K count as several names.
-    `synonyms` adds words a class name.
+    `synonyms` adds words per class name.
     """
 
     def __init__(self, classes: Sequence[str], synonyms: Mapping[str, Sequence[str]] = SYNONYMS):

@@ -33,7 +33,7 @@ def sample_oracle(
     recall: float = 1.0,
     seed: int = 0,
 ) -> dict[str, list[str]]:
-    """Class names an image, with the given precision and recall over the data set; in label order.
+    """Class names per image, with the given precision and recall over the data set; in label order.
 
     Of all (image, present class) pairs a share `recall` is drawn, and as many pairs with absent classes are added as
     the precision asks for, both uniformly: over the whole data set the values are hit to one pair. Measure what

@@ -14,7 +14,7 @@ def label_next(
     run: Annotated[Path, typer.Argument(help="folder of a segmentation run that `tadp train` made")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists and globs")],
     out: Annotated[
-        Path, typer.Option("--out", help="file to write: .txt, one path a line, or .csv with uncertainties")
+        Path, typer.Option("--out", help="file to write: .txt, one path per line, or .csv with uncertainties")
     ],
     budget: Annotated[int, typer.Option(help="number of images to choose")] = 20,
     by: Annotated[str, typer.Option(help="text: disagreement between prompts; entropy; or random")] = "text",

@@ -46,7 +46,7 @@ def personalize(
         str, typer.Option(help="settings by name; empty: miniature for tiny, lora with --rank, else the paper's")
     ] = "",
     steps: Annotated[int | None, typer.Option(help="updates, in place of the preset's")] = None,
-    vectors: Annotated[int | None, typer.Option(help="vectors a token, in place of the preset's")] = None,
+    vectors: Annotated[int | None, typer.Option(help="vectors per token, in place of the preset's")] = None,
     rank: Annotated[int | None, typer.Option(help="DreamBooth: train a LoRA of this rank, not the whole UNet")] = None,
     captioner: Annotated[
         str, typer.Option(help="says what each image shows; none: no captions; empty: the tiny one for tiny, else none")
@@ -97,8 +97,8 @@ def personalize(
             for name, config in configs.items():
                 _tell(f"{name}: {dry_run(backbone, config)}")
             return
-        look = get_domain(domain, domain_phrase)
-        own = domain_folder(Path(), look.name, next(iter(configs)), rank or 0)
+        chosen = get_domain(domain, domain_phrase)
+        own = domain_folder(Path(), chosen.name, next(iter(configs)), rank or 0)
         out = out or (own if len(configs) == 1 else own.parent)
         learned = None
         if images is not None:
@@ -110,7 +110,7 @@ def personalize(
             locate(backbone)
         count = count or (_SCENES if scenes else 0)
         sources = {
-            "domain": look,
+            "domain": chosen,
             "init_word": init_word,
             "images": learned,
             "held_out": held_out,
@@ -122,7 +122,7 @@ def personalize(
             results = _run(configs, out, resume, killed, sources | how)
         _print_results(results)
         if scenes:
-            tell_next(f"tadp personalize --domain {look.name} --images my_images/ --out tokens/{look.name}")
+            tell_next(f"tadp personalize --domain {chosen.name} --images my_images/ --out tokens/{chosen.name}")
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""The progress of captioning: images a second and the time left."""
+"""The progress of captioning: images per second and the time left."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What a check-up says: one finding a line."""
+"""What a check-up says: one finding per line."""
 
 from typing import NamedTuple
 

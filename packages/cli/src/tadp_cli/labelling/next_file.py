@@ -10,7 +10,7 @@ from tadp_cli.labelling.next_images import Ranked
 
 
 def write_ranking(chosen: Sequence[Ranked], path: Path) -> None:
-    """.txt: one path a line, which other commands take as a list of images; .csv: with rank and uncertainty."""
+    """.txt: one path per line, which other commands take as a list of images; .csv: with rank and uncertainty."""
     files = [one.file.resolve() for one in chosen]
     if path.suffix.lower() != ".csv":
         write_text(path, "".join(f"{file}\n" for file in files))

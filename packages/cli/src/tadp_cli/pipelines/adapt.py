@@ -84,12 +84,12 @@ def adapt(
     """
     recipe = recipe.with_backbone
     rank = recipe.personalize.rank
-    look = domain_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
+    learned = domain_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
-    own, recipe = recipe.backbone, recipe.replace(**changes, **look)
+    own, recipe = recipe.backbone, recipe.replace(**changes, **learned)
     recipe = with_precision(recipe, out / AFTER, device)
     images = None
-    if look:  # what cannot be learned is an error before anything is captioned
+    if learned:  # what cannot be learned is an error before anything is captioned
         evaluated = recipe.test.split if labelled else ""
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
     with naming_tiny(recipe.backbone.source, "--set backbone.source=tiny"):
@@ -100,7 +100,7 @@ def adapt(
         settings = {"recipe": fixed, "target": target, "folders": folders}
         claim(out / ADAPTATION_FILE, settings, "an adaptation", {"recipe": asdict(Recipe()), "folders": folders})
         recipe = with_captions(recipe, out, device, report, limits)
-        if look:
+        if learned:
             recipe = with_domain(recipe, out, images, None, device, report)
         run, before = out / AFTER, None
         how = {"device": device, "report": report, "limits": limits, "speed": speed}

@@ -68,7 +68,7 @@ def class_tables(
 
 
 def write_per_image(reports: dict[str, ClassReport], path: Path) -> None:
-    """One row an image and way of matching, to be set against scores an image (paper Fig. S5)."""
+    """One row per image and way of matching, to be set against metrics per image (paper Fig. S5)."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "matching", "precision", "recall"))

@@ -158,7 +158,7 @@ def _is_context(embeddings: Tensor, head: PretrainedHead, config: BackboneConfig
 def _text_told(there: Tensor | None, used: Tensor | None) -> str:
     if used is not None:
         return f"{len(used)} class embeddings of the file"
-    return "a caption an image" + ("" if there is None else f"; the file's {len(there)} embeddings are left out")
+    return "one caption per image" + ("" if there is None else f"; the file's {len(there)} embeddings are left out")
 
 
 def _model_config(recipe: Recipe, known: TrainedOn) -> PerceptionConfig:

@@ -62,7 +62,7 @@ def matrices_figure(path: Path, matrices: Sequence[Matrix], classes: Sequence[st
 
 
 def curves_figure(path: Path, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x: str, y: str) -> None:
-    """A PNG of one line a name, {name: (x, y)}."""
+    """A PNG of one line per name, {name: (x, y)}."""
     figure = new_figure(6.4, 3.4)
     axes = _axes(figure, (0.11, 0.16, 0.85, 0.79), x, y)
     for index, (name, (steps, values)) in enumerate(curves.items()):

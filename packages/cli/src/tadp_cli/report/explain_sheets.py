@@ -21,7 +21,7 @@ OWN_SCALE = "Each map is scaled to its own maximum, which is printed; probabilit
 
 
 def words_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -> None:
-    """The image, a prediction if there is one, and one map a word."""
+    """The image, a prediction if there is one, and one map per word."""
     (one,) = found
     panels = [*_first_panels(image, one)]
     panels += [heat_panel(image, word.text, heat) for word, heat in zip(one.words, one.maps, strict=True)]

@@ -59,7 +59,7 @@ def files_by_id(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, root: Pa
             raise DataError(
                 path,
                 found=f"the same id as {files[name].name}",
-                expected="one image an id",
+                expected="one image per id",
                 fix="rename or delete one of them",
             )
         files[name] = inside(root or folder, path) if path.is_symlink() else path
@@ -77,7 +77,7 @@ def split_ids(root: Path, split: str | None, known: Iterable[str]) -> tuple[str,
         raise DataError(
             path,
             found="no such split file",
-            expected=f"one of the splits {', '.join(present)}" if present else "a file with one image id a line",
+            expected=f"one of the splits {', '.join(present)}" if present else "a file with one image id per line",
             fix="name another split, or none for all images",
         )
     ids = read_lines(inside(root, path), "image ids")

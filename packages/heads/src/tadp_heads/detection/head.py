@@ -79,7 +79,7 @@ class FasterRCNNHead(PretrainedHead):
         targets: Sequence[DetectionTarget] | None = None,
         image_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> dict[str, Tensor] | list[Detections]:
-        """Training mode: `targets` -> the four losses by name; eval mode: one Detections an image.
+        """Training mode: `targets` -> the four losses by name; eval mode: one Detections per image.
 
         `image_sizes`: (height, width) of each image before it was padded right and bottom to the size that the
         features cover, which is the default; boxes are clipped to it. Boxes are in pixels of that frame.

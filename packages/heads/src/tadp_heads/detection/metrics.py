@@ -23,7 +23,7 @@ RULES: Mapping[str, Callable[..., np.ndarray]] = {
     "voc2007-paper": partial(voc_rules.as_published, summary=voc_rules.eleven_points),
     "voc2012-paper": partial(voc_rules.as_published, summary=voc_rules.area),
 }
-"""coco: 101 recall points, 100 detections a class and image, IoU >= threshold; a detection whose best object is taken
+"""coco: 101 recall points, 100 detections per class and image, IoU >= threshold; a detection whose best object is taken
 may have the next best. voc2007: 11 recall points, voc2012: area; both IoU > threshold, and a second hit is an error.
 With -paper: as the paper's code has them, for boxes in the frame of VOC's XML files."""
 

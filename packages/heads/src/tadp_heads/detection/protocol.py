@@ -10,7 +10,7 @@ from tadp_heads.detection.detections import Detections, rescale
 from tadp_heads.padding import size_of
 
 Predict = Callable[[Tensor], list[Detections]]
-"""Images (B, 3, h, w) of any size -> one Detections an image, in the frame of those images."""
+"""Images (B, 3, h, w) of any size -> one Detections per image, in the frame of those images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class DetectionProtocol:
     """Side in pixels of the square to which images are forced before prediction; None: their own size."""
 
     def predict(self, predict: Predict, images: Tensor) -> list[Detections]:
-        """Images (B, 3, H, W) -> one Detections an image, in pixels of these images."""
+        """Images (B, 3, H, W) -> one Detections per image, in pixels of these images."""
         if self.squash is None:
             return predict(images)
         frame = (self.squash, self.squash)

@@ -56,7 +56,7 @@ class DetectionTask:
     def predict(
         self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | DetectionProtocol = "coco"
     ) -> list[Detections]:
-        """One Detections an image, in pixels of `images` (B, 3, H, W), on the CPU; the head must be in eval mode."""
+        """One Detections per image, in pixels of `images` (B, 3, H, W), on the CPU; the head must be in eval mode."""
         multiple = levels_of(head)[-1].stride
 
         def predict(part: Tensor) -> list[Detections]:

@@ -23,7 +23,7 @@ class SegmentationHeadConfig:
     levels: tuple[Level, ...]
     """Finest first, attention maps counted in."""
     num_classes: int
-    """Logits a pixel, background included where the data set has one."""
+    """Logits per pixel, background included where the data set has one."""
     variant: str = "pascal"
     """"pascal": GroupNorm, logits at the image's size; "ade": BatchNorm, logits at the finest level's size."""
     width: int = 256

@@ -47,7 +47,7 @@ class ConvNormReLU(nn.Module):
 
 
 class SegmentationBlock(nn.Module):
-    """Brings level `depth` to the finest size, one convolution and one doubling a level; one convolution at depth 0."""
+    """Brings level `depth` to the finest size: one convolution and doubling per level, one convolution at depth 0."""
 
     def __init__(self, in_channels: int, out_channels: int, depth: int):
         super().__init__()

@@ -65,7 +65,7 @@ class SegmentationTask:
     def predict(
         self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol = "whole"
     ) -> list[Tensor]:
-        """One (H, W) int64 tensor of class ids an image; see `Task.predict`."""
+        """One (H, W) int64 tensor of class ids per image; see `Task.predict`."""
         return list(self.probabilities(head, extract, images, protocol).argmax(1).cpu())
 
     @torch.no_grad()

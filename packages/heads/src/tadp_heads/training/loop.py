@@ -122,7 +122,7 @@ class Training:
         for line in (*describe_groups(groups), describe_share(self.share, self.processes)):
             log.info("%s", line)
         if self.shards is not None:
-            log.info("what trains, its gradients and moments: spread over %d processes", self.processes)
+            log.info("parameters, gradients and optimizer state: sharded over %d processes (FSDP)", self.processes)
         self.rates = [group["lr"] for group in groups]
         # torch steps through spread tensors one by one unless it is told not to.
         together = True if spread else None
@@ -191,7 +191,7 @@ class Training:
                 if stop and step + 1 < self.config.steps:
                     raise StoppedError(
                         f"stopped on request after {step + 1} of {self.config.steps} steps; the state is in "
-                        f"{last_state(self.out)}: go on with --resume"
+                        f"{last_state(self.out)}: resume with --resume"
                     )
                 if main and on_step is not None:
                     on_step(step + 1, line)

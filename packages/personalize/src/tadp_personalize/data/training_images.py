@@ -9,7 +9,7 @@ from tadp_personalize.data.images import ImageReport, ImageSource, read_images
 from tadp_personalize.prompts import takes_captions
 
 Captioner = Callable[[list[Image.Image]], list[str]]
-"""Images to one caption each, without words for their look."""
+"""Images to one caption each, without words for their domain."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, words: s
     ids = tokenizer(words, add_special_tokens=False).input_ids
     if not ids:
         raise ValueError(
-            f"initial word {words!r} has no tokens; give a word that comes near to the look, for example 'watercolor'"
+            f"initial word {words!r} has no tokens; give a word that comes near to the domain, for example 'watercolor'"
         )
     groups = (
         np.array_split(np.array(ids), vectors) if len(ids) >= vectors else [[ids[i % len(ids)]] for i in range(vectors)]
@@ -140,7 +140,7 @@ def load_token(
     if rows.shape[1] != width:
         raise ValueError(
             f"{file} holds vectors of {rows.shape[1]} numbers, this text encoder's have {width}; load the base model "
-            "that it was learnt on"
+            "that it was learned on"
         )
     add_token(tokenizer, text_encoder, names[0], rows)
     return names[0]

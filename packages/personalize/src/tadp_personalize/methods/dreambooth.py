@@ -1,4 +1,4 @@
-"""DreamBooth (Ruiz et al. 2022): the UNet, or low-rank updates of it, learns the look that a rare word stands for."""
+"""DreamBooth (Ruiz et al. 2022): the UNet, or low-rank updates of it, learns the domain that a rare word names."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -42,7 +42,7 @@ def dreambooth(
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Personalization:
-    """Tune `base` so that the rare word `token` stands for the look of `images`; write the result into folder `out`.
+    """Tune `base` so that the rare word `token` names the domain of `images`; write the result into folder `out`.
 
     With `config.lora` that is pytorch_lora_weights.safetensors, without it a whole pipeline in the folder `pipeline`.
     `initializer` is the ordinary word that the token is compared with on the held-out images. The other arguments are

@@ -73,7 +73,7 @@ def token_learner(base: Base, token: str, initializer: str, vectors: int) -> Ite
 
 
 class TokenLearner:
-    """Trains the token's rows; saves them as a learnt embedding."""
+    """Trains the token's rows; saves them as a learned embedding."""
 
     method = "textual-inversion"
 

@@ -49,7 +49,7 @@ class Setting:
     captioner: str = ""
     """Who writes captions where no run says so; empty: tiny for the backbone tiny, else blip2."""
     images: int = 100
-    """Most images that are looked at."""
+    """Maximum number of images."""
     steps: int = 300
     """Training steps of a head, where no run is given."""
     train_images: int = 350
@@ -121,7 +121,7 @@ class Setting:
         recipe = Run(run).finished_recipe()
         if recipe.task != "segmentation" or recipe.prompt.kind != prompt:
             raise ValueError(
-                f"{run} is a {recipe.task} run with the prompt {recipe.prompt.kind!r}; this analysis looks at "
+                f"{run} is a {recipe.task} run with the prompt {recipe.prompt.kind!r}; this analysis takes "
                 f"segmentation runs with the prompt {prompt!r}"
             )
         return open_scorable(

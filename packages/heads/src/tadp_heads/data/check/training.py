@@ -76,7 +76,7 @@ def _labelled(where: str, task: str) -> Splits | DataError:
     return DataError(
         split_name(where)[1],
         found="no split file that lists an image with labels",
-        expected="train.txt and val.txt, an image id per line",
+        expected="train.txt and val.txt, one image id per line",
         fix="write them, or have `tadp data import` do it",
     )
 

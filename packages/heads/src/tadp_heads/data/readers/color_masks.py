@@ -94,6 +94,6 @@ def _color(path: Path, row: list[str]) -> Color:
 
 
 def _packed(colors: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 -> (...) one number a colour."""
+    """(..., 3) uint8 -> (...) one number per colour."""
     wide = colors.astype(np.int32)
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]

@@ -20,7 +20,7 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")
 
 
 class SegmentationFolder(SegmentationPairs):
-    """images/NAME.jpg with masks/NAME.png: one byte a pixel, line k of classes.txt names id k, ids beyond are ignored.
+    """images/NAME.jpg with masks/NAME.png: one byte per pixel, line k of classes.txt names id k, others are ignored.
 
     Or JPEGImages/ and SegmentationClass/ with labelmap.txt, as CVAT writes them. tadp.toml may name the classes, ignore
     or merge some, and give colours in place of ids. `split` names a file of ids (train -> train.txt); None takes every
@@ -97,7 +97,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
             path,
             found=f"{len(classes)} classes",
             expected="at most 255",
-            fix="merge classes; a mask has one byte a pixel",
+            fix="merge classes; a mask has one byte per pixel",
         )
     return classes
 

@@ -1,4 +1,4 @@
-"""Segmentation data sets that are pairs of an image and a mask of one byte a pixel; every one of ours is."""
+"""Segmentation data sets that are pairs of an image and a mask of one byte per pixel; every one of ours is."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -84,13 +84,13 @@ class SegmentationPairs(SampleDataset):
 
 
 def read_mask(path: Path, colors: ColorTable | None = None) -> np.ndarray:
-    """(H, W) uint8 of an image file with one byte a pixel, grey or with a palette; with `colors`, of its colours."""
+    """(H, W) uint8 of an image file with one byte per pixel, grey or with a palette; with `colors`, of its colours."""
     image = open_image(path)
     if colors is None and image.mode not in ("L", "P"):
         raise DataError(
             path,
             found=f"an image of mode {image.mode}",
-            expected="one byte a pixel, the class id",
+            expected="one byte per pixel, the class id",
             fix="save it as an 8-bit grey or palette PNG, or write the colours of the classes into tadp.toml",
         )
     if image.format == "JPEG" or path.suffix.lower() in (".jpg", ".jpeg"):

@@ -138,7 +138,7 @@ def split_ids(folder: Path, split: str, root: Path, known: Collection[str]) -> t
         raise DataError(
             path,
             found="no such split file",
-            expected=f"one of the splits {present}" if present else "a file with one image id a line",
+            expected=f"one of the splits {present}" if present else "a file with one image id per line",
             fix="name another split",
         )
     return tuple(listed_id(line, known) for line in read_lines(inside(root, path), "image ids"))

@@ -1,8 +1,8 @@
-"""Scenes: a procedural data set with masks, boxes, depth and captions in several looks.
+"""Scenes: a procedural data set with masks, boxes, depth and captions in several domains.
 
 A scene is one to four flat objects standing on a textured ground, described by numbers alone; `render` turns it
-into pixels of one look, so the same scene can be had in every look. It is a miniature to try methods on, not a
-benchmark: what is measured on it says how the parts work together, not how well real weights see the world.
+into pixels of one domain, so the same scene can be had in every domain. It is a small-scale setting to try methods
+on, no benchmark: what is measured on it says how the parts work together, not how well real weights see the world.
 """
 
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class SceneObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A scene without its look; `objects` are ordered from far to near, the order in which they are painted."""
+    """A scene without its domain; `objects` are ordered from far to near, the order in which they are painted."""
 
     seed: tuple[int, int]
     """(seed of the data set, index of the image): the stream from which all that is random in rendering is drawn."""
@@ -118,7 +118,7 @@ def class_names(scene: Scene) -> list[str]:
 
 
 def describe(scene: Scene, rng: np.random.Generator) -> str:
-    """A true caption without the look, from left to right: "a small red circle, two stars and a moon on sand"."""
+    """A true caption without the domain, from left to right: "a small red circle, two stars and a moon on sand"."""
     groups: dict[int, list[SceneObject]] = {}
     for thing in sorted(scene.objects, key=lambda o: o.x):
         groups.setdefault(thing.label, []).append(thing)

@@ -28,12 +28,12 @@ def write_scenes(
     first: int = 0,
     size: int = 64,
 ) -> None:
-    """Scenes `first` to `first + count - 1` of `seed` in one look, as `split` of the data set in `root`.
+    """Scenes `first` to `first + count - 1` of `seed` in one domain, as `split` of the data set in `root`.
 
     Several looks, such as "photo+night", are taken in turn: scene i is in look i modulo their number.
 
-    Beside the layout stands captions_true_SPLIT.jsonl with a true caption an image ("caption" as one would say it, look
-    included, and "plain" without the look), which no command reads unless it is named. Several splits may share a
+    captions_true_SPLIT.jsonl has one true caption per image ("caption" as one would say it, with the domain, and
+    "plain" without it), which no command reads unless it is named. Several splits may share a
     root. A split that is there completely is left alone; scenes_SPLIT.json, which says what the images are, and the
     split file are written last.
     """

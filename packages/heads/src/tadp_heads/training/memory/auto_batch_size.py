@@ -29,7 +29,7 @@ class Fit:
         return (
             f"train.batch_size={config.batch_size} train.accumulate={config.accumulate} train.gradient_checkpointing="
             f"{str(config.gradient_checkpointing).lower()} train.precision={config.precision}: "
-            f"{self.needed / GB:.1f} GB, {config.effective_batch} images a step as before"
+            f"{self.needed / GB:.1f} GB, {config.effective_batch} images per step as before"
         )
 
 
@@ -65,7 +65,7 @@ def fit_into(config: TrainConfig, limit: int, measure: Measure, *, half: bool, n
 
 
 def _splits(config: TrainConfig, processes: int) -> list[TrainConfig]:
-    """All with the same images a step and at most as many a pass, the smallest batch first."""
+    """All with the same images per step and at most as many per pass, the smallest batch first."""
     total, most = config.effective_batch, config.batch_size
     sizes = [size for size in range(1, most + 1) if total % size == 0 and (total // size) % processes == 0]
     return [replace(config, batch_size=size, accumulate=total // size) for size in sizes]

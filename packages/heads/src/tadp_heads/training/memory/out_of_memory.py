@@ -12,7 +12,7 @@ _NO_MEMORY = re.compile(
 )
 _SIZE = re.compile(r"(?:allocate|allocating) ([\d.]+ (?:[KMGT]i?B|bytes))")
 _IN_TRAINING = (
-    "halve train.batch_size and double train.accumulate (the same images a step), set train.gradient_checkpointing="
+    "halve train.batch_size and double train.accumulate (the same images per step), set train.gradient_checkpointing="
     "true or train.precision=bf16"
 )
 

@@ -59,6 +59,6 @@ def share_of(config: TrainConfig, processes: int, rank: int) -> Share:
 def describe_share(share: Share, processes: int) -> str:
     """One line."""
     return (
-        f"{share.batch_size * share.accumulate} images a step: "
+        f"effective batch size {share.batch_size * share.accumulate}: "
         f"{processes} processes x {share.passes} passes x {share.size} images"
     )
