@@ -1,11 +1,9 @@
 """Class names selected per image: read from what users have, used as prompts, proposed and kept."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from annotation_exports import SIZE, cvat_image, cvat_xml
 from invoking import tadp
 from official_layouts import picture, text
@@ -15,7 +13,6 @@ from tadp_captioning import CaptionStore
 from tadp_cli.labelling.proposals import Proposals
 from tadp_cli.labelling.selected_names import SelectedNames
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.labelling.selection import disagreement, diverse, entropy
 
 CLASSES = ("background", "aeroplane", "low wall")
 PROMPTS = ("", "airplane", "low wall")
@@ -155,16 +152,3 @@ def test_the_next_images_are_written_in_order(world, tmp_path, by):
     assert rows[0] == "image,rank,uncertainty"
     others = sorted(str(path) for path in images.iterdir() if str(path) != chosen[0])
     assert sorted(row.split(",")[0] for row in rows[1:]) == others
-
-
-def test_uncertainty_is_zero_where_prompts_agree_and_choices_differ():
-    one = torch.tensor([[0.9, 0.1], [0.9, 0.1]])[:, :, None, None]
-    other = torch.tensor([[0.9, 0.1], [0.1, 0.9]])[:, :, None, None]
-    assert disagreement(one) == pytest.approx(0, abs=1e-6)
-    mean, each = 0.5, -(0.9 * np.log(0.9) + 0.1 * np.log(0.1))
-    assert disagreement(other) == pytest.approx(-2 * mean * np.log(mean) - each, abs=1e-5)
-    assert entropy(one[:1]) == pytest.approx(each, abs=1e-5)
-    files = [Path(str(number)) for number in range(4)]
-    features = dict(zip(files, torch.tensor([[1.0, 0], [0.99, 0.01], [0, 1], [0.6, 0.6]]), strict=True))
-    assert diverse(features, files, [], 3) == [files[0], files[2], files[3]]
-    assert diverse(features, files[1:], files[:1], 1) == [files[2]], "not like what is labelled"

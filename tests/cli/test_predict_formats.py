@@ -7,8 +7,10 @@ import pytest
 from invoking import tadp
 from PIL import Image
 
+from tadp_heads.data.annotations.rasterize import fill_ring
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.video.files import VideoFile
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +89,18 @@ def test_a_large_image_is_predicted_in_windows(world, tmp_path):
         with Image.open(tmp_path / out / f"large_mask.{suffix}") as file:
             assert file.size == (200, 150)
             assert (np.array(file) == whole).mean() > equal
+        masks = np.array(file)
     with Image.open(tmp_path / "many" / "large_confidence.tiff") as file:
         assert file.size == (200, 150)
+    tadp(*command, "--out", tmp_path / "objects", "--tile", "64", "--format", "voc")
+    with Image.open(tmp_path / "objects" / "SegmentationClass" / "large.png") as file:
+        np.testing.assert_array_equal(np.array(file), masks)
+    drawn = np.zeros((150, 200), np.uint8)
+    names = [row["name"] for row in json.loads((tmp_path / "many" / "classes.json").read_text())]
+    for line in (tmp_path / "objects" / "objects.jsonl").read_text().splitlines():
+        for one in json.loads(line)["objects"]:
+            drawn[fill_ring(np.array(one["ring"]), 150, 200)] = names.index(one["label"])
+    np.testing.assert_array_equal(drawn, masks)
     assert "1 were there already" in tadp(*command, "--out", tmp_path / "one", "--tile", "256")
 
 
@@ -99,9 +111,28 @@ def test_a_large_image_is_predicted_in_windows(world, tmp_path):
         (("--tile", "128", "--overlap", "100"), "an overlap of 100 pixels: expected at most half"),
         (("--overlap", "16"), "add --tile 512"),
         (("--tile", "128", "--mask-file", "gif"), "mask files of the kind 'gif': expected png or tiff"),
-        (("--tile", "128", "--format", "coco"), "leave --format coco out"),
+        (("--tile", "128", "--size", "100"), "leave --size or --tile out"),
         (("--tile", "128", "--tile-captions"), "leave --caption, --captions and --names out"),
     ],
 )
 def test_wrong_windows_are_one_line(world, tmp_path, options, message):
     assert message in predict(world, tmp_path / "out", *options, code=2)
+
+
+def test_a_video_is_predicted_frame_by_frame(world, tmp_path):
+    pytest.importorskip("av")
+    with VideoFile(tmp_path / "clip.mp4", (64, 48), 10) as video:
+        for colour in ("red",) * 6 + ("blue",) * 2:
+            video.add(Image.new("RGB", (64, 48), colour))
+    command = ("predict", world / "run", tmp_path / "clip.mp4", "--out", tmp_path / "out", "--caption", "a")
+    said = tadp(*command)
+    assert "8 frames, 2 shots, captioned per shot, mIoU of consecutive masks" in said
+    folder = tmp_path / "out" / "clip"
+    assert len(list(folder.glob("*_mask.png"))) == len(list(folder.glob("*_overlay.png"))) == 8
+    assert {"overlay.mp4", "frames.csv", "legend.png", "classes.json", "settings.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert said[said.index("8 frames") :] in tadp(*command), "nothing is predicted again"
+    assert "caption_per was 'shot', is now 'frame'" in tadp(*command, "--caption-per", "frame", code=2)
+    assert "is a video: leave --tile out" in tadp(*command, "--tile", "64", code=2)
+    assert "leave --format coco out" in tadp(*command, "--format", "coco", code=2)

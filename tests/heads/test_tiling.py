@@ -1,16 +1,28 @@
 """Large images in windows: the pixels of a window, rows that are the image, boxes that are put together."""
 
 import io
+import time
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from torch import nn
 from torch.nn import functional as F
 
+from tadp_heads import PerceptionConfig, PerceptionModel
+from tadp_heads.detection import FasterRCNNHead
 from tadp_heads.detection.detections import Detections
+from tadp_heads.segmentation import FPNHead
+from tadp_heads.tiling import predict as tiling_predict
 from tadp_heads.tiling.boxes import merge_windows
+from tadp_heads.tiling.georeference import georeference
+from tadp_heads.tiling.predict import Tiling, tiled_boxes, tiled_mask, write_tiled_mask
 from tadp_heads.tiling.row_files import ROW_FILES
 from tadp_heads.tiling.segmentation import segment_rows
 from tadp_heads.tiling.windows import Window, feather, rows_of_windows, starts
@@ -116,6 +128,145 @@ def test_objects_cut_by_a_windows_edge_are_put_together():
     assert found["boxes"].tolist() == [[68, 10, 130, 41], [5, 5, 20, 20], [70, 10, 90, 40], [72, 12, 90, 38]]
     empty = Detections(boxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.int64))
     assert merge_windows([empty], windows[:1])["boxes"].shape == (0, 4)
+
+
+def test_ten_thousand_boxes_are_put_together_in_seconds():
+    windows = [w for row in rows_of_windows(2000, 2000, 128, 32) for w in row]
+    corners = torch.rand(24, 2, generator=torch.Generator().manual_seed(0)) * 90
+    boxes = torch.cat([corners, corners + 20], 1)
+    many = [Detections(boxes=boxes, scores=torch.rand(24), labels=torch.arange(24) % 3) for _ in windows]
+    start = time.process_time()
+    merged = merge_windows(many, windows)
+    assert time.process_time() - start < 8, "not with each of the others"
+    assert len(windows) * 12 < len(merged["scores"]) <= len(windows) * 24
+    assert torch.equal(merged["scores"], merged["scores"].sort(descending=True).values)
+
+
+# With a model
+
+
+class Strided(nn.Module):
+    """A backbone of two levels of convolutions."""
+
+    levels = ((8, 4), (16, 8))
+
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(3, 8, 7, stride=4, padding=3), nn.Conv2d(8, 16, 3, stride=2, padding=1)
+
+    def forward(self, images, context):
+        fine = self.fine(images).relu()
+        return SimpleNamespace(levels=(fine, self.coarse(fine).relu()))
+
+
+def model_of(head, task):
+    torch.manual_seed(0)
+    backbone = Strided()
+    config = PerceptionConfig(task=task, classes=tuple("abcde"), prompt="")
+    return PerceptionModel(backbone, head(backbone.levels, 5), config).eval()
+
+
+def context_of(crops):
+    return torch.zeros(len(crops), 1, 1)
+
+
+@pytest.fixture(scope="module")
+def image():
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((150, 101), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return model_of(partial(FPNHead, variant="pascal", width=64, inner_width=32), "segmentation")
+
+
+TILING = Tiling(side=64, overlap=16, batch_size=3, mask="tiff")
+
+
+def test_the_mask_in_memory_is_that_of_the_file(segmenter, image, tmp_path):
+    write_tiled_mask(segmenter, image, context_of, TILING, tmp_path / "a", confidence=True)
+    found = tiled_mask(segmenter, image, context_of, TILING, confidence=True)
+    with Image.open(tmp_path / "a_mask.tiff") as mask, Image.open(tmp_path / "a_confidence.tiff") as sure:
+        np.testing.assert_array_equal(np.array(mask), found.ids)
+        np.testing.assert_allclose(np.array(sure) / 255, found.confidence, atol=0.003)
+    with Image.open(tmp_path / "a_overlay.png") as overlay:
+        assert overlay.size == image.size
+    assert len(found.areas) > 1
+    whole = segmenter.predict_batch([image], None, 1, torch.zeros(1, 1, 1))[0]
+    alone = tiled_mask(segmenter, image, context_of, replace(TILING, side=256))
+    assert (alone.ids == whole.ids).float().mean() > 0.99, "one window is the whole image"
+
+
+def test_logits_that_would_take_too_much_are_kept_in_coarser_cells(segmenter, image, monkeypatch):
+    fine = tiled_mask(segmenter, image, context_of, TILING)
+    monkeypatch.setattr("tadp_heads.tiling.predict._BAND_BYTES", 4 * 5 * 80 * 150 // 15)  # 4 x 4 pixels to a cell
+    monkeypatch.setattr("tadp_heads.tiling.predict._WINDOW_BYTES", 1)
+    sizes = []
+    segment = tiling_predict.segment_rows
+    monkeypatch.setattr(tiling_predict, "segment_rows", lambda *a, **k: sizes.append(k) or segment(*a, **k))
+    coarse = tiled_mask(segmenter, image, context_of, TILING)
+    assert (sizes[0]["stride"], sizes[0]["batch_size"]) == (4, 1)
+    assert coarse.ids.shape == fine.ids.shape
+    assert (coarse.ids == fine.ids).float().mean() > 0.9
+
+
+def test_objects_of_windows_are_those_of_the_image(image):
+    model = model_of(partial(FasterRCNNHead, fpn_channels=16, representation_size=24), "detection")
+    whole = model.predict_batch([image], None, 1, torch.zeros(1, 1, 1))[0]
+    alone = tiled_boxes(model, image, context_of, replace(TILING, side=256))
+    assert len(whole.scores)
+    torch.testing.assert_close(alone.boxes, whole.boxes)
+    torch.testing.assert_close(alone.scores, whole.scores)
+    told = []
+    many = tiled_boxes(model, image, context_of, TILING, lambda *numbers: told.append(numbers))
+    assert told[-1] == (6, 6)
+    assert len(many.scores)
+    assert many.boxes.min() >= 0
+    assert (many.boxes.amax(0) <= torch.tensor([150, 101, 150, 101])).all()
+
+
+# Georeference
+
+GEOTIFF = {
+    33550: (0.5, 0.5, 0.0),
+    33922: (0.0, 0.0, 0.0, 440720.0, 3751320.0, 0.0),
+    34735: (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633),
+    34737: "WGS 84 / UTM zone 33N|",
+}
+"""Half a metre a pixel in UTM zone 33 N, upper left corner at 440720 E, 3751320 N."""
+
+
+def geotiff(path, image, **more):
+    tags = ImageFileDirectory_v2()
+    for number, value in GEOTIFF.items():
+        tags[number] = value
+        tags.tagtype[number] = {34735: 3, 34737: 2}.get(number, 12)
+    image.save(path, tiffinfo=tags, **more)
+
+
+def test_a_mask_lies_where_its_image_does(segmenter, image, tmp_path):
+    geotiff(tmp_path / "in.tif", image)
+    tags = georeference(tmp_path / "in.tif")
+    write_tiled_mask(segmenter, image, context_of, TILING, tmp_path / "out", tags=tags, confidence=True)
+    for name in ("out_mask.tiff", "out_confidence.tiff"):
+        with Image.open(tmp_path / name) as file:
+            assert {number: file.tag_v2[number] for number in GEOTIFF} == GEOTIFF
+    image.save(tmp_path / "plain.png")
+    assert georeference(tmp_path / "plain.png") == {}
+
+
+def test_gis_reads_where_the_mask_lies(segmenter, image, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    geotiff(tmp_path / "in.tif", image)
+    tags = georeference(tmp_path / "in.tif")
+    write_tiled_mask(segmenter, image, context_of, TILING, tmp_path / "out", tags=tags)
+    with rasterio.open(tmp_path / "in.tif") as before, rasterio.open(tmp_path / "out_mask.tiff") as after:
+        assert after.crs == before.crs
+        assert after.crs.to_epsg() == 32633
+        assert after.transform == before.transform
+        assert (after.transform.a, after.transform.c, after.transform.f) == (0.5, 440720, 3751320)
+        assert after.block_shapes == [(256, 256)]
 
 
 def test_every_window_is_in_one_row():

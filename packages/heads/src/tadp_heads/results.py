@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,13 +21,13 @@ class SegmentationResult:
     image: Image.Image
     """The picture that was predicted, RGB."""
     ids: Tensor
-    """(H, W) int64, index into `names`."""
+    """(H, W), whole numbers, index into `names`."""
     names: tuple[str, ...]
     """All classes of the model."""
     palette: tuple[Color, ...]
     """One RGB colour per class."""
     confidence: Tensor | None = None
-    """(H, W) float32 in (0, 1], the probability of each pixel's class; None where it was not asked for."""
+    """(H, W) floats in (0, 1], the probability of each pixel's class; None where it was not asked for."""
 
     @property
     def areas(self) -> dict[str, float]:
@@ -37,11 +38,8 @@ class SegmentationResult:
     def on(self, image: Image.Image) -> "SegmentationResult":
         """The same for this picture in another size."""
         size = (image.height, image.width)
-        ids = F.interpolate(self.ids[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
-        confidence = self.confidence
-        if confidence is not None:
-            confidence = F.interpolate(confidence[None, None], size=size, mode="nearest-exact")[0, 0]
-        return replace(self, image=image, ids=ids, confidence=confidence)
+        confidence = None if self.confidence is None else _nearest(self.confidence, size)
+        return replace(self, image=image, ids=_nearest(self.ids, size), confidence=confidence)
 
     def overlay(self) -> Image.Image:
         """The image under the colours of the classes found."""
@@ -114,6 +112,15 @@ class DetectionResult:
         """STEM_boxes.json, a COCO data set of this image whose annotations have a score."""
         image = {"file_name": file_name, "width": self.image.width, "height": self.image.height}
         save_boxes(self.boxes, self.scores, self.labels, self.names, image, folder / f"{stem}_boxes.json")
+
+
+def _nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """(H, W) -> `size`: of each new pixel's centre, the pixel that it lies in."""
+    rows, columns = (
+        ((torch.arange(new, dtype=torch.float64) + 0.5) * (old / new)).long().clamp(max=old - 1).to(values.device)
+        for new, old in zip(size, values.shape, strict=True)
+    )
+    return values[rows[:, None], columns]
 
 
 class Result(Protocol):

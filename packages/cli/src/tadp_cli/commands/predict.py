@@ -21,7 +21,9 @@ from tadp_cli.console.tiny_warning import warn_of_recipe
 
 def predict(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists and globs")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists, globs, and videos")
+    ],
     out: OutFolder,
     caption: Annotated[str | None, typer.Option(help="text for all the images; none: the model captions them")] = None,
     captioner: Annotated[str, typer.Option(help="who captions, in place of the run's captioner")] = "",
@@ -53,6 +55,10 @@ def predict(
         bool, typer.Option("--tile-captions", help="caption each window; else one caption for the image")
     ] = False,
     mask_file: Annotated[str, typer.Option(help="png or tiff (in tiles), of the masks of images in windows")] = "png",
+    caption_per: Annotated[str, typer.Option(help="of a video: one caption per shot, or per frame")] = "shot",
+    shot_threshold: Annotated[
+        float, typer.Option(help="of a video: difference of two frames' colours that begins a shot, 0 to 1")
+    ] = 0.5,
     cleaner: CleanerOption = "",
     base_url: BaseUrlOption = None,
     price: PriceOption = None,
@@ -67,7 +73,8 @@ def predict(
 
     Prompts are made of captions as in the run's training. Masks are PNG with a palette, depth is 16-bit PNG in
     millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too. --format
-    writes polygons or boxes for an annotation tool instead.
+    writes polygons or boxes for an annotation tool instead. A video gives OUT/NAME/ with each frame's files,
+    overlay.mp4 and frames.csv, which has the mIoU of consecutive masks.
 
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
@@ -75,12 +82,16 @@ def predict(
         from tadp_cli.config.default_models import TINY
         from tadp_cli.inputs.user_images import find_pictures
         from tadp_cli.pipelines.predict import PredictOptions, predict_images
+        from tadp_cli.pipelines.predict_video import predict_video
         from tadp_cli.precision import Speed
         from tadp_cli.run.finished import run_of
         from tadp_cli.run.run import Run
+        from tadp_heads.video.files import is_video
+        from tadp_heads.video.predict import VideoOptions
 
         run = run_of(run)
-        if (recipe := Run(run).finished_recipe()).backbone.source == TINY:
+        videos, images = [one for one in images if is_video(one)], [one for one in images if not is_video(one)]
+        if images and (recipe := Run(run).finished_recipe()).backbone.source == TINY:
             files = find_pictures(images, leave_out=out).values()
             warn_of_recipe(recipe, *files, instead=f"predict with a run of the recipe {recipe.task}")
         options = PredictOptions(
@@ -103,6 +114,18 @@ def predict(
             tile_captions=tile_captions,
             mask_file=mask_file,
         )
+        frames = VideoOptions(
+            caption_per=caption_per, shot_threshold=shot_threshold, batch_size=batch_size, confidence=confidence
+        )
+        for video in map(Path, videos):
+            with bars() as report, notes():
+                found = predict_video(run, video, out, options, frames, device=device, report=report)
+            said = f"{found['frames']} frames, {found['shots']} shots, captioned per {found['caption_per']}"
+            if (consistency := found["consistency_miou"]) is not None:
+                said += f", mIoU of consecutive masks {consistency:.3f}"
+            console.print(f"{said}: {out / video.stem}", markup=False, highlight=False, soft_wrap=True)
+        if not images:
+            return
         with bars() as report, notes():
             done = predict_images(run, images, out, options, device=device, report=report)
         counts = f"{len(done.written)} predicted, {len(done.failed)} failed"

@@ -121,8 +121,9 @@ class _Uncertainty:
         own = self._own_context(image)
         features = encoded.features(own).cpu()
         if self.by == "entropy":
-            return entropy(encoded.probabilities(own)), features
-        return disagreement(torch.cat([encoded.probabilities(one) for one in (own, *self._others(own))])), features
+            return float(entropy(encoded.probabilities(own)).mean()), features
+        found = torch.cat([encoded.probabilities(one) for one in (own, *self._others(own))])
+        return float(disagreement(found).mean()), features
 
     def _own_context(self, image: Image.Image) -> Tensor:
         """(1, T, D), as `tadp predict` conditions the image; without a captioner on no caption."""

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
+from tadp_heads.data.image_io import images_of_any_size
 from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
@@ -105,6 +107,8 @@ class PredictOptions:
             raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
         if not self.tile and (self.overlap is not None or self.tile_captions or self.mask_file != "png"):
             raise ValueError("--overlap, --tile-captions and --mask-file are of images in windows: add --tile 512")
+        if self.tile and self.size is not None:
+            raise ValueError("windows are cut from the image at its own size: leave --size or --tile out")
         if self.tile_captions and (self.caption is not None or self.captions is not None or self.names is not None):
             raise ValueError("--tile-captions has each window captioned: leave --caption, --captions and --names out")
         if self.batch_size < 1:
@@ -155,7 +159,7 @@ def predict_images(
     """
     recipe = read_prompting(run)
     files = find_pictures(images, leave_out=out)
-    with run_lock(out):
+    with run_lock(out), images_of_any_size() if options.tile else nullcontext():
         return _predict_files(run, recipe, files, out, options, device, report)
 
 
@@ -168,7 +172,7 @@ def _predict_files(
     device: str,
     report: Report,
 ) -> Predicted:
-    model = _model(run, recipe, options, device, len(files))
+    model = configured_model(run, recipe, options, device, len(files))
     prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
     _ = prompter.worker  # a model without a price is an error before anything is captioned
     chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
@@ -178,10 +182,8 @@ def _predict_files(
     if options.tiling is not None:
         options.tiling.check(model)
         chosen |= {key: getattr(options, key) for key in ("tile", "overlap", "tile_captions", "mask_file")}
-    claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": _digest(run), **chosen}, "predictions")
-    if model.config.classes:
-        save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
-        write_classes(model.config.classes, model.config.palette, out)
+    claim(out / SETTINGS_FILE, {"run": str(run.resolve()), "weights": weights_digest(run), **chosen}, "predictions")
+    write_legend(model, out)
     writer = PredictionWriter.of(options, model, out)
     store = CaptionStore.open(out / CAPTIONS_FILE)
     files = {_own_id(store, image_id, file): file for image_id, file in files.items()}
@@ -259,8 +261,8 @@ def _predict_files(
         done.written.extend(record.id for record in records)
 
     # Windows are cut from the whole image, one image at a time; its caption is that of a smaller copy.
-    loading = replace(options, size=_CAPTIONED, batch_size=1) if options.tile else options
-    batches = _batches(left, loading, done.failed)
+    size, batch_size = (_CAPTIONED, 1) if options.tile else (options.size, options.batch_size)
+    batches = _batches(left, size, batch_size, done.failed)
     for batch in batches if options.tile else read_ahead(batches):  # two large images may be too much
         for picture, error in where_memory_lacks(predict, batch):
             done.failed[picture.id] = _too_large(picture, error, options, model)
@@ -305,7 +307,7 @@ def _too_large(picture: _Picture, error: str, options: PredictOptions, model: Pe
     )
 
 
-def _model(run: Path, recipe: Recipe, options: PredictOptions, device: str, images: int) -> PerceptionModel:
+def configured_model(run: Path, recipe: Recipe, options: PredictOptions, device: str, images: int) -> PerceptionModel:
     """The run's model with the options in its config, if they go together."""
     model = loaded_model(run, options.speed, device, images=images)
     model.config = replace(model.config, protocol=options.protocol or model.config.protocol)
@@ -317,6 +319,13 @@ def _model(run: Path, recipe: Recipe, options: PredictOptions, device: str, imag
     elif options.caption is not None or options.captions is not None or options.captioner:
         raise ValueError(f"{run} was trained without captions: leave --caption, --captions and --captioner out")
     return model
+
+
+def write_legend(model: PerceptionModel, out: Path) -> None:
+    """legend.png and classes.json, of a model that has classes."""
+    if model.config.classes:
+        save_png(draw_legend(model.config.classes, model.config.palette), out / LEGEND_FILE)
+        write_classes(model.config.classes, model.config.palette, out)
 
 
 def check_captioned(run: Path, recipe: Recipe, fix: str) -> None:
@@ -339,20 +348,22 @@ def takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
     return model.config.needs_caption and model.context is None
 
 
-def _digest(run: Path) -> str:
+def weights_digest(run: Path) -> str:
     """Of the run's head: a run that was trained anew in the same folder predicts otherwise."""
     with (run / WEIGHTS_NAME).open("rb") as weights:
         return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 
 
-def _batches(files: Mapping[str, Path], options: PredictOptions, failed: dict[str, str]) -> Iterator[list[_Picture]]:
+def _batches(
+    files: Mapping[str, Path], longest: int | None, batch_size: int, failed: dict[str, str]
+) -> Iterator[list[_Picture]]:
     """Readable images in order; the reason why one is not readable goes into `failed`."""
     batch: list[_Picture] = []
     pixels = 0
     for image_id, file in files.items():
         try:
             image = open_picture(file)
-            shrunk = image if options.size is None else _shrunk(image, options.size)
+            shrunk = image if longest is None else _shrunk(image, longest)
         except ValueError as error:
             failed[image_id] = str(error)
             continue
@@ -360,7 +371,7 @@ def _batches(files: Mapping[str, Path], options: PredictOptions, failed: dict[st
             failed[image_id] = f"{file}: not enough memory to read it: make the image smaller"
             continue
         size = shrunk.width * shrunk.height
-        if batch and (len(batch) == options.batch_size or pixels + size > _BATCH_PIXELS):
+        if batch and (len(batch) == batch_size or pixels + size > _BATCH_PIXELS):
             yield batch
             batch, pixels = [], 0
         batch.append(_Picture(image_id, file, image, shrunk))

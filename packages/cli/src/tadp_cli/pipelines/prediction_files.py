@@ -17,7 +17,8 @@ from tadp_heads.data.readers.color_masks import LABEL_MAP
 from tadp_heads.data.sample import Color
 from tadp_heads.result_files import save_confidence, save_mask, save_png
 from tadp_heads.results import Result, SegmentationResult
-from tadp_heads.tiling.predict import ContextOf, Tiling, tiled_boxes, write_tiled_mask
+from tadp_heads.tiling.georeference import georeference
+from tadp_heads.tiling.predict import ContextOf, Tiling, overlay_image, tiled_boxes, tiled_mask, write_tiled_mask
 from tadp_heads.writers.formats import WRITERS
 from tadp_heads.writers.objects import PredictedImage, objects_of
 
@@ -86,8 +87,6 @@ class PredictionWriter:
             raise ValueError(f"a model for {model.config.task} has no confidence per pixel: leave --confidence out")
         if options.format != PNG and not model.config.classes:
             raise ValueError(f"a model for {model.config.task} finds no objects: leave --format {options.format} out")
-        if options.format != PNG and options.tile and model.config.task == "segmentation":
-            raise ValueError(f"--tile writes masks as they are done, no objects: leave --format {options.format} out")
         classes = model.config.classes
         return cls(out, options.format, options.tolerance, options.min_score, options.confidence, classes)
 
@@ -95,15 +94,15 @@ class PredictionWriter:
         """Whether the model is asked for the probability of each pixel's class: also for the scores of regions."""
         return self.confidence or (self.format != PNG and hasattr(model.task, "predict_confident"))
 
-    def write(self, result: Result, image_id: str, file: Path) -> None:
-        """The files of one image; its overlay is the last of them."""
+    def write(self, result: Result, image_id: str, file: Path, shown: Result | None = None) -> None:
+        """The files of one image; its overlay is the last of them, drawn from `shown` where that is given."""
         if self.format == PNG:
             write_prediction(result, self.out, image_id, file.name)
             return
         place = _place(self.out, image_id)
         self._add_objects(result, image_id, file)
         self._write_pixels(result, place)
-        _save_overlay(result, place)
+        _save_overlay(shown or result, place)
 
     def write_tiled(
         self,
@@ -120,8 +119,20 @@ class PredictionWriter:
         if model.config.task == "detection":
             self.write(tiled_boxes(model, image, context_of, tiling, progress), image_id, file)
             return
-        place = _place(self.out, image_id)
-        write_tiled_mask(model, image, context_of, tiling, place, confidence=self.confidence, progress=progress)
+        if self.format != PNG:
+            found = tiled_mask(model, image, context_of, tiling, confidence=True, progress=progress)
+            self.write(found, image_id, file, found.on(overlay_image(image)))
+            return
+        write_tiled_mask(
+            model,
+            image,
+            context_of,
+            tiling,
+            _place(self.out, image_id),
+            confidence=self.confidence,
+            tags=georeference(file),
+            progress=progress,
+        )
 
     def finish(self, ids: Iterable[str]) -> None:
         """The annotation tool's files of these images, those of earlier calls too."""

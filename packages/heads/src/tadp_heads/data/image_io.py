@@ -1,6 +1,8 @@
 """Reading the images of a data set; each error says file, finding, expectation and cure."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -32,6 +34,16 @@ def open_stored(path: Path) -> Image.Image:
         raise DataError(
             path, found=f"a broken image ({error})", expected="an image file", fix="replace the file"
         ) from error
+
+
+@contextmanager
+def images_of_any_size() -> Iterator[None]:
+    """Inside, images of more pixels than Pillow takes for safe (179 million) are read too, in all threads."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def upright(image: Image.Image) -> Image.Image:

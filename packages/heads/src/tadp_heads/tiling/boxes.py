@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from tadp_heads.detection.detections import Detections
 from tadp_heads.tiling.windows import Window
 
-# N boxes.
+# N boxes, W windows.
 
 
 def merge_windows(found: Sequence[Detections], windows: Sequence[Window], *, shared: float = 0.5) -> Detections:
@@ -18,30 +18,61 @@ def merge_windows(found: Sequence[Detections], windows: Sequence[Window], *, sha
     object that a window's edge has cut. It gets the box around both and the higher score.
     """
     shifts = [torch.tensor([w.left, w.top, w.left, w.top], dtype=torch.float32) for w in windows]
-    boxes = torch.cat([one["boxes"] + shift for one, shift in zip(found, shifts, strict=True)])
-    scores, labels = torch.cat([one["scores"] for one in found]), torch.cat([one["labels"] for one in found])
-    source = torch.cat([torch.full((len(one["scores"]),), number) for number, one in enumerate(found)]).tolist()
+    boxes = torch.cat([one["boxes"].cpu() + shift for one, shift in zip(found, shifts, strict=True)])
+    scores, labels = (torch.cat([one[key].cpu() for one in found]) for key in ("scores", "labels"))
+    sources = torch.cat([torch.full((len(one["scores"]),), number) for number, one in enumerate(found)])
     order = scores.argsort(descending=True, stable=True)
-    boxes, scores, labels = boxes[order].clone(), scores[order], labels[order]
-    kept: dict[int, set[int]] = {}  # {row: windows in which it was found}
-    for number, row in enumerate(order.tolist()):
+    near = _overlapping(windows)
+    rows, merged = [], []
+    for label in labels.unique().tolist():
+        of_class = order[labels[order] == label]
+        kept, around = _merge_class(boxes[of_class].numpy(), sources[of_class].tolist(), near, shared)
+        rows.append(of_class[kept])
+        merged.append(torch.from_numpy(around))
+    if not rows:
+        return Detections(boxes=boxes, scores=scores, labels=labels)
+    kept_rows = torch.cat(rows)
+    again = scores[kept_rows].argsort(descending=True, stable=True)
+    return Detections(boxes=torch.cat(merged)[again], scores=scores[kept_rows][again], labels=labels[kept_rows][again])
+
+
+def _merge_class(
+    boxes: np.ndarray, sources: Sequence[int], near: Sequence[Sequence[int]], shared: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 4) boxes, the surest first, and (N,) their windows -> indices of those that stay, and their merged boxes.
+
+    `near`: of each window, the others that overlap it.
+    """
+    merged = np.empty_like(boxes)
+    kept: list[int] = []
+    found_in: list[set[int]] = [set() for _ in near]  # of each window, places in `kept`
+    for number, (box, source) in enumerate(zip(boxes, sources, strict=True)):
         # Two boxes of one window are two objects to the detector, however much they overlap.
-        rivals = [other for other in kept if labels[other] == labels[number] and source[row] not in kept[other]]
-        inside = _share_of_smaller(boxes[number], boxes[rivals]) if rivals else torch.zeros(0)
-        if len(inside) and float(inside.max()) >= shared:
-            other = rivals[int(inside.argmax())]
-            low, high = torch.minimum(boxes[other], boxes[number]), torch.maximum(boxes[other], boxes[number])
-            boxes[other] = torch.cat([low[:2], high[2:]])
-            kept[other].add(source[row])
+        rivals = sorted(set().union(*(found_in[window] for window in near[source])) - found_in[source])
+        inside = _share_of_smaller(box, merged[rivals])
+        if rivals and inside.max() >= shared:
+            at = rivals[int(inside.argmax())]
+            merged[at] = [*np.minimum(merged[at, :2], box[:2]), *np.maximum(merged[at, 2:], box[2:])]
         else:
-            kept[number] = {source[row]}
-    rows = list(kept)
-    return Detections(boxes=boxes[rows], scores=scores[rows], labels=labels[rows])
+            at = len(kept)
+            kept.append(number)
+            merged[at] = box
+        found_in[source].add(at)
+    return np.array(kept), merged[: len(kept)]
 
 
-def _share_of_smaller(box: Tensor, others: Tensor) -> Tensor:
+def _overlapping(windows: Sequence[Window]) -> list[list[int]]:
+    """Of each window, the indices of the others that have pixels in common with it."""
+    top, left, bottom, right = np.array(windows).T
+    apart = (bottom[:, None] <= top) | (right[:, None] <= left)
+    together = ~(apart | apart.T)
+    np.fill_diagonal(together, False)
+    return [np.flatnonzero(row).tolist() for row in together]
+
+
+def _share_of_smaller(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N,): intersection of one box with others, over the smaller area of the two."""
-    low, high = torch.maximum(box[:2], others[:, :2]), torch.minimum(box[2:], others[:, 2:])
-    common = (high - low).clamp(min=0).prod(1)
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    common = (high - low).clip(min=0).prod(1)
     areas = (others[:, 2:] - others[:, :2]).prod(1)
-    return common / torch.minimum(areas, (box[2:] - box[:2]).prod()).clamp(min=1e-9)
+    return common / np.minimum(areas, (box[2:] - box[:2]).prod()).clip(min=1e-9)

@@ -2,13 +2,17 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
 import numpy as np
 
 from tadp_heads.data.sample import Color
 
+TiffTag = tuple[str, Sequence[int] | Sequence[float] | bytes]
+"""A value's type, as a key of _TYPES, and the value."""
+_TYPES = {"s": 2, "H": 3, "I": 4, "d": 12}
+"""{letter of `struct`: number in TIFF 6.0}."""
 _TILE = 256
 """Pixels; a multiple of 16, as TIFF asks for."""
 
@@ -55,8 +59,16 @@ class PngRows:
 class TiffRows:
     """An 8-bit TIFF in compressed tiles of 256 x 256 pixels, grey or with a palette."""
 
-    def __init__(self, file: BinaryIO, width: int, height: int, palette: Sequence[Color] = ()):
-        self.file, self.width, self.height, self.palette = file, width, height, palette
+    def __init__(
+        self,
+        file: BinaryIO,
+        width: int,
+        height: int,
+        palette: Sequence[Color] = (),
+        more: Mapping[int, TiffTag] | None = None,
+    ):
+        """`more`: further tags by number, such as those of `georeference`."""
+        self.file, self.width, self.height, self.palette, self.more = file, width, height, palette, more or {}
         self.waiting = np.zeros((0, width), dtype=np.uint8)
         self.tiles: list[tuple[int, int]] = []
         """(offset, bytes) of each."""
@@ -86,27 +98,27 @@ class TiffRows:
         """Tags as TIFF 6.0 numbers them; values of more than four bytes lie before the directory."""
         colors = [self.palette[i] if i < len(self.palette) else (0, 0, 0) for i in range(256)]
         offsets, sizes = zip(*self.tiles, strict=True)
-        tags: list[tuple[int, str, Sequence[int]]] = [
-            (256, "I", [self.width]),
-            (257, "I", [self.height]),
-            (258, "H", [8]),  # bits
-            (259, "H", [8]),  # deflate
-            (262, "H", [3 if self.palette else 1]),
-            (277, "H", [1]),  # channels
-            (322, "I", [_TILE]),
-            (323, "I", [_TILE]),
-            (324, "I", offsets),
-            (325, "I", sizes),
-        ]
+        tags: dict[int, TiffTag] = {
+            256: ("I", [self.width]),
+            257: ("I", [self.height]),
+            258: ("H", [8]),  # bits
+            259: ("H", [8]),  # deflate
+            262: ("H", [3 if self.palette else 1]),
+            277: ("H", [1]),  # channels
+            322: ("I", [_TILE]),
+            323: ("I", [_TILE]),
+            324: ("I", offsets),
+            325: ("I", sizes),
+            **self.more,
+        }
         if self.palette:
-            tags.insert(6, (320, "H", [color[channel] * 257 for channel in range(3) for color in colors]))
+            tags[320] = ("H", [color[channel] * 257 for channel in range(3) for color in colors])
         entries = b""
-        for number, kind, values in tags:
-            content = struct.pack(f"<{len(values)}{kind}", *values)
+        for number, (kind, values) in sorted(tags.items()):
+            content = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}{kind}", *values)
             if len(content) > 4:
-                place, content = self._place(content), b""
-                content = struct.pack("<I", place)
-            entries += struct.pack("<HHI", number, 3 if kind == "H" else 4, len(values)) + content.ljust(4, b"\0")
+                content = struct.pack("<I", self._place(content))
+            entries += struct.pack("<HHI", number, _TYPES[kind], len(values)) + content.ljust(4, b"\0")
         start = self._place(struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0))
         self.file.seek(4)
         self.file.write(struct.pack("<I", start))

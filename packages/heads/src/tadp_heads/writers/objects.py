@@ -92,7 +92,7 @@ def _(result: DetectionResult, tolerance: float = DEFAULT_TOLERANCE) -> tuple[Pr
 def _mean(confidence: np.ndarray, of_class: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     """Over the class's pixels in the region's box, which are nearly all its own."""
     rows, columns = slice(int(low[1]), int(np.ceil(high[1]))), slice(int(low[0]), int(np.ceil(high[0])))
-    return float(confidence[rows, columns][of_class[rows, columns]].mean())
+    return float(confidence[rows, columns][of_class[rows, columns]].mean(dtype=np.float64))
 
 
 def _area(ring: np.ndarray) -> float:
