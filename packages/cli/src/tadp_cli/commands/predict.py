@@ -82,10 +82,10 @@ def predict(
         from tadp_cli.config.default_models import TINY
         from tadp_cli.inputs.user_images import find_pictures
         from tadp_cli.pipelines.predict import PredictOptions, predict_images
-        from tadp_cli.pipelines.predict_video import predict_video
         from tadp_cli.precision import Speed
         from tadp_cli.run.finished import run_of
         from tadp_cli.run.run import Run
+        from tadp_cli.video.predict import predict_video
         from tadp_heads.video.files import is_video
         from tadp_heads.video.predict import VideoOptions
 
