@@ -1,14 +1,8 @@
 """The report's pages in a real browser: nothing on the console, nothing asked for outside, every image shown."""
 
-import base64
-import io
-import json
-import os
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from PIL import Image
 
 from tadp_cli.report.grouping import group_rows, task_tables
@@ -16,82 +10,7 @@ from tadp_cli.report.page import write_report
 from tadp_cli.report.rows import CaptionRow, HeatRow, ImageRow, PredictionRow
 from tadp_cli.report.runs_page import runs_html
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
-
-
-class Browser:
-    """Headless Chromium, spoken to in its debugging protocol through a pipe: JSON messages ended by a zero byte."""
-
-    def __init__(self, profile):
-        command_read, self.write_end = os.pipe()
-        self.read_end, answer_write = os.pipe()
-
-        def pipes():  # the protocol's are 3 and 4 in the child
-            high = [os.dup(command_read), os.dup(answer_write)]
-            high = [fd if fd > 4 else os.dup(fd) for fd in high]
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe"]
-        self.process = subprocess.Popen(
-            [CHROMIUM, *flags, f"--user-data-dir={profile}", "about:blank"],
-            preexec_fn=pipes,
-            close_fds=False,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(command_read)
-        os.close(answer_write)
-        self.rest, self.number, self.session, self.events = b"", 0, None, []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method, **parameters):
-        """The command's result; what happens meanwhile is kept in `events`."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.write_end, json.dumps(message).encode() + b"\0")
-        while (answer := self.next()).get("id") != self.number:
-            pass
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def next(self):
-        while b"\0" not in self.rest:
-            chunk = os.read(self.read_end, 1 << 20)
-            assert chunk, "the browser has gone"
-            self.rest += chunk
-        text, _, self.rest = self.rest.partition(b"\0")
-        message = json.loads(text)
-        if "method" in message:
-            self.events.append(message)
-        return message
-
-    def open(self, path):
-        self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
-            self.next()
-
-    def evaluate(self, expression):
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]["value"]
-
-    def screenshot(self):
-        shot = self.call("Page.captureScreenshot", format="png")["data"]
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")).astype(int)
-
-    def close(self):
-        self.process.terminate()
-        self.process.wait(timeout=20)
-        os.close(self.read_end)
-        os.close(self.write_end)
 
 
 @pytest.fixture(scope="module")
@@ -165,10 +84,8 @@ def test_a_browser_shows_all_of_it_without_a_network(browser, tmp_path, write):
     path = tmp_path / "report.html"
     write(path)
     browser.open(path)
-    said = [event for event in browser.events if event["method"] in ("Log.entryAdded", "Runtime.consoleAPICalled")]
-    assert said == []
-    assert not [event for event in browser.events if event["method"] == "Runtime.exceptionThrown"]
-    asked = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
+    assert browser.complaints() == []
+    asked = browser.requests()
     assert {url.split(":")[0] for url in asked} == {"file", "data"}
     assert [url for url in asked if url.startswith("file:")] == [path.as_uri()]
     shown = browser.evaluate("[...document.images].map(i => i.complete && i.naturalWidth > 0)")

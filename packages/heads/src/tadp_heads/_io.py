@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import RawIOBase
@@ -42,6 +43,27 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         finally:
             os.close(handle)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder to fill; on success it takes the place of `path`, on failure it is removed.
+
+    One process at a time may write `path`.
+    """
+    partial, old = _partial(path), _partial(path.with_name(f"{path.name}.old"))
+    with naming(path, partial):
+        for leftover in (partial, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            if path.exists():
+                os.replace(path, old)
+            os.replace(partial, path)
+        finally:
+            for leftover in (partial, old):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,9 +11,13 @@ from tadp_cli.console.progress import console
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
-    out: Annotated[Path, typer.Option("--out", help="file to write, .onnx or .pt2; its card lies next to it as .md")],
-    format: Annotated[str, typer.Option(help="onnx: for onnxruntime; pt2: compiled for this device")] = "onnx",
+    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made; for web also tiny")],
+    out: Annotated[
+        Path, typer.Option("--out", help="file to write, .onnx or .pt2; its card lies next to it as .md; web: a folder")
+    ],
+    format: Annotated[
+        str, typer.Option(help="onnx: for onnxruntime; pt2: compiled for this device; web: a page that runs it")
+    ] = "onnx",
     size: Annotated[
         str, typer.Option(help="of the images, HxW in pixels, or dynamic; empty: the size of the training images")
     ] = "",
@@ -28,12 +32,20 @@ def export(
 
     A prompt that is the same for all images is a constant of the graph. Where each image has its own, the graph takes
     the text's embedding too, and the text encoder is a second file. The file is compared with the model and timed.
+    The page shows, as a prompt is typed, where its words attend and the mask: of tiny, or of a run as small.
 
-    Example: `tadp export runs/first --size 512x512 --out first.onnx`
+    Example: `tadp export runs/first --size 512x512 --out first.onnx`, `tadp export tiny --format web --out site`
     """
     with one_line_errors():
-        from tadp_cli.deployment.export import export_run, size_of
+        from tadp_cli.deployment.export import WEB, export_run, export_site, size_of
 
+        if format == WEB:
+            if size or caption is not None or precision != "fp32":
+                raise ValueError("--format web takes no --size, --precision or --caption: the page is typed into")
+            differences = ", ".join(map(str, export_site(run, out)))
+            for line in (f"largest difference: {differences}", f"written: {out / 'index.html'}, to be opened"):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            return
         done = export_run(
             run, out, format=format, size=size_of(size), precision=precision, caption=caption, device=device
         )

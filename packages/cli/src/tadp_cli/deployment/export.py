@@ -10,6 +10,7 @@ from typing import Any, Literal
 from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
+from tadp_backbone import BACKBONES, DiffusionBackbone
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.device import checked_device
 from tadp_cli.prompts.recorded import read_prompting
@@ -17,12 +18,16 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.render import render
 from tadp_heads.data.scenes.scene import sample_scene
-from tadp_heads.export import Exported, ExportSettings, export
+from tadp_heads.export import FORMATS, Exported, ExportSettings, export
+from tadp_heads.export.parity import Difference
+from tadp_heads.export.web import DemoImage, scene_images, write_site
 from tadp_heads.precision import in_float32
 
 log = logging.getLogger(__name__)
 
 Size = tuple[int, int] | Literal["dynamic"] | None
+WEB = "web"
+"""The format that is a folder: a page in which the model runs."""
 _REAL_IMAGES = 2
 """On which file and model are compared, beside random ones."""
 _LICENCES = {
@@ -41,6 +46,8 @@ def export_run(
     `size`: (H, W), or "dynamic"; None: that of the training images. Images of the run's validation split are compared,
     or rendered scenes where it is not there any more.
     """
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}; choose from {', '.join((*FORMATS, WEB))}")
     recipe = read_prompting(run)
     images = real_images(recipe)
     if size is None:
@@ -48,8 +55,27 @@ def export_run(
         size = (side, side) if side else (images[0].height, images[0].width)
     settings = ExportSettings(format=format, size=None if size == "dynamic" else size, precision=precision)
     model = exportable_model(run).to(checked_device(device))
-    licence = _LICENCES.get(recipe.backbone.source, f"that of the backbone, {recipe.backbone.source}")
-    return export(model, out, settings, caption=caption, images=images, licence=licence)
+    return export(model, out, settings, caption=caption, images=images, licence=_licence(recipe.backbone.source))
+
+
+@in_float32()
+def export_site(source: Path, out: Path) -> list[Difference]:
+    """Write the page of a run for segmentation, or of a backbone of the table that is small, by its words alone."""
+    name = str(source)
+    if name in BACKBONES and not source.exists():
+        backbone = DiffusionBackbone.from_pretrained(name)
+        return write_site(out, backbone, scene_images(), title=f"{name}: where words attend", licence=_licence(name))
+    recipe, model = read_prompting(source), exportable_model(source)
+    if recipe.backbone.source == "tiny":
+        images = scene_images(recipe.train.size or 64)
+    else:
+        images = [DemoImage(name=f"image {i}", caption="", image=im) for i, im in enumerate(real_images(recipe), 1)]
+    title, licence = f"{source.resolve().name}: segmentation by words", _licence(recipe.backbone.source)
+    return write_site(out, model.backbone, images, title=title, licence=licence, model=model)
+
+
+def _licence(source: str) -> str:
+    return _LICENCES.get(source, f"that of the backbone, {source}")
 
 
 def exportable_model(run: Path) -> PerceptionModel:

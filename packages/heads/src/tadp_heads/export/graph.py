@@ -43,9 +43,7 @@ def trace(
 
     `example`: images (2, 3, H, W), and where it is an input their context (2, T, D).
     """
-    with _traceable(model, fixed), warnings.catch_warnings():
-        # torchvision's own, of a function of torch that has a new name
-        warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
+    with traceable(model, model.backbone, fixed):
         graph = Graph(model, fixed).eval()
         shapes = {name: {0: Dim.DYNAMIC} for name in example}
         if settings.size is None:
@@ -55,13 +53,15 @@ def trace(
 
 
 @contextmanager
-def _traceable(model: PerceptionModel, fixed: Tensor | None) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient, and constants are folded; the model is left in eval mode."""
-    backbone: Any = model.backbone
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def traceable(module: nn.Module, backbone: Any, fixed: Tensor | None) -> Iterator[None]:
+    """Inside, no parameter asks for a gradient, and constants are folded; the module is left in eval mode."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    folded = backbone.folded(fixed) if hasattr(backbone, "folded") else nullcontext()
     try:
-        model.eval().requires_grad_(False)
-        with backbone.folded(fixed) if hasattr(backbone, "folded") else nullcontext():
+        module.eval().requires_grad_(False)
+        with folded, warnings.catch_warnings():
+            # torchvision's own, of a function of torch that has a new name
+            warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
             yield
     finally:
         for parameter in trained:

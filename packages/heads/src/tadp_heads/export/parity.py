@@ -47,7 +47,14 @@ def differences(expected: Output, found: Sequence[Tensor], precision: str) -> li
     """Of the model's output and of the exported one for the same images, for each of its tensors."""
     if isinstance(expected, DetectionOutput):
         return _of_detections(expected, DetectionOutput(*found), precision)
-    pairs = zip(names_of(expected), expected, found, strict=True)
+    return differences_of(names_of(expected), expected, found, precision)
+
+
+def differences_of(
+    names: Sequence[str], expected: Sequence[Tensor], found: Sequence[Tensor], precision: str = "fp32"
+) -> list[Difference]:
+    """Of tensors that are compared element by element."""
+    pairs = zip(names, expected, found, strict=True)
     return [Difference(name, _largest(a - b), TOLERANCES[precision] * max(1.0, _largest(a))) for name, a, b in pairs]
 
 
