@@ -104,7 +104,7 @@ def typed(browser, text):
 
 
 def mask(browser):
-    return np.array(browser.evaluate("[...page.mask.getContext('2d').getImageData(0, 0, 64, 64).data]"))
+    return browser.evaluate("page.mask.toDataURL()")
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_a_typed_word_changes_maps_and_mask(browser, folder):
     before = mask(browser)
     maps, legend = typed(browser, "moon")
     assert list(maps) == legend == ["moon"]
-    assert (mask(browser) != before).any()
+    assert mask(browser) != before
     assert typed(browser, "") == ({}, [""])
     maps, _ = typed(browser, "a zebra")
     assert browser.evaluate("page.maps.querySelector('.pieces').innerText").startswith("zebra")

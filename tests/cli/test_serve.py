@@ -23,6 +23,9 @@ import serve as load_test
 from invoking import tadp
 from PIL import Image
 
+from tadp_cli.serve import model
+from tadp_cli.serve.jobs import Job
+
 pytestmark = pytest.mark.skipif(
     find_spec("fastapi") is None or find_spec("uvicorn") is None, reason="the extra tadp-cli[serve] is not installed"
 )
@@ -200,6 +203,27 @@ def test_an_upload_that_ends_early_and_a_connection_that_is_closed(server):
         time.sleep(0.05)
     assert value(port, 'tadp_requests_total{status="499"}') == before + 2
     assert ask(port, "POST", "/predict?caption=a", whole)[0] == 200
+
+
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_FSIZE"), reason="this system limits no files")
+def test_no_disk_is_needed(server):
+    """A limit of 0 bytes per file refuses writes as a full disk does."""
+    process, port = server
+    processes = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    limits = [each.rlimit(psutil.RLIMIT_FSIZE) for each in processes]
+    try:
+        for each, (_, hard) in zip(processes, limits, strict=True):
+            each.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
+        assert ask(port, "POST", "/predict?caption=a", picture(300, 200))[0] == 200
+    finally:
+        for each, limit in zip(processes, limits, strict=True):
+            each.rlimit(psutil.RLIMIT_FSIZE, limit)
+
+
+def test_a_new_process_without_a_model_says_so():
+    (answer,) = model.predict([Job(b"", None, "mask")])
+    assert (answer.status, answer.body.count(b"\n")) == (503, 1)
+    assert b"could not be loaded again" in answer.body
 
 
 def test_the_load_test_counts_and_loses_nothing(server, tmp_path, monkeypatch, capsys):

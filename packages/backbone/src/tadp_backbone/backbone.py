@@ -63,6 +63,8 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         config: BackboneConfig | None = None,
     ):
         super().__init__()
+        self.source: str | None = None
+        """What it was loaded from."""
         self.config = config or BackboneConfig()
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
         self.scheduler = scheduler or DDPMScheduler(
@@ -280,6 +282,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
             vae_weights=folder is None,
         )
         backbone = parts.build(cls, config, changes)
+        backbone.source = parts.source or str(source)
         if folder is not None:
             backbone.use_vae(load_vae(folder, dtype, keep_decoder))
         return backbone.to(device)
@@ -289,6 +292,17 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         from .io.save import save_backbone
 
         save_backbone(self, Path(folder))
+
+    def save_reference(self, folder: str | Path) -> None:
+        """As `save_pretrained`, without copies of parts that are as published: of names of the table and hub ids.
+
+        Of those the folder records name, revision and SHA-256, by which `from_pretrained` fetches and checks them.
+        """
+        from .io.load import load_part
+        from .io.reference import reference_to
+        from .io.save import save_backbone
+
+        save_backbone(self, Path(folder), reference_to(self, load_part))
 
     def load_tokens(self, file: str | Path, *, token: str | None = None) -> list[str]:
         """Add learned tokens (Textual Inversion) to tokenizer and text encoder; returns them.

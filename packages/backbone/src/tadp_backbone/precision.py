@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from .io.reference import read_reference
 from .registry import BACKBONES
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,6 +68,9 @@ def is_small(source: str | Path) -> bool:
     """Whether a backbone, by its name or diffusers folder, has a UNet of less than SMALL_BYTES; False if not known."""
     entry = BACKBONES.get(str(source))
     folder = Path(source) if entry is None else entry.folder
+    reference = None if folder is None else read_reference(folder)
+    if reference is not None and "unet" in reference.parts:
+        return is_small(reference.source)
     files = [] if folder is None else folder.glob("unet/*.safetensors")
     return 0 < sum(file.stat().st_size for file in files) < SMALL_BYTES
 

@@ -276,11 +276,15 @@ class PerceptionModel(nn.Module):
             results = self.predict_batch([open_rgb(path) for _, path in part], texts, batch_size)
             yield from zip((name for name, _ in part), results, strict=True)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes config.json, model.safetensors (head and fixed context), README.md and, by its own code, backbone/."""
+    def save_pretrained(self, folder: str | Path, *, bundle: bool = True) -> None:
+        """Writes config.json, model.safetensors (head and fixed context), README.md and, by its own code, backbone/.
+
+        Without `bundle`, what of the backbone is as published is referred to where the backbone has `save_reference`.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.backbone.save_pretrained(folder / "backbone")
+        save = None if bundle else getattr(self.backbone, "save_reference", None)
+        (save or self.backbone.save_pretrained)(folder / "backbone")
         save_weights(self._saved_part(), folder / WEIGHTS_NAME)
         write_text(folder / "README.md", model_card(self.config, self.head))
         config = {

@@ -20,7 +20,7 @@ class _Layout(NamedTuple):
     """What the user can give in its place."""
 
 
-_PIPELINE_FILES = (
+PIPELINE_FILES = (
     "config.json",
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -33,9 +33,9 @@ _PIPELINE_FILES = (
     "vae/diffusion_pytorch_model.safetensors",
 )
 _PIPELINE = _Layout(
-    _PIPELINE_FILES,
+    PIPELINE_FILES,
     "unet",
-    f"put its files ({', '.join(_PIPELINE_FILES[2:])}) into one folder, or one original .safetensors file, and give "
+    f"put its files ({', '.join(PIPELINE_FILES[2:])}) into one folder, or one original .safetensors file, and give "
     "that path",
 )
 _VAE_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
@@ -55,6 +55,12 @@ def fetch(name: str, *, offline: bool = False) -> Path:
         return fetch_taesd("sd15", offline=offline)
     mirrors = entry.sources if entry is not None else (Source(repository=name),)
     return _first(name, mirrors, _PIPELINE, offline=offline, known=entry is not None)
+
+
+def fetch_revision(name: str, repository: str, revision: str, *, offline: bool = False) -> Path:
+    """Folder with one revision of the weights of a name of the table or a hub id, from the cache where it has them."""
+    mirrors = (Source(repository=repository, revision=revision),)
+    return _first(name, mirrors, _PIPELINE, offline=offline, known=True)
 
 
 def fetch_taesd(source: str | Path, *, offline: bool = False) -> Path:

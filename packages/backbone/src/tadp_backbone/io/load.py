@@ -21,6 +21,7 @@ from ..registry import BACKBONES
 from ..vae import Vae
 from .files import read_json_object
 from .hub import locate
+from .reference import PARTS, folder_of, read_reference
 from .schema import check_fields
 
 CONFIG_FILE = "config.json"
@@ -47,6 +48,8 @@ class Parts:
     config: BackboneConfig
     adapters: Mapping[str, Tensor]
     """Tensors of the text adapter and the learned context, where the backbone was saved with them."""
+    source: str | None = None
+    """Of a folder that refers to a published backbone, that one."""
 
     def build(self, cls: type[Backbone], config: BackboneConfig | None, changes: Mapping[str, Any]) -> Backbone:
         unknown = set(changes) - {f.name for f in fields(BackboneConfig)}
@@ -92,7 +95,15 @@ def load_parts(
     entry = BACKBONES.get(str(source))
     if path.is_file():
         return _from_ldm_file(path, dtype, offline, keep_decoder, tokenizer)
-    return _from_folder(path, dtype, keep_decoder, tokenizer, None if entry is None else entry.config, vae_weights)
+    config = None if entry is None else entry.config
+    return _from_folder(path, dtype, offline, keep_decoder, tokenizer, config, vae_weights)
+
+
+def load_part(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The UNet, VAE (without decoder) or text encoder in the folder of its name."""
+    if folder.name == "vae":
+        return load_vae(folder, dtype, keep_decoder=False)
+    return load_model(UNet2DConditionModel if folder.name == "unet" else CLIPTextModel, folder, dtype)
 
 
 def load_model(cls: type[Any], folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> Any:
@@ -128,31 +139,37 @@ def quiet(*loggers: str) -> Iterator[None]:
 def _from_folder(
     folder: Path,
     dtype: torch.dtype,
+    offline: bool,
     keep_decoder: bool,
     tokenizer: str | Path | None,
     config: BackboneConfig | None,
     vae_weights: bool,
 ) -> Parts:
-    if not (folder / "unet" / CONFIG_FILE).is_file():
+    reference = read_reference(folder)
+    referred = set() if reference is None else reference.parts
+    if "unet" not in referred and not (folder / "unet" / CONFIG_FILE).is_file():
         there = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
         raise ValueError(f"{folder} is no diffusers folder: unet/{CONFIG_FILE} is missing, there is {there}")
     if config is None:
         config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else BackboneConfig()
     adapters = folder / ADAPTERS_FILE
     scheduler = folder / "scheduler" / SCHEDULER_FILE
+    elsewhere = folder if reference is None else folder_of(reference, folder, offline=offline)
+    place = {name: (elsewhere if name in referred else folder) / name for name in PARTS}
     vae = None
-    if (folder / "vae").is_dir():
-        vae = load_vae(folder / "vae", dtype, keep_decoder) if vae_weights else _empty_vae(folder / "vae", dtype)
+    if place["vae"].is_dir():
+        vae = load_vae(place["vae"], dtype, keep_decoder) if vae_weights else _empty_vae(place["vae"], dtype)
     return Parts(  # what is read fastest comes first, for what is wrong with it
         config=config,
         tokenizer=_load_tokenizer(folder if tokenizer is None else Path(tokenizer)),
         scheduler=_load_scheduler(scheduler.parent) if scheduler.is_file() else None,
         adapters=read_checkpoint(adapters) if adapters.is_file() else {},
         text_encoder=(
-            load_model(CLIPTextModel, folder / "text_encoder", dtype) if (folder / "text_encoder").is_dir() else None
+            load_model(CLIPTextModel, place["text_encoder"], dtype) if place["text_encoder"].is_dir() else None
         ),
         vae=vae,
-        unet=load_model(UNet2DConditionModel, folder / "unet", dtype),
+        unet=load_model(UNet2DConditionModel, place["unet"], dtype),
+        source=None if reference is None else reference.source,
     )
 
 

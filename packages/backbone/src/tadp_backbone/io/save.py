@@ -11,14 +11,16 @@ from safetensors.torch import save_file
 
 from .._io import naming
 from .load import ADAPTERS_FILE, CONFIG_FILE, adapters_of
+from .reference import PARTS, REFERENCE_FILE, Reference, as_json
 
 if TYPE_CHECKING:
     from ..backbone import DiffusionBackbone
 
 
-def save_backbone(backbone: "DiffusionBackbone", folder: Path) -> None:
+def save_backbone(backbone: "DiffusionBackbone", folder: Path, reference: Reference | None = None) -> None:
     """A diffusers folder (unet, vae, text_encoder, tokenizer, scheduler), the config, and the adapters if any.
 
+    `reference`: to parts that are not copied; the folder is then for `DiffusionBackbone.from_pretrained` alone.
     Everything is written beside its place first and then moved there, part by part.
     """
     new, old = folder / ".new.part", folder / ".old.part"
@@ -27,18 +29,29 @@ def save_backbone(backbone: "DiffusionBackbone", folder: Path) -> None:
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
             new.mkdir(parents=True)
-            _write(backbone, new)
+            _write(backbone, new, reference)
             for part in sorted(new.iterdir()):
                 if (folder / part.name).is_dir():
                     os.replace(folder / part.name, old)
                 os.replace(part, folder / part.name)
                 shutil.rmtree(old, ignore_errors=True)
+            _remove_replaced(folder, reference)
         finally:
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _write(backbone: "DiffusionBackbone", folder: Path) -> None:
+def _remove_replaced(folder: Path, reference: Reference | None) -> None:
+    """What an earlier backbone left in `folder` in place of a reference, or the reference in place of its parts."""
+    if reference is None:
+        (folder / REFERENCE_FILE).unlink(missing_ok=True)
+        return
+    (folder / "model_index.json").unlink(missing_ok=True)
+    for name in reference.parts & set(PARTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _write(backbone: "DiffusionBackbone", folder: Path, reference: Reference | None) -> None:
     index = {
         "_class_name": "StableDiffusionPipeline",
         "feature_extractor": [None, None],
@@ -48,10 +61,11 @@ def _write(backbone: "DiffusionBackbone", folder: Path) -> None:
     _forget_last_call(backbone.tokenizer)
     for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         part = getattr(backbone, name)
-        if part is not None:
+        if part is not None and (reference is None or name not in reference.parts):
             part.save_pretrained(folder / name)
             index[name] = [type(part).__module__.split(".")[0], type(part).__name__]
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    name, values = ("model_index.json", index) if reference is None else (REFERENCE_FILE, as_json(reference))
+    (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     (folder / CONFIG_FILE).write_text(json.dumps(asdict(backbone.config), indent=2) + "\n", encoding="utf-8")
     tensors = {
         f"{name}.{key}": tensor.contiguous()

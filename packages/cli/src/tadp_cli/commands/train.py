@@ -26,6 +26,9 @@ def train(
         typer.Option(help="memory, e.g. 12GB: picks batch size, accumulation, checkpointing and precision to fit"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="resume the run in --out")] = False,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="copy the frozen backbone into the run in place of a reference to it")
+    ] = False,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
     plugin: PluginOption = None,
@@ -61,7 +64,7 @@ def train(
                 from tadp_cli.pipelines.fit_to_memory import fitted
 
                 resolved = fitted(resolved, fit, out, device=device, resume=resume)
-            results = run_experiment(resolved, out, device=device, resume=resume, report=report)
+            results = run_experiment(resolved, out, device=device, resume=resume, report=report, bundle=bundle)
         if not first_process():
             return
         for evaluation in results["evaluations"]:

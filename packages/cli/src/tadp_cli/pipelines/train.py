@@ -52,12 +52,19 @@ _IMAGENET_LIMIT = 2.7
 
 @in_float32()
 def train(
-    recipe: Recipe, out: Path, *, device: str = "cpu", resume: bool = False, report: Report = lambda *_: None
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    report: Report = lambda *_: None,
+    bundle: bool = False,
 ) -> dict[str, Any]:
     """Train as the recipe says and score on its validation split; returns what results.json holds.
 
     An unfinished run of the same settings resumes; a finished one is read with `resume`, and else refused. Under
     `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
+    `bundle`: the run holds a copy of the frozen backbone in place of a reference to it.
     """
     checked_device(device)
     recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe.with_backbone))))
@@ -70,10 +77,12 @@ def train(
             run.check(recipe, resume, killed)
         if finished:
             return run.results
-        return _train(recipe, out, accelerator, device, report if main else lambda *_: None)
+        return _train(recipe, out, accelerator, device, report if main else lambda *_: None, bundle)
 
 
-def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, report: Report) -> dict[str, Any]:
+def _train(
+    recipe: Recipe, out: Path, accelerator: Accelerator, device: str, report: Report, bundle: bool
+) -> dict[str, Any]:
     run, config, main = Run(out), recipe.train, accelerator.is_main_process
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
@@ -104,7 +113,7 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
         # Before the recipe: a folder that has a recipe without names is taken for an older run.
         run.save_prompt_names(dataset.classes, dataset.prompt_names)
         run.begin(recipe)
-    keep_if_best = BestModel(recipe, out, model)
+    keep_if_best = BestModel(recipe, out, model, bundle)
     fit(
         model,
         dataset,
@@ -118,7 +127,7 @@ def _train(recipe: Recipe, out: Path, accelerator: Accelerator, device: str, rep
         report=report,
     )
     if main:
-        model.save_pretrained(out)
+        model.save_pretrained(out, bundle=bundle)
     metrics = score()
     if main:
         if config.eval_every:

@@ -24,16 +24,17 @@ def run_experiment(
     report: Report = quiet,
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     speed: Speed = AUTO,
+    bundle: bool = False,
 ) -> dict[str, Any]:
     """`train`, then the score on `recipe.test` where it names a data set; what results.json holds.
 
-    `speed`: how the trained model computes.
+    `speed`: how the trained model computes. `bundle`: as for `train`.
     """
     if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
         load_cleaner(recipe.test.cleaner, recipe.prompt.target, limits)
     if not Run(out).finished:
         check_target(recipe)
-    train(recipe, out, device=device, resume=resume, report=report)
+    train(recipe, out, device=device, resume=resume, report=report, bundle=bundle)
     if recipe.test.folder:
         score_once(out, recipe, "", device=device, report=report, limits=limits, speed=speed)
     return Run(out).results

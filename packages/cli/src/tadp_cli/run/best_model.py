@@ -15,8 +15,8 @@ BEST_FOLDER = "best"
 class BestModel:
     """Writes the model to best/ whenever no earlier evaluation had as good a main metric."""
 
-    def __init__(self, recipe: Recipe, out: Path, model: PerceptionModel):
-        self.recipe, self.out, self.model = recipe, out, model
+    def __init__(self, recipe: Recipe, out: Path, model: PerceptionModel, bundle: bool):
+        self.recipe, self.out, self.model, self.bundle = recipe, out, model, bundle
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
         """After an evaluation of the model as it is now."""
@@ -27,7 +27,7 @@ class BestModel:
             if not (metrics[main.key] > best if main.higher_is_better else metrics[main.key] < best):
                 return
         with replacing_folder(folder) as partial:
-            self.model.save_pretrained(partial)
+            self.model.save_pretrained(partial, bundle=self.bundle)
             if self.recipe.needs_presence:
                 shutil.copytree(self.out / PRESENCE_FOLDER, partial / PRESENCE_FOLDER)
             if (self.out / NAMES_FILE).is_file():

@@ -1,14 +1,17 @@
 """The process that holds the model: started, asked, and started again if the system kills it."""
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tadp_cli.serve import model
 from tadp_cli.serve.jobs import Answer, Job, ModelInfo, refusal
+
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -31,13 +34,18 @@ class Worker:
             self.restarts += 1
             self._pool.shutdown(wait=False)
             self._pool = _pool()
-            self._pool.submit(model.load, *self._model)
+            self._pool.submit(model.load, *self._model).add_done_callback(_log_failure)
             line = "the process with the model ended before it answered; a new one starts: send the image again"
             return [refusal(503, line, **{"Retry-After": "10"}) for _ in jobs]
 
     def stop(self) -> None:
         """Ends the process when its batch is done."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _log_failure(loaded: Future[ModelInfo]) -> None:
+    if not loaded.cancelled() and (error := loaded.exception()) is not None:
+        log.error("the model could not be loaded again: %s", error)
 
 
 def _pool() -> ProcessPoolExecutor:
