@@ -113,6 +113,10 @@ def test_the_unet_changes_only_where_it_trains(tmp_path, scenes):
         train(_recipe(scenes, "train.steps=1", f"train.unet_lr_scale={scale}"), out)
         trained = DiffusionBackbone.from_pretrained(out / "backbone").unet.state_dict()
         assert any(not torch.equal(shipped[key], trained[key]) for key in shipped) == changed
+        # What is frozen is a reference to tiny.
+        copied = [part for part in ("unet", "vae", "text_encoder") if (out / "backbone" / part).is_dir()]
+        assert copied == (["unet"] if changed else [])
+        assert json.loads((out / "backbone" / "reference.json").read_text())["source"] == "tiny"
 
 
 def test_a_run_is_not_begun_over_another_and_not_resumed_with_other_settings(tmp_path, scenes):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REFERENCE_FILE = "reference.json"
 PARTS = ("unet", "vae", "text_encoder")
 Load = Callable[[Path, torch.dtype], nn.Module]
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _FIX = "save it anew with --bundle where its backbone is, or get that backbone"
 
 
