@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from tadp_heads.data.sample import Color
-from tadp_heads.overlay import draw_boxes, draw_depth, draw_mask
+from tadp_heads.data.palette import Color
+from tadp_heads.overlay import TINT, color_depth, depth_bar, draw_boxes, draw_legend, draw_mask
 from tadp_heads.result_files import save_boxes, save_confidence, save_depth, save_mask
 
 
@@ -41,9 +41,14 @@ class SegmentationResult:
         confidence = None if self.confidence is None else _nearest(self.confidence, size)
         return replace(self, image=image, ids=_nearest(self.ids, size), confidence=confidence)
 
-    def overlay(self) -> Image.Image:
-        """The image under the colours of the classes found."""
-        return draw_mask(self.image, self.ids, self.palette)
+    def overlay(self, opacity: float = TINT) -> Image.Image:
+        """The image under the contours and, of `opacity` in [0, 1], the colours of the classes found."""
+        return draw_mask(self.image, self.ids, self.palette, opacity)
+
+    def legend(self, width: int = 512) -> Image.Image:
+        """The colours and names of the classes found."""
+        found = [index for index, name in enumerate(self.names) if name in self.areas]
+        return draw_legend([self.names[i] for i in found], [self.palette[i] for i in found], width)
 
     def write(self, folder: Path, stem: str, file_name: str) -> None:
         """STEM_mask.png, class ids with the palette; STEM_confidence.png, 255 for a probability of 1."""
@@ -68,8 +73,12 @@ class DepthResult:
         return replace(self, image=image, metres=metres[0, 0])
 
     def overlay(self) -> Image.Image:
-        """Near is yellow, far is dark blue; the range is that of this image."""
-        return draw_depth(self.image, self.metres)
+        """The depth alone: near is yellow, far is dark blue; the range is that of this image."""
+        return color_depth(self.metres)
+
+    def legend(self, width: int = 512) -> Image.Image:
+        """The colour bar of `overlay`, in metres."""
+        return depth_bar(self.metres, width)
 
     def write(self, folder: Path, stem: str, file_name: str) -> None:
         """STEM_depth.png, 16-bit millimetres, and STEM_depth.npy, float32 metres."""
@@ -100,13 +109,18 @@ class DetectionResult:
         return replace(self, image=image, boxes=self.boxes * factors)
 
     def overlay(self, min_score: float = 0.5) -> Image.Image:
-        """The image with the boxes whose score is at least `min_score`."""
+        """The image with the boxes whose score is at least `min_score`; a small one is enlarged by a whole factor."""
         keep = self.scores >= min_score
         captions = [
             f"{self.names[int(label)]} {float(score):.2f}"
             for label, score in zip(self.labels[keep], self.scores[keep], strict=True)
         ]
         return draw_boxes(self.image, self.boxes[keep], self.labels[keep], captions, self.palette)
+
+    def legend(self, width: int = 512, min_score: float = 0.5) -> Image.Image:
+        """The colours and names of the classes whose boxes `overlay` draws."""
+        found = sorted(set(self.labels[self.scores >= min_score].tolist()))
+        return draw_legend([self.names[i] for i in found], [self.palette[i] for i in found], width)
 
     def write(self, folder: Path, stem: str, file_name: str) -> None:
         """STEM_boxes.json, a COCO data set of this image whose annotations have a score."""

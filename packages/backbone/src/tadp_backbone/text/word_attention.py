@@ -14,6 +14,16 @@ from ..features import Features
 from .encoder import max_tokens, word_ids
 
 _WORD_END = "</w>"
+# fmt: off
+_FUNCTION_WORDS = frozenset((
+    "a", "an", "the", "this", "that", "these", "those", "some", "any", "each", "every", "and", "or", "but", "nor",
+    "so", "of", "in", "on", "at", "by", "for", "with", "without", "from", "to", "into", "onto", "over", "under",
+    "above", "below", "near", "next", "behind", "before", "after", "between", "beside", "among", "around", "along",
+    "across", "through", "is", "are", "was", "were", "be", "been", "being", "am", "has", "have", "had", "do",
+    "does", "did", "there", "here", "it", "its", "he", "she", "his", "her", "they", "their", "them", "we", "our",
+    "you", "your", "i", "my", "as", "than", "while", "which", "who", "whose", "where", "what", "very",
+))
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,11 @@ class Word:
     text: str
     indices: tuple[int, ...]
     """Its tokens' positions in the context; 0 is the begin token."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it names or describes something: no article, preposition, conjunction, pronoun or auxiliary verb."""
+        return self.text.lower() not in _FUNCTION_WORDS and any(letter.isalnum() for letter in self.text)
 
 
 def words_of(tokenizer: CLIPTokenizer, text: str) -> list[Word]:

@@ -130,12 +130,12 @@ def truth_overlay(examined: Examined, image_id: str) -> Image.Image:
 
 @torch.no_grad()
 def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, Any]]:
-    """(word, (H, W)) of the words with the highest maxima in the image's prompt; none where embeddings replace text."""
+    """(word, (H, W)) of the prompt's content words with the highest maxima; none where embeddings replace text."""
     _, model, dataset, prompts, *_ = examined.scorable
     text = prompts.texts.get(image_id)
     if text is None:
         return []
-    words = [word for word in words_of(model.backbone.tokenizer, text) if any(c.isalnum() for c in word.text)]
+    words = [word for word in words_of(model.backbone.tokenizer, text) if word.has_content]
     if not words:
         return []
     image = dataset.read(image_id).image.as_subclass(Tensor)

@@ -56,7 +56,7 @@ def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, 
     """{column: (label, image)}; columns of words or prompts that are not there stay empty."""
     shown = {0: ("image", heat.image), 1 + WORDS: ("truth", prediction.truth)}
     for index, (word, values) in enumerate(heat.maps[:WORDS]):
-        shown[1 + index] = (f"“{word}”, max {values.max():.2f}", heat_overlay(heat.image, values))
+        shown[1 + index] = (f"“{word}”, max {values.max():.2f}", heat_overlay(heat.image, values, heat.peak))
     for index, (prompt, picture) in enumerate(list(prediction.predictions.items())[:PROMPTS]):
         shown[2 + WORDS + index] = (f"prompt: {prompt}", picture)
     return shown

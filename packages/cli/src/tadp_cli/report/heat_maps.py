@@ -9,21 +9,21 @@ from PIL import Image
 
 HEAT_COLOURS = "inferno"
 """Even in lightness and legible without colour vision."""
-POOLING = "mean over heads, layers and strides; tokens of a word summed; each map scaled to its own maximum"
+POOLING = "mean over heads, layers and strides; tokens of a word summed; the maps of an image have one scale"
 _OPACITY = 0.6
 
 
 def heat_overlay(image: Image.Image, heat: np.ndarray, peak: float | None = None) -> Image.Image:
-    """The map (H, W), scaled to `peak`, None: its own maximum, in colours over the grey image."""
+    """The map (H, W), scaled to `peak`, None: its own maximum, in colours over the grey image; what is above is cut."""
     peak = float(heat.max()) if peak is None else peak
-    colours = colormaps[HEAT_COLOURS](heat / peak if peak > 0 else heat)[..., :3]  # (H, W, 3) in [0, 1]
+    colours = colormaps[HEAT_COLOURS](np.clip(heat / peak, 0, 1) if peak > 0 else heat)[..., :3]  # (H, W, 3) in [0, 1]
     grey = np.asarray(image.convert("L"), dtype=np.float32)[..., None] / 255
     blended = _OPACITY * colours + (1 - _OPACITY) * grey
     return Image.fromarray((255 * blended).round().astype(np.uint8))
 
 
 def colour_bar(width: int = 256, height: int = 12) -> Image.Image:
-    """The colours of heat maps from 0, left, to the map's maximum, right."""
+    """The colours of heat maps from 0, left, to the maximum of the scale, right."""
     colours = colormaps[HEAT_COLOURS](np.linspace(0, 1, width))[:, :3]
     return Image.fromarray(np.broadcast_to((255 * colours).round().astype(np.uint8), (height, width, 3)).copy())
 

@@ -35,6 +35,11 @@ class HeatRow:
             if heat.shape != expected:
                 raise ValueError(f"the map of {word!r} is {heat.shape}, the image is {expected} (H, W): resize the map")
 
+    @property
+    def peak(self) -> float:
+        """The maximum of all maps: their one scale."""
+        return max((float(heat.max()) for _, heat in self.maps), default=0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class PredictionRow:

@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from tadp_heads.data.class_names import default_prompt_names, is_background
+from tadp_heads.data.class_names import default_prompt_names
 from tadp_heads.data.inspection import Inspection, inspect_sample
+from tadp_heads.data.palette import Color, default_palette
 
 
 class DetectionTarget(TypedDict):
@@ -47,7 +48,6 @@ class Sample(NamedTuple):
 IGNORE_INDEX = 255
 """The id of pixels that count nowhere, in every segmentation target of this package."""
 
-Color = tuple[int, int, int]
 Transform = Callable[[tv_tensors.Image, Target], tuple[tv_tensors.Image, Target]]
 
 
@@ -97,13 +97,3 @@ class SampleDataset(Dataset[Sample], ABC):
             return sample
         image, target = self.transform(sample.image, sample.target)
         return Sample(image, target, sample.id)
-
-
-def default_palette(classes: Sequence[str]) -> tuple[Color, ...]:
-    """The Pascal VOC colours: a number's bits dealt out to red, green and blue. Black is for a background alone."""
-
-    def channel(number: int, offset: int) -> int:
-        return sum(((number >> (3 * bit + offset)) & 1) << (7 - bit) for bit in range(8))
-
-    first = 0 if classes and is_background(classes[0]) else 1
-    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(first, first + len(classes)))

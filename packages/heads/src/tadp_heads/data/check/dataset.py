@@ -11,7 +11,7 @@ from PIL import Image
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.sample import IGNORE_INDEX, Sample, SampleDataset
-from tadp_heads.overlay import contact_sheet, draw_boxes, draw_depth, draw_legend, draw_mask
+from tadp_heads.overlay import color_depth, contact_sheet, draw_boxes, draw_legend, draw_mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def picture(sample: Sample, dataset: SampleDataset) -> Image.Image:
     if dataset.task == "segmentation":
         return draw_mask(image, sample.target, dataset.palette)
     if dataset.task == "depth":
-        return draw_depth(image, sample.target)
+        return color_depth(sample.target)
     labels = sample.target["labels"]
     names = [dataset.classes[label] for label in labels.tolist()]
     return draw_boxes(image, sample.target["boxes"], labels, names, dataset.palette)

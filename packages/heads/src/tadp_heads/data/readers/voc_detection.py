@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, read_lines, require_folder
 from tadp_heads.data.inspection import Inspection
+from tadp_heads.data.palette import voc_palette
 from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.readers.split_files import SPLITS, listed_id
 from tadp_heads.data.readers.xml_files import read_xml
@@ -93,7 +94,7 @@ class VOCDetection(SampleDataset):
                 fix="add the images or take their ids off the split file",
             )
         names = voc_prompt_names(classes) if tuple(classes) == VOC_CLASSES else None
-        super().__init__(ids, classes, transform=transform, prompt_names=names)
+        super().__init__(ids, classes, palette=voc_palette(classes), transform=transform, prompt_names=names)
 
     def read(self, sample_id: str) -> Sample:
         """The sample as it is on disk."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import read_lines, require_folder
+from tadp_heads.data.palette import voc_palette
 from tadp_heads.data.readers.segmentation_pairs import SegmentationPairs
 from tadp_heads.data.readers.voc_detection import VOC_CLASSES, voc_prompt_names
 from tadp_heads.data.safe_paths import inside
@@ -30,7 +31,9 @@ class VOCSegmentation(SegmentationPairs):
         pairs = {name: (images / f"{name}.jpg", masks.get(file, first / file)) for name, file in names.items()}
         pairs = {name: (inside(self.root, image), inside(self.root, mask)) for name, (image, mask) in pairs.items()}
         classes = ("background", *VOC_CLASSES)
-        super().__init__(pairs, classes, transform=transform, prompt_names=voc_prompt_names(classes))
+        super().__init__(
+            pairs, classes, palette=voc_palette(classes), transform=transform, prompt_names=voc_prompt_names(classes)
+        )
 
     def _ids(self, split: str) -> tuple[str, ...]:
         folder = require_folder(self.root / "ImageSets" / "Segmentation", "a folder of split files")
