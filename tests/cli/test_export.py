@@ -75,7 +75,7 @@ def test_the_card_tells_what_goes_in_and_comes_out(of_captions):
     assert "`context` float32 (N, T, D)" in card
     assert "`logits` float32 (N, C, H, W)" in card
     assert "0 `background`, 1 `circle`" in card
-    assert "licence: that of the backbone" in card
+    assert "licence: of the weights of" in card
     assert "largest difference: logits" in told
     assert "exported:" in told
 

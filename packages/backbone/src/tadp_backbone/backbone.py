@@ -259,9 +259,13 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         offline: bool = False,
         keep_decoder: bool = False,
         tokenizer: str | Path | None = None,
+        revision: str | None = None,
         **changes: Any,
     ) -> Self:
         """A name of the table, a hub id, a diffusers folder or one original LDM file (.ckpt, .safetensors).
+
+        `revision`: of a hub id, a branch, tag or commit; None: the newest, of names of the table the one that is
+        pinned there.
 
         `vae`: None for the source's own; "taesd" for the encoder distilled from it, for names of the table; or a
         diffusers folder (.safetensors), see `use_vae`.
@@ -280,6 +284,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
             keep_decoder=keep_decoder,
             tokenizer=tokenizer,
             vae_weights=folder is None,
+            revision=revision,
         )
         backbone = parts.build(cls, config, changes)
         backbone.source = parts.source or str(source)
@@ -304,23 +309,29 @@ class DiffusionBackbone(TrainableParts, nn.Module):
 
         save_backbone(self, Path(folder), reference_to(self, load_part))
 
-    def load_tokens(self, file: str | Path, *, token: str | None = None) -> list[str]:
+    def load_tokens(self, file: str | Path, *, token: str | None = None, revision: str | None = None) -> list[str]:
         """Add learned tokens (Textual Inversion) to tokenizer and text encoder; returns them.
 
-        Takes diffusers' learned_embeds (.safetensors, .bin) and A1111 embeddings (.pt, .safetensors). A token of
-        several vectors is written once in prompts. `token` names the one of a file that has no name for it.
+        Takes diffusers' learned_embeds (.safetensors, .bin), a folder or hub repository with them at `revision`, and
+        A1111 embeddings (.pt, .safetensors). A token of several vectors is written once in prompts. `token` names the
+        one of a file that has no name for it.
         """
+        from .io.repository import local_folder
         from .text.textual_inversion import add_tokens, read_tokens
 
         if self.text_encoder is None or self.tokenizer is None:
             raise ValueError("learnt tokens need a backbone with a tokenizer and a text encoder")
-        return add_tokens(self.tokenizer, self.text_encoder, read_tokens(Path(file), token))
+        return add_tokens(self.tokenizer, self.text_encoder, read_tokens(local_folder(file, revision=revision), token))
 
-    def load_unet(self, source: str | Path) -> Self:
-        """Replace the UNet's weights (DreamBooth, CleanDIFT) by those of a diffusers folder or of one original file."""
+    def load_unet(self, source: str | Path, *, revision: str | None = None) -> Self:
+        """Replace the UNet's weights (DreamBooth, CleanDIFT) by those of a diffusers folder or of one original file.
+
+        `source`: or a repository owner/name of the hub, at `revision`.
+        """
+        from .io.repository import local_folder
         from .io.unet_weights import load_unet_weights
 
-        load_unet_weights(self.unet, Path(source))
+        load_unet_weights(self.unet, local_folder(source, revision=revision))
         return self
 
     def use_vae(self, vae: Vae | str | Path) -> Self:
@@ -346,11 +357,15 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         self.vae, self.config = vae, config
         return self
 
-    def load_lora(self, folder: str | Path, *, scale: float = 1.0) -> Self:
-        """Merge a LoRA (folder or file, of diffusers or peft) into the UNet, and the text encoder if it has one."""
+    def load_lora(self, folder: str | Path, *, scale: float = 1.0, revision: str | None = None) -> Self:
+        """Merge a LoRA (folder or file, of diffusers or peft) into the UNet, and the text encoder if it has one.
+
+        `folder`: or a repository owner/name of the hub, at `revision`.
+        """
+        from .io.repository import local_folder
         from .lora.merge import merge_lora
 
-        merge_lora(self, Path(folder), scale)
+        merge_lora(self, local_folder(folder, revision=revision), scale)
         return self
 
     @property

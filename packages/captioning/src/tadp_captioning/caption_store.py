@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tadp_captioning.caption_tables import Columns
 from tadp_captioning.formats import read_jsonl, read_records, write_records
+from tadp_captioning.hub.dataset import captions_path, push_captions
 from tadp_captioning.jsonl import append_rows
 from tadp_captioning.records import CaptionRecord, image_key
 
@@ -22,13 +23,13 @@ class CaptionStore:
         self._by_key: dict[str, str] | None = None  # built on the first id that is not there literally
 
     @classmethod
-    def read(cls, path: str | Path, *, columns: Columns | None = None) -> "CaptionStore":
+    def read(cls, path: str | Path, *, columns: Columns | None = None, revision: str | None = None) -> "CaptionStore":
         """A .jsonl, the paper's .json, .csv, .tsv, .parquet, or a folder of .txt files beside images.
 
-        `columns` name a table's id and caption where they are not called so.
+        Or a data set repository owner/name of the hub, that `push_to_hub` made, at `revision`. `columns` name a table's
+        id and caption where they are not called so.
         """
-        path = Path(path).expanduser()
-        return cls(read_records(path, columns))
+        return cls(read_records(captions_path(path, revision), columns))
 
     @classmethod
     def open(cls, path: str | Path) -> "CaptionStore":
@@ -51,6 +52,13 @@ class CaptionStore:
     def write(self, path: str | Path, *, columns: Columns | None = None) -> None:
         """Write all records in the format of the suffix (.jsonl, .json, .csv, .parquet; a folder: .txt files)."""
         write_records(list(self.records()), Path(path), columns)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, **card: str) -> str:
+        """Upload all records to a data set repository of the hub; the address of the commit.
+
+        Needs the extra `tadp-captioning[parquet]`. `card`: see `tadp_captioning.hub.dataset.push_captions`.
+        """
+        return push_captions(list(self.records()), repository, private=private, **card)
 
     def __getitem__(self, image_id: str) -> str:
         record = self.record(image_id)

@@ -25,6 +25,7 @@ _SUMMARIES = {
     "predict": "Predict images of any size: an overlay, the raw result and the caption of each; resumes where stopped.",
     "explain": "Draw one heat map per word: the cross-attention that the head is given, on the image.",
     "label-next": "Choose the images to label next: those of which the run is least sure, different from one another.",
+    "push": "Upload a model with its card (metrics, licences, limits) or captions as a data set; a rerun resumes.",
     "export": "Export a run's whole model: pixels in; class logits, depth in metres, or boxes out.",
     "serve": "Answer POST /predict with the prediction for an image: mask, boxes or depth.",
     "benchmark": "Measure milliseconds per image and the peak of memory, for each size, precision and batch size.",

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
@@ -20,7 +21,8 @@ from tadp_heads.data.files import files_by_id, require_folder
 from tadp_heads.data.image_io import open_rgb
 from tadp_heads.data.ranges import RANGES, sd_to_imagenet_range
 from tadp_heads.data.sample import Color, default_palette
-from tadp_heads.model_card import model_card
+from tadp_heads.hub.card import CARD_NAME, CardDetails, model_card
+from tadp_heads.hub.repository import local_folder, upload_folder
 from tadp_heads.padding import pad_to_multiple
 from tadp_heads.plugins import BACKBONES, CAPTIONERS, PROMPTERS, load_plugin, plugin_name
 from tadp_heads.precision import in_float32
@@ -276,17 +278,18 @@ class PerceptionModel(nn.Module):
             results = self.predict_batch([open_rgb(path) for _, path in part], texts, batch_size)
             yield from zip((name for name, _ in part), results, strict=True)
 
-    def save_pretrained(self, folder: str | Path, *, bundle: bool = True) -> None:
+    def save_pretrained(self, folder: str | Path, details: CardDetails | None = None, *, bundle: bool = True) -> None:
         """Writes config.json, model.safetensors (head and fixed context), README.md and, by its own code, backbone/.
 
-        Without `bundle`, what of the backbone is as published is referred to where the backbone has `save_reference`.
+        `details`: what the README.md, a model card, reports besides the config. Without `bundle`, what of the backbone
+        is as published is referred to where the backbone has `save_reference`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save = None if bundle else getattr(self.backbone, "save_reference", None)
         (save or self.backbone.save_pretrained)(folder / "backbone")
         save_weights(self._saved_part(), folder / WEIGHTS_NAME)
-        write_text(folder / "README.md", model_card(self.config, self.head))
+        write_text(folder / CARD_NAME, model_card(self.config, self.head, details))
         config = {
             **asdict(self.config),
             "backbone": plugin_name(BACKBONES, type(self.backbone)) or self.config.backbone,
@@ -302,11 +305,24 @@ class PerceptionModel(nn.Module):
             },
         )
 
+    def push_to_hub(self, repository: str, *, private: bool = False, details: CardDetails | None = None) -> str:
+        """Upload what `save_pretrained` writes to a model repository of the hub; the address of the commit.
+
+        Needs the extra `tadp-heads[hub]`. `private`: of a repository that is created.
+        """
+        details = replace(details or CardDetails(), repository=repository)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, details)
+            return upload_folder(Path(folder), repository, private=private)
+
     @classmethod
     @in_float32()
-    def from_pretrained(cls, folder: str | Path, backbone: Any = None) -> Self:
-        """The model that `save_pretrained` wrote, in eval mode; `backbone` None loads the one saved with it."""
-        folder = Path(folder)
+    def from_pretrained(cls, folder: str | Path, backbone: Any = None, *, revision: str | None = None) -> Self:
+        """The model that `save_pretrained` wrote, in eval mode; `backbone` None loads the one saved with it.
+
+        `folder`: or a repository owner/name of the hub, at `revision`, a branch, tag or commit.
+        """
+        folder = local_folder(folder, revision=revision)
         path = folder / CONFIG_NAME
         values = read_json(path)
         check_format(values.get("format") if isinstance(values, dict) else None, FORMAT, path)

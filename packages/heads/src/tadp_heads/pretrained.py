@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tadp_heads._io import replacing, write_json
 from tadp_heads.data.errors import DataError
+from tadp_heads.hub.repository import local_folder
 from tadp_heads.precision import in_float32
 from tadp_heads.schema import fits, told
 
@@ -47,9 +48,9 @@ class PretrainedHead(nn.Module):
 
     @classmethod
     @in_float32()
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """The head that `save_pretrained` wrote, in eval mode."""
-        folder = Path(folder)
+    def from_pretrained(cls, folder: str | Path, *, revision: str | None = None) -> Self:
+        """The head that `save_pretrained` wrote, in eval mode; `folder`: or a repository owner/name of the hub."""
+        folder = local_folder(folder, revision=revision)
         config = read_config(cls.config_class, read_json(folder / CONFIG_NAME), folder / CONFIG_NAME)
         check_size(cls.size_of(config), folder)
         head = cls.from_config(config)

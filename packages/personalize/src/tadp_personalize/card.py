@@ -76,7 +76,7 @@ It fits this base model only.
 ## Licence
 
 What was learned depends on the base model and on the images: the base model's licence holds for it, and the rights in
-the images must allow its use. Nothing is known here about either.
+the images must allow its use. `tadp push` writes here what is known about the base model's.
 """
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tadp_personalize.data.images import ImageReport
 
@@ -29,3 +30,12 @@ class Personalization:
     None without held-out images."""
     after: dict[str, float] | None
     """The same, from the same noise and time steps, after training."""
+
+    def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
+        """Upload the finished result to a model repository of the hub; the address of the commit.
+
+        `card`: see `tadp_personalize.hub.push.push_personalization`.
+        """
+        from tadp_personalize.hub.push import push_personalization
+
+        return push_personalization(self.folder, repository, private=private, **card)

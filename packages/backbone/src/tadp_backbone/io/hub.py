@@ -42,18 +42,20 @@ _VAE_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 _VAE = _Layout(_VAE_FILES, ".", f"put its files ({', '.join(_VAE_FILES)}) into one folder and give that path")
 
 
-def fetch(name: str, *, offline: bool = False) -> Path:
+def fetch(name: str, *, offline: bool = False, revision: str | None = None) -> Path:
     """Folder with the weights of a name of the table or a hub id, downloaded once and kept in the hub's cache.
 
     A name of the table that is in the cache, from whichever mirror, is not asked for again; else the mirrors are tried
-    in order. `offline` (or HF_HUB_OFFLINE) looks into the cache alone.
+    in order. `offline` (or HF_HUB_OFFLINE) looks into the cache alone. `revision`: of a hub id.
     """
     entry = BACKBONES.get(name)
+    if entry is not None and revision is not None:
+        raise ValueError(f"revision {revision!r} goes with a hub id (owner/name); {name!r} is pinned to one")
     if entry is not None and entry.folder is not None:
         return _shipped(name, entry.folder, "model_index.json")
     if name == TAESD:
         return fetch_taesd("sd15", offline=offline)
-    mirrors = entry.sources if entry is not None else (Source(repository=name),)
+    mirrors = entry.sources if entry is not None else (Source(repository=name, revision=revision),)
     return _first(name, mirrors, _PIPELINE, offline=offline, known=entry is not None)
 
 
@@ -99,10 +101,12 @@ def _first(name: str, mirrors: Sequence[Source], layout: _Layout, *, offline: bo
     )
 
 
-def locate(source: str | Path, *, offline: bool = False) -> Path:
-    """The folder or the one file that a source means, fetched where it is a name or hub id."""
+def locate(source: str | Path, *, offline: bool = False, revision: str | None = None) -> Path:
+    """The folder or the one file that a source means, fetched where it is a name or hub id; `revision`: of a hub id."""
     path = Path(source)
     if str(source) not in BACKBONES and path.exists():
+        if revision is not None:
+            raise ValueError(f"revision {revision!r} goes with a hub id (owner/name), and {str(source)!r} is a path")
         return path
     looks_like_path = path.is_absolute() or str(source).startswith((".", "~")) or str(source).count("/") != 1
     if str(source) not in BACKBONES and (looks_like_path or path.suffix in (".ckpt", ".safetensors")):
@@ -110,7 +114,7 @@ def locate(source: str | Path, *, offline: bool = False) -> Path:
             f"no backbone {str(source)!r}: neither a file or folder here nor a name; choose from "
             f"{', '.join(BACKBONES)}, a hub id (owner/name), a diffusers folder, or an LDM .ckpt or .safetensors"
         )
-    return fetch(str(source), offline=offline)
+    return fetch(str(source), offline=offline, revision=revision)
 
 
 def locate_vae(vae: str | Path, source: str | Path, *, offline: bool = False) -> Path:

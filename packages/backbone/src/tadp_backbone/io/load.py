@@ -86,12 +86,13 @@ def load_parts(
     keep_decoder: bool,
     tokenizer: str | Path | None,
     vae_weights: bool = True,
+    revision: str | None = None,
 ) -> Parts:
     """Read a backbone from anything that `DiffusionBackbone.from_pretrained` takes.
 
     Without `vae_weights` a folder's VAE is built from its config alone, on the device "meta": another takes its place.
     """
-    path = locate(source, offline=offline)
+    path = locate(source, offline=offline, revision=revision)
     entry = BACKBONES.get(str(source))
     if path.is_file():
         return _from_ldm_file(path, dtype, offline, keep_decoder, tokenizer)

@@ -20,7 +20,12 @@ _TOPOLOGY = (
 
 
 def load_unet_weights(unet: UNet2DConditionModel, source: Path) -> None:
-    """Copy weights into `unet`: of a diffusers UNet or pipeline folder, or of one file in the original format."""
+    """Copy weights into `unet`: of a diffusers UNet or pipeline folder, or of one file in the original format.
+
+    Or of a folder that DreamBooth wrote, which has the pipeline inside.
+    """
+    if (source / "pipeline" / "unet").is_dir():
+        source = source / "pipeline"
     if source.is_file():
         other = unet_from_ldm(read_checkpoint(source), num_heads=unet.config.attention_head_dim)
     else:

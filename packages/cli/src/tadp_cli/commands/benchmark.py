@@ -29,6 +29,7 @@ def benchmark(
         from tadp_cli._io import write_json
         from tadp_cli.deployment.benchmark import benchmark_run
         from tadp_cli.deployment.export import size_of
+        from tadp_cli.run.finished import run_of
 
         given = [size_of(text) for text in size or ("256x256", "512x512")]
         sizes = [pixels for pixels in given if isinstance(pixels, tuple)]
@@ -36,7 +37,7 @@ def benchmark(
             raise ValueError("--size: expected height x width in pixels, such as 512x512")
         with bars() as report:
             found = benchmark_run(
-                run, sizes, precision or ["fp32", "bf16"], batch_size or [1], device=device, report=report
+                run_of(run), sizes, precision or ["fp32", "bf16"], batch_size or [1], device=device, report=report
             )
         console.print(f"{found['run']} on {found['device']}", markup=False, highlight=False, soft_wrap=True)
         console.print("size        precision  batch  ms/image  memory in MB", markup=False, highlight=False)

@@ -62,11 +62,11 @@ def evaluate(
     with one_line_errors():
         from tadp_cli.pipelines.evaluate import scored
         from tadp_cli.precision import Speed
-        from tadp_cli.run.finished import newest_run, run_of
+        from tadp_cli.run.finished import newest_run, own_run
         from tadp_cli.run.run import Run
         from tadp_heads.data.scenes.marker import is_scenes
 
-        run = newest_run(Path("runs")) if run is None else run_of(run)
+        run = newest_run(Path("runs")) if run is None else own_run(run)
         own = Run(run).finished_recipe()
         warn_of_recipe(own, *([data] if data else []))
         with bars() as report, notes():

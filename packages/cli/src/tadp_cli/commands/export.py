@@ -38,6 +38,7 @@ def export(
     """
     with one_line_errors():
         from tadp_cli.deployment.export import WEB, export_run, export_site, size_of
+        from tadp_cli.run.finished import run_of
 
         if format == WEB:
             if size or caption is not None or precision != "fp32":
@@ -47,7 +48,7 @@ def export(
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
             return
         done = export_run(
-            run, out, format=format, size=size_of(size), precision=precision, caption=caption, device=device
+            run_of(run), out, format=format, size=size_of(size), precision=precision, caption=caption, device=device
         )
         lines = [f"largest difference: {', '.join(map(str, done.differences))}"]
         lines += [f"{name}: {value:.1f} ms per image" for name, value in done.milliseconds.items()]

@@ -14,15 +14,18 @@ def fetch(
 ) -> None:
     """Download weights from the first mirror that answers; what is here already is not downloaded again.
 
+    Their licences are shown, each with where it is stated.
+
     Example: `tadp fetch sd15 blip2`
     """
     with one_line_errors():
         import os
 
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "0"  # gigabytes come, and the hub's bars show it
-        from tadp_cli.inputs.fetch import check_names
+        from tadp_cli.inputs.fetch import check_names, licence_lines
         from tadp_cli.inputs.fetch import fetch as download
 
         check_names(names)
         for name in names:
-            console.print(f"{name}: {download(name, offline=offline)}", markup=False, highlight=False, soft_wrap=True)
+            for line in (f"{name}: {download(name, offline=offline)}", *licence_lines(name)):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from tadp_cli.console.tiny_warning import warn_of_recipe
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
+    run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made, or OWNER/NAME of the hub")],
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists, globs, and videos")
     ],

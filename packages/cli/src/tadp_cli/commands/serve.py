@@ -35,6 +35,7 @@ def serve(
 
         if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
             raise RuntimeError(f"the server needs {', '.join(missing)}: pip install 'tadp-cli[serve]'")
+        from tadp_cli.run.finished import run_of
         from tadp_cli.serve.options import ServeOptions
         from tadp_cli.serve.server import serve_run
 
@@ -51,4 +52,4 @@ def serve(
         def tell(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        serve_run(run, options, plugin or (), tell)
+        serve_run(run_of(run), options, plugin or (), tell)

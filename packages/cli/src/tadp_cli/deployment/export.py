@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
+from tadp_backbone.io.licences import licence_of
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.device import checked_device
 from tadp_cli.prompts.recorded import read_prompting
@@ -30,11 +31,6 @@ WEB = "web"
 """The format that is a folder: a page in which the model runs."""
 _REAL_IMAGES = 2
 """On which file and model are compared, beside random ones."""
-_LICENCES = {
-    "tiny": "Apache-2.0",
-    "sd15": "CreativeML Open RAIL-M, of Stable Diffusion's weights",
-    "sd21": "CreativeML Open RAIL++-M, of Stable Diffusion's weights",
-}
 
 
 @in_float32()
@@ -75,7 +71,7 @@ def export_site(source: Path, out: Path) -> list[Difference]:
 
 
 def _licence(source: str) -> str:
-    return _LICENCES.get(source, f"that of the backbone, {source}")
+    return f"of the weights of {source}: {licence_of(source)}"
 
 
 def exportable_model(run: Path) -> PerceptionModel:

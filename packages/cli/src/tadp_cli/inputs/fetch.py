@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
+from tadp_backbone.io.licences import licence_of
 from tadp_backbone.registry import TAESD
 from tadp_captioning.captioners.families import FAMILIES
 from tadp_captioning.registry import CAPTIONERS, CaptionerSpec
@@ -33,6 +34,14 @@ def fetch(name: str, *, offline: bool = False) -> Path:
         return folder
     _check_captions(name, folder)
     return _fetch_captioner(name, CaptionerSpec(model=name), offline)
+
+
+def licence_lines(name: str) -> list[str]:
+    """The licences of what `fetch` gets by a name."""
+    parts = {"licence": name}
+    if name in BACKBONES and BACKBONES[name].folder is None:
+        parts["licence of its text encoder"] = "clip"
+    return [f"{name}, {shown}: {licence_of(part)}" for shown, part in parts.items()]
 
 
 def homes(name: str) -> list[str]:

@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tadp_personalize._format import check_format
 from tadp_personalize._io import replacing
 from tadp_personalize._read_errors import reading
+from tadp_personalize.hub.repository import local_folder
 from tadp_personalize.io.pipeline_parts import identity_of
 
 EMBEDDINGS_FILE = "learned_embeds.safetensors"
@@ -119,10 +120,19 @@ def save_token(path: Path, token: str, rows: Tensor, base_identity: str) -> None
 
 
 def load_token(
-    path: str | PathLike, *, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, unet: nn.Module | None = None
+    path: str | PathLike,
+    *,
+    tokenizer: CLIPTokenizer,
+    text_encoder: CLIPTextModel,
+    unet: nn.Module | None = None,
+    revision: str | None = None,
 ) -> str:
-    """Add the token in `path` (file or folder) to a model; return its name. With `unet`, a wrong base is an error."""
-    file = Path(path) / EMBEDDINGS_FILE if Path(path).is_dir() else Path(path)
+    """Add the token in `path` to a model; return its name. With `unet`, a wrong base is an error.
+
+    `path`: a file, a folder, or a repository owner/name of the hub, at `revision`.
+    """
+    place = local_folder(Path(path), revision=revision)
+    file = place / EMBEDDINGS_FILE if place.is_dir() else place
     if not file.is_file():
         raise ValueError(f"{file} does not exist; give a {EMBEDDINGS_FILE} or the folder it is in")
     if unet is not None:

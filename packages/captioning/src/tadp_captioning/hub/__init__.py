@@ -1,0 +1,1 @@
+"""Captions as data sets of the Hugging Face Hub."""
