@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tadp_personalize.prompts import STYLE_TEMPLATES, check_template
+from tadp_personalize.training.trackers import TRACKERS
 
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("no", "fp16", "bf16")
@@ -57,6 +58,8 @@ class TrainingConfig:
     """Updates between two sheets of sample pictures; 0 draws none, the final grid neither."""
     held_out_timesteps: int = 8
     """Time steps, evenly spread, at which the held-out loss of each image is taken."""
+    log_with: tuple[str, ...] = ()
+    """Experiment trackers that record loss, held-out loss and sample sheets, such as tensorboard, wandb or trackio."""
     seed: int = 0
     """Decides every draw: the k-th batch is a function of the seed and k alone."""
 
@@ -74,6 +77,8 @@ class TrainingConfig:
         _one_of("crop", self.crop, CROPS)
         if self.cache_latents and self.crop == "random":
             raise ValueError("cache_latents=True keeps one crop per image: use another crop, or cache_latents=False")
+        for tracker in self.log_with:
+            _one_of("tracker in log_with", tracker, TRACKERS)
         if not self.templates:
             raise ValueError("templates must name at least one sentence")
         for template in self.templates:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ from tadp_personalize.training.latents import ImageLatents
 from tadp_personalize.training.loop import Outcome, Progress, make_accelerator, train
 from tadp_personalize.training.loss import DenoisingLoss
 from tadp_personalize.training.sampler import Batches, Source, token_ids
+from tadp_personalize.training.trackers import Trackers
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -88,20 +89,24 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
         captioner=request.captioner,
     )
     accelerator = make_accelerator(config)
-    with frozen(base, checkpointing=config.gradient_checkpointing):
+    trackers = Trackers(config.log_with if accelerator.is_main_process else (), folder, settings=asdict(config))
+    with trackers, frozen(base, checkpointing=config.gradient_checkpointing):
         for module in base.modules():
             module.to(accelerator.device)
         extra = more_sources(base)
         with make_learner(base) as learner:
             judge = _judge(request, base, material.unseen)
             before = _measured(accelerator, judge, learner, base)
-            outcome = _train(request, accelerator, base, learner, material, extra)
+            outcome = _train(request, accelerator, base, learner, material, extra, trackers)
             after = _measured(accelerator, judge, learner, base) if outcome.finished else None
+            for step, losses in ((0, before), (outcome.steps, after)):
+                trackers.log(step, {f"held_out/{kind}": loss for kind, loss in (losses or {}).items()})
             path = None
             if outcome.finished and accelerator.is_main_process:
                 path = learner.save(folder)
                 if config.sample_every:
-                    _sheet(request, base, material, folder / "samples" / "final.png")
+                    final = _sheet(request, base, material, folder / "samples" / "final.png")
+                    trackers.image(outcome.steps, "samples", final)
                     write_images(folder / "images.png", material.learnt_from.images, size=base.image_size)
     result = Personalization(
         folder=folder,
@@ -153,6 +158,7 @@ def _train(
     learner: Learner,
     material: Material,
     extra: tuple[Source, ...],
+    trackers: Trackers,
 ) -> Outcome:
     config, folder, learnt_from = request.config, Path(request.out), material.learnt_from
     prompts = [
@@ -168,7 +174,8 @@ def _train(
 
     def on_sample(step: int) -> None:
         if accelerator.is_main_process:
-            _sheet(request, base, material, folder / "samples" / f"step-{step:06d}.png")
+            sheet = _sheet(request, base, material, folder / "samples" / f"step-{step:06d}.png")
+            trackers.image(step, "samples", sheet)
 
     return train(
         accelerator=accelerator,
@@ -187,6 +194,7 @@ def _train(
         resume=request.resume,
         progress=request.progress,
         on_sample=on_sample,
+        trackers=trackers,
     )
 
 
@@ -213,7 +221,9 @@ def _measured(
         return judge(learner.objective, base.tokenizer) if judge else None
 
 
-def _sheet(request: Request, base: Base, material: Material, path: Path) -> None:
+def _sheet(request: Request, base: Base, material: Material, path: Path) -> Image.Image:
+    """Draw a sheet of samples into a file; the same as an image."""
     template, caption = request.config.templates[0], material.learnt_from.captions[0]
     prompts = [plain(template, caption), fill(template, request.word, caption), fill(template, request.token, caption)]
-    write_sheet(path, base, prompts, seed=request.config.seed)
+    with Image.open(write_sheet(path, base, prompts, seed=request.config.seed)) as file:
+        return file.convert("RGB")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.latent_cache import LatentCache
@@ -30,7 +31,7 @@ from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_cli.run.best_model import BestModel
 from tadp_cli.run.records import results_of
-from tadp_cli.run.resume import with_version
+from tadp_cli.run.resume import flat_settings, with_version
 from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
@@ -43,6 +44,9 @@ from tadp_heads.tasks import get_task, train_transform
 from tadp_heads.training import evaluate, fit
 from tadp_heads.training.memory.out_of_memory import out_of_memory_named
 from tadp_heads.training.parallel.accelerator import make_accelerator
+from tadp_heads.training.tracking.panel import validation_panel
+from tadp_heads.training.tracking.trackers import Trackers, check_trackers
+from tadp_heads.training.validation import record_validation
 from tadp_personalize import base_of, check_base
 from tadp_personalize.lora import LORA_FILE
 
@@ -91,6 +95,7 @@ def _train(
     validation = open_data(recipe.data.folder, recipe.task, recipe.data.val)
     check_protocol(recipe)
     check_loss(recipe)
+    check_trackers(config.log_with)
     check_splits(recipe, dataset, validation)
     if run.begun:
         use_prompt_names(run.prompt_names(dataset.classes), dataset, validation)
@@ -114,25 +119,34 @@ def _train(
         run.save_prompt_names(dataset.classes, dataset.prompt_names)
         run.begin(recipe)
     keep_if_best = BestModel(recipe, out, model, bundle)
-    fit(
-        model,
-        dataset,
-        training_contexts(prompts, backbone, config.cache),
-        config,
-        out,
-        loss=recipe.loss,
-        pool=latent_pool(recipe, backbone),
-        evaluate=score,
-        on_evaluate=keep_if_best,
-        report=report,
-    )
-    if main:
-        model.save_pretrained(out, bundle=bundle)
-    metrics = score()
-    if main:
-        if config.eval_every:
-            keep_if_best(config.steps, metrics)
-        run.finish(recipe, metrics)
+
+    def panel() -> Image.Image:
+        return validation_panel(model, validation, PromptContexts(scored, model.backbone))
+
+    names, recorded = config.log_with if main else (), {"recipe": f"```toml\n{recipe.to_toml()}```"}
+    with Trackers(names, out, settings=flat_settings(recipe), texts=recorded) as trackers:
+        fit(
+            model,
+            dataset,
+            training_contexts(prompts, backbone, config.cache),
+            config,
+            out,
+            loss=recipe.loss,
+            pool=latent_pool(recipe, backbone),
+            evaluate=score,
+            on_evaluate=keep_if_best,
+            report=report,
+            trackers=trackers,
+            panel=panel,
+        )
+        if main:
+            model.save_pretrained(out, bundle=bundle)
+        metrics = score()
+        if main:
+            if config.eval_every:
+                keep_if_best(config.steps, metrics)
+            record_validation(trackers, config.steps, metrics, panel)
+            run.finish(recipe, metrics)
     accelerator.wait_for_everyone()
     return results_of(recipe, metrics)
 

@@ -10,7 +10,10 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.prompts.authors import with_author
 
 _FREE_SECTIONS = ("description", "personalize", "plugins", "seeds", "target", "test")
-_FREE = ("cache", "eval_every", "features_gb", "gradient_checkpointing", "keep", "save_every", "shard", "workers")
+_FREE = (
+    *("cache", "eval_every", "features_gb", "gradient_checkpointing", "keep", "log_with", "save_every", "shard"),
+    "workers",
+)
 """Settings of [train] that may change when a run resumes: none of them changes what is learned."""
 
 

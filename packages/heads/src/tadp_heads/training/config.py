@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tadp_heads.schema import MOST_FACTOR, MOST_HELD, MOST_RATE, above_0, at_least, one_of
+from tadp_heads.training.tracking.trackers import TRACKERS
 
 SCHEDULES = ("constant", "poly", "cosine", "poly-mmcv", "rise-fall")
 """After a linear warm-up: constant; poly, (1 - x)^power, and cosine, both to min_lr. poly-mmcv: poly over all steps and
@@ -85,6 +86,9 @@ class TrainConfig:
     eval_every: int = 0
     """Steps between two evaluations of the validation split; `tadp train` keeps the best model so far in RUN/best. 0:
     only at the end."""
+    log_with: tuple[str, ...] = ()
+    """Experiment trackers that record the run, such as tensorboard, wandb or trackio: some of TRACKERS. TensorBoard
+    writes to RUN/tracking."""
     seed: int = 0
     """Of the head's first weights, the order of images and every random choice."""
 
@@ -92,6 +96,8 @@ class TrainConfig:
         one_of("train.schedule", self.schedule, SCHEDULES)
         one_of("train.groups", self.groups, GROUPS)
         one_of("train.precision", self.precision, PRECISIONS)
+        for tracker in self.log_with:
+            one_of("tracker in train.log_with", tracker, TRACKERS)
         for name in ("steps", "save_every", "keep"):
             at_least(f"train.{name}", getattr(self, name), 1)
         for name in ("batch_size", "accumulate"):

@@ -7,12 +7,14 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from PIL import Image
 from torch.distributed.tensor import DTensor
 
 from tadp_heads.data import SampleDataset
@@ -38,6 +40,7 @@ from tadp_heads.training.parallel.sync_batchnorm import joined_statistics, with_
 from tadp_heads.training.protocols import Contexts, LatentPool, Report, needed
 from tadp_heads.training.sampler import Positions
 from tadp_heads.training.signals import StopRequest, stop_on_sigterm
+from tadp_heads.training.tracking.trackers import Trackers
 from tadp_heads.training.validation import OnEvaluate, Validation
 
 OnStep = Callable[[int, dict[str, Any]], None]
@@ -63,21 +66,25 @@ def fit(
     on_step: OnStep | None = None,
     on_evaluate: OnEvaluate | None = None,
     report: Report = lambda *_: None,
+    trackers: Trackers | None = None,
+    panel: Callable[[], Image.Image] | None = None,
 ) -> None:
     """Train the model in place, on the device that it is on; a run in `out` resumes where it stopped.
 
     `contexts`: the text of each image, None: the model's own prompt for all. `loss`: further arguments of the task's
     loss. `pool`: of encoded images, to be read in place of `dataset`'s. `evaluate` gives the metrics of the model as it
-    then is, every `config.eval_every` steps. metrics.jsonl and state/ go to `out`; the model is not saved. Raise
-    ValueError for settings that model, loss or processes refuse, and for a run begun on other images; `StoppedError`
-    after SIGTERM; RuntimeError where the loss diverges or memory or disk run out.
+    then is, every `config.eval_every` steps. metrics.jsonl and state/ go to `out`; the model is not saved.
+    `trackers` records losses, learning rates, metrics and, after each evaluation, `panel()`; None: those of
+    `config.log_with`. Raise ValueError for settings that model, loss or processes refuse, and for a run begun on other
+    images; `StoppedError` after SIGTERM; RuntimeError where the loss diverges or memory or disk run out.
     """
     out, accelerator = Path(out), make_accelerator(config.precision, model.device.type)
     contexts = ModelContexts(model) if contexts is None else contexts
-    with _prepared(model.backbone, config):
-        training = Training(model, config, dict(loss or {}), accelerator, out)
+    own = Trackers(config.log_with if accelerator.is_main_process else (), out, settings=asdict(config))
+    with _prepared(model.backbone, config), own if trackers is None else nullcontext(trackers) as record:
+        training = Training(model, config, dict(loss or {}), accelerator, out, record)
         training.start(dataset, contexts, pool, report)
-        training.run(Validation(config, out, evaluate, on_evaluate), on_step, report)
+        training.run(Validation(config, out, evaluate, on_evaluate, record, panel), on_step, report)
         training.finish()
         if accelerator.is_main_process and not config.cache:
             remove_features(out)  # every process has read its own before the last step
@@ -102,9 +109,16 @@ class Training:
     """One run in one process."""
 
     def __init__(
-        self, model: PerceptionModel, config: TrainConfig, loss: dict[str, Any], accelerator: Accelerator, out: Path
+        self,
+        model: PerceptionModel,
+        config: TrainConfig,
+        loss: dict[str, Any],
+        accelerator: Accelerator,
+        out: Path,
+        record: Trackers,
     ):
         self.model, self.config, self.accelerator, self.out = model, config, accelerator, out
+        self.record = record
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         self.share = share_of(config, self.processes, self.rank)
         model.head = with_whole_passes(model.head, self.share, accelerator.device)
@@ -161,6 +175,7 @@ class Training:
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.out, self.begun)
+            self.record.start(self.begun)
         self.accelerator.wait_for_everyone()
         if self.begun == self.config.steps:
             return
@@ -184,6 +199,7 @@ class Training:
                 line = self._step(step, batches)
                 if main:
                     add_metrics(self.out, line)
+                    self.record.log(step + 1, self._tracked(line))
                 stop = self._anyone(request)
                 if (step + 1) % self.config.save_every == 0 or step + 1 == self.config.steps or stop:
                     self._save(step + 1)
@@ -255,6 +271,13 @@ class Training:
             self.average.update(self.trained.values())
         rate, norm = self.optimizer.param_groups[0]["lr"], norm if math.isfinite(norm) else None
         return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm}
+
+    def _tracked(self, line: Mapping[str, Any]) -> dict[str, float | None]:
+        """What trackers record of a step: with the learning rate of each group of parameters."""
+        rates = {
+            f"lr/{group.get('name', index)}": group["lr"] for index, group in enumerate(self.optimizer.param_groups)
+        }
+        return {"train/loss": line["loss"], "train/grad_norm": line["grad_norm"], **rates}
 
     def _pass(self, step: int, index: int, batch: Batch) -> torch.Tensor:
         """Loss of one micro-batch, its gradients added up; all that it draws is a function of seed and number."""

@@ -1,10 +1,13 @@
 """Evaluation of the model during a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from PIL import Image
 
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.metrics_log import METRICS_FILE, add_metrics, read_steps
+from tadp_heads.training.tracking.trackers import Trackers
 
 OnEvaluate = Callable[[int, dict[str, float]], None]
 """Called by the first process with the number of steps done and the metrics; the model has the weights that would be
@@ -20,9 +23,15 @@ class Validation:
         out: Path,
         evaluate: Callable[[], dict[str, float]] | None,
         on_evaluate: OnEvaluate | None = None,
+        record: Trackers | None = None,
+        panel: Callable[[], Image.Image] | None = None,
     ):
-        """`evaluate` is called by all processes, and gives the metrics of the model as it then is."""
+        """`evaluate` is called by all processes, and gives the metrics of the model as it then is.
+
+        `record` gets them too, and what `panel` draws.
+        """
         self.config, self.out, self.evaluate, self.on_evaluate = config, out, evaluate, on_evaluate
+        self.record, self.panel = record, panel
 
     def due(self, step: int) -> bool:
         """Whether the model after `step` steps is to be evaluated, and has not been before a resume."""
@@ -40,3 +49,15 @@ class Validation:
             self.on_evaluate(step, metrics)
         if main:
             add_metrics(self.out, {"step": step, "val": metrics})
+            record_validation(self.record, step, metrics, self.panel)
+
+
+def record_validation(
+    record: Trackers | None, step: int, metrics: Mapping[str, float], panel: Callable[[], Image.Image] | None
+) -> None:
+    """Have trackers record the metrics after `step` steps, and the panel where there is one."""
+    if record is None or not record.names:
+        return
+    record.log(step, {f"val/{name}": value for name, value in metrics.items()})
+    if panel is not None:
+        record.image(step, "val/predictions", panel())

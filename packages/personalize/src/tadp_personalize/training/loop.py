@@ -23,11 +23,12 @@ from tadp_personalize.training.checkpoint import METRICS_FILE, begin_files, load
 from tadp_personalize.training.lr_schedule import learning_rate
 from tadp_personalize.training.sampler import Batches
 from tadp_personalize.training.signals import stop_on_sigterm
+from tadp_personalize.training.trackers import Trackers
 
 Progress = Callable[[int, int, float], None]
 """Called after each update with: updates done, updates in all, the update's loss."""
 
-_MAY_CHANGE_ON_RESUME = ("steps", "save_every", "sample_every", "held_out_timesteps", "cpu")
+_MAY_CHANGE_ON_RESUME = ("steps", "save_every", "sample_every", "held_out_timesteps", "cpu", "log_with")
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,9 @@ def train(
     resume: bool,
     progress: Progress | None,
     on_sample: Callable[[int], None] | None,
+    trackers: Trackers,
 ) -> Outcome:
-    """Minimise `objective` over `trained`; write metrics.jsonl and the state to resume from.
+    """Minimise `objective` over `trained`; write metrics.jsonl and the state to resume from, and to the trackers.
 
     `identity` (images, base model, ...) and the settings must be the state's own when resuming. `on_sample(step)` draws
     pictures.
@@ -86,6 +88,7 @@ def train(
 
     if accelerator.is_main_process:
         begin_files(folder, start)
+        trackers.start(start)
     with stop_on_sigterm() as request:
         for step in range(start, config.steps):
             if _anyone(accelerator, request.made):
@@ -100,6 +103,7 @@ def train(
                 raise DivergedError(f"{error}; the last good state is in {folder}; try a lower learning rate") from None
             if accelerator.is_main_process:
                 append(folder / METRICS_FILE, json.dumps(line) + "\n")
+                trackers.log(step + 1, {f"train/{name}": line[name] for name in ("loss", "lr", "grad_norm")})
             if progress:
                 progress(step + 1, config.steps, line["loss"])
             if (step + 1) % config.save_every == 0 or step + 1 == config.steps:

@@ -1,0 +1,1 @@
+"""Experiment trackers, and the panel of validation images that they show."""

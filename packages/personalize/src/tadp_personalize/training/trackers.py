@@ -1,0 +1,127 @@
+"""Experiment trackers (TensorBoard, Weights & Biases, Trackio, ...) through accelerate's interface.
+
+Packages do not import each other, so each that trains has its own copy, kept equal by a test.
+"""
+
+import json
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TRACKERS = ("aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb")
+"""Names that accelerate knows."""
+FOLDER = "tracking"
+"""Below a run's folder: event files of TensorBoard, offline records of others, and the identity of the record."""
+PROJECT = "tadp"
+_IDENTITY = "identity.json"
+_SERVICES = ("trackio", "wandb")
+"""Those that find a record again by its name or identity."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise ValueError for a tracker that is not installed."""
+    if not names:
+        return
+    from accelerate.tracking import get_available_trackers
+
+    there = {str(getattr(name, "value", name)) for name in get_available_trackers()}
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ValueError(
+            f"log_with {', '.join(missing)}: not installed; pip install {' '.join(missing)}, or leave it out"
+        )
+
+
+class Trackers:
+    """A run's record in each of the trackers `names`; without names nothing is imported or written.
+
+    A context manager. A run that resumes in the same folder continues its record: what was recorded after the state
+    that it resumes from is dropped, where the tracker can (TensorBoard), and recorded again.
+    """
+
+    def __init__(
+        self, names: Sequence[str], folder: Path, *, settings: Mapping[str, Any], texts: Mapping[str, str] | None = None
+    ) -> None:
+        """`settings`: {dotted name: value} of the run; `texts`: {name: longer text}, such as its recipe."""
+        self.names, self.folder = tuple(names), folder
+        self.settings, self.texts = settings, texts or {}
+        self._open: list[Any] = []
+
+    def start(self, begun: int) -> None:
+        """Open the trackers for a run of which `begun` steps are done; does nothing where they are open."""
+        if not self.names or self._open:
+            return
+        check_trackers(self.names)
+        from accelerate.state import PartialState
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+        PartialState()  # trackers ask it which process this is
+        place = self.folder / FOLDER
+        place.mkdir(parents=True, exist_ok=True)
+        identity, is_new = self._identity(place / _IDENTITY)
+        for name in self.names:
+            kind: Any = LOGGER_TYPE_TO_CLASS[name]
+            options = self._options(name, identity, begun, place)
+            if kind.requires_logging_directory:
+                tracker = kind("tensorboard" if name == "tensorboard" else PROJECT, str(place), **options)
+            else:
+                tracker = kind(PROJECT, **options)
+            tracker.start()
+            self._open.append(tracker)
+            if is_new:
+                tracker.store_init_configuration({key: _plain(value) for key, value in self.settings.items()})
+                tracker.log(dict(self.texts), step=0)
+
+    def log(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Numbers after `step` steps; None and what is not finite are left out."""
+        finite = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        for tracker in self._open if finite else ():
+            tracker.log(finite, step=step)
+
+    def image(self, step: int, name: str, image: "Image.Image") -> None:
+        """An image after `step` steps, in the trackers that take images."""
+        import numpy as np
+
+        pixels = np.asarray(image.convert("RGB"))  # (H, W, 3) uint8
+        for tracker in self._open:
+            if tracker.name == "tensorboard":
+                tracker.log_images({name: pixels[None]}, step=step, dataformats="NHWC")
+            elif hasattr(tracker, "log_images"):
+                tracker.log_images({name: [pixels]}, step=step)
+
+    def close(self) -> None:
+        """Finish the records."""
+        while self._open:
+            self._open.pop().finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _options(self, name: str, identity: str, begun: int, place: Path) -> dict[str, Any]:
+        if name == "tensorboard":
+            return {"purge_step": begun + 1}
+        if name not in _SERVICES:
+            return {}
+        shared = {"name": f"{self.folder.resolve().name}-{identity}", "resume": "allow"}
+        return shared | ({"id": identity, "dir": str(place)} if name == "wandb" else {})
+
+    def _identity(self, path: Path) -> tuple[str, bool]:
+        """Of the record, by which services find it when the run resumes; and whether it is new."""
+        if path.is_file():
+            return str(json.loads(path.read_text(encoding="utf-8"))["id"]), False
+        identity = secrets.token_hex(4)
+        path.write_text(json.dumps({"id": identity}) + "\n", encoding="utf-8")
+        return identity, True
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    """What trackers take as a setting."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
