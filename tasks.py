@@ -313,8 +313,9 @@ def commands_of(task: str, arguments: list[str], root: Path) -> list[list[str]]:
             str(root / "dist"),
         ]
         return [[*python, "pip", "wheel", *options, *arguments, *folders]]
-    if task == "results":
-        return [[python[0], "benchmarks/result_pages.py", *arguments]]
+    scripts = {"results": "benchmarks/result_pages.py", "docs": "docs/site/build.py", "release": ".ci/release.py"}
+    if task in scripts:
+        return [[python[0], scripts[task], *arguments]]
     return [[*python, "pretrain", *arguments]]
 
 
@@ -352,6 +353,8 @@ TASKS = {
     "lint": "ruff and mypy: rules, formatting and types",
     "bench": "the benchmarks; options go to pytest",
     "results": "write the pages of docs/results from the results files next to them",
+    "docs": "the documentation as a site in site/, built strictly; options go to mkdocs",
+    "release": "VERSION writes it to all files; --dry-run checks all that a release needs, and builds its wheels",
     "build": "the five packages as wheels in dist/, which any Python from 3.11 on installs; options go to pip",
     "pretrain": "train the tiny models anew; options go to the script (--help lists them)",
 }

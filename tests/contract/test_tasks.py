@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TASK_NAMES = ("setup", "demo", "test", "lint", "bench", "results", "build", "pretrain")
+TASK_NAMES = ("setup", "demo", "test", "lint", "bench", "results", "docs", "release", "build", "pretrain")
 
 # A build backend in the tree, so that a real pip installs a real package without a network.
 BACKEND = """
