@@ -1,5 +1,7 @@
 """Push and pull with the hub's own client, against a server on this machine: what arrives is what was sent."""
 
+from pathlib import Path
+
 import huggingface_hub
 import pytest
 import yaml
@@ -10,6 +12,8 @@ from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning import CaptionRecord, CaptionStore
+from tadp_cli.config.paths import with_absolute_paths
+from tadp_cli.config.recipe import load_recipe
 from tadp_heads import PerceptionModel
 from tadp_heads.hub.repository import is_repository, local_folder
 from tadp_heads.hub.run import LEFT_OUT
@@ -185,6 +189,17 @@ def test_captions_are_a_data_set(hub, first_layout, tmp_path):
     CaptionStore([hostile]).push_to_hub("me/hostile")
     assert "license" not in metadata(hub.files("me/hostile", "dataset")["README.md"].decode())
     assert [record.caption for record in CaptionStore.read("me/hostile").records()] == ["b"]
+
+
+def test_a_recipe_names_captions_and_a_token_of_the_hub(hub, first_layout):
+    tadp("push", first_layout / "captions.jsonl", "me/captions")
+    tadp("push", first_layout / "token", "me/token")
+    named = {"data.captions": "me/captions", "prompt.token_file": "me/token", "backbone.lora": "me/lora"}
+    recipe = with_absolute_paths(load_recipe("scenes-segmentation").replace(**named))
+    assert list(CaptionStore.read(recipe.data.captions).records())
+    own = first_layout / "token" / "learned_embeds.safetensors"
+    assert Path(recipe.prompt.token_file).read_bytes() == own.read_bytes()
+    assert recipe.backbone.lora == "me/lora"
 
 
 def test_what_cannot_be_pushed_is_one_line(hub, first_layout, tmp_path):
