@@ -13,7 +13,7 @@ from pretrain.captioner import train_captioner
 from pretrain.corpus import Corpus, render_chunk
 from pretrain.encoder import train_encoder
 from pretrain.export import export_captioner, export_pipeline
-from pretrain.loop import LoopConfig
+from pretrain.loop import LoopConfig, averaged_weights
 from pretrain.tagger import export_tagger, train_tagger
 from pretrain.tokenizers import build_clip_tokenizer
 from pretrain.unet import train_unet
@@ -26,6 +26,8 @@ log = logging.getLogger("tadp.pretrain")
 HELD_OUT_SEED = 77
 VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
+ANY_ORDER = LoopConfig(steps=800, batch_size=48, lr=8e-4, warmup=50, ema=0.995, save_every=100, seed=7)
+"""Goes on from UNET's weights, with sentences in any order and scenes of its own."""
 ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
 TOWER = LoopConfig(steps=6000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
 CAPTIONER = LoopConfig(steps=4000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
@@ -60,7 +62,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grounding", type=float, default=0.5, help="weight of the grounding loss; 0 for the ablation")
-    parser.add_argument("--stop", type=int, help=f"end the UNet after so many of its {UNET.steps} steps")
+    parser.add_argument("--stop", type=int, help=f"end the UNet for good after so many of its {UNET.steps} steps")
     return parser.parse_args()
 
 
@@ -89,13 +91,18 @@ def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
     vae = _trained_vae(arguments)
     tokenizer = build_clip_tokenizer()
     folder = arguments.out / f"unet-grounding-{arguments.grounding:g}"
-    config = replace(UNET, seed=arguments.seed, stop=arguments.stop)
+    first = replace(UNET, seed=arguments.seed, stop=arguments.stop)
+    second = replace(ANY_ORDER, seed=arguments.seed + ANY_ORDER.seed)
 
     def export(unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
         export_pipeline(vae, unet, text_encoder, tokenizer, folder / "pipeline")
         log.info("pipeline written to %s", folder / "pipeline")
 
-    train_unet(corpus, vae, tokenizer, config, folder, arguments.grounding, export)
+    train_unet(corpus, vae, tokenizer, first, folder, arguments.grounding, export)
+    if arguments.stop is not None:
+        return
+    start, fresh = averaged_weights(folder), Corpus(second.seed + 1)
+    train_unet(fresh, vae, tokenizer, second, folder / "any-order", arguments.grounding, export, start)
 
 
 def _captioner(corpus: Corpus, arguments: argparse.Namespace) -> None:

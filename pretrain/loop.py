@@ -116,6 +116,11 @@ def _save(module: nn.Module, optimizer: torch.optim.Optimizer, average: dict, st
         torch.save(state, partial)
 
 
+def averaged_weights(folder: Path) -> dict[str, Tensor]:
+    """The averaged weights of the training in `folder`, as far as it got."""
+    return torch.load(folder / "state.pt", weights_only=True)["average"]
+
+
 def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, average: dict, path: Path) -> int:
     if not path.is_file():
         return 0

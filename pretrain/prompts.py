@@ -12,10 +12,11 @@ WRONG = 1 / 7
 """Share of the lists and sentences in which a class is missing or replaced, as in the captions of a captioner."""
 
 
-def training_prompt(scene: Scene, look: str, rng: np.random.Generator) -> str:
+def training_prompt(scene: Scene, look: str, rng: np.random.Generator, any_order: bool = False) -> str:
     """60 % sentences, 25 % lists of class names, 10 % empty, 5 % one class name.
 
-    Images of a domain name it in 85 % of those captions, photos in 10 %.
+    Images of a domain name it in 85 % of those captions, photos in 10 %. Lists are in any order, sentences go from left
+    to right unless `any_order`.
     """
     kind = rng.random()
     if kind < 0.10:
@@ -25,7 +26,7 @@ def training_prompt(scene: Scene, look: str, rng: np.random.Generator) -> str:
         return in_domain(names[0], look, rng)
     if kind < 0.40:
         return in_domain(" ".join(_with_error(names, rng)), look, rng)
-    return caption(scene, look, rng)
+    return caption(scene, look, rng, any_order)
 
 
 def _with_error(names: list[str], rng: np.random.Generator) -> list[str]:

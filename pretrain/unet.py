@@ -1,6 +1,6 @@
 """The tiny UNet2DConditionModel and its CLIPTextModel, trained together from scratch to predict noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,18 @@ def train_unet(
     folder: Path,
     grounding: float,
     export: Callable[[UNet2DConditionModel, CLIPTextModel], None],
+    start: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """`grounding`: weight of the grounding loss. `export` gets copies with averaged weights, now and then and last."""
+    """`grounding`: weight of the grounding loss. `export` gets copies with averaged weights, now and then and last.
+
+    `start`: weights to begin with. Sentences then name objects in any order: from left to right, the place of a word
+    tells where its object is, and the text encoder learns that in place of the class.
+    """
     torch.manual_seed(config.seed)
     unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
+    models = nn.ModuleList([unet, text_encoder])
+    if start is not None:
+        models.load_state_dict(start, strict=False)
     alphas = build_scheduler().alphas_cumprod
     class_tokens = ClassTokens(tokenizer)
     encoded = Latents(vae)
@@ -79,7 +87,8 @@ def train_unet(
         latents = encoded.of(chunk)
         picks = torch.randint(len(latents), (config.batch_size,), generator=generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-        prompts = [training_prompt(chunk.scene(i), chunk.look(i), rng) for i in picks.tolist()]
+        any_order = start is not None
+        prompts = [training_prompt(chunk.scene(i), chunk.look(i), rng, any_order) for i in picks.tolist()]
         ids = tokenizer(prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         timesteps = _timesteps(len(picks), generator)
         alpha = alphas[timesteps]  # (B,)
@@ -96,7 +105,7 @@ def train_unet(
         loss = denoising + grounding * grounded_loss
         return loss, {"denoising": denoising.item(), "grounding": grounded_loss.item()}
 
-    train(nn.ModuleList([unet, text_encoder]), step_loss, config, folder, lambda module: export(*module))
+    train(models, step_loss, config, folder, lambda module: export(*module))
 
 
 class Latents:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning import load_captioner
 from tadp_heads.data.scenes.render import render
-from tadp_heads.data.scenes.scene import LOOKS, sample_scene
+from tadp_heads.data.scenes.scene import LOOKS, describe, sample_scene
 from tadp_heads.data.scenes.shapes import CLASSES
 
 
@@ -94,17 +95,32 @@ def test_training_prompts_come_in_the_stated_shares(look, word, share):
     assert sentences / len(prompts) == pytest.approx(0.60, abs=0.04)
 
 
+def test_sentences_go_from_left_to_right_or_in_any_order():
+    scene = sample_scene(0, 3)
+    first = min(scene.objects, key=lambda thing: thing.x)
+    assert len({thing.label for thing in scene.objects}) > 1
+    orders = {order: set() for order in (False, True)}
+    for order, found in orders.items():
+        for seed in range(20):
+            words = re.findall("|".join(CLASSES), describe(scene, np.random.default_rng(seed), order))
+            found.add(words[0])
+    assert orders[False] == {CLASSES[first.label]}
+    assert len(orders[True]) > 1
+
+
 def test_the_unet_trains_on_after_an_export_and_a_finished_training_exports_again(tmp_path, monkeypatch):
     """Exports once left the VAE in float16, so that the next chunk could not be encoded."""
     exports = []
     config = LoopConfig(steps=2, batch_size=2, lr=1e-3, export_minutes=0)
     monkeypatch.setattr(pretrain, "UNET", config)
+    monkeypatch.setattr(pretrain, "ANY_ORDER", replace(config, steps=1))
     monkeypatch.setattr(pretrain, "Corpus", lambda seed: Corpus(seed, size=2, passes=1))
     monkeypatch.setattr(pretrain, "export_pipeline", lambda *given: exports.append(export_pipeline(*given)))
     monkeypatch.setattr(sys, "argv", ["pretrain", "--stages", "backbone", "--out", str(tmp_path)])
     pretrain.main()
     pretrain.main()
-    assert len(exports) == 3  # after the first step, at the end, and of what had ended before
+    # Of the first part after its first step and at its end, of the second at its end; then of both, which had ended.
+    assert len(exports) == 5
     folder = tmp_path / "unet-grounding-0.5"
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2]
@@ -115,7 +131,7 @@ def test_the_unet_trains_on_after_an_export_and_a_finished_training_exports_agai
 
 def test_every_stage_makes_a_part_that_loads(tmp_path, monkeypatch):
     """One step of each, in the order in which `python3 tasks.py pretrain` runs them."""
-    for name in ("VAE", "ENCODER", "UNET", "TOWER", "CAPTIONER"):
+    for name in ("VAE", "ENCODER", "UNET", "ANY_ORDER", "TOWER", "CAPTIONER"):
         monkeypatch.setattr(pretrain, name, LoopConfig(steps=1, batch_size=2, lr=1e-3))
     monkeypatch.setattr(pretrain, "Corpus", lambda seed: Corpus(seed, size=4, passes=1))
     monkeypatch.setattr(sys, "argv", ["pretrain", "--out", str(tmp_path)])

@@ -117,10 +117,16 @@ def class_names(scene: Scene) -> list[str]:
     return [CLASSES[label] for label in sorted({o.label for o in scene.objects})]
 
 
-def describe(scene: Scene, rng: np.random.Generator) -> str:
-    """A true caption without the domain, from left to right: "a small red circle, two stars and a moon on sand"."""
+def describe(scene: Scene, rng: np.random.Generator, any_order: bool = False) -> str:
+    """A true caption without the domain: "a small red circle, two stars and a moon on sand".
+
+    Objects are named from left to right, or with `any_order` as they come.
+    """
+    objects = sorted(scene.objects, key=lambda o: o.x)
+    if any_order:
+        objects = [scene.objects[int(place)] for place in rng.permutation(len(scene.objects))]
     groups: dict[int, list[SceneObject]] = {}
-    for thing in sorted(scene.objects, key=lambda o: o.x):
+    for thing in objects:
         groups.setdefault(thing.label, []).append(thing)
     phrases = [_phrase(members, rng) for members in groups.values()]
     text = phrases[0] if len(phrases) == 1 else ", ".join(phrases[:-1]) + " and " + phrases[-1]
@@ -141,9 +147,9 @@ def _phrase(members: list[SceneObject], rng: np.random.Generator) -> str:
     return " ".join([article, *words])
 
 
-def caption(scene: Scene, look: str, rng: np.random.Generator) -> str:
+def caption(scene: Scene, look: str, rng: np.random.Generator, any_order: bool = False) -> str:
     """A true caption as on the web: images of a domain name it in 85 % of the cases, photos in 10 %."""
-    return in_domain(describe(scene, rng), look, rng)
+    return in_domain(describe(scene, rng, any_order), look, rng)
 
 
 def in_domain(text: str, look: str, rng: np.random.Generator) -> str:
