@@ -10,6 +10,7 @@ from tadp_heads._registry import Registry
 from tadp_heads.data.annotations.coco import is_coco, read_coco
 from tadp_heads.data.annotations.cvat import is_cvat, read_cvat
 from tadp_heads.data.annotations.datasets import AnnotatedDataset, AnnotatedDetection, AnnotatedSegmentation
+from tadp_heads.data.annotations.json_files import json_files, read_object
 from tadp_heads.data.annotations.label_studio import is_label_studio, read_label_studio
 from tadp_heads.data.annotations.labelme import is_labelme, read_labelme
 from tadp_heads.data.annotations.shapes import Annotations
@@ -18,6 +19,8 @@ from tadp_heads.data.annotations.yolo import is_yolo, read_yolo
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import read_lines, split_ids
 from tadp_heads.data.readers.split_files import CLASSES_FILE, split_files
+from tadp_heads.data.readers.xml_files import read_xml
+from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import Transform
 from tadp_heads.data.settings import SETTINGS_FILE, DataSettings, read_settings
 
@@ -79,7 +82,7 @@ def read_annotations(root: Path, name: str | None = None) -> Annotations:
 def _read(root: Path, name: str, fingerprint: bytes) -> Annotations:
     annotations = FORMATS[name].read(root)
     if not annotations.images:
-        first = annotations.problems[0] if annotations.problems else ""
+        first = annotations.problems[0] if annotations.problems else _damaged(root)
         raise (
             DataError(first)
             if first
@@ -92,6 +95,18 @@ def _read(root: Path, name: str, fingerprint: bytes) -> Annotations:
         lists = [path.stem for path in split_files(root, annotations.images)]
         splits = {split: split_ids(root, split, annotations.images) for split in lists}
     return replace(annotations, splits=splits or split_by_seed(sorted(annotations.images), read_settings(root).split))
+
+
+def _damaged(root: Path) -> str:
+    """What is wrong with the first file that is no JSON or XML at all; "" where there is none."""
+    readers = [(path, read_object) for path in json_files(root)]
+    readers += [(inside(root, path), read_xml) for path in sorted(root.rglob("*.xml"))]
+    for path, read in readers:
+        try:
+            read(path)
+        except DataError as error:
+            return str(error)
+    return ""
 
 
 def annotation_tasks(annotations: Annotations) -> tuple[str, ...]:
