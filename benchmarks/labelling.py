@@ -14,13 +14,16 @@ docs/results/labelling.json; `python3 tasks.py results` writes the page and its 
 """
 
 import argparse
+import hashlib
 import json
 import random
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from labelling_page import draw
 from measuring import machine, write_json
 from torch import Tensor
 
@@ -40,6 +43,7 @@ COST_RATIO = 40
 """Names of so many images cost what one mask costs."""
 POOL_FACTOR = 4
 """As in `tadp label-next`: among so many times the step, the most uncertain, images are chosen that differ most."""
+UNET = "weights/tiny/unet/diffusion_pytorch_model.safetensors"
 DATA_SEED = 103
 """Of the scenes; pre-training draws those of seed 1."""
 TASK = SegmentationTask()
@@ -192,11 +196,12 @@ def errors(options: argparse.Namespace) -> dict:
     """{domain: {uncertainty: [AUROC per seed]}}, and the share of wrong pixels under "wrong"."""
     results = {}
     for look in options.domains:
-        domain = read_domain(look, options.pool + options.val, ("present", "all", "none"))
-        val = [*range(options.pool, options.pool + options.val)]
+        pool = 3 * options.start
+        domain = read_domain(look, pool + options.val, ("present", "all", "none"))
+        val = [*range(pool, pool + options.val)]
         found: dict[str, list[float]] = {"text": [], "entropy": [], "wrong": []}
         for seed in options.seeds:
-            labelled = random.Random(seed).sample(range(options.pool), options.start)
+            labelled = random.Random(seed).sample(range(pool), options.start)
             head = trained(domain, domain.masks, labelled, options.steps, seed)
             maps = uncertainties(head, domain, val)
             wrong = (maps["all"].argmax(1) != domain.masks[val]).flatten()
@@ -206,6 +211,12 @@ def errors(options: argparse.Namespace) -> dict:
         results[look] = found
         print("errors", look, found, flush=True)
     return results
+
+
+def unet_digest() -> str:
+    """The first digits: weights may change within a version."""
+    with (resources.files("tadp_backbone") / UNET).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 SETTINGS = ("pool", "val", "start", "extra", "step", "rounds", "steps")
@@ -220,10 +231,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pool", type=int, default=180, help="images of a domain")
     parser.add_argument("--val", type=int, default=60)
     parser.add_argument("--start", type=int, default=10, help="masks to begin with")
-    parser.add_argument("--extra", nargs="+", type=int, default=[1, 2, 4], help="masks that are added")
+    parser.add_argument("--extra", nargs="+", type=int, default=[1, 4], help="masks that are added")
     parser.add_argument("--step", type=int, default=10, help="images that are chosen per round")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=150, help="of training")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=80, help="of training")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     for part in options.parts:
@@ -231,9 +242,11 @@ def main(arguments: list[str] | None = None) -> None:
         known = json.loads(options.results.read_text()) if options.results.is_file() else {}
         settings = {name: getattr(options, name) for name in SETTINGS}
         command = f"python benchmarks/labelling.py {part} --seeds {' '.join(map(str, options.seeds))}"
-        weights = BACKBONES["tiny"].version
+        weights = f"{BACKBONES['tiny'].version}, UNet SHA-256 {unet_digest()}"
         about = {"command": command, "machine": machine(torch.device("cpu")), "weights": weights, "settings": settings}
-        write_json(options.results, known | {part: {**about, "seeds": len(options.seeds), "values": measured}})
+        values = known.get(part, {}).get("values", {}) | measured
+        write_json(options.results, known | {part: {**about, "seeds": len(options.seeds), "values": values}})
+    draw(json.loads(options.results.read_text()), options.results.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ def demo(
     with one_line_errors():
         from dataclasses import replace
 
-        from tadp_cli.console.resources import resources_used
         from tadp_cli.console.score_tables import show_rows
         from tadp_cli.experiments.demo import FULL, QUICK, run_demo
 
@@ -44,10 +43,9 @@ def demo(
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)
         show_rows(console, results)
-        lines = (
+        console.print(
             f"\nresults: {out / 'results.json'}\nreport:  {out / 'report.html'}",
-            resources_used(),
-            "on your own images: tadp caption my_data --captioner blip2 --out captions.jsonl",
-            "                    tadp train segmentation --data my_data --captions captions.jsonl --out runs/mine",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
-        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
