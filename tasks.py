@@ -352,7 +352,7 @@ TASKS = {
     " instructions and other threads; --faults for kills at any file operation; paths and options go to pytest",
     "lint": "ruff and mypy: rules, formatting and types",
     "bench": "the benchmarks; options go to pytest",
-    "results": "write the pages of docs/results from the results files next to them",
+    "results": "write the pages of docs/results from the results files next to them, and README's table",
     "docs": "the documentation as a site in site/, built strictly; options go to mkdocs",
     "release": "VERSION writes it to all files; --dry-run checks all that a release needs, and builds its wheels",
     "build": "the five packages as wheels in dist/, which any Python from 3.11 on installs; options go to pip",

@@ -6,6 +6,7 @@ Passes return what `DiffusionBackbone.run_unet` returns: {tap: features}, {layer
 # B batch, N cells, T tokens, C channels, D channels a head
 
 from contextlib import contextmanager
+from functools import partial
 
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
@@ -46,6 +47,7 @@ ATTENTIONS = {
     "sdpa, no maps": attention_alone,
     "sdpa + product": attention_and_product,
     "ours": cross_attention_with_maps,
+    "ours, maps detached": partial(cross_attention_with_maps, detach_maps=True),
 }
 
 

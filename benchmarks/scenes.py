@@ -141,15 +141,17 @@ def _score_with_taesd(run: Path) -> dict[str, float]:
 
 
 def grid(out: Path) -> dict[str, Any]:
-    """mIoU of heads trained on photos as in the demo, by prompt and by domain."""
-    plan = replace(QUICK, targets=("watercolor", "comic", "night"), seeds=SEEDS, modifiers=())
+    """mIoU of heads trained on photos as in the demo, by prompt or modifier and by domain."""
+    plan = replace(QUICK, targets=("watercolor", "comic", "night"), seeds=SEEDS)
     with bars() as report:
         results = run_demo(out / "grid", plan, device="cpu", seed=0, report=report)
     rows: dict[str, dict[str, list[float]]] = {}
     for row in results["rows"]:
-        rows.setdefault(row["prompt"], {}).setdefault(row["test"], []).append(row["metrics"]["mIoU"])
+        how = row["prompt"] if row["modifier"] in (None, "null") else row["modifier"]
+        rows.setdefault(how, {}).setdefault(row["test"], []).append(row["metrics"]["mIoU"])
     settings = {"train_images": plan.train_images, "scored_images": plan.scored_images, "steps": plan.steps}
-    return {"seeds": SEEDS, "settings": settings, "mIoU": rows, "captions": results["captions"]}
+    told = {"captions": results["captions"], "personalization": results["personalization"]}
+    return {"seeds": SEEDS, "settings": settings, "mIoU": rows, **told}
 
 
 def _scenes(out: Path, domain: str) -> SampleDataset:

@@ -1,6 +1,8 @@
 """Stable Diffusion's real classes at toy size, with random weights."""
 
 from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -62,20 +64,31 @@ def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config).eval()
 
 
-@pytest.fixture
+def _models(text: bool, vae: bool) -> dict[str, Any]:
+    return {
+        "unet": _unet(),
+        "vae": _vae() if vae else None,
+        "text_encoder": _text_encoder(_tokenizer()) if text else None,
+    }
+
+
+@pytest.fixture(scope="session")
 def make_backbone() -> Callable[..., DiffusionBackbone]:
-    """make_backbone(text=False, vae=False, seed=0, **config fields): the same weights for the same seed."""
+    """make_backbone(text=False, vae=False, seed=0, **config fields): the same weights for the same seed.
+
+    Each is a copy: drawing the weights takes longer than most tests.
+    """
+    drawn: dict[tuple, tuple] = {}
 
     def make(*, text: bool = False, vae: bool = False, seed: int = 0, **config) -> DiffusionBackbone:
-        torch.manual_seed(seed)
-        tokenizer = _tokenizer() if text else None
-        return DiffusionBackbone(
-            unet=_unet(),
-            vae=_vae() if vae else None,
-            text_encoder=_text_encoder(tokenizer) if text else None,
-            tokenizer=tokenizer,
-            config=BackboneConfig(**config),
-        )
+        key = (text, vae, seed)
+        if key not in drawn:
+            torch.manual_seed(seed)
+            drawn[key] = (_models(text, vae), torch.get_rng_state())
+        models, state = drawn[key]
+        torch.set_rng_state(state)  # as after drawing: what a test draws then is the same each time
+        tokenizer = _tokenizer() if text else None  # a copy of one decodes otherwise
+        return DiffusionBackbone(**deepcopy(models), tokenizer=tokenizer, config=BackboneConfig(**config))
 
     return make
 

@@ -3,6 +3,7 @@
 Whether functions are interpreted is decided when they are defined, for the whole process: it would leak into others.
 """
 
+import importlib
 import os
 import subprocess
 import sys
@@ -13,9 +14,15 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch.testing import assert_close
 
+import tadp_backbone.kernels
 from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets, group_norm_silu
 from tadp_backbone.kernels.available import HAS_TRITON
-from tadp_backbone.kernels.cross_attention import fits_kernel
+from tadp_backbone.kernels.cross_attention import (
+    BACKWARD_FROM,
+    by_direction,
+    fits_kernel,
+    plain_attention_with_maps,
+)
 from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu
 
 pytestmark = pytest.mark.numerical
@@ -99,6 +106,33 @@ def test_what_the_kernel_takes(tokens, width, dtype, fits):
     assert fits_kernel(q, k, k) is fits
 
 
+@pytest.mark.parametrize(
+    ("gradient", "detached", "queries", "by_kernel"),
+    [
+        (False, False, 4, {"output": True, "maps": True}),
+        (True, True, 4, {"output": False, "maps": True}),
+        (True, False, 4, {"output": False, "maps": False}),
+        (True, False, BACKWARD_FROM, {"output": True, "maps": True}),
+    ],
+)
+def test_the_kernel_works_where_it_wins(gradient, detached, queries, by_kernel):
+    q, k, v = (torch.randn(1, 2, n, 8).requires_grad_(gradient) for n in (queries, 5, 5))
+    made = []
+
+    def kernel(*arguments):
+        made.append(plain_attention_with_maps(*arguments))
+        return made[-1]
+
+    got = dict(zip(by_kernel, by_direction(kernel, q, k, v, 0.3, detached), strict=True))
+    for place, (name, from_kernel) in enumerate(by_kernel.items()):
+        assert any(got[name] is pair[place] for pair in made) is from_kernel, name
+    assert got["maps"].requires_grad is (gradient and not detached)
+    output, maps = plain_attention_with_maps(q, k, v, 0.3)
+    assert_close((got["output"], got["maps"]), (output, maps))
+    if gradient:
+        assert_close(torch.autograd.grad(got["output"].sum(), q), torch.autograd.grad(output.sum(), q))
+
+
 @pytest.mark.parametrize("time_channels", [16, None])
 def test_fused_resnets_give_the_same_numbers_and_keep_their_parameters(time_channels):
     torch.manual_seed(0)
@@ -119,14 +153,11 @@ def test_resnets_of_other_kinds_stay():
     assert type(block.norm1) is torch.nn.GroupNorm
 
 
-def test_without_triton_the_plain_formulas_are_used():
-    code = """
-import sys
-sys.modules["triton"] = None  # as if it were not installed
-import torch
-from tadp_backbone.kernels import GroupNormSiLU
-from tadp_backbone.kernels.available import HAS_TRITON
-print(HAS_TRITON, tuple(GroupNormSiLU(2, 4)(torch.randn(1, 4, 3, 3)).shape))
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout == "False (1, 4, 3, 3)\n", result.stderr
+def test_without_triton_the_plain_formulas_are_used(monkeypatch):
+    monkeypatch.setattr(tadp_backbone, "kernels", tadp_backbone.kernels)  # put back, as the modules are
+    for name in [name for name in sys.modules if name.startswith(("triton", "tadp_backbone.kernels"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "triton", None)  # as if it were not installed
+    kernels = importlib.import_module("tadp_backbone.kernels")
+    assert not importlib.import_module("tadp_backbone.kernels.available").HAS_TRITON
+    assert kernels.GroupNormSiLU(2, 4)(torch.randn(1, 4, 3, 3)).shape == (1, 4, 3, 3)

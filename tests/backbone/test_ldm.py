@@ -314,7 +314,9 @@ def text_states(make_backbone):
     return clip_state(encoder, "cond_stage_model.transformer.text_model."), open_clip_state(encoder)
 
 
-@pytest.mark.parametrize("kind", ["unet", "unet of version 2", "vae", "clip", "open clip"])
+@pytest.mark.parametrize(
+    "kind", ["unet", pytest.param("unet of version 2", marks=pytest.mark.slow), "vae", "clip", "open clip"]
+)
 def test_any_missing_tensor_is_named_as_in_the_file(make_backbone, kind):
     """Whether it is only copied or sizes are read from it: a dozen of the first kind, all of the second."""
     clip, open_clip = text_states(make_backbone)

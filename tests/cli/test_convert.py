@@ -167,7 +167,12 @@ def detector(levels):
 
 @pytest.mark.parametrize(
     ("layout", "variant"),
-    [("within", "ade"), ("within", "detection"), ("beside", "depth"), ("several GPUs", "pascal")],
+    [
+        ("within", "ade"),
+        pytest.param("within", "detection", marks=pytest.mark.slow),
+        ("beside", "depth"),
+        ("several GPUs", "pascal"),
+    ],
 )
 def test_parts_are_found_wherever_the_file_has_them(source, tmp_path, layout, variant):
     plain = DiffusionBackbone(unet=source.unet, vae=source.vae, config=BackboneConfig(map_strides=()))
@@ -191,7 +196,7 @@ def assert_same(found, wanted, but=("-",)):
     assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
-@pytest.mark.parametrize(("variant", "rows"), [("ade", 13), ("depth", 27)])
+@pytest.mark.parametrize(("variant", "rows"), [pytest.param("ade", 13, marks=pytest.mark.slow), ("depth", 27)])
 def test_embeddings_that_a_captioned_model_keeps_are_left_out(source, tmp_path, variant, rows):
     """77 maps tell that the text was a caption; a depth model's embeddings are of room types, one an image."""
     plain = DiffusionBackbone(unet=source.unet, vae=source.vae, config=BackboneConfig(map_strides=()))

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from surface import assert_frozen, key_lines
 
-from tadp_cli.experiments.demo import Plan, run_demo
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.experiments.demo import CLASS_MAPS, Plan, run_demo
 from tadp_cli.pipelines import personalize
 
 TOY = Plan(
@@ -17,7 +18,7 @@ TOY = Plan(
     scored_images=4,
     target_images=3,
     token_steps=2,
-    prompts=("class-names", "caption"),
+    prompts=("class-names", "caption", CLASS_MAPS),
     steps=1,
 )
 
@@ -55,6 +56,11 @@ def test_the_demo(tmp_path):
     assert "http://" not in page
     assert "https://" not in page
     assert (tmp_path / "a" / "overview.png").is_file()
+    assert '<section id="overview">' in page
+    runs = {run.name: load_recipe(str(run / "config.toml")) for run in (tmp_path / "a/runs/segmentation").iterdir()}
+    by_index = {run.backbone.map_index: name for name, run in runs.items() if run.prompt.modifier == "null"}
+    assert by_index["class"] == f"{CLASS_MAPS}-null-seed0"
+    assert runs[by_index["class"]].prompt.kind == "caption"
     files = ("results.json", "plan.json", "captions/*.jsonl", "tokens/*/summary.json")
     assert_frozen("demo", key_lines(tmp_path / "a", *files))
 

@@ -10,6 +10,12 @@ from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.registry import TASKS, get_task
 from tadp_heads.training import SharedContext, evaluate
 
+SMALL = {
+    "segmentation": {"variant": "ade", "width": 16},
+    "depth": {"fusion_channels": 16},
+    "detection": {"fpn_channels": 16, "representation_size": 32},
+}
+
 
 @pytest.mark.parametrize("name", TASKS)
 def test_scores_do_not_depend_on_the_batch(tmp_path, name):
@@ -19,7 +25,7 @@ def test_scores_do_not_depend_on_the_batch(tmp_path, name):
     task, backbone = get_task(name), DiffusionBackbone.from_pretrained("tiny").freeze()
     model = PerceptionModel(
         backbone,
-        task.build_head(backbone.levels, dataset.classes),
+        task.build_head(backbone.levels, dataset.classes, **SMALL[name]),
         PerceptionConfig(task=name, classes=dataset.classes),
     )
     contexts = SharedContext(backbone.encode_text([""]))
@@ -27,9 +33,9 @@ def test_scores_do_not_depend_on_the_batch(tmp_path, name):
     read = dataset.read
     dataset.read = lambda image_id: seen.append(image_id) or read(image_id)
     scores = {}
-    for size in (1, 2, 3, 16):
+    for size in (1, 2, 16):
         scores[size] = evaluate(model, dataset, contexts, batch_size=size)
         assert seen == list(dataset.ids)
         seen.clear()
-    for size in (2, 3, 16):
+    for size in (2, 16):
         assert scores[size] == pytest.approx(scores[1], abs=1e-3, nan_ok=True), size

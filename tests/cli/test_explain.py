@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -97,9 +98,13 @@ def test_strides_and_layers_can_be_shown_apart(picture, tmp_path):
     np.testing.assert_allclose(arrays["maps"], expected[0, :, :45, :64].numpy(), atol=1e-5)
 
 
-def test_two_prompts_side_by_side(picture, tmp_path):
+def test_two_prompts_side_by_side(picture, tmp_path, monkeypatch):
+    """The image is encoded once."""
+    encoded, encode = [], AutoencoderKL.encode
+    monkeypatch.setattr(AutoencoderKL, "encode", lambda vae, images: encoded.append(len(images)) or encode(vae, images))
     said = tadp("explain", picture, "--compare", "a tree", "a star, a tree", "--out", tmp_path / "pair.png")
     assert said_words(said) == ["a", "tree", "a", "star", "a", "tree"]
+    assert encoded == [1]
     arrays = np.load(tmp_path / "pair.npz")
     assert [str(arrays["prompt"]), str(arrays["prompt_b"])] == ["a tree", "a star, a tree"]
     _, features = features_of(picture, "a star, a tree")

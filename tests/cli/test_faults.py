@@ -1,6 +1,6 @@
 """Commands that are killed at any file operation, or refused one: the same command completes, and nothing is left.
 
-Ten seeded points per command; all of them with `python3 tasks.py test --faults`.
+Six seeded points per command; all of them with `python3 tasks.py test --faults`.
 """
 
 import errno
@@ -9,10 +9,8 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faults import DiskState, failing, states_of
@@ -20,12 +18,10 @@ from invoking import tadp
 from same_files import differences
 from typer.testing import CliRunner, Result
 
-from tadp_backbone.io import load as loading
-from tadp_captioning.captioners import transformers
 from tadp_cli.main import app
 from tadp_heads.data.scenes.write import write_scenes
 
-POINTS, REFUSALS = 10, 1
+POINTS, REFUSALS = 6, 1
 _TINY = ("train.batch_size=1", "train.size=32", "head.variant=ade", "head.width=8", "train.unet_lr_scale=0")
 
 
@@ -88,29 +84,6 @@ COMMANDS = {
     ),
     "report": Command(lambda world, out: ("report", out, "--images", 2, "--shown", 1), begun_with="run"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shipped_models_are_read_once():
-    """Each command gets copies of the shipped models, as reading them takes longer than all else."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((loading, "load_parts"), (transformers, "load_transformers_captioner")):
-            patch.setattr(module, name, _once(getattr(module, name)))
-        yield
-
-
-def _once(load: Callable) -> Callable:
-    loaded: dict[str, Any] = {}
-
-    def copied(*args: Any, **options: Any) -> Any:
-        if args[0] != "tiny":
-            return load(*args, **options)
-        key = repr((args, options))
-        if key not in loaded:
-            loaded[key] = load(*args, **options)
-        return deepcopy(loaded[key])
-
-    return copied
 
 
 @pytest.fixture(scope="module")

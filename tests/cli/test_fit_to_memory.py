@@ -101,7 +101,10 @@ def test_where_nothing_fits_the_least_is_named():
         fit_into(TrainConfig(batch_size=8), 10 * GB, _formula, half=False, normed=False)
 
 
-@pytest.mark.parametrize(("task", "checkpointing"), [("segmentation", True), ("depth", False), ("detection", False)])
+@pytest.mark.parametrize(
+    ("task", "checkpointing"),
+    [("segmentation", True), ("depth", False), pytest.param("detection", False, marks=pytest.mark.slow)],
+)
 def test_what_is_counted_without_memory_is_what_torchs_profiler_sees_of_a_real_step(data, task, checkpointing):
     recipe = _recipe(data, task, f"train.gradient_checkpointing={str(checkpointing).lower()}")
     step = dry_step(recipe)

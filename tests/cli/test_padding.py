@@ -71,7 +71,7 @@ def _read(source, live):
     if source == "cached":
         return CachedFeatures(live, lambda *_: None).batch(range(len(picks)), [0] * len(picks))
     if source == "pixels":
-        return live.batch([live.images.read(picked) for picked in picks], encoded=False)
+        return live.batch([live.images.read(picked) for picked in picks])
     live.images.fill(0, 1, lambda *_: None)
     items = sorted((live.images[position] for position in range(len(picks))), key=lambda item: item.id)
     return live.batch(items)

@@ -185,11 +185,13 @@ JUDGES = {
     "head without words": ("presence.source=head", "presence.first_pass=empty"),
     "head under the caption": ("presence.source=head", "presence.first_pass=caption"),
     "captioner": ("presence.source=captioner",),
+    "own mask": ("presence.source=mask", "presence.passes=2", "presence.precision=0.05"),
 }
+QUICK_JUDGES = ("head without words", "own mask")
 
 
 @pytest.mark.parametrize(
-    "judge", [judge if "without" in judge else pytest.param(judge, marks=pytest.mark.slow) for judge in JUDGES]
+    "judge", [judge if judge in QUICK_JUDGES else pytest.param(judge, marks=pytest.mark.slow) for judge in JUDGES]
 )
 def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, tmp_path, monkeypatch):
     """Trained and opened for scoring with the true masks of val, then with empty ones: all but the scores is equal."""
@@ -221,7 +223,8 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
     assert len(scored) == len(judged) == 4
     assert all(torch.equal(scored[0], context) for context in scored)
     assert all(torch.equal(judged[0], chances) for chances in judged)
-    files = [file.relative_to(tmp_path / "true") for file in (tmp_path / "true" / "presence").iterdir()]
+    kept = (file for file in (tmp_path / "true" / "presence").rglob("*") if file.is_file())
+    files = [file.relative_to(tmp_path / "true") for file in kept]
     assert len(files) >= 2
     for file in (*files, "model.safetensors"):
         assert (tmp_path / "true" / file).read_bytes() == (tmp_path / "emptied" / file).read_bytes(), file
@@ -395,6 +398,10 @@ def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
         (("presence.first_pass=twice",), "presence.first_pass"),
         (("presence.precision=1.5",), "presence.precision is 1.5, expected a share above 0"),
         (("presence.source=labels",), "presence.source"),
+        (("presence.source=mask", "train.unet_lr_scale=0.1"), "a backbone that would change in training"),
+        (("presence.source=mask", "task=detection"), "reads masks of classes, and detection has none"),
+        (("presence.recall=1.0",), "presence.recall 1.0 and presence.confidence 0.9: expected shares below 1"),
+        (("presence.passes=0",), "presence.passes"),
         (("prompt.vectors=0",), "prompt.vectors"),
     ],
 )

@@ -309,6 +309,23 @@ def test_a_lora_is_evaluated_as_it_is_saved_and_trains_on_untouched(recipe, run)
     assert _same(_weights(model), _weights(run(recipe(*settings), "undisturbed")))
 
 
+def test_heads_on_a_frozen_backbone_share_the_latents_of_the_cache(recipe, run, tmp_path):
+    """Their features are computed once per run; the VAE encodes for the first run alone."""
+    settings = ("train.unet_lr_scale=0", f"train.cache={tmp_path / 'cache'}", "train.crops=1")
+
+    def frozen(model):
+        model.backbone.freeze()
+
+    def no_vae(model):
+        frozen(model)
+        model.backbone.vae.encode = None
+
+    live = _weights(run(recipe("train.unet_lr_scale=0"), "live", frozen))
+    filled = _weights(run(recipe(*settings), "filled", frozen))
+    assert _same(filled, _weights(run(recipe(*settings), "read", no_vae)))
+    assert _same(filled, live, rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("task", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])
 def test_cached_texts_and_latents_give_the_same_run_without_encoders(recipe, run, tmp_path, task):
     """Where pixels don't vary, what is read from the cache is what is computed at every step."""

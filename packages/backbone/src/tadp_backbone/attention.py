@@ -32,9 +32,9 @@ class _Sink:
 class _RecordingProcessor:
     """Attention processor (diffusers' interface) that hands its layer's maps to one or more sinks."""
 
-    def __init__(self, path: str, sinks: tuple[_Sink, ...]):
-        self.path = path
-        self.sinks = sinks
+    def __init__(self, path: str, sinks: tuple[_Sink, ...], detach: bool):
+        """`detach`: no sink wants a gradient through the maps."""
+        self.path, self.sinks, self.detach = path, sinks, detach
 
     def __call__(
         self,
@@ -54,7 +54,7 @@ class _RecordingProcessor:
             rearrange(projected, "b n (heads d) -> b heads n d", heads=attn.heads)
             for projected in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))
         )
-        output, maps = cross_attention_with_maps(q, k, v, attn.scale)
+        output, maps = cross_attention_with_maps(q, k, v, attn.scale, detach_maps=self.detach)
         for sink in self.sinks:
             sink.put(self.path, maps)
         output = rearrange(output, "b heads n d -> b n (heads d)")
@@ -125,10 +125,10 @@ def _recording(
                 "as in Stable Diffusion 1 and 2; merge or unload adapters that replace processors"
             )
     maps: dict[str, Tensor] = {}
-    recorders = {
-        path: _RecordingProcessor(path, (*getattr(layer.processor, "sinks", ()), _Sink(maps, detach, when)))
-        for path, layer in layers.items()
-    }
+    recorders = {}
+    for path, layer in layers.items():
+        sinks = (*getattr(layer.processor, "sinks", ()), _Sink(maps, detach, when))
+        recorders[path] = _RecordingProcessor(path, sinks, all(sink.detach for sink in sinks))
     with _installed(layers, recorders), _recomputed_alike(unet):
         yield maps
 
@@ -153,7 +153,7 @@ def _recomputed_alike(unet: nn.Module) -> Iterator[None]:
         recording = {
             p: m for p, m in unet.named_modules() if isinstance(getattr(m, "processor", 0), _RecordingProcessor)
         }
-        silent = {path: _RecordingProcessor(path, ()) for path in recording}
+        silent = {path: _RecordingProcessor(path, (), layer.processor.detach) for path, layer in recording.items()}
 
         def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
             return nullcontext(), _installed(recording, silent)

@@ -28,6 +28,7 @@ def demo(
     with one_line_errors():
         from dataclasses import replace
 
+        from tadp_cli.console.resources import resources_used
         from tadp_cli.console.score_tables import show_rows
         from tadp_cli.experiments.demo import FULL, QUICK, run_demo
 
@@ -43,9 +44,10 @@ def demo(
         with bars() as report:
             results = run_demo(out, plan, device=device, seed=seed, report=report)
         show_rows(console, results)
-        console.print(
+        lines = (
             f"\nresults: {out / 'results.json'}\nreport:  {out / 'report.html'}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            resources_used(),
+            "on your own images: tadp caption my_data --captioner blip2 --out captions.jsonl",
+            "                    tadp train segmentation --data my_data --captions captions.jsonl --out runs/mine",
         )
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -63,15 +63,23 @@ class PresenceConfig:
 
     source: str = "head"
     """The tagger. head: a small head, trained on the source's labels, which reads a first pass of the backbone.
+    mask: the area and confidence of each class in the model's own mask (self-prompting), for segmentation.
     captioner: the captioner's own chances of words, untrained. clip: CLIP's zero-shot tagging, untrained."""
     first_pass: str = "caption"
-    """Prompt of the pass whose features it reads: caption, or empty."""
+    """Prompt of the pass whose features or mask it reads: caption, or empty."""
+    passes: int = 1
+    """Of the source mask: masks that are predicted one after the other, each but the first under the classes found."""
     precision: float = 0.75
     """Of the classes named, on images that it was not trained on: the threshold is the one of the highest recall."""
+    recall: float = 0.0
+    """In place of presence.precision: share of an image's classes that are named with the confidence that follows, by
+    conformal risk control; it holds for images like those of training, not for other domains. 0: precision decides."""
+    confidence: float = 0.9
+    """That at least presence.recall is reached."""
     folds: int = 5
     """Parts of the training images; each is tagged by a head trained on the others."""
     steps: int = 300
-    """Updates of its weights in each fold."""
+    """Updates of its weights in each fold; of the source mask, of each head."""
     lr: float = 2e-3
     """Peak learning rate of the small head."""
     seed: int = 0
@@ -80,10 +88,15 @@ class PresenceConfig:
     """The CLIP model, a folder or a hub id."""
 
     def __post_init__(self) -> None:
-        one_of("presence.source", self.source, ("head", "captioner", "clip"))
+        one_of("presence.source", self.source, ("head", "mask", "captioner", "clip"))
         one_of("presence.first_pass", self.first_pass, ("caption", "empty"))
         at_least("presence.folds", self.folds, 2, MOST_HELD)
         at_least("presence.steps", self.steps, 10)
         above_0("presence.lr", self.lr, MOST_RATE)
+        at_least("presence.passes", self.passes, 1, MOST_HELD)
+        if not (0 <= self.recall < 1 and 0 < self.confidence < 1):
+            raise ValueError(
+                f"presence.recall {self.recall} and presence.confidence {self.confidence}: expected shares below 1"
+            )
         if not 0 < self.precision <= 1:
             raise ValueError(f"presence.precision is {self.precision}, expected a share above 0, at most 1")

@@ -245,7 +245,9 @@ class Recipe:
         if self.task == "depth":
             raise ValueError(f"{given} needs classes, and depth has none: use caption")
         moving = self.train.unet_lr_scale > 0 or self.backbone.text_adapter
-        if moving and self.presence.source == "head":
+        if self.presence.source == "mask" and self.task != "segmentation":
+            raise ValueError(f"presence.source 'mask' reads masks of classes, and {self.task} has none: use another")
+        if moving and self.presence.source in ("head", "mask"):
             raise ValueError(
                 f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0"
             )
@@ -264,7 +266,7 @@ class Recipe:
     def needs_captions(self) -> bool:
         """Whether prompts are made of captions, or the image tagger reads them."""
         presence = self.presence
-        tagged = self.needs_presence and presence.source == "head" and presence.first_pass == "caption"
+        tagged = self.needs_presence and presence.source in ("head", "mask") and presence.first_pass == "caption"
         return tagged or "captions" in self.kind.needs
 
     @property

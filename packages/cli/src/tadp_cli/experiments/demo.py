@@ -27,6 +27,15 @@ from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 
+CLASS_MAPS = "caption-class-maps"
+"""In place of a kind of prompt: captions, with one attention map per class in place of one per token. Our own variant,
+not the paper's (docs/class-maps.md)."""
+
+
+def _kind(prompt: str) -> str:
+    """The recipe's `prompt.kind`."""
+    return "caption" if prompt == CLASS_MAPS else prompt
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -42,7 +51,8 @@ class Plan:
     """Unlabelled images of the target from which the token is learned."""
     token_steps: int = 60
     """Updates of Textual Inversion."""
-    prompts: tuple[str, ...] = ("empty", "class-names", "caption", "oracle")
+    prompts: tuple[str, ...] = ("empty", "class-names", "caption", "oracle", CLASS_MAPS)
+    """Kinds of prompts, and CLASS_MAPS."""
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
     """Besides "null", with captions as prompts."""
     steps: int
@@ -54,10 +64,10 @@ class Plan:
         if self.steps < 1:
             raise ValueError(f"{self.steps} steps: expected at least 1")
         for prompt in self.prompts:
-            prompt_kind(prompt)
+            prompt_kind(_kind(prompt))
 
 
-QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=350, scored_images=100, steps=300)
+QUICK = Plan(tasks=("segmentation",), targets=("watercolor",), seeds=1, train_images=500, scored_images=100, steps=400)
 FULL = Plan(
     tasks=("segmentation", "depth", "detection"),
     targets=("watercolor", "comic", "night"),
@@ -65,7 +75,7 @@ FULL = Plan(
     train_images=1000,
     scored_images=400,
     steps=800,
-    prompts=("empty", "class-names", "averaged-eos", "caption", "oracle"),
+    prompts=("empty", "class-names", "averaged-eos", "caption", "oracle", CLASS_MAPS),
 )
 
 
@@ -181,12 +191,15 @@ def _settings(plan: Plan, seed: int) -> list[_Setting]:
 def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
     changes = {
         "data.folder": str(data_folder(out, setting.task, SOURCE)),
-        "data.captions": str(captions_file(out, SOURCE)) if setting.prompt == "caption" else "",
-        "prompt.kind": setting.prompt,
+        "data.captions": str(captions_file(out, SOURCE)) if _kind(setting.prompt) == "caption" else "",
+        "prompt.kind": _kind(setting.prompt),
         "prompt.modifier": setting.modifier,
+        "backbone.map_index": "class" if setting.prompt == CLASS_MAPS else "token",
         "train.seed": setting.seed,
         "train.steps": plan.steps,
     }
+    if setting.prompt != CLASS_MAPS:  # heads differ in their prompts alone: the VAE encodes each image once for all
+        changes |= {"train.cache": str(out / "cache"), "train.crops": 1, "train.features_gb": 0.0}
     if setting.target:
         changes["prompt.domain"] = setting.target
     if setting.modifier == "textual-inversion":
@@ -204,7 +217,7 @@ def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, repo
     if not setting.target or len(plan.targets) == 1:
         rows.append(_row(setting, SOURCE, results["evaluations"][0]["metrics"]))
     for target in (setting.target,) if setting.target else plan.targets:
-        captions = str(captions_file(out, target)) if setting.prompt == "caption" else ""
+        captions = str(captions_file(out, target)) if _kind(setting.prompt) == "caption" else ""
         test = {"test.folder": str(data_folder(out, setting.task, target)), "test.captions": captions}
         metrics = score_once(folder, recipe.replace(**test), "", device=device, report=report)
         rows.append(_row(setting, target, metrics))

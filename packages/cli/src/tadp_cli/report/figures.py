@@ -12,7 +12,7 @@ from tadp_cli.report.heat_maps import POOLING, colour_bar, heat_overlay
 from tadp_cli.report.rows import HeatRow, PredictionRow
 from tadp_cli.report.style import DPI, FONT, new_figure, save_figure, show_picture
 
-WORDS, PROMPTS = 3, 2
+WORDS, PROMPTS = 3, 3
 """Heat maps and predictions in a row of the overview."""
 _WIDTH = 1400  # pixels
 _MARGIN, _GAP, _LABEL, _TITLE, _ROW_GAP, _FOOT = 20, 12, 22, 24, 28, 56
@@ -26,7 +26,7 @@ def overview_figure(
 ) -> None:
     """One PNG, 1400 pixels wide; row i is heat_maps[i] and predictions[i], which are of the same image.
 
-    Image, maps of the first three words, truth, predictions of the first two prompts; below, the colours of `classes`.
+    Image, maps of the first three words, truth, the first three predictions; below, the colours of `classes`.
     """
     rows = list(zip(heat_maps, predictions, strict=True))
     if not rows:
@@ -58,7 +58,7 @@ def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, 
     for index, (word, values) in enumerate(heat.maps[:WORDS]):
         shown[1 + index] = (f"“{word}”, max {values.max():.2f}", heat_overlay(heat.image, values, heat.peak))
     for index, (prompt, picture) in enumerate(list(prediction.predictions.items())[:PROMPTS]):
-        shown[2 + WORDS + index] = (f"prompt: {prompt}", picture)
+        shown[2 + WORDS + index] = (prompt, picture)
     return shown
 
 
@@ -85,4 +85,7 @@ def _legend(figure: Figure, height: int, classes: Mapping[str, tuple[int, int, i
 
 
 def _title(heat: HeatRow, prediction: PredictionRow) -> str:
-    return textwrap.shorten(f"{prediction.title}; maps: of the prompt “{heat.prompt}”", 170, placeholder=" …")
+    shown = prediction.title
+    if heat.prompt not in shown:
+        shown += f"; maps: of the prompt “{heat.prompt}”"
+    return textwrap.shorten(shown, 170, placeholder=" …")

@@ -32,6 +32,7 @@ def write_report(
     captions: Sequence[CaptionRow],
     heat_maps: Sequence[HeatRow],
     predictions: Sequence[PredictionRow],
+    overview: Image.Image | None = None,
     samples: Sequence[Image.Image] = (),
 ) -> None:
     """Write results.json's content and the images as a page; a section without content is left out."""
@@ -42,6 +43,7 @@ def write_report(
         intro=_INTRO,
         tables=task_tables(group_rows(results)),
         shown=list(dict.fromkeys((*(row["prompt"] for row in results["rows"]), *modifiers))),
+        overview=overview,
         predictions=predictions,
         colours=dict(zip(results["classes"], results["palette"], strict=True)),
         heat_maps=heat_maps,

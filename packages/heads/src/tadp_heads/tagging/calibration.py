@@ -21,11 +21,7 @@ def calibrate(probabilities: Tensor, present: Tensor, precision: float) -> Calib
     `probabilities` (N, K) of N images that the judge was not trained on, `present` (N, K) of 0 and 1. A precision that
     no threshold reaches is a ValueError that says what is reached.
     """
-    if probabilities.shape != present.shape or not present.any():
-        raise ValueError(
-            f"probabilities {tuple(probabilities.shape)} and labels {tuple(present.shape)} with {int(present.sum())} "
-            "present classes: expected one shape, and a present class"
-        )
+    check_labels(probabilities, present)
     scores, order = probabilities.flatten().double().sort(descending=True)
     right = present.flatten()[order].double().cumsum(0)
     precisions = right / torch.arange(1, len(scores) + 1)
@@ -39,3 +35,12 @@ def calibrate(probabilities: Tensor, present: Tensor, precision: float) -> Calib
         )
     place = int(enough.nonzero().max())
     return Calibration(float(scores[place]), float(precisions[place]), float(right[place] / present.sum()))
+
+
+def check_labels(probabilities: Tensor, present: Tensor) -> None:
+    """Raise ValueError unless both are (N, K) and a class is present."""
+    if probabilities.shape != present.shape or not present.any():
+        raise ValueError(
+            f"probabilities {tuple(probabilities.shape)} and labels {tuple(present.shape)} with {int(present.sum())} "
+            "present classes: expected one shape, and a present class"
+        )

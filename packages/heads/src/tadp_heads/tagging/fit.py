@@ -53,6 +53,11 @@ def read_inputs(tagger: FirstPass, dataset: SampleDataset, captions: Captions | 
     return Inputs(torch.cat(pooled), torch.cat(mentioned))
 
 
+def fold_numbers(count: int, folds: int, seed: int) -> Tensor:
+    """(N,): the fold of each of `count` images, from 0 to `folds` - 1; sizes of folds differ by at most 1."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)) % folds
+
+
 def fit_out_of_fold(
     levels: Sequence[Any],
     inputs: Inputs,
@@ -81,7 +86,7 @@ def fit_out_of_fold(
             return _fit(head, inputs.rows(rows), present[rows], steps, lr)
 
     folds = min(folds, count)
-    fold_of = torch.randperm(count, generator=torch.Generator().manual_seed(seed)) % folds
+    fold_of = fold_numbers(count, folds, seed)
     found = torch.empty_like(present)
     for fold in range(folds):
         outside = fold_of == fold

@@ -111,7 +111,7 @@ class FirstPass:
 
     def _maps_by_class(self) -> AbstractContextManager[None]:
         """Inside, maps stand for classes, whatever the second pass does with them."""
-        return _reading(self.backbone, class_words=self.words, class_input="maps")
+        return reading(self.backbone, class_words=self.words, class_input="maps")
 
 
 class Untrained:
@@ -125,7 +125,7 @@ class Untrained:
 
 
 @contextmanager
-def _reading(backbone: Any, **changes: Any) -> Iterator[None]:
+def reading(backbone: Any, **changes: Any) -> Iterator[None]:
     """Inside, the backbone's config is changed, and nothing is drawn at random: a tagger says the same at each call."""
     known = backbone.config
     backbone.config = replace(known, posterior="mode", noise=False, **changes)

@@ -70,6 +70,10 @@ class TrainingImages(Dataset[Item]):
         seed_variation(self.config, position)
         return self.read(picked)._replace(version=draw_version(self.config, position, self.versions))
 
+    def unvaried(self, picked: Pick) -> Item:
+        """The image where nothing of it is drawn at random."""
+        return self.read(picked)
+
     def read(self, picked: Pick) -> Item:
         """The image from the disk, varied by torch's generators."""
         sample = self.dataset[picked.index]
@@ -91,12 +95,12 @@ class LiveBatches:
         with closing(read(self.images, positions, self.images.config.workers)) as items:
             yield from map(self.batch, items)
 
-    def batch(self, items: Sequence[Item], encoded: bool | None = None) -> Batch:
-        """On the model's device; `encoded`: whether the items are latents, None: as those of `images`."""
+    def batch(self, items: Sequence[Item]) -> Batch:
+        """On the model's device."""
         check_one_size({item.size for item in items})
         pixels, multiple = torch.stack([item.pixels for item in items]).to(self.device), self.size_multiple
         context = self.contexts.context([item.id for item in items], [item.version for item in items])
-        encoded = self.images.encoded if encoded is None else encoded
+        encoded = self.images.encoded
         return Batch(
             [_to(item.target, self.device) for item in items],
             # Padded before the backbone, as for prediction: borders look alike in training and inference.

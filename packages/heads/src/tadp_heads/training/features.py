@@ -59,12 +59,12 @@ class CachedFeatures:
             part = picks[start : start + batch_size]
             if to_come.isdisjoint(part):
                 continue
-            items = [live.images.read(picked) for picked in part]
+            items = [live.images.unvaried(picked) for picked in part]
             sizes |= {item.size for item in items}
             check_one_size(sizes)
             for version in range(self.versions):
                 items = [item._replace(version=version) for item in items]
-                batch = live.batch(items, encoded=False)
+                batch = live.batch(items)
                 files = [] if store is None else store.files(items, batch.context)
                 self.kept.put(slice(start, start + len(items)), version, self._levels(live, batch, files), files)
             self.targets |= enumerate(batch.targets, start)

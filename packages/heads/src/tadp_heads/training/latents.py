@@ -36,12 +36,15 @@ class EncodedImages(TrainingImages):
         self.pool, self.size_multiple, self.normalise = pool, backbone.size_multiple, RANGES[image_range]
 
     def __getitem__(self, position: int) -> Item:
-        picked = pick(self.config, position, len(self.dataset))
         seed_version(self.config, position)
+        version = draw_version(self.config, position, self.versions)
+        return self.unvaried(pick(self.config, position, len(self.dataset)))._replace(version=version)
+
+    def unvaried(self, picked: Pick) -> Item:
+        """A version of the pool, drawn where there are several."""
         crop = self.pool.crop(picked.key, lambda number: self._make(picked, number))
         size = tuple(crop["size"].tolist())
-        version = draw_version(self.config, position, self.versions)
-        return Item(crop["latents"], size, _unpacked(crop, size), self.dataset.ids[picked.index], version)
+        return Item(crop["latents"], size, _unpacked(crop, size), self.dataset.ids[picked.index])
 
     def fill(self, rank: int, processes: int, report: Report) -> None:
         """Encode all versions of the images that the pool lacks, each process its part; only here does the VAE run."""

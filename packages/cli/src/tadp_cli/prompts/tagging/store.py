@@ -15,7 +15,7 @@ from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_captioning.taggers.clip import ClipTagger
 from tadp_captioning.taggers.word_probabilities import WordChances
 from tadp_cli._io import replacing, write_json
-from tadp_cli.config.recipe import Recipe
+from tadp_cli.config.recipe import PresenceConfig, Recipe
 from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
@@ -23,7 +23,8 @@ from tadp_cli.run.records import read_object
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.pretrained import read_safetensors
-from tadp_heads.tagging import Calibration, PresenceHead
+from tadp_heads.tagging import Calibration, PresenceHead, SelfPrompting
+from tadp_heads.tagging.own_mask import OwnMask
 from tadp_heads.tagging.presence import Presence
 from tadp_heads.tagging.taggers import Captions, FirstPass, Tagger, Untrained, images_in_batches, in_batches, tagged
 
@@ -58,6 +59,8 @@ class FittedTagger:
         (folder / _FILE).unlink(missing_ok=True)  # written last: where it is, the rest is there and of its settings
         if isinstance(self.tagger, FirstPass):
             self.tagger.head.save_pretrained(folder)
+        elif isinstance(self.tagger, OwnMask):
+            self.tagger.learned.save_pretrained(folder)
         ids = list(self.out_of_fold.probabilities)
         with replacing(folder / _TRAINED) as partial:
             save_file({"probabilities": self.out_of_fold.of(ids)}, partial)
@@ -67,7 +70,13 @@ class FittedTagger:
 
 def settings(recipe: Recipe) -> dict[str, Any]:
     """All that decides what a tagger learns, as JSON has it."""
-    decisive = {"data": asdict(recipe.data), "presence": asdict(recipe.presence), "backbone": asdict(recipe.backbone)}
+    decisive: dict[str, Any] = {
+        "data": asdict(recipe.data),
+        "presence": asdict(recipe.presence),
+        "backbone": asdict(recipe.backbone),
+    }
+    if recipe.presence.source == "mask":
+        decisive |= {"head": recipe.head, "lr": recipe.train.lr, "batch_size": recipe.train.batch_size}
     return json.loads(json.dumps(decisive))
 
 
@@ -78,7 +87,8 @@ def is_kept(run: Path, recipe: Recipe, names: Sequence[str], ids: Sequence[str])
         return False
     known = read_object(path, "settings", "names", "images")
     then = known["settings"]
-    then = without_removed(then) if isinstance(then, dict) else then
+    if isinstance(then, dict) and isinstance(then.get("presence"), dict):  # of before a setting was there
+        then = without_removed({**then, "presence": {**asdict(PresenceConfig()), **then["presence"]}})
     return (then, known["names"], known["images"]) == (settings(recipe), list(names), list(ids))
 
 
@@ -91,6 +101,8 @@ def read_tagger(run: Path, recipe: Recipe, backbone: DiffusionBackbone, device: 
     tagger = make_tagger(recipe, backbone, known["names"], device)
     if isinstance(tagger, FirstPass):
         tagger.head = PresenceHead.from_pretrained(path.parent).to(device)
+    elif isinstance(tagger, OwnMask):
+        tagger.learned = SelfPrompting.from_pretrained(path.parent).to(device)
     calibration = Calibration(*(known[field] for field in Calibration._fields))
     rows = read_safetensors(path.parent / _TRAINED)["probabilities"]
     found = dict(zip(known["images"], rows, strict=True))
@@ -109,12 +121,15 @@ def tagger_of(run: Path, recipe: Recipe, model: PerceptionModel, device: str) ->
 
 def make_tagger(
     recipe: Recipe, backbone: DiffusionBackbone, names: tuple[str, ...], device: str
-) -> FirstPass | Untrained:
+) -> FirstPass | OwnMask | Untrained:
     """The recipe's, without weights where it is trained."""
     section, image_range = recipe.presence, recipe.backbone.image_range
     if section.source == "clip":
         return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
     if section.source == "captioner":
         return Untrained(WordChances(captioner_of(recipe, device), names))
-    words = {name: class_words(name) for name in names}
-    return FirstPass(backbone, words, image_range, ClassMentions(names) if section.first_pass == "caption" else None)
+    words, captioned = {name: class_words(name) for name in names}, section.first_pass == "caption"
+    if section.source == "mask":
+        by_class = recipe.backbone.map_index == "class"
+        return OwnMask(backbone, words, image_range, by_class=by_class, captioned=captioned)
+    return FirstPass(backbone, words, image_range, ClassMentions(names) if captioned else None)
