@@ -99,8 +99,8 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
             before = _measured(accelerator, judge, learner, base)
             outcome = _train(request, accelerator, base, learner, material, extra, trackers)
             after = _measured(accelerator, judge, learner, base) if outcome.finished else None
-            for step, losses in ((0, before), (outcome.steps, after)):
-                trackers.log(step, {f"held_out/{kind}": loss for kind, loss in (losses or {}).items()})
+            for when, losses in (("before", before), ("after", after)):
+                trackers.log(outcome.steps, {f"held_out/{kind}_{when}": loss for kind, loss in (losses or {}).items()})
             path = None
             if outcome.finished and accelerator.is_main_process:
                 path = learner.save(folder)
