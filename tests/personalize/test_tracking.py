@@ -35,5 +35,5 @@ def test_losses_and_sheets_are_recorded_once_over_a_resume(pipe, pictures, make_
 
 
 def test_a_tracker_that_nobody_knows_is_refused():
-    with pytest.raises(ValueError, match="unknown tracker in log_with 'board'; choose from .*tensorboard"):
+    with pytest.raises(ValueError, match=r"unknown tracker in log_with 'board'; choose from .*tensorboard"):
         TextualInversionConfig(log_with=("board",))
