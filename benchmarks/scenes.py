@@ -1,6 +1,6 @@
 """What the tiny models do on Scenes that they have not seen: the numbers of docs/results/scenes.md.
 
-    python benchmarks/scenes.py [vae pointing captioner encoder grid] [--out runs/scenes]
+    python benchmarks/scenes.py [vae pointing captioner encoder grid modifiers] [--out runs/scenes]
 
 Each part replaces its entry in docs/results/scenes.json; `python3 tasks.py results` writes the page. Trained heads and
 captions stay in `--out`, where a run that was stopped goes on.
@@ -24,7 +24,7 @@ from tadp_backbone.io.hub import fetch_taesd
 from tadp_captioning.stats import class_report
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.progress import bars
-from tadp_cli.experiments.demo import QUICK, run_demo
+from tadp_cli.experiments.demo import QUICK, Plan, run_demo
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import open_scorable
 from tadp_cli.pipelines.train import train
@@ -42,6 +42,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "scenes.json"
 SEED = 102
 """Of the scenes that are measured on; pre-training draws those of seed 1."""
 IMAGES = 200
+TARGETS = ("watercolor", "comic", "night")
 SEEDS = 3
 """Of heads: spread is shown over them."""
 MAIN_METRIC = {"segmentation": "mIoU", "depth": "rmse", "detection": "AP"}
@@ -141,17 +142,25 @@ def _score_with_taesd(run: Path) -> dict[str, float]:
 
 
 def grid(out: Path) -> dict[str, Any]:
-    """mIoU of heads trained on photos as in the demo, by prompt or modifier and by domain."""
-    plan = replace(QUICK, targets=("watercolor", "comic", "night"), seeds=SEEDS)
+    """mIoU of heads trained on photos as in the demo, by prompt and by domain."""
+    return _demo(out / "grid", replace(QUICK, targets=TARGETS, seeds=SEEDS, modifiers=()))
+
+
+def modifiers(out: Path) -> dict[str, Any]:
+    """mIoU of heads trained on photos under captions that name the target's domain, by modifier and by domain."""
+    return _demo(out / "modifiers", replace(QUICK, targets=TARGETS, seeds=SEEDS, prompts=("caption",)))
+
+
+def _demo(out: Path, plan: Plan) -> dict[str, Any]:
     with bars() as report:
-        results = run_demo(out / "grid", plan, device="cpu", seed=0, report=report)
+        results = run_demo(out, plan, device="cpu", seed=0, report=report)
     rows: dict[str, dict[str, list[float]]] = {}
     for row in results["rows"]:
         how = row["prompt"] if row["modifier"] in (None, "null") else row["modifier"]
         rows.setdefault(how, {}).setdefault(row["test"], []).append(row["metrics"]["mIoU"])
     settings = {"train_images": plan.train_images, "scored_images": plan.scored_images, "steps": plan.steps}
     told = {"captions": results["captions"], "personalization": results["personalization"]}
-    return {"seeds": SEEDS, "settings": settings, "mIoU": rows, **told}
+    return {"seeds": plan.seeds, "settings": settings, "mIoU": rows, **told}
 
 
 def _scenes(out: Path, domain: str) -> SampleDataset:
@@ -165,6 +174,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "captioner": captioner,
     "encoder": encoder,
     "grid": grid,
+    "modifiers": modifiers,
 }
 
 if __name__ == "__main__":

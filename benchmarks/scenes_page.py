@@ -16,6 +16,7 @@ PROMPTS = {
     "simple": "caption, and words for the domain",
     "textual-inversion": "caption, and the domain's learned token",
 }
+WHEN = {"before": "before learning", "after": "after learning"}
 HEAD = (
     "Scenes is built so that the domain matters. It demonstrates the mechanism and is not evidence about photographs. "
     "All\nnumbers are of scenes that no training saw; labels of the images that are measured on are used for scores, "
@@ -25,7 +26,14 @@ HEAD = (
 
 def scenes(results: Mapping[str, Any]) -> str:
     """The page of `benchmarks/scenes.py`."""
-    parts = {"vae": _vae, "pointing": _pointing, "captioner": _captioner, "encoder": _encoder, "grid": _grid}
+    parts = {
+        "vae": _vae,
+        "pointing": _pointing,
+        "captioner": _captioner,
+        "encoder": _encoder,
+        "grid": _grid,
+        "modifiers": _modifiers,
+    }
     measured = {name: part for name, part in parts.items() if name in results}
     blocks = [f"{part(results[name])}\n\n{made(results[name])}" for name, part in measured.items()]
     return "\n\n".join([header("The tiny models on Scenes", "scenes", HEAD), *blocks]) + "\n"
@@ -97,9 +105,24 @@ def _grid(part: Mapping[str, Any]) -> str:
     return f"## Prompts and domains\n\n{text}\n\n{grid_table(part)}"
 
 
+def _modifiers(part: Mapping[str, Any]) -> str:
+    text = (
+        "The same, prompted by captions that name the domain they are tested on, in training and in testing. "
+        f"{spread_note(part['seeds'])}"
+    )
+    learned = [
+        [domain, *(f"{100 * (found[when]['learnt'] / found['before']['plain'] - 1):+.2f} %" for when in WHEN)]
+        for domain, found in part["personalization"].items()
+        if "learnt" in found["before"]
+    ]
+    losses = "Denoising loss on held-out images under the learned token, compared with the plain caption's:"
+    shown = [losses, table(["domain", *WHEN.values()], learned)] if learned else []
+    return "\n\n".join([f"## Words and tokens for the domain\n\n{text}", grid_table(part), *shown])
+
+
 def grid_table(part: Mapping[str, Any]) -> str:
     """Prompts by domains."""
-    domains = list(part["mIoU"]["empty"])
+    domains = list(dict.fromkeys(domain for scores in part["mIoU"].values() for domain in scores))
     rows = [
         [PROMPTS[prompt], *(_percent(scores.get(domain)) for domain in domains)]
         for prompt, scores in part["mIoU"].items()
