@@ -23,7 +23,7 @@ def empty(tmp_path, monkeypatch):
 @pytest.fixture
 def few(monkeypatch):
     """Few Scenes, where they are written."""
-    monkeypatch.setattr(scenes_data, "IMAGES", {"train": 4, "val": 2, "test": 2})
+    monkeypatch.setattr(scenes_data, "IMAGES", {"train": 4, "val": 2, "test": 2, "domain": 2})
 
 
 def run_all(train=(), personalize=()):
@@ -73,6 +73,17 @@ def test_a_recipe_of_a_domain_brings_its_target_and_another_task_its_own_data(em
     assert "run: runs/scenes-watercolor" in told
     assert is_scenes("data/scenes/detection/watercolor")
     assert len(list((empty / "data/scenes/detection/photo/JPEGImages").iterdir())) == 6
+
+
+def test_adapt_makes_scenes_in_both_domains(empty, few):
+    short = ("--set", "train.steps=1", "--set", "train.batch_size=2", "--set", "head.width=16")
+    told = tadp("adapt", "--domain", "night", "--modifier", "simple", "--no-baseline", "--out", "adapted", *short)
+    assert "WARNING" not in told
+    assert "night: the split test is evaluated (it has labels in test, train; --split names another)" in told
+    source, target = (str(empty / "data/scenes/segmentation" / domain) for domain in ("photo", "night"))
+    evaluations = json.loads((empty / "adapted/run/results.json").read_text())["evaluations"]
+    assert [(entry["data"], entry["split"]) for entry in evaluations] == [(source, "val"), (target, "test")]
+    assert "mIoU" in tadp("eval", "adapted")
 
 
 def test_a_recipe_of_large_models_asks_for_data(empty):
