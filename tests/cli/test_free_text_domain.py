@@ -26,12 +26,11 @@ def test_a_domain_in_words_from_captions_to_predictions(repository, world, tmp_p
     learn = ("personalize", *DUSK, "--init-word", "red", "--backbone", backbone, "--captioner", "none", "--steps", 1)
     assert "<dusk>" in tadp(*learn, "--images", world / "night" / "images", "--out", token)
     assert json.loads((token / "personalization.json").read_text())["initial_word"] == "red"
-    prompt = ("modifier=textual-inversion", "domain=dusk", "domain_phrase=dusk photo")
     small = (f"backbone.source={backbone}", "head.variant=ade", "head.width=4", "train.steps=1", "train.batch_size=1")
-    given = (*(f"prompt.{setting}" for setting in prompt), f"prompt.token_file={token / 'learned_embeds.safetensors'}")
+    given = ("prompt.modifier=textual-inversion", f"prompt.token_file={token / 'learned_embeds.safetensors'}")
     run, settings = tmp_path / "run", [f"--set={setting}" for setting in (*small, *given)]
     source = ("--data", world / "photo", "--captions", captions)
-    tadp("train", "scenes-segmentation", *source, "--out", run, *settings)
+    tadp("train", "scenes-segmentation", *source, *DUSK, "--out", run, *settings)
     assert "mIoU" in tadp("eval", run, "--data", world / "night", "--split", "test")
     written = [json.loads(line) for line in (run / "captions" / "night_test.jsonl").read_text().splitlines()]
     assert {(line["captioner"], line["params"]) for line in written} == {("tiny", "min=4_max=77")}

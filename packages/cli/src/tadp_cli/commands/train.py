@@ -9,6 +9,7 @@ from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import first_process
 from tadp_cli.console.next_step import tell_next
 from tadp_cli.console.options import CaptionsOption, DataOption, DeviceOption, PluginOption
+from tadp_cli.console.personalize_options import DomainPhraseOption
 from tadp_cli.console.progress import bars, console, notes
 from tadp_cli.console.tiny_warning import warn_of_recipe
 
@@ -20,6 +21,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="folder to write to; none: runs/RECIPE")] = None,
     data: DataOption = None,
     captions: CaptionsOption = None,
+    domain: Annotated[
+        str, typer.Option(help="the target's domain, which prompt.modifier puts into prompts, e.g. watercolor")
+    ] = "",
+    domain_phrase: DomainPhraseOption = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. train.steps=100")] = None,
     fit: Annotated[
         str | None,
@@ -52,6 +57,8 @@ def train(
             changes["data.captions"] = str(captions)
         if seed is not None:
             changes["train.seed"] = seed
+        changes |= {"prompt.domain": domain} if domain else {}
+        changes |= {"prompt.domain_phrase": domain_phrase} if domain_phrase else {}
         recipe = recipe or default_recipe(data)
         out = out or Path("runs") / (Path(recipe).stem if recipe.endswith(".toml") else recipe)
         given = load_recipe(recipe, tuple(settings or ())).replace(**changes)
