@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="type[PromptKind]")
 
 _BUILT_IN = {
-    "empty": "Empty",
-    "class-names": "ClassNames",
-    "class-embs": "ClassEmbeddings",
-    "averaged-eos": "AveragedEndTokens",
-    "room-type": "RoomType",
-    "caption": "Caption",
-    "nouns": "Nouns",
-    "oracle": "Oracle",
-    "caption+class-names": "CaptionAndClassNames",
-    "caption+presence": "CaptionAndTags",
-    "presence": "Tags",
-    "soft-presence": "WeightedEmbeddings",
-    "presence-only": "TagsForTheHead",
-    "learned": "LearnedVectors",
+    "empty": "texts:Empty",
+    "class-names": "texts:ClassNames",
+    "class-embs": "embeddings:ClassEmbeddings",
+    "averaged-eos": "embeddings:AveragedEndTokens",
+    "room-type": "embeddings:RoomType",
+    "caption": "texts:Caption",
+    "nouns": "texts:Nouns",
+    "oracle": "texts:Oracle",
+    "caption+class-names": "texts:CaptionAndClassNames",
+    "caption+presence": "tags:CaptionAndTags",
+    "presence": "tags:Tags",
+    "soft-presence": "embeddings:WeightedEmbeddings",
+    "presence-only": "tags:TagsForTheHead",
+    "learned": "embeddings:LearnedVectors",
 }
-PROMPT_KINDS = Registry("prompt.kind", {name: f"tadp_cli.prompts.kinds:{cls}" for name, cls in _BUILT_IN.items()})
+PROMPT_KINDS = Registry("prompt.kind", {name: f"tadp_cli.prompts.kinds.{cls}" for name, cls in _BUILT_IN.items()})
 
 
 class Given(NamedTuple):
