@@ -77,8 +77,10 @@ def test_a_run_prompted_with_rooms_gives_the_unet_one_context_everywhere(nyu, tm
     path = "report"
     examine_run(run, 1, device="cpu", report=lambda *_: None)
     path = "Python"
+    model = PerceptionModel.from_pretrained(run)
+    context = Prompter.from_config(model.config.prompter).context(model.backbone, ["living room"])
     with Image.open(image) as picture:
-        PerceptionModel.from_pretrained(run).predict(picture.convert("RGB"), "living room")
+        model.predict_batch([picture.convert("RGB")], context=context)
     for context in contexts.values():
         torch.testing.assert_close(context, contexts["training"])
 

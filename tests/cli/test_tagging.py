@@ -106,8 +106,9 @@ def test_an_image_has_one_prompt_in_training_evaluation_and_prediction(scenes, t
     assert {row["id"]: row["prompt"] for row in rows} == prompts
     (explained,) = explain_image(images[0], tmp_path / "words.png", ExplainOptions(run=run), device="cpu")
     assert explained.prompt == prompts[ids[0]]
-    with pytest.raises(ValueError, match="read an image's tags: use `tadp predict`"), Image.open(images[0]) as image:
-        PerceptionModel.from_pretrained(run).predict(image.convert("RGB"), "a tree")
+    prompter = Prompter.from_config(PerceptionModel.from_pretrained(run).config.prompter)
+    with pytest.raises(ValueError, match="read an image's tags: use `tadp predict`"):
+        prompter.of_captions(["a tree"], None)
 
 
 def found(**probabilities):
