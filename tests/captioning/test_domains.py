@@ -29,7 +29,7 @@ def test_modified_captions_are_grammatical(domain, modifier, caption):
         assert text == caption
         return
     assert not re.search(r"\b(an?|the) (an?|the)\b", text), "no doubled article"
-    assert not re.search(r"\ba [aeiou]|\ban [^aeiou<]", text), "a before consonants, an before vowels"
+    assert not re.search(r"\ba (?:[aeiou]|x-)|\ban (?!x-)[^aeiou<]", text), "an before vowels and x-, else a"
     assert len(re.findall(r"\b(?:photo|image|picture|painting|drawing) of\b", text)) <= 1, "one medium"
     assert "{" not in text
     assert text == " ".join(text.split())
@@ -78,6 +78,7 @@ def test_own_token_and_empty_caption():
     assert modify("a cat", "comic", "dreambooth", token="zwx") == "a zwx style painting of a cat"
     assert modify("", "watercolor", "simple") == "a watercolor style painting"
     assert modify("a cat", domain_from_phrase("oil painting"), "simple") == "an oil painting of a cat"
+    assert modify("a hand", domain_from_phrase("x-ray image"), "simple") == "an x-ray image of a hand"
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,10 @@ def test_a_domain_of_any_name_is_described_in_words():
         get_domain("night", "night photo")
     with pytest.raises(ValueError, match=r"domain '\.\./x': expected a name of letters"):
         get_domain("../x", "dusk photo")
+
+
+@pytest.mark.parametrize(("phrase", "word"), [("photo in the rain", "in"), ("a dusk photo", "a")])
+def test_a_phrase_that_fits_into_no_sentence_is_refused(phrase, word):
+    """It made prompts such as "a photo in the rain of a street in the rain"."""
+    with pytest.raises(ValueError, match=rf"has the word '{word}': expected the style and then what the images are"):
+        domain_from_phrase(phrase)

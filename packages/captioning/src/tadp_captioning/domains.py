@@ -217,6 +217,9 @@ def get_domain(name: str | Domain, phrase: str = "") -> Domain:
     return DOMAINS[name]
 
 
+_LITTLE_WORDS = frozenset(["a", "an", "the", "in", "at", "on", "of", "by", "with", "under", "during", "from"])
+
+
 def domain_from_phrase(phrase: str, name: str = "") -> Domain:
     """A domain that is not in the table, from the words for its images, e.g. "pencil sketch" or "dusk photo".
 
@@ -225,7 +228,13 @@ def domain_from_phrase(phrase: str, name: str = "") -> Domain:
     words = phrase.lower().split()
     if not words:
         raise ValueError("a domain phrase needs at least one word, e.g. 'pencil sketch'")
-    article = "an" if words[0][0] in "aeiou" else "a"
+    little = next((word for word in words if word in _LITTLE_WORDS), None)
+    if little is not None:
+        raise ValueError(
+            f"domain phrase {phrase!r} has the word {little!r}: expected the style and then what the images are, e.g. "
+            "'rain photo' for photos in the rain"
+        )
+    article = "an" if re.match(r"[aeiou]|x\b", words[0]) else "a"
     style, medium = words[:-1], words[-1]
     name = name or "-".join(words)
     if not re.fullmatch(r"[\w.-]+", name):
