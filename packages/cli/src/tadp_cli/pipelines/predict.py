@@ -4,36 +4,35 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from tadp_captioning import Captioner, CaptionRecord, CaptionStore, CleaningLimits
+from tadp_captioning import Captioner, CaptionRecord, CaptionStore
 from tadp_captioning.chat_api.answer_text import NoCaption
-from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_captioning.matching import content_hash, free_id, source_of
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.read_ahead import read_ahead
-from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
+from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures
 from tadp_cli.labelling.texts import GivenTexts, SelectedTags, captions_given, names_given
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.pipelines.prediction_files import (
     PNG,
     PredictionWriter,
     annotation_settings,
-    check_format,
     is_written,
     save_png,
     write_classes,
 )
-from tadp_cli.precision import AUTO, Speed
+from tadp_cli.prediction.batches import LoadedImage, image_batches
+from tadp_cli.prediction.options import PredictOptions
 from tadp_cli.prompts.authors import captioner_of, check_author
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.loose_images import LooseTagger, prompted
@@ -48,84 +47,13 @@ from tadp_heads.data.image_io import images_of_any_size
 from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
 from tadp_heads.pretrained import WEIGHTS_NAME
-from tadp_heads.tiling.predict import Tiling
 from tadp_heads.training.memory.out_of_memory import where_memory_lacks
-from tadp_heads.writers.polygons import DEFAULT_TOLERANCE
 
 SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
 LEGEND_FILE = "legend.png"
 _WRITERS = min(8, os.cpu_count() or 1)
-_BATCH_PIXELS = 8 * 512 * 512
-"""A batch is at most as many images as have these pixels together, or one larger image."""
 _CAPTIONED = 1024
 """Longest side in pixels of the copy by which a large image is captioned."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """Options; empty: as the run was trained."""
-
-    caption: str | None = None
-    """Text for all images."""
-    captioner: str = ""
-    """Who captions images that have no text."""
-    captions: Path | None = None
-    """A file of captions, one per image."""
-    names: Path | None = None
-    """Selected class names of each image, see `SelectedNames.read`."""
-    cleaner: str = ""
-    """What removes the words for the run's domain from captions."""
-    limits: CleaningLimits = NO_LIMITS_GIVEN
-    protocol: str = ""
-    """How images are predicted."""
-    size: int | None = None
-    """Longest side in pixels at which images are predicted, larger ones being shrunk; None: their own size."""
-    batch_size: int = 8
-    """Batch size."""
-    speed: Speed = AUTO
-    """How the model computes."""
-    format: str = PNG
-    """PNG, or the annotation tool that the objects found are written for: one of WRITERS."""
-    tolerance: float = DEFAULT_TOLERANCE
-    """Pixels by which polygons may differ from the mask."""
-    min_score: float = 0.0
-    """Objects of a lower score are left out of an annotation tool's files."""
-    confidence: bool = False
-    """Whether the probability of each pixel's class is written too."""
-    tile: int = 0
-    """Side in pixels of overlapping windows in which large images are predicted; 0: the whole image at once."""
-    overlap: int | None = None
-    """Of the windows, in pixels; None: a quarter of their side."""
-    tile_captions: bool = False
-    """Whether each window has a caption of its own; else the image's is that of all."""
-    mask_file: str = "png"
-    """png or tiff, of images in windows."""
-
-    def __post_init__(self) -> None:
-        check_format(self.format, self.tolerance, self.min_score, self.confidence)
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
-        if not self.tile and (self.overlap is not None or self.tile_captions or self.mask_file != "png"):
-            raise ValueError("--overlap, --tile-captions and --mask-file are of images in windows: add --tile 512")
-        if self.tile and self.size is not None:
-            raise ValueError("windows are cut from the image at its own size: leave --size or --tile out")
-        if self.tile_captions and (self.caption is not None or self.captions is not None or self.names is not None):
-            raise ValueError("--tile-captions has each window captioned: leave --caption, --captions and --names out")
-        if self.batch_size < 1:
-            raise ValueError(f"--batch-size is {self.batch_size}, expected at least 1")
-        texts = {"--caption": self.caption, "--captions": self.captions, "--names": self.names}
-        given = [name for name, value in texts.items() if value is not None]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} each give images their text: leave all but one out")
-        if given and given != ["--names"] and self.captioner:
-            raise ValueError(f"{given[0]} gives images their text: leave --captioner out, or {given[0]}")
-
-    @property
-    def tiling(self) -> Tiling | None:
-        """None: images are predicted whole."""
-        overlap = self.tile // 4 if self.overlap is None else self.overlap
-        tiling = Tiling(side=self.tile, overlap=overlap, batch_size=min(self.batch_size, 4), mask=self.mask_file)
-        return tiling if self.tile else None
 
 
 @dataclass(kw_only=True)
@@ -139,14 +67,6 @@ class Predicted:
     """{id: why it could not be read or predicted}."""
     seconds: float = 0.0
     """For what was written, loading of the model left out."""
-
-
-class _Picture(NamedTuple):
-    id: str
-    file: Path
-    image: Image.Image
-    shrunk: Image.Image
-    """As the model gets it."""
 
 
 @in_float32()
@@ -201,7 +121,7 @@ def _predict_files(
     total = len(left) + len(done.failed)
     start = time.perf_counter()
 
-    def predict(batch: list[_Picture]) -> None:
+    def predict(batch: list[LoadedImage]) -> None:
         if captioner is not None:
             texts = captioner.caption([p.shrunk if options.tile else p.image for p in batch])
         elif given is not None and given.texts is not None:
@@ -229,7 +149,7 @@ def _predict_files(
             confidence = writer.needs_confidence(model)
             results = model.predict_batch(shrunk, None, len(batch), context, confidence=confidence)
 
-        def written(picture: _Picture, result: Any) -> str:
+        def written(picture: LoadedImage, result: Any) -> str:
             """Why its files could not be written; "" if they were."""
             try:
                 if tiling is not None:
@@ -262,7 +182,7 @@ def _predict_files(
 
     # Windows are cut from the whole image, one image at a time; its caption is that of a smaller copy.
     size, batch_size = (_CAPTIONED, 1) if options.tile else (options.size, options.batch_size)
-    batches = _batches(left, size, batch_size, done.failed)
+    batches = image_batches(left, size, batch_size, done.failed)
     for batch in batches if options.tile else read_ahead(batches):  # two large images may be too much
         for picture, error in where_memory_lacks(predict, batch):
             done.failed[picture.id] = _too_large(picture, error, options, model)
@@ -284,8 +204,8 @@ def _given(
 
 
 def _with_captions(
-    pictures: list[_Picture], texts: list[str], failed: dict[str, str]
-) -> tuple[list[_Picture], list[str]]:
+    pictures: list[LoadedImage], texts: list[str], failed: dict[str, str]
+) -> tuple[list[LoadedImage], list[str]]:
     """The images whose text is a caption, and the captions; the reason why another has none goes into `failed`."""
     kept = []
     for picture, text in zip(pictures, texts, strict=True):
@@ -296,7 +216,7 @@ def _with_captions(
     return [picture for picture, _ in kept], [text for _, text in kept]
 
 
-def _too_large(picture: _Picture, error: str, options: PredictOptions, model: PerceptionModel) -> str:
+def _too_large(picture: LoadedImage, error: str, options: PredictOptions, model: PerceptionModel) -> str:
     width, height = picture.shrunk.size
     size = min(1024, (options.size or max(width, height)) // 2)
     tiled = ["--tile 512"] * (model.config.task in ("segmentation", "detection"))
@@ -354,41 +274,6 @@ def weights_digest(run: Path) -> str:
         return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 
 
-def _batches(
-    files: Mapping[str, Path], longest: int | None, batch_size: int, failed: dict[str, str]
-) -> Iterator[list[_Picture]]:
-    """Readable images in order; the reason why one is not readable goes into `failed`."""
-    batch: list[_Picture] = []
-    pixels = 0
-    for image_id, file in files.items():
-        try:
-            image = open_picture(file)
-            shrunk = image if longest is None else _shrunk(image, longest)
-        except ValueError as error:
-            failed[image_id] = str(error)
-            continue
-        except MemoryError:
-            failed[image_id] = f"{file}: not enough memory to read it: make the image smaller"
-            continue
-        size = shrunk.width * shrunk.height
-        if batch and (len(batch) == batch_size or pixels + size > _BATCH_PIXELS):
-            yield batch
-            batch, pixels = [], 0
-        batch.append(_Picture(image_id, file, image, shrunk))
-        pixels += size
-    if batch:
-        yield batch
-
-
-def _shrunk(image: Image.Image, longest: int) -> Image.Image:
-    """With its longer side of at most so many pixels, in its own proportions; a smaller image as it is."""
-    factor = longest / max(image.size)
-    if factor >= 1:
-        return image
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
 def _own_id(store: CaptionStore, image_id: str, file: Path) -> str:
     """The id under which the image's prediction is kept: a longer one where another image of its name has it."""
     return image_id if store.get(image_id) is None else free_id(store, image_id, file, content_hash(file))
@@ -401,7 +286,7 @@ def _is_of(record: CaptionRecord | None, file: Path) -> bool:
 
 def _record(
     store: CaptionStore,
-    picture: _Picture,
+    picture: LoadedImage,
     text: str,
     prompt: str | None,
     captioner: Captioner | None,

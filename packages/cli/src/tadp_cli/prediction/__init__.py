@@ -1,0 +1,1 @@
+"""What `tadp predict` is asked for, and the images that it reads."""
