@@ -57,11 +57,11 @@ def train(
             changes["data.captions"] = str(captions)
         if seed is not None:
             changes["train.seed"] = seed
-        changes |= {"prompt.domain": domain} if domain else {}
-        changes |= {"prompt.domain_phrase": domain_phrase} if domain_phrase else {}
         recipe = recipe or default_recipe(data)
         out = out or Path("runs") / (Path(recipe).stem if recipe.endswith(".toml") else recipe)
-        given = load_recipe(recipe, tuple(settings or ())).replace(**changes)
+        target = {"domain": domain, "domain_phrase": domain_phrase}
+        named = [f"prompt.{key}={value}" for key, value in target.items() if value]
+        given = load_recipe(recipe, (*(settings or ()), *named)).replace(**changes)
         with bars() as report, notes():
             resolved = with_scenes(given, report).with_backbone
             if not resolved.data.folder:
