@@ -56,7 +56,8 @@ def named_files(tmp_path, monkeypatch):
 def test_lines_of_the_pages_are_taken(page):
     parsed(page)
     for call in (call for call in parsed(page, "train") if not call["plugin"]):  # a plugin may add to the settings
-        recipe = load_recipe(call["recipe"] or default_recipe(call["data"]), tuple(call["settings"] or ()))
+        named = (f"prompt.{key}={call[key]}" for key in ("domain", "domain_phrase") if call[key])
+        recipe = load_recipe(call["recipe"] or default_recipe(call["data"]), (*(call["settings"] or ()), *named))
         assert call["data"] or recipe.data.folder or recipe.backbone.source == "tiny", "which trains on Scenes"
 
 
