@@ -46,7 +46,9 @@ def recipe(data):
 
 
 def _saved(folder: Path) -> dict[str, Tensor]:
-    files = ("model.safetensors", "backbone/unet/diffusion_pytorch_model.safetensors")
+    """The head, and the UNet where it was trained: a frozen one is a reference."""
+    names = ("model.safetensors", "backbone/unet/diffusion_pytorch_model.safetensors")
+    files = [name for name in names if (folder / name).is_file()]
     return {f"{name}/{key}": tensor for name in files for key, tensor in load_file(folder / name).items()}
 
 
