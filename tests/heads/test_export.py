@@ -52,12 +52,28 @@ class Linear(nn.Module):
         return self.classify(levels[0])
 
 
+class HalfPooled(Pooled):
+    """Computes in the type that it was optimized for."""
+
+    dtype = torch.float32
+
+    def optimize(self, dtype, channels_last):
+        self.dtype = dtype
+
+    def forward(self, images, context):
+        return super().forward(images.to(self.dtype), context.to(self.dtype))
+
+
+def linear_model(prompt):
+    head = register_head("segmentation", "linear")(Linear)(LEVELS, 3)
+    config = PerceptionConfig(task="segmentation", classes=("square", "disc", "star"), prompt=prompt)
+    return PerceptionModel(Pooled(), head, config)
+
+
 @pytest.fixture
 def linear(own_registries):
-    """A model with that head."""
-    head = register_head("segmentation", "linear")(Linear)(LEVELS, 3)
-    config = PerceptionConfig(task="segmentation", classes=("square", "disc", "star"), prompt="")
-    return PerceptionModel(Pooled(), head, config)
+    """A model with that head, and the empty prompt."""
+    return linear_model("")
 
 
 def model_of(task, prompt=""):
@@ -80,6 +96,38 @@ def test_a_graph_takes_any_number_of_images_and_gives_what_the_model_gives(linea
     assert "`images` float32 (N, 3, H, W): RGB in [-1, 1], that is pixel / 127.5 - 1; N >= 1, H = 44, W = 80" in card
     assert "0 `square`, 1 `disc`, 2 `star`" in card
     assert_equal(linear, done.path, (44, 80))
+
+
+@needs_onnx
+def test_a_graph_of_any_size_takes_sizes_that_it_was_not_traced_with(linear, tmp_path):
+    done = export(linear, tmp_path / "model.onnx", ExportSettings(size=None))
+    assert "H and W multiples of 16" in done.path.with_suffix(".md").read_text()
+    for size in ((16, 16), (80, 64)):
+        assert_equal(linear, done.path, size)
+
+
+@needs_onnx
+def test_where_captions_vary_their_context_is_an_input_and_the_text_encoder_a_second_file(
+    own_registries, tmp_path, monkeypatch
+):
+    model = linear_model("{caption}")
+    written = []
+    monkeypatch.setattr("tadp_heads.export.exporter.write_text_encoder", lambda _, path, __: written.append(path))
+    done = export(model, tmp_path / "model.onnx", ExportSettings(size=(32, 48)))
+    assert written == [done.text_path] == [tmp_path / "model_text.onnx"]
+    assert_equal(model, done.path, (32, 48), context=model.encode_captions(["a", "bcd", "efghijkl"]))
+    folded = export(model, tmp_path / "one.onnx", ExportSettings(size=(32, 48)), caption="a cat")
+    assert folded.text_path is None
+    assert_equal(model, folded.path, (32, 48), folded=model.encode_captions(["a cat"]))
+
+
+@needs_onnx
+def test_half_precision_is_the_backbones_alone(linear, tmp_path):
+    model = PerceptionModel(HalfPooled(), linear.head, linear.config)
+    done = export(model, tmp_path / "model.onnx", ExportSettings(size=(32, 48), precision="fp16"))
+    assert "precision: fp16" in done.path.with_suffix(".md").read_text()
+    assert model.backbone.dtype == torch.float16
+    assert_equal(model, done.path, (32, 48))
 
 
 @needs_onnx
@@ -108,16 +156,17 @@ def test_a_graph_of_any_size(tmp_path):
     assert_equal(model, done.path, (48, 80))
 
 
-def assert_equal(model, path, size):
+def assert_equal(model, path, size, context=None, folded=None):
+    """`context`: an input of the graph; `folded`: a constant of it."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path)
-    images = torch.rand(3, 3, *size) * 2 - 1
+    inputs = {"images": torch.rand(3, 3, *size) * 2 - 1} | ({} if context is None else {"context": context})
     with torch.no_grad():
-        expected = model(images)
-    assert [value.name for value in session.get_inputs()] == ["images"]
+        expected = model(inputs["images"], context if folded is None else folded)
+    assert [value.name for value in session.get_inputs()] == list(inputs)
     assert [value.name for value in session.get_outputs()] == list(expected._fields)
-    found = [torch.from_numpy(value) for value in session.run(None, {"images": images.numpy()})]
+    found = [torch.from_numpy(value) for value in session.run(None, {n: value.numpy() for n, value in inputs.items()})]
     assert all(difference.is_small for difference in differences(expected, found, "fp32"))
 
 
