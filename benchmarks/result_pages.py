@@ -1,8 +1,8 @@
 """Writes docs/results/*.md from the results files next to them, and README's table: `python3 tasks.py results`.
 
 No number on such a page is written by hand. A results file holds, for each part of its page, what was measured, with
-the command, the commit and the machine; `benchmarks/scenes.py`, `tables.py`, `analyses.py` and `conformal.py` write
-them.
+the command, the commit and the machine; `benchmarks/scenes.py`, `tables.py`, `analyses.py`, `conformal.py` and
+`labelling.py` write them.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 from analyses_page import analyses
 from conformal_page import conformal
+from labelling_page import labelling
 from scenes_page import readme, scenes
 from tables_page import tables
 
@@ -29,6 +30,7 @@ PAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "unseen": partial(tables, "Domains that were not trained on", "unseen"),
     "analyses": analyses,
     "conformal": conformal,
+    "labelling": labelling,
 }
 BEGIN, END = "<!-- from docs/results/scenes.json, by `python3 tasks.py results` -->", "<!-- end -->"
 """Around what README shows of the results."""

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 import gpu
+import labelling
 import pytest
+import result_pages
 import torch
 from gpu_bench import SIZES, Bench
 
@@ -52,3 +54,22 @@ def test_a_way_that_does_not_fit_is_a_row():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     assert bench.guarded(measure) == {"note": "out of memory"}
+
+
+@pytest.mark.slow
+def test_labelling_script(tmp_path):
+    small = ("--domains", "photo", "--pool", "44", "--val", "4", "--start", "3", "--step", "2", "--rounds", "1")
+    file = tmp_path / "labelling.json"
+    labelling.main([*small, "--steps", "2", "--extra", "1", "--seeds", "0", "1", "--results", str(file)])
+    results = json.loads(file.read_text())
+    assert {arm: list(curve) for arm, curve in results["budget"]["values"]["photo"].items()} == {
+        "masks": ["0", "1"],
+        "names": ["0", "1"],
+    }
+    assert list(results["next"]["values"]) == ["text", "entropy", "random"]
+    assert all(list(curve) == ["3", "5"] for curve in results["next"]["values"].values())
+    assert all(0 <= value <= 1 for value in results["errors"]["values"]["photo"]["text"])
+    page = result_pages.PAGES["labelling"](results)
+    assert "| chosen by | 3 images | 5 images |" in page
+    assert page.count("2 steps of 8 images") == 3
+    assert (tmp_path / "labelling.png").is_file()
