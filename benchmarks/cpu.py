@@ -1,4 +1,6 @@
-"""Extraction at Stable Diffusion 1.5's size on the CPU: `python benchmarks/cpu.py [--out FILE] [--size toy]`.
+"""Stable Diffusion 1.5's size on the CPU: `python benchmarks/cpu.py [--out FOLDER] [--size toy] [--training]`.
+
+Extraction, or with --training a step of all UNet weights and a head, as `tadp train` does it.
 
 Times of a shared machine are not stable, so the cases run in turns and what is reported are medians of ratios to the
 reference's way in the same round. Memory above the weights and the difference from float32 explicit attention come from
@@ -8,18 +10,21 @@ a process for each case. Prints both and writes them as JSON.
 import argparse
 import ctypes
 import json
+import math
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
 from baselines import PASSES, random_backbone, random_taesd
 from diffusers.models.attention_processor import AttnProcessor
-from measuring import machine, write_json
+from gpu import TRAINING_WAYS, training_step
+from gpu_bench import SIZES, Bench, short
+from measuring import machine, seconds_of, table_head, table_row, write_json
 
 from tadp_backbone import DiffusionBackbone, Features
 
@@ -75,6 +80,19 @@ def interleaved(size: str, rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
+def training_ratios(size: str, rounds: int) -> Iterator[dict[str, object]]:
+    """Of each way to train and batch size the median of the ratios to the reference's way in the same round."""
+    bench = Bench(device=torch.device("cpu"), size=SIZES[size], deadline=math.inf, ceiling=1.0)
+    ways = [way for way in TRAINING_WAYS if way.base == "explicit" or not way.optimized]
+    ways = [way for way in ways if way.dtype != torch.float16]  # CPUs compute in it seldom
+    for batch in SIZES["sd15"].training_batches:
+        steps = [training_step(way, bench, batch) for way in ways]
+        seconds = [[seconds_of(step, bench.device) for step in steps] for _ in range(rounds + 1)][1:]
+        for way, times in zip(ways, zip(*seconds, strict=True), strict=True):
+            ratio = statistics.median(a / b[0] for a, b in zip(times, seconds, strict=True))
+            yield {"way": way.name, "dtype": short(way.dtype), "batch": batch, "ratio": ratio}
+
+
 def memory_and_features(case: str, size: str, folder: Path) -> dict[str, float]:
     """GiB above the weights; the features stay in `folder` for the comparison."""
     works = prepared(case, size)
@@ -106,15 +124,27 @@ def difference(folder: Path, case: str) -> dict[str, float]:
     return {"difference": max(float((x - y).norm() / y.norm()) for x, y in zip(got, expected, strict=True))}
 
 
-@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIDE, default="sd15")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/cpu"))
+    parser.add_argument("--training", action="store_true", help="training steps in place of extraction")
     parser.add_argument("--case", choices=CASES, help="memory and features of this one alone, in this process")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    found = {"size": arguments.size, **machine(torch.device("cpu"))}
+    if arguments.training:
+        trained = list(training_ratios(arguments.size, arguments.rounds))
+        print("\n".join((table_head(trained[0]), *map(table_row, trained))))
+        write_json(arguments.out / "training.json", {"machine": found, "rows": trained})
+        return
+    with torch.no_grad():
+        extraction(arguments, found)
+
+
+def extraction(arguments: argparse.Namespace, found: dict[str, object]) -> None:
+    """Print and write the table; `found`: the machine."""
     if arguments.case:
         print(json.dumps(memory_and_features(arguments.case, arguments.size, arguments.out)))
         return
@@ -127,7 +157,6 @@ def main() -> None:
     for case, ratios in interleaved(arguments.size, arguments.rounds).items():
         rows[case] |= ratios
         print(f"{case:24}", "  ".join(f"{name} {value:.3g}" for name, value in rows[case].items()), flush=True)
-    found = {"size": arguments.size, **machine(torch.device("cpu"))}
     write_json(arguments.out / "cpu.json", {"machine": found, "rows": rows})
 
 

@@ -44,6 +44,9 @@ class Way:
     taesd: bool = False
     """Whether a distilled encoder takes the VAE's place."""
 
+    optimized: bool = True
+    """Of our passes: whether `DiffusionBackbone.optimize` was called; `tadp train` calls it not."""
+
     largest_batch_only: bool = False
     """Compiled anew for each batch, which takes a minute or more."""
 
@@ -55,6 +58,11 @@ WAYS = (
     Way(name="diffusers (b)", base="diffusers", dtype=torch.bfloat16),
     Way(name="ours", base="ours", dtype=torch.float32),
     Way(name="ours", base="ours", dtype=torch.bfloat16),
+)
+TRAINING_WAYS = (
+    *WAYS,
+    Way(name="tadp train", base="ours", dtype=torch.float32, optimized=False),
+    Way(name="tadp train", base="ours", dtype=torch.bfloat16, optimized=False),
 )
 GPU_WAYS = (
     Way(name="ours, CUDA graphs", base="ours", dtype=torch.bfloat16, options={"cuda_graphs": True}),
@@ -96,7 +104,7 @@ def extraction_cells(bench: Bench, work: Callable, batch: int, gflop: float) -> 
 def training(bench: Bench) -> Iterator[Row]:
     """One step of all UNet weights and an FPN head, weights in float32, half precision by autocast."""
     for batch in bench.size.training_batches:
-        for way in WAYS:
+        for way in TRAINING_WAYS:
             step = bench.guarded(lambda w=way, b=batch: {"step": training_step(w, bench, b)})
             measured = step if "note" in step else bench.guarded(lambda s=step: step_cells(bench, s["step"]))
             row = {"way": way.name, "dtype": short(way.dtype), "batch": batch}
@@ -135,7 +143,8 @@ def prepared(way: Way, bench: Bench) -> DiffusionBackbone:
         if way.taesd:
             backbone.use_vae(random_taesd(bench.size.name))
     if way.base == "ours":
-        backbone.optimize(**way.options)
+        if way.optimized:
+            backbone.optimize(**way.options)
     else:
         backbone.run_unet = partial(PASSES[way.base], backbone)
     if way.base == "explicit":

@@ -18,7 +18,8 @@ COMMON = {
     "crops": 0,
     "seed": 42,
 }
-NOT_LEARNT = {"flip", "cache", "workers", "save_every", "keep", "eval_every", "gradient_checkpointing", "shard"}
+NOT_LEARNT = {"flip", "cache", "features_gb", "workers", "save_every", "keep", "eval_every"}
+NOT_LEARNT |= {"gradient_checkpointing", "log_with", "shard"}
 """Settings that change no weight; flip is for recipes without a transform."""
 
 MMSEG = {"groups": "norms-apart", "schedule": "poly-mmcv", "power": 1, "min_lr": 0, "unet_lr_scale": 0.1, "size": 512}

@@ -8,6 +8,7 @@ import labelling
 import pytest
 import result_pages
 import torch
+from baselines import ATTENTIONS
 from gpu_bench import SIZES, Bench
 
 
@@ -20,12 +21,13 @@ def run(folder, *options):
 @pytest.mark.slow
 def test_gpu_script(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "WAYS", (gpu.WAYS[0], gpu.WAYS[4]))  # half precision takes a CPU seconds
+    monkeypatch.setattr(gpu, "TRAINING_WAYS", gpu.WAYS)
     results = run(tmp_path)
     assert {"device", "torch", "triton", "commit"} <= set(results["machine"])
     parts = results["parts"]
     assert list(parts) == ["extraction", "training", "attention", "norms"]
     assert all(row["us"] > 0 for row in parts["attention"] + parts["norms"])
-    assert {row["way"] for row in parts["attention"]} == {"explicit", "sdpa, no maps", "sdpa + product", "ours"}
+    assert {row["way"] for row in parts["attention"]} == set(ATTENTIONS)
     assert [(row["way"], row["GiB"]) for row in parts["training"]] == [("explicit (a)", None), ("ours", None)]
     assert len(parts["extraction"]) == 2 * 2
     for row in parts["extraction"]:
