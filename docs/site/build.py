@@ -6,11 +6,16 @@ strictly: a broken link, a missing anchor or an unresolved name is an error.
 """
 
 import ast
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("*.md", "docs/*.md", "docs/*.png", "docs/results/*.md", "docs/results/*.png", "docs/analyses/*.png")
@@ -54,6 +59,8 @@ def stage(target: Path) -> None:
                 copy = target / path.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
+    (target / "assets").mkdir()
+    shutil.copy(ROOT / "docs" / "site" / "iframe-worker.js", target / "assets")
     (target / "api").mkdir(parents=True)
     for package, modules in PACKAGES.items():
         (target / "api" / f"{package}.md").write_text(api_page(package, modules), encoding="utf-8")
@@ -118,12 +125,32 @@ def _base(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
+def settings(pages: Path) -> dict[str, Any]:
+    """Those of mkdocs: mkdocs.yml with the places of this checkout, and under "More" the pages that it leaves out."""
+    config = yaml.safe_load((ROOT / "docs" / "site" / "mkdocs.yml").read_text(encoding="utf-8"))
+    (plugin,) = [plugin for plugin in config["plugins"] if "mkdocstrings" in plugin]
+    sources = [str(folder) for folder in sorted(ROOT.glob("packages/*/src"))]
+    plugin["mkdocstrings"]["handlers"]["python"]["paths"] = sources
+    listed = set(listed_pages(config["nav"]))
+    others = sorted(page for path in pages.rglob("*.md") if (page := path.relative_to(pages).as_posix()) not in listed)
+    config["nav"] += [{"More": others}] if others else []
+    return config | {"docs_dir": str(pages), "site_dir": str(ROOT / "site")}
+
+
+def listed_pages(entries: list[Any]) -> Iterator[str]:
+    """The pages of a table of contents."""
+    for entry in entries:
+        for value in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from listed_pages(value) if isinstance(value, list) else [value]
+
+
 def main(options: list[str]) -> int:
     """Build site/; the exit code of mkdocs, which gets the options."""
     staged = ROOT / "build" / "docs"
     shutil.rmtree(staged, ignore_errors=True)
     stage(staged)
-    config = ROOT / "docs" / "site" / "mkdocs.yml"
+    config = staged.with_name("mkdocs.yml")
+    config.write_text(json.dumps(settings(staged)), encoding="utf-8")  # JSON is YAML
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config), *options]
     return subprocess.call(command, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
 

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
-import yaml
+from browser import CHROMIUM, Browser
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,12 @@ def test_links_lead_to_files_and_headings_on_the_site_too(staged):
     assert broken == []
 
 
-def test_every_page_is_in_the_table_of_contents_and_no_other(repository, staged):
-    nav = yaml.safe_load((repository / "docs" / "site" / "mkdocs.yml").read_text())["nav"]
-
-    def pages(entries):
-        for entry in entries:
-            if isinstance(entry, str):
-                yield entry
-            else:
-                for value in entry.values():
-                    yield from pages(value if isinstance(value, list) else [value])
-
-    listed = list(pages(nav))
+def test_every_page_is_in_the_table_of_contents_once(build, staged):
+    (staged / "docs" / "new.md").write_text("# New")
+    listed = list(build.listed_pages(build.settings(staged)["nav"]))
     assert sorted(listed) == sorted(page.relative_to(staged).as_posix() for page in staged.rglob("*.md"))
-    assert len(listed) == len(set(listed))
+    assert "docs/new.md" in next(entry["More"] for entry in build.settings(staged)["nav"] if "More" in entry)
+    (staged / "docs" / "new.md").unlink()
 
 
 def test_the_api_pages_have_every_public_name(staged):
@@ -84,14 +76,39 @@ def test_nothing_comes_from_outside(repository):
     assert "http" not in config
 
 
-@pytest.mark.slow  # half a minute: the tests above find what usually breaks
-@pytest.mark.skipif(find_spec("material") is None, reason="mkdocs-material is not installed")
-def test_the_site_builds_strictly_and_is_complete(repository, tmp_path):
-    command = [sys.executable, str(repository / "docs" / "site" / "build.py"), "--site-dir", str(tmp_path / "site")]
+@pytest.fixture(scope="module")
+def site(repository, tmp_path_factory):
+    """The site, built strictly."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    command = [sys.executable, str(repository / "docs" / "site" / "build.py"), "--site-dir", str(folder)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    page = (tmp_path / "site" / "api" / "tadp_heads.html").read_text(encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("material") is None, reason="mkdocs-material is not installed")
+def test_the_site_is_complete_and_loads_nothing_from_outside(site):
+    page = (site / "api" / "tadp_heads.html").read_text(encoding="utf-8")
     assert "from_pretrained" in page
-    loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?://[^\s\">]+)", page)
-    assert loaded == []
-    assert (tmp_path / "site" / "search" / "search_index.js").is_file(), "of the search that works without a server"
+    assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?://[^\s\">]+)", page) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("material") is None, reason="mkdocs-material is not installed")
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+def test_the_search_works_on_pages_opened_from_the_disk(site, tmp_path):
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(site / "docs" / "hub.html")
+        browser.evaluate("document.querySelector('label[for=__search]').click()")
+        browser.evaluate(
+            "(() => { const query = document.querySelector('[data-md-component=search-query]'); query.focus();"
+            " query.value = 'watercolor'; query.dispatchEvent(new Event('input', {bubbles: true}));"
+            " query.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true})); })()"
+        )
+        browser.wait("document.querySelectorAll('.md-search-result__item').length > 3")
+        assert browser.complaints() == []
+        assert [address for address in browser.requests() if not address.startswith(("file:", "data:"))] == []
+    finally:
+        browser.close()
