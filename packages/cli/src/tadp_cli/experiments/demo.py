@@ -189,7 +189,7 @@ def _settings(plan: Plan, seed: int) -> list[_Setting]:
 
 
 def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
-    changes = {
+    changes: dict[str, Any] = {
         "data.folder": str(data_folder(out, setting.task, SOURCE)),
         "data.captions": str(captions_file(out, SOURCE)) if _kind(setting.prompt) == "caption" else "",
         "prompt.kind": _kind(setting.prompt),
