@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from adaptation_page import self_training, training_free
 from analyses_page import analyses
 from conformal_page import conformal
 from labelling_page import labelling
@@ -31,6 +32,8 @@ PAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "analyses": analyses,
     "conformal": conformal,
     "labelling": labelling,
+    "training-free": training_free,
+    "self-training": self_training,
 }
 BEGIN, END = "<!-- from docs/results/scenes.json, by `python3 tasks.py results` -->", "<!-- end -->"
 """Around what README shows of the results."""

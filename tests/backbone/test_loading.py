@@ -90,7 +90,9 @@ def test_a_damaged_folder_is_refused(make_backbone, tmp_path):
 
 @pytest.mark.parametrize("source", ["sd16", "./nowhere", "models/sd/v1.safetensors", "/nowhere/at/all"])
 def test_an_unknown_name_lists_the_choices(source):
-    with pytest.raises(ValueError, match="choose from tiny, sd15, sd21, a hub id"):
+    with pytest.raises(
+        ValueError, match="choose from tiny, sd15, sd21, sdxl, cleandift-sd15, cleandift-sd21, a hub id"
+    ):
         DiffusionBackbone.from_pretrained(source)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
 from tadp_backbone.summary import describe, untrained
+from tadp_backbone.text.sdxl import has_pooled_row
 
 FULL_SIZE = [name for name, entry in BACKBONES.items() if entry.folder is None]
 
@@ -18,7 +19,8 @@ def assert_levels_are_real(backbone, entry, device):
     config = backbone.unet.config
     side = 2 * backbone.size_multiple // backbone.vae_factor
     latents = torch.zeros(1, config.in_channels, side, side, device=device)
-    context = torch.zeros(1, backbone.config.num_tokens, config.cross_attention_dim, device=device)
+    rows = backbone.config.num_tokens + has_pooled_row(backbone.unet)
+    context = torch.zeros(1, rows, config.cross_attention_dim, device=device)
     with torch.no_grad():
         features = backbone.extract(latents, context)
     declared = [(level.channels, level.stride) for level in backbone.levels]

@@ -79,3 +79,20 @@ def test_what_a_server_cannot_do_is_said(chat_server):
         load_captioner("openai:toy", base_url=chat_server.base_url, min_new_tokens=20)
     with pytest.raises(ValueError, match="expected a model's name behind the colon"):
         load_captioner("openai:", base_url=chat_server.base_url)
+
+
+def test_tags_first_asks_for_objects_and_then_for_a_caption_of_them(chat_server):
+    from tadp_captioning.captioners.openai import LIST_OBJECTS, TAGS_FIRST
+
+    def answer(request: dict) -> str:
+        asked = request["messages"][0]["content"][0]["text"]
+        return "cat,\n sofa" if asked == LIST_OBJECTS else f"answer to: {asked}"
+
+    chat_server.answer = answer
+    captioner = load_captioner("openai:toy", base_url=chat_server.base_url, prompt=TAGS_FIRST)
+    (caption,) = captioner.caption([Image.new("RGB", (8, 9))])
+    assert caption.startswith("answer to: The image shows: cat, sofa.")
+    assert len(chat_server.requests) == 2
+    assert "{tags}" in captioner.params, "so that the same is asked when a run resumes"
+    with pytest.raises(ValueError, match="asks a chat model twice: take openai:MODEL"):
+        load_captioner("tiny", prompt=TAGS_FIRST)

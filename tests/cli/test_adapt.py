@@ -177,3 +177,30 @@ def test_bad_input_is_one_line(world, tmp_path):
     assert "unknown domain 'cubism'" in adapt(world, tmp_path, "--domain", "cubism", code=2)
     assert "unknown prompt.modifier 'style'" in adapt(world, tmp_path, "--modifier", "style", code=2)
     assert not (tmp_path / "adapt.json").exists()
+
+
+def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_path):
+    """The labels of the images that are trained on are gone; those that are evaluated are others."""
+    target = tmp_path / "target"
+    for split, count in (("train", 3), ("test", 2)):
+        write_scenes(target, task="detection", look="watercolor", split=split, count=count, seed=5)
+    listed = (target / "ImageSets" / "Main" / "train.txt").read_text().split()
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in listed:
+        (target / "Annotations" / f"{name}.xml").unlink()
+        (target / "JPEGImages" / f"{name}.png").rename(images / f"{name}.png")
+    (target / "ImageSets" / "Main" / "train.txt").unlink()
+    settings = ("--set", "self_training.start=0", "--set", "self_training.confidence=0.0", "--set", "train.steps=2")
+    places = ["--source", world / "photos", "--target", images, "--out", tmp_path / "out", "--domain", "watercolor"]
+    command = ["adapt", *places, "--task", "detection", *SHORT, *settings, "--modifier", "simple", "--self-train"]
+    told = tadp(*command)
+    assert "predicted: 3 images" in told
+    run = tmp_path / "out" / "run"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all("effective_classes" in line for line in lines)
+    recipe = load_recipe(run / "config.toml")
+    assert recipe.self_training.images == str(tmp_path / "out" / "self_training_images.txt")
+    texts = CaptionStore.read(run / "target_captions.jsonl")
+    assert sorted(texts) == sorted(listed)
+    assert "holds an adaptation with other settings" in tadp(*command[:-1], code=2)

@@ -76,7 +76,10 @@ def test_choosing_a_head_drops_the_settings_of_the_other(tmp_path):
 def test_an_unknown_head_is_refused_before_anything_is_written(scenes, tmp_path):
     settings = ("--set", "head.name=linear", "--set", "prompt.kind=empty")
     told = tadp("train", "scenes-segmentation", "--data", scenes, "--out", tmp_path / "run", *settings, code=2)
-    assert "unknown segmentation head 'linear' in head.name; choose from fpn, or pass the file that registers" in told
+    assert (
+        "unknown segmentation head 'linear' in head.name; choose from fpn, bn-linear, or pass the file that registers"
+        in told
+    )
     assert not (tmp_path / "run").exists()
 
 

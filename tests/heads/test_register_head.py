@@ -94,7 +94,7 @@ def test_names_that_are_taken_and_unknown_ones_are_refused(own_registries):
             linear(name=name)
     with pytest.raises(ValueError, match="unknown task 'depht'; choose from segmentation, depth, detection"):
         linear(task="depht")
-    with pytest.raises(ValueError, match="unknown segmentation head 'liner'; choose from fpn, linear"):
+    with pytest.raises(ValueError, match="unknown segmentation head 'liner'; choose from fpn, bn-linear, linear"):
         head_class("segmentation", "liner")
     with pytest.raises(ValueError, match="there is a task 'depth' already"):
         register_task("depth")(object)
@@ -207,3 +207,15 @@ def test_an_installed_package_registers_by_its_entry_point(own_registries, tmp_p
     own_registries()
     with pytest.raises(ValueError, match=r"the installed plugin 'more' \(more_heads\) cannot be imported .*no_such"):
         get_task("poetry")
+
+
+def test_the_linear_head_is_built_in_and_saved_by_its_name(tmp_path):
+    head = get_task("segmentation").build_head(LEVELS, CLASSES, name="bn-linear")
+    model_of(head).save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())["head"]
+    assert saved == {"name": "bn-linear", "levels": [[8, 4], [16, 8]], "num_classes": 3}
+    assert "code of its own" not in (tmp_path / "README.md").read_text()
+    loaded = PerceptionModel.from_pretrained(tmp_path, Backbone()).head
+    maps = (torch.rand(2, 8, 4, 6), torch.rand(2, 16, 2, 3))
+    assert loaded(maps).shape == (2, 3, 4, 6)
+    assert torch.equal(loaded(maps), head.eval()(maps))

@@ -1,4 +1,4 @@
-"""Text and image in, feature pyramid and cross-attention maps of a Stable Diffusion UNet out."""
+"""Text and image in, feature pyramid and maps of a Stable Diffusion UNet or a vision transformer out."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .features import Features, Level
     from .io.hub import fetch
     from .registry import BACKBONES, BackboneEntry, Source, register_backbone
+    from .vision.backbone import VisionBackbone, VisionTextBackbone
+    from .vision.factory import load_backbone
 
 _HOMES = {
     "BACKBONES": "registry",
@@ -18,7 +20,10 @@ _HOMES = {
     "DiffusionBackbone": "backbone",
     "Features": "features",
     "Level": "features",
+    "VisionBackbone": "vision.backbone",
+    "VisionTextBackbone": "vision.backbone",
     "fetch": "io.hub",
+    "load_backbone": "vision.factory",
     "record_cross_attention": "attention",
     "Source": "registry",
     "record_self_attention": "attention",
@@ -33,7 +38,10 @@ __all__ = [
     "Features",
     "Level",
     "Source",
+    "VisionBackbone",
+    "VisionTextBackbone",
     "fetch",
+    "load_backbone",
     "record_cross_attention",
     "record_self_attention",
     "register_backbone",

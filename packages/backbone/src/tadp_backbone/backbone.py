@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from .attention import record_cross_attention
 from .class_maps import class_tokens
@@ -24,6 +24,7 @@ from .taps import declared_levels, default_taps, map_layers, named_taps, record_
 from .text.adapters import LearntContext, TextAdapter
 from .text.conditioning import text_parts
 from .text.encoder import LongText, encode_texts
+from .text.sdxl import conditioning, encode_two, has_pooled_row
 from .vae import (
     Generators,
     Vae,
@@ -59,14 +60,20 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         vae: Vae | None = None,
         text_encoder: CLIPTextModel | None = None,
         tokenizer: CLIPTokenizer | None = None,
+        text_encoder_2: CLIPTextModelWithProjection | None = None,
+        tokenizer_2: CLIPTokenizer | None = None,
         scheduler: DDPMScheduler | None = None,
         config: BackboneConfig | None = None,
     ):
+        """`text_encoder_2` and its tokenizer: of Stable Diffusion XL."""
         super().__init__()
         self.source: str | None = None
         """What it was loaded from."""
         self.config = config or BackboneConfig()
         self.unet, self.vae, self.text_encoder, self.tokenizer = unet, vae, text_encoder, tokenizer
+        self.text_encoder_2, self.tokenizer_2 = text_encoder_2, tokenizer_2
+        if has_pooled_row(unet) and (self.config.text_adapter or self.config.learnt_context):
+            raise ValueError("text_adapter and learnt_context are for Stable Diffusion 1 and 2: leave them out")
         self.scheduler = scheduler or DDPMScheduler(
             num_train_timesteps=DIFFUSION_STEPS,
             beta_start=0.00085,
@@ -82,7 +89,9 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         if tokenizer is not None and text_encoder is not None:
             # vocab.json and merges.txt alone do not say how long a text may be.
             longest = text_encoder.config.max_position_embeddings
-            tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+            for words in (tokenizer, tokenizer_2):
+                if words is not None:
+                    words.model_max_length = min(words.model_max_length, longest)
         width = unet.config.cross_attention_dim
         self.text_adapter = TextAdapter(width) if self.config.text_adapter else None
         self.learnt_context = LearntContext(self.config.learnt_context, width) if self.config.learnt_context else None
@@ -90,6 +99,11 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         self.map_layers = self._map_layers()
         self._running: object | None = None
         self._range_checked = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet is."""
+        return self.unet.device
 
     @property
     def vae_factor(self) -> int:
@@ -161,7 +175,8 @@ class DiffusionBackbone(TrainableParts, nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """One pass -> ({tap: its output}, {layer: maps (B, N, T)}); `optimize` puts a faster one in its place."""
         with self._pass() as running, self.recorders(running) as (outputs, maps):
-            self.unet(latents, timesteps, encoder_hidden_states=context)
+            size = (latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor)
+            self.unet(latents, timesteps, **conditioning(self.unet, context, size))
         return outputs, maps
 
     @contextmanager
@@ -215,13 +230,19 @@ class DiffusionBackbone(TrainableParts, nn.Module):
     def encode_text(self, texts: Sequence[str], *, long: LongText = "truncate") -> Tensor:
         """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
 
+        Of Stable Diffusion XL the pooled embedding is one more row behind them (B, 78, D), see `text.sdxl`.
         Texts of more tokens lose their end, with one warning that counts them, or with `long="chunk"` are encoded in
         several pieces joined along the tokens (B, 77 pieces, D). With `config.class_words` K columns follow, which say
         what class a token names (B, 77, D + K).
         """
         tokenizer, encoder = text_parts(self)
         texts = [texts] if isinstance(texts, str) else texts
-        context = encode_texts(tokenizer, encoder, texts, long)
+        if self.text_encoder_2 is not None:
+            if long == "chunk":
+                raise ValueError("long='chunk' is for one text encoder, and SDXL has two: leave it out")
+            context = encode_two((tokenizer, encoder), (self.tokenizer_2, self.text_encoder_2), texts)
+        else:
+            context = encode_texts(tokenizer, encoder, texts, long)
         if not self.config.class_words:
             return context
         if long == "chunk":
@@ -319,6 +340,8 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         from .io.repository import local_folder
         from .text.textual_inversion import add_tokens, read_tokens
 
+        if self.text_encoder_2 is not None:
+            raise ValueError("learnt tokens are for one text encoder, and SDXL has two: use Stable Diffusion 1 or 2")
         if self.text_encoder is None or self.tokenizer is None:
             raise ValueError("learnt tokens need a backbone with a tokenizer and a text encoder")
         return add_tokens(self.tokenizer, self.text_encoder, read_tokens(local_folder(file, revision=revision), token))
@@ -390,7 +413,7 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         return self.vae
 
     def _frozen_parts(self) -> Iterable[nn.Module]:
-        return (part for part in (self.vae, self.text_encoder) if part is not None)
+        return (part for part in (self.vae, self.text_encoder, self.text_encoder_2) if part is not None)
 
     def _map_layers(self) -> dict[int, tuple[str, ...]]:
         """{stride in image pixels: layers} of the strides asked for."""

@@ -3,7 +3,7 @@
 # B prompts, T tokens, K classes, h w cells
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from einops import einsum, repeat
@@ -21,24 +21,36 @@ def class_tokens(
     `class_words`: the words or phrases of each class; case and hyphens don't count. Where phrases overlap, the one of
     more words is meant: in "dining table" nothing names the class "table".
     """
+    named = torch.zeros(len(texts), length, len(class_words))
+    for row, text in enumerate(texts):
+        words = [word for word in words_of(tokenizer, text) if plain_words(word.text)]
+        for found, labels in find_phrases([plain_words(word.text) for word in words], class_words):
+            indices = [index for word in words[found] for index in word.indices]
+            for label in labels:
+                named[row, indices, label] = 1
+    return named
+
+
+def find_phrases(
+    words: Sequence[tuple[str, ...]], class_words: Sequence[Sequence[str]]
+) -> Iterator[tuple[slice, tuple[int, ...]]]:
+    """(place of a phrase among `words`, classes that it names), from left to right, the longest phrase at a place.
+
+    `words`: each as `plain_words` has it.
+    """
     phrases: dict[tuple[str, ...], list[int]] = {}
     for label, names in enumerate(class_words):
         for name in names:
-            phrases.setdefault(_plain_words(name), []).append(label)
+            phrases.setdefault(plain_words(name), []).append(label)
     longest = max((len(phrase) for phrase in phrases), default=0)
-    named = torch.zeros(len(texts), length, len(class_words))
-    for row, text in enumerate(texts):
-        words = [word for word in words_of(tokenizer, text) if _plain_words(word.text)]
-        plain = [" ".join(_plain_words(word.text)) for word in words]
-        start = 0
-        while start < len(words):
-            sizes = range(min(longest, len(words) - start), 0, -1)
-            size = next((n for n in sizes if tuple(plain[start : start + n]) in phrases), 0)
-            for label in phrases.get(tuple(plain[start : start + size]), ()):
-                indices = [index for word in words[start : start + size] for index in word.indices]
-                named[row, indices, label] = 1
-            start += max(size, 1)
-    return named
+    plain = [" ".join(word) for word in words]
+    start = 0
+    while start < len(words):
+        sizes = range(min(longest, len(words) - start), 0, -1)
+        size = next((n for n in sizes if tuple(plain[start : start + n]) in phrases), 0)
+        if size:
+            yield slice(start, start + size), tuple(phrases[tuple(plain[start : start + size])])
+        start += max(size, 1)
 
 
 def class_maps(maps: Tensor, named: Tensor) -> Tensor:
@@ -51,5 +63,6 @@ def presence_maps(named: Tensor, size: tuple[int, int]) -> Tensor:
     return repeat(named.amax(1), "b k -> b k h w", h=size[0], w=size[1])
 
 
-def _plain_words(text: str) -> tuple[str, ...]:
+def plain_words(text: str) -> tuple[str, ...]:
+    """A text's words in lower case, without punctuation."""
     return tuple(re.findall(r"\w+", text.lower().replace("_", " ")))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .kernels import fuse_resnets
 from .passes import Inputs, Pyramid
+from .text.sdxl import conditioning
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
@@ -77,7 +78,8 @@ class CompiledPass:
         return results
 
     def _run(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
-        self.unet(latents, timesteps, encoder_hidden_states=context)
+        size = (latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor)
+        self.unet(latents, timesteps, **conditioning(self.unet, context, size))
         return dict(self._outputs), dict(self._maps)
 
 

@@ -76,6 +76,7 @@ def _beside_level(config: BackboneConfig, maps: Tensor, named: Tensor) -> Tensor
     """Maps by token (B, T, h, w) and which class a token names (B, T, K) -> what stands beside a level."""
     if not config.class_words:
         return maps
+    named = named[:, : maps.shape[1]]  # a pooled row has no map
     if config.class_input == "presence":
         return presence_maps(named, (maps.shape[-2], maps.shape[-1]))
     return class_maps(maps, named)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from .backbone import DiffusionBackbone
 from .config import BackboneConfig
@@ -15,6 +16,7 @@ from .features import Level
 from .io.load import quiet
 from .ldm.vae import drop_decoder
 from .registry import BACKBONES, TAESD
+from .text.sdxl import conditioning, has_pooled_row
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def describe(backbone: DiffusionBackbone, image_size: int = 512) -> Description:
         for level, tap in zip(backbone.levels, backbone.taps, strict=True)
     )
     parts = {"unet": backbone.unet, "vae": backbone.vae, "text_encoder": backbone.text_encoder}
+    parts["text_encoder_2"] = backbone.text_encoder_2
     return Description(
         rows=rows,
         parameters={name: sum(p.numel() for p in m.parameters()) for name, m in parts.items() if m is not None},
@@ -73,8 +76,10 @@ def untrained(
     with torch.device(device):
         unet, full_vae = UNet2DConditionModel(**entry.unet), AutoencoderKL(**entry.vae)
         text_encoder = CLIPTextModel(CLIPTextConfig(**entry.text_encoder))
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**entry.text_encoder_2)) if entry.text_encoder_2 else None
     drop_decoder(full_vae)
-    backbone = DiffusionBackbone(unet=unet, vae=full_vae, text_encoder=text_encoder, config=config or entry.config)
+    parts = {"unet": unet, "vae": full_vae, "text_encoder": text_encoder, "text_encoder_2": second}
+    backbone = DiffusionBackbone(**parts, config=config or entry.config)
     if vae is not None:
         backbone.use_vae(AutoencoderTiny() if str(vae) == TAESD else vae)  # TAESD's sizes are the class's own
         drop_decoder(backbone.vae)
@@ -88,8 +93,9 @@ def _gflops(backbone: DiffusionBackbone, image_size: int) -> dict[str, float]:
     with torch.device("meta"), torch.no_grad():
         unet = UNet2DConditionModel.from_config(config)
         latents = torch.empty(1, config.in_channels, cells, cells)
-        context = torch.empty(1, backbone.config.num_tokens, config.cross_attention_dim)
-        costs = {"unet": _count(unet, latents, torch.ones(1), context)}
+        context = torch.empty(1, backbone.config.num_tokens + has_pooled_row(unet), config.cross_attention_dim)
+        given = conditioning(unet, context, (side, side))
+        costs = {"unet": _count(unet, latents, torch.ones(1), **given)}
         if backbone.vae is not None:
             with quiet("diffusers"):  # an AutoencoderTiny's config lists more than its class takes
                 vae = type(backbone.vae).from_config(backbone.vae.config)
@@ -97,7 +103,7 @@ def _gflops(backbone: DiffusionBackbone, image_size: int) -> dict[str, float]:
     return costs
 
 
-def _count(module: nn.Module, *inputs: torch.Tensor) -> float:
+def _count(module: nn.Module, *inputs: torch.Tensor, **further: Any) -> float:
     with FlopCounterMode(display=False) as counter:
-        module(*inputs)
+        module(*inputs, **further)
     return counter.get_total_flops() / 1e9

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .attention import cross_attention_layers
 from .features import Level
+from .text.sdxl import conditioning
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ def named_taps(unet: UNet2DConditionModel, paths: Sequence[str]) -> tuple[Tap, .
     with torch.device("meta"):
         copy = UNet2DConditionModel.from_config(unet.config)
         latents = torch.empty(1, unet.config.in_channels, size, size)
-        context = torch.empty(1, 1, unet.config.cross_attention_dim)
+        context = torch.empty(1, 2, unet.config.cross_attention_dim)
         with record_outputs(copy, paths) as outputs, torch.no_grad():
-            copy(latents, 1, context)
+            copy(latents, 1, **conditioning(copy, context, (size, size)))
     for path in paths:
         if outputs[path].ndim != 4:
             raise ValueError(f"{path!r} gives {tuple(outputs[path].shape)}, a tap needs (B, C, h, w)")

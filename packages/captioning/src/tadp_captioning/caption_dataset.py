@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tadp_captioning.base import Captioner
 from tadp_captioning.caption_store import CaptionStore
@@ -40,7 +40,7 @@ class LoopReport(NamedTuple):
 
 def caption_images(
     captioner: Captioner,
-    images: Mapping[str, Path],
+    images: Mapping[str, Any],
     store: CaptionStore,
     *,
     workers: int = 0,
@@ -49,7 +49,9 @@ def caption_images(
     world_size: int = 1,
     progress: Callable[[Progress], None] | None = None,
 ) -> LoopReport:
-    """Caption the images that the store lacks, and add each batch to the store before the next.
+    """Caption the images that the store lacks, and add each batch to the store in order.
+
+    `images`: {id: file}, or images inside larger files (`packed_images`).
 
     While the model works on a batch, the next is prepared and those after it are read. A killed run loses the batch
     in flight and a rerun continues. An image that cannot be read is recorded with the reason and tried again by the
@@ -62,21 +64,31 @@ def caption_images(
     captioned, skipped = 0, 0
     failed: dict[str, str] = {}
     waiting: list[ReadImage] = []  # read, to be prepared together
-    ahead: tuple[list[ReadImage], Future] | None = None  # being prepared, while the batch before it is answered
+    ahead: deque[tuple[list[ReadImage], Future]] = deque()  # being prepared, or answered where several are at once
+    at_once = getattr(captioner, "batches_at_once", 1)
 
     def tell() -> None:
         if progress is not None:
             progress(Progress(captioned + skipped + len(failed), len(failed), len(mine)))
 
+    def begin(batch: list[ReadImage]) -> None:
+        prepared = preparer.submit(captioner.prepare, _images(batch))
+        ahead.append((batch, answerers.submit(_answered, captioner, prepared) if at_once > 1 else prepared))
+
     def finish(batch: list[ReadImage], prepared: Future) -> None:
         nonlocal captioned
-        records = list(_records(batch, captioner.answer(prepared.result()), captioner, store))
+        answers = prepared.result() if at_once > 1 else captioner.answer(prepared.result())
+        records = list(_records(batch, answers, captioner, store))
         store.add(*records)
         failed.update({record.id: record.error for record in records if record.error is not None})
         captioned += sum(record.error is None for record in records)
         tell()
 
-    with _executor(workers) as readers, ThreadPoolExecutor(1) as preparer:
+    with (
+        _executor(workers) as readers,
+        ThreadPoolExecutor(1) as preparer,
+        ThreadPoolExecutor(at_once) as answerers,
+    ):
         for read in _ahead(readers, jobs, depth=3 * captioner.batch_size + workers):
             asked = read.id in redo
             read = read._replace(id=free_id(store, read.id, read.path, read.hash))
@@ -90,15 +102,19 @@ def caption_images(
             else:
                 waiting.append(read)
             if len(waiting) >= captioner.batch_size:
-                prepared = preparer.submit(captioner.prepare, _images(waiting))
-                if ahead is not None:
-                    finish(*ahead)
-                ahead, waiting = (waiting, prepared), []
-        if ahead is not None:
-            finish(*ahead)
+                begin(waiting)
+                waiting = []
+            while len(ahead) > at_once:
+                finish(*ahead.popleft())
         if waiting:
-            finish(waiting, preparer.submit(captioner.prepare, _images(waiting)))
+            begin(waiting)
+        while ahead:
+            finish(*ahead.popleft())
     return LoopReport(captioned, skipped, failed)
+
+
+def _answered(captioner: Captioner, prepared: Future) -> list[str]:
+    return captioner.answer(prepared.result())
 
 
 def _images(batch: list[ReadImage]) -> list["Image"]:

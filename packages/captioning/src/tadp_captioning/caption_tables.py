@@ -49,7 +49,7 @@ def write_table(records: Sequence[CaptionRecord], path: Path, columns: Columns, 
     rows = [_to_row(record, columns) for record in records]
     names = [columns.id, columns.caption, *_FURTHER, "extra"]
     if suffix == ".parquet":
-        arrow = _pyarrow()
+        arrow = pyarrow()
         schema = arrow.schema([(name, arrow.string()) for name in names])
         arrow.parquet.write_table(arrow.Table.from_pylist(rows, schema), path)
         return
@@ -105,7 +105,7 @@ def _separator(file: io.StringIO, columns: Columns) -> tuple[int, str]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    parquet, number = _pyarrow().parquet, 0
+    parquet, number = pyarrow().parquet, 0
     try:
         for batch in parquet.ParquetFile(path).iter_batches():
             for row in batch.to_pylist():
@@ -116,7 +116,8 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ValueError(f"{path}: not a whole parquet file: {reason}; export it again") from None
 
 
-def _pyarrow() -> Any:
+def pyarrow() -> Any:
+    """The package, with its module parquet; ValueError where it is not installed."""
     try:
         import pyarrow.parquet
     except ImportError:

@@ -4,7 +4,19 @@ import re
 from dataclasses import dataclass, field, replace
 
 from tadp_captioning._registry import Registry
-from tadp_captioning.cleaning.lexicon import ART, DASHCAM, FOG, MOSAIC, NEON, NIGHT, SEPIA, Lexicon, lexicon_of
+from tadp_captioning.cleaning.lexicon import (
+    ART,
+    DASHCAM,
+    FOG,
+    MOSAIC,
+    NEON,
+    NIGHT,
+    RAIN,
+    SEPIA,
+    SNOW,
+    Lexicon,
+    lexicon_of,
+)
 
 MODIFIERS = ("null", "simple", "textual-inversion", "dreambooth", "nearby", "unrelated")
 
@@ -68,6 +80,18 @@ _AT_NIGHT = Domain(
     reference=_REFERENCE_NIGHT,
 )
 
+_FOG = Domain(
+    name="foggy",
+    phrase="in the fog",
+    simple=_FOGGY,
+    learnt="a {token} photo of {caption}",
+    nearby=_NIGHT,
+    unrelated=_PAINTING,
+    token="<foggy>",
+    initial=("foggy",),
+    removes=FOG,
+)
+
 _TABLE = (
     Domain(
         name="watercolor",
@@ -125,16 +149,29 @@ _TABLE = (
     ),
     _AT_NIGHT,
     replace(_AT_NIGHT, name="dark-zurich"),
+    _FOG,
+    replace(_FOG, name="fog", token="<fog>", initial=("fog",)),  # as ACDC calls it
     Domain(
-        name="foggy",
-        phrase="in the fog",
-        simple=_FOGGY,
+        name="rain",
+        phrase="in the rain",
+        simple="a rainy photo of {caption}",
         learnt="a {token} photo of {caption}",
-        nearby=_NIGHT,
+        nearby=_FOGGY,
         unrelated=_PAINTING,
-        token="<foggy>",
-        initial=("foggy",),
-        removes=FOG,
+        token="<rain>",
+        initial=("rain",),
+        removes=RAIN,
+    ),
+    Domain(
+        name="snow",
+        phrase="in the snow",
+        simple="a snowy photo of {caption}",
+        learnt="a {token} photo of {caption}",
+        nearby=_FOGGY,
+        unrelated=_PAINTING,
+        token="<snow>",
+        initial=("snow",),
+        removes=SNOW,
     ),
     Domain(
         name="dashcam",

@@ -24,7 +24,7 @@ def load_captioner(
     it is halved whenever memory runs out. `base_url` is of the server that an "openai:" captioner asks; None:
     OPENAI_BASE_URL, else OpenAI's own.
     """
-    from tadp_captioning.captioners.openai import PREFIX, load_openai_captioner
+    from tadp_captioning.captioners.openai import PREFIX, TAGS_SLOT, load_openai_captioner
     from tadp_captioning.captioners.registered import BATCH_SIZE, RegisteredCaptioner
     from tadp_captioning.captioners.transformers import load_transformers_captioner
 
@@ -34,6 +34,8 @@ def load_captioner(
     name = str(name_or_path)
     if name.startswith(PREFIX):
         return load_openai_captioner(name, generation=generation, base_url=base_url, batch_size=batch_size)
+    if prompt is not None and TAGS_SLOT in prompt:
+        raise ValueError(f"captioner {name!r}: a prompt with {TAGS_SLOT} asks a chat model twice: take openai:MODEL")
     spec = _resolve(name)
     if spec.factory is not None:
         own = spec.factory(device=device, generation=generation)

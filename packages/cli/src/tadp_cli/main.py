@@ -23,6 +23,7 @@ _SUMMARIES = {
     "adapt": "Caption both domains, learn the target's domain, train on the source, evaluate or predict the target.",
     "eval": "Evaluate a run on its own validation split or on any data set with the same classes.",
     "predict": "Predict images of any size: an overlay, the raw result and the caption of each; resumes where stopped.",
+    "segment": "Segment images without training: where the names of classes attend in the frozen UNet.",
     "explain": "Draw one heat map per word: the cross-attention that the head is given, on the image.",
     "label-next": "Choose the images to label next: those of which the run is least sure, different from one another.",
     "push": "Upload a model with its card (metrics, licences, limits) or captions as a data set; a rerun resumes.",

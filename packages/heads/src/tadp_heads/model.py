@@ -36,8 +36,9 @@ from tadp_heads.pretrained import (
     save_weights,
     size_on_meta,
 )
-from tadp_heads.registered_head import levels_of, rebuilt, settings_of
+from tadp_heads.registered_head import is_recorded, levels_of, rebuilt, settings_of
 from tadp_heads.registry import TASKS, get_task, head_name, heads_of
+from tadp_heads.registry import head_class as class_of_head
 from tadp_heads.results import Result
 from tadp_heads.schema import LARGEST_SIZE
 from tadp_heads.seeds import image_generators
@@ -395,7 +396,7 @@ def _head_builder(task: str, values: Mapping[str, Any], path: Path) -> Callable[
         head_class = get_task(task).head_class
         return partial(head_class.from_config, read_config(head_class.config_class, values, path))
     name, known = str(values["name"]), heads_of(task)
-    if name not in known or not isinstance(known[name], type):
+    if name not in known or not is_recorded(class_of_head(task, name)):
         raise DataError(
             path,
             found=f"the head {name[:80]!r}, which is not registered for {task}",
@@ -403,7 +404,7 @@ def _head_builder(task: str, values: Mapping[str, Any], path: Path) -> Callable[
             fix="import the module that registers it, in a command by --plugin FILE",
         )
     settings = {key: value for key, value in values.items() if key != "name"}
-    return partial(rebuilt, known[name], settings, path)
+    return partial(rebuilt, class_of_head(task, name), settings, path)
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

@@ -37,6 +37,11 @@ def recording(cls: type[Any], arguments: Sequence[str]) -> type[Any]:
     return cls
 
 
+def is_recorded(cls: Any) -> bool:
+    """Whether the constructor of a head's class records its arguments."""
+    return getattr(cls.__init__, "__wrapped__", None) is not None
+
+
 def settings_of(head: Any) -> dict[str, Any] | None:
     """Arguments by name, values of JSON, with which a registered head was built; None for a built-in head."""
     return getattr(head, _RECORD, None)

@@ -5,7 +5,7 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from tadp_heads._registry import Registry
-from tadp_heads.registered_head import recording
+from tadp_heads.registered_head import is_recorded, recording
 
 Part = TypeVar("Part", bound=type)
 
@@ -19,7 +19,10 @@ TASKS = Registry(
     },
 )
 _HEADS = {
-    "segmentation": Registry("segmentation head", {"fpn": "tadp_heads.segmentation.head:FPNHead"}),
+    "segmentation": Registry(
+        "segmentation head",
+        {"fpn": "tadp_heads.segmentation.head:FPNHead", "bn-linear": "tadp_heads.segmentation.linear:LinearHead"},
+    ),
     "depth": Registry("depth head", {"vpd": "tadp_heads.depth.head:DepthHead"}),
     "detection": Registry("detection head", {"faster-rcnn": "tadp_heads.detection.head:FasterRCNNHead"}),
 }
@@ -65,8 +68,12 @@ def head_class(task: str, name: str) -> Any:
 
 
 def head_name(task: str, head: Any) -> str | None:
-    """The name under which the class of a head was registered for the task; None for a built-in or unknown one."""
-    return next((name for name, cls in heads_of(task).data.items() if cls is type(head)), None)
+    """The name that the task has for the class of a head, which is saved by its recorded arguments; None for an unknown
+    one, and for the built-in one that has a config."""
+    if not is_recorded(type(head)):
+        return None
+    place = f"{type(head).__module__}:{type(head).__qualname__}"
+    return next((name for name, cls in heads_of(task).data.items() if cls in (type(head), place)), None)
 
 
 def get_task(name: str) -> Any:

@@ -32,8 +32,9 @@ PIPELINE_FILES = (
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
 )
+_XL_FILES = ("text_encoder_2/config.json", "text_encoder_2/model.safetensors", "tokenizer_2/*")
 _PIPELINE = _Layout(
-    PIPELINE_FILES,
+    (*PIPELINE_FILES, *_XL_FILES),
     "unet",
     f"put its files ({', '.join(PIPELINE_FILES[2:])}) into one folder, or one original .safetensors file, and give "
     "that path",
@@ -56,6 +57,7 @@ def fetch(name: str, *, offline: bool = False, revision: str | None = None) -> P
     if name == TAESD:
         return fetch_taesd("sd15", offline=offline)
     mirrors = entry.sources if entry is not None else (Source(repository=name, revision=revision),)
+    fetch_unet(name, offline=offline)
     return _first(name, mirrors, _PIPELINE, offline=offline, known=entry is not None)
 
 
@@ -63,6 +65,24 @@ def fetch_revision(name: str, repository: str, revision: str, *, offline: bool =
     """Folder with one revision of the weights of a name of the table or a hub id, from the cache where it has them."""
     mirrors = (Source(repository=repository, revision=revision),)
     return _first(name, mirrors, _PIPELINE, offline=offline, known=True)
+
+
+def fetch_unet(name: str, *, offline: bool = False) -> Path | None:
+    """The file of UNet weights that a name of the table has in place of its sources', fetched as `fetch` does; None: it
+    has none."""
+    entry = BACKBONES.get(name)
+    if entry is None or entry.unet_source is None:
+        return None
+    from huggingface_hub import hf_hub_download
+
+    source, file = entry.unet_source, entry.unet_file
+    try:
+        return Path(hf_hub_download(source.repository, file, revision=source.revision, local_files_only=offline))
+    except OSError as error:
+        reason = "not in the cache" if offline else str(error).strip().splitlines()[0]
+        raise FileNotFoundError(
+            f"{name!r} lacks {file} of {source.repository} ({reason}): with network `tadp fetch {name}` gets it"
+        ) from error
 
 
 def fetch_taesd(source: str | Path, *, offline: bool = False) -> Path:

@@ -6,6 +6,7 @@ The one table of licences: `tadp fetch`, cards and exports show its lines. It is
 from dataclasses import dataclass
 
 from ..registry import BACKBONES, TAESD
+from ..vision.table import VISION_BACKBONES
 
 OTHER = "other"
 """The hub's key for a licence that is not on its list."""
@@ -49,6 +50,32 @@ _VOC = _data("Flickr's terms for the images", "research")
 _ART = _data("research", "the images belong to their artists")
 _DRIVING = _data(_RESEARCH)
 
+
+def _cleandift(base: str) -> Licence:
+    return Licence(
+        name="MIT",
+        key="mit",
+        source="model card of CompVis/cleandift",
+        verified=True,
+        note=f"its UNet; VAE and text encoder are those of {base}",
+    )
+
+
+def _vision() -> dict[str, Licence]:
+    """Those of the vision transformers, as their table has them."""
+    keys = {"Apache-2.0": "apache-2.0", "MIT": "mit"}
+    return {
+        name: Licence(
+            name=entry.licence,
+            key=keys.get(entry.licence, OTHER),
+            source=f"model card of {entry.source.repository}" if entry.source else "drawn by tadp",
+            verified=entry.source is None,
+            note=entry.licence_note,
+        )
+        for name, entry in VISION_BACKBONES.data.items()
+    }
+
+
 LICENCES = {
     "tadp": _shipped("LICENSE of tadp"),
     "tiny": _shipped("model card in the package"),
@@ -67,6 +94,14 @@ LICENCES = {
         verified=True,
         note=_RAIL,
     ),
+    "sdxl": Licence(
+        name="CreativeML Open RAIL++-M",
+        key="openrail++",
+        source="model card of stabilityai/stable-diffusion-xl-base-1.0",
+        note=_RAIL,
+    ),
+    "cleandift-sd15": _cleandift("sd15"),
+    "cleandift-sd21": _cleandift("sd21"),
     "clip": Licence(name="MIT", key="mit", source="LICENSE of openai/CLIP", verified=True, note="its code and weights"),
     TAESD: Licence(name="MIT", key="mit", source="LICENSE of madebyollin/taesd", verified=True),
     "blip2": Licence(name="MIT", key="mit", source="model card of Salesforce/blip2-opt-2.7b", verified=True, note=_OPT),
@@ -83,6 +118,7 @@ LICENCES = {
     "smolvlm-256m": Licence(
         name="Apache-2.0", key="apache-2.0", source="model card of HuggingFaceTB/SmolVLM-256M-Instruct"
     ),
+    **_vision(),
     "voc2012": _VOC,
     "voc2007-boxes": _VOC,
     "voc2012-boxes": _VOC,
@@ -97,6 +133,8 @@ LICENCES = {
     "watercolor2k": _ART,
     "comic2k": _ART,
     "clipart1k": _ART,
+    "bdd100k": _data("BDD100K's licence", "research and education"),
+    "bdd100k-night": _data("BDD100K's licence", "research and education"),
     "coco": _data("annotations CC BY 4.0", "images under Flickr's terms"),
 }
 

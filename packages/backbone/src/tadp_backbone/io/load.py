@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from .._read_errors import check_sizes, reading
 from ..config import BackboneConfig
@@ -19,8 +19,8 @@ from ..ldm.checkpoint import looks_like
 from ..ldm.vae import drop_decoder
 from ..registry import BACKBONES
 from ..vae import Vae
-from .files import read_json_object
-from .hub import locate
+from .files import read_json_object, read_safetensors
+from .hub import fetch_unet, locate
 from .reference import PARTS, folder_of, read_reference
 from .schema import check_fields
 
@@ -50,6 +50,9 @@ class Parts:
     """Tensors of the text adapter and the learned context, where the backbone was saved with them."""
     source: str | None = None
     """Of a folder that refers to a published backbone, that one."""
+    text_encoder_2: CLIPTextModelWithProjection | None = None
+    tokenizer_2: CLIPTokenizer | None = None
+    """Of Stable Diffusion XL."""
 
     def build(self, cls: type[Backbone], config: BackboneConfig | None, changes: Mapping[str, Any]) -> Backbone:
         unknown = set(changes) - {f.name for f in fields(BackboneConfig)}
@@ -62,6 +65,8 @@ class Parts:
             vae=self.vae,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
+            text_encoder_2=self.text_encoder_2,
+            tokenizer_2=self.tokenizer_2,
             scheduler=self.scheduler,
             config=config,
         )
@@ -97,7 +102,12 @@ def load_parts(
     if path.is_file():
         return _from_ldm_file(path, dtype, offline, keep_decoder, tokenizer)
     config = None if entry is None else entry.config
-    return _from_folder(path, dtype, offline, keep_decoder, tokenizer, config, vae_weights)
+    parts = _from_folder(path, dtype, offline, keep_decoder, tokenizer, config, vae_weights)
+    weights = fetch_unet(str(source), offline=offline)
+    if weights is not None:
+        with reading(weights, "download it again"):
+            parts.unet.load_state_dict(read_safetensors(weights))
+    return parts
 
 
 def load_part(folder: Path, dtype: torch.dtype) -> nn.Module:
@@ -168,6 +178,12 @@ def _from_folder(
         text_encoder=(
             load_model(CLIPTextModel, place["text_encoder"], dtype) if place["text_encoder"].is_dir() else None
         ),
+        text_encoder_2=(
+            load_model(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
+            if (folder / "text_encoder_2").is_dir()
+            else None
+        ),
+        tokenizer_2=_load_tokenizer(folder / "tokenizer_2"),
         vae=vae,
         unet=load_model(UNet2DConditionModel, place["unet"], dtype),
         source=None if reference is None else reference.source,

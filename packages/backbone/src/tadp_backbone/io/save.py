@@ -52,14 +52,20 @@ def _remove_replaced(folder: Path, reference: Reference | None) -> None:
 
 
 def _write(backbone: "DiffusionBackbone", folder: Path, reference: Reference | None) -> None:
-    index = {
+    index: dict[str, Any] = {
         "_class_name": "StableDiffusionPipeline",
         "feature_extractor": [None, None],
         "requires_safety_checker": False,
         "safety_checker": [None, None],
     }
-    _forget_last_call(backbone.tokenizer)
-    for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+    if backbone.text_encoder_2 is not None:
+        index["_class_name"] = "StableDiffusionXLPipeline"
+        index.pop("requires_safety_checker")
+        index.pop("safety_checker")
+        index["image_encoder"] = [None, None]
+    for tokenizer in (backbone.tokenizer, backbone.tokenizer_2):
+        _forget_last_call(tokenizer)
+    for name in ("unet", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "scheduler"):
         part = getattr(backbone, name)
         if part is not None and (reference is None or name not in reference.parts):
             part.save_pretrained(folder / name)

@@ -83,7 +83,7 @@ def _merge_file(backbone: "DiffusionBackbone", source: Path, scale: float) -> No
             raise ValueError(f"{files[0]} updates {len(written)} layers, and this backbone has {found} of them")
         if own_alphas:
             _set_alphas(model, f"lora_{name}_", own_alphas)
-        _merge_in_place(model, scale)
+        merge_in_place(model, scale)
         _forget_adapter(model, flags)
 
 
@@ -111,7 +111,8 @@ def _set_alphas(model: nn.Module, prefix: str, alphas: Mapping[str, float]) -> N
                 module.scaling[adapter] = 1.0 if alpha is None else alpha / rank
 
 
-def _merge_in_place(model: nn.Module, scale: float) -> None:
+def merge_in_place(model: nn.Module, scale: float) -> None:
+    """Add `scale` times the low-rank updates beside a model's layers to their weights, and remove them."""
     _scale(model, scale)
     for path, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):

@@ -21,6 +21,11 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "openai:"
 PARALLEL = 8  # requests under way at a time, where the caller names no batch size
+TAGS_SLOT = "{tags}"
+"""In a prompt: the model is asked for the objects first, and its list stands here in the second question."""
+LIST_OBJECTS = "List the objects in this image: nouns in the singular, each once, separated by commas, nothing else."
+TAGS_FIRST = f"The image shows: {TAGS_SLOT}. Describe it in one sentence that names what is really there."
+_LONGEST_TAGS = 400
 LONGEST_SIDE = 1024  # pixels; vision models see larger images as tiles that cost more and name no more
 
 
@@ -37,6 +42,9 @@ class OpenAICaptioner:
         self._prompt = generation.prompt or DESCRIBE
         self.params = replace(generation, prompt=self._prompt).params
         self.batch_size = batch_size
+        self.batches_at_once = 2
+        """Of which the requests under way, `batch_size` of all of them together, come: none waits for the slowest."""
+        self._pool = ThreadPoolExecutor(batch_size, thread_name_prefix="captions")
         self._max_new_tokens = generation.max_new_tokens
         self._chat = chat
 
@@ -49,17 +57,23 @@ class OpenAICaptioner:
         return [data_url(image) for image in images]
 
     def answer(self, prepared: list[str]) -> list[str]:
-        """One caption a URL, asked side by side."""
-        with ThreadPoolExecutor(self.batch_size) as pool:
-            return list(pool.map(self._caption_one, prepared))
+        """One caption a URL, asked side by side; of several calls at once, `batch_size` URLs together."""
+        return list(self._pool.map(self._caption_one, prepared))
 
     def _caption_one(self, url: str) -> str:
-        content = [{"type": "text", "text": self._prompt}, {"type": "image_url", "image_url": {"url": url}}]
-        answer = self._ask([{"role": "user", "content": content}])
+        prompt = self._prompt
+        if TAGS_SLOT in prompt:
+            tags = " ".join(self._ask_of(url, LIST_OBJECTS).text.split())[:_LONGEST_TAGS]
+            prompt = prompt.replace(TAGS_SLOT, tags or "no object that can be named")
+        answer = self._ask_of(url, prompt)
         caption = caption_of(answer.text, answer.finish_reason)
         if isinstance(caption, NoCaption):
             logger.warning("%s: %s", self.name, caption.reason)
         return caption
+
+    def _ask_of(self, url: str, prompt: str) -> Answer:
+        content = [{"type": "text", "text": prompt}, {"type": "image_url", "image_url": {"url": url}}]
+        return self._ask([{"role": "user", "content": content}])
 
     def _ask(self, messages: list[dict[str, Any]], waits_s: tuple[float, ...] = (0.5, 1.0, 2.0)) -> Answer:
         try:

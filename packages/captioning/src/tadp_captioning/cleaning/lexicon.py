@@ -101,6 +101,25 @@ FOG = Lexicon(
     ),
 )
 
+RAIN = Lexicon(
+    looks=("rainy", "rain-?soaked"),
+    settings=(
+        "(?:in|through|under|during) (?:the |a )?(?:heavy |light |pouring )?(?:rain(?:storm|fall)?|downpour)",
+        "(?:in|on|during) (?:a |the )?rainy (?:days?|weather|evenings?|mornings?)",
+    ),
+    objects=("rain ?(?:coats?|boots?|bows?|forests?|drops?)",),
+)
+
+SNOW = Lexicon(
+    looks=("snowy", "snow-?covered"),
+    settings=(
+        "(?:in|through|under|during) (?:the |a )?(?:heavy |light |deep |falling )?(?:snow(?:storm|fall)?|blizzard)",
+        "(?:covered|blanketed) (?:in|with) (?:the )?snow",
+        "(?:in|on|during) (?:a |the )?snowy (?:days?|weather|evenings?|mornings?)",
+    ),
+    objects=("snow ?(?:boards?|boarders?|boarding|m[ae]n|balls?|mobiles?|shoes?|plows?|ploughs?|suits?)",),
+)
+
 DASHCAM = Lexicon(
     looks=("dash ?cam(?:era)?", "dashboard(?: camera| cam)"),
     settings=(
@@ -131,7 +150,7 @@ ALL = Lexicon(
     settings=NIGHT.settings + FOG.settings + DASHCAM.settings,
     objects=tuple(dict.fromkeys(MOSAIC.objects + NEON.objects + NIGHT.objects + DASHCAM.objects)),
 )
-"""Every domain's words; for captions of unknown domain."""
+"""Every domain's words; for captions of unknown domain. Rain and snow are as often content, and not among them."""
 
 _BEFORE = "at|by|in|on|under|during|through|after|before|around|near"
 _BETWEEN = "the|an?|heavy|light|pouring|early|late"

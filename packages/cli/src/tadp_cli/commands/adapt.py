@@ -58,6 +58,9 @@ def adapt(
     baseline: Annotated[
         bool, typer.Option(help="also train without the domain, to compare both on a target with labels")
     ] = True,
+    self_train: Annotated[
+        bool, typer.Option("--self-train", help="train on the target's images too, by the model's own predictions")
+    ] = False,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     plugin: PluginOption = None,
@@ -109,6 +112,7 @@ def adapt(
                 limits=limits,
                 speed=Speed(precision=precision, compile=compile),
                 baseline=baseline,
+                self_train=self_train,
             )
         for when, results in (("before adaptation: ", adapted.before), ("", adapted.results)):
             for evaluation in results["evaluations"] if results else ():

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,13 @@ from tadp_cli.console.tiny_warning import warn_of_tiny
 def caption(
     data: Annotated[
         list[str] | None,
-        typer.Argument(help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, or image files; none: Scenes"),
+        typer.Argument(
+            help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, image files, .tar, .parquet; none: Scenes"
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON Lines to write; what is there already is not done again")] = Path(
-        "captions.jsonl"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="JSON Lines, or .parquet, to write; what is there already is not done again")
+    ] = Path("captions.jsonl"),
     split: Annotated[str, typer.Option(help="split of the data set; needed for NAME:FOLDER")] = "",
     captioner: Annotated[
         str,
@@ -35,6 +37,10 @@ def caption(
     min_tokens: Annotated[int, typer.Option(help="minimum number of new tokens; the paper tries 0, 20 and 40")] = 0,
     max_tokens: Annotated[int, typer.Option(help="maximum number of new tokens")] = 77,
     prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. `<OD>` of Florence-2")] = None,
+    tags_first: Annotated[
+        bool,
+        typer.Option("--tags-first", help="ask an openai: model for the objects first, then for a caption of them"),
+    ] = False,
     batch_size: Annotated[int | None, typer.Option(help="batch size; halved when memory runs out")] = None,
     workers: Annotated[int, typer.Option(help="processes that read images ahead; 0: a thread")] = 0,
     only_flagged: Annotated[Path | None, typer.Option(help="redo only these ids (captions stats --flag)")] = None,
@@ -67,7 +73,10 @@ def caption(
         warn_of_tiny(images.values(), "take --captioner blip2", captioner=captioner)
         if only_flagged is not None:
             images = flagged_images(only_flagged, images)
-        share = process_share()
+        if tags_first:
+            prompt = _tags_first(prompt)
+        share, table = process_share(), out if out.suffix.lower() == ".parquet" else None
+        out = out if table is None else out.with_suffix(".jsonl")  # what is added to, and resumed from
         with file_lock(out, share.rank):
             with naming_tiny(captioner, "--captioner tiny"):
                 writer = load_captioner(
@@ -95,12 +104,14 @@ def caption(
         if share.rank > 0:
             return  # the first process speaks for all
         done = whole_report(reports)
+        if table is not None:
+            CaptionStore.read(out).write(table)
         speed = done.captioned / (time.monotonic() - start)
         shares = f" by {len(reports)} processes ({' + '.join(str(r.captioned) for r in reports)})"
         console.print(
             f"{done.captioned} captioned{shares if len(reports) > 1 else ''} ({speed:.1f} images/s), "
             f"{done.skipped} were there already, "
-            f"{len(done.failed)} failed: {out}",
+            f"{len(done.failed)} failed: {table or out}",
             markup=False,
         )
         for image_id, reason in done.failed.items():
@@ -111,6 +122,15 @@ def caption(
             tell_next("tadp caption my_images/ --out my_captions.jsonl")
 
 
+def _tags_first(prompt: str | None) -> str:
+    """The prompt that has the model list objects first; one of the user's own says where the list stands."""
+    from tadp_captioning.captioners.openai import TAGS_FIRST, TAGS_SLOT
+
+    if prompt is not None and TAGS_SLOT not in prompt:
+        raise ValueError(f"--tags-first: --prompt {prompt!r} has no {TAGS_SLOT}, where the objects stand; add it")
+    return prompt or TAGS_FIRST
+
+
 def _scenes() -> str:
     """Where Scenes are for whoever names no images."""
     from tadp_cli.inputs.scenes_data import SOURCE, scenes_of
@@ -119,12 +139,15 @@ def _scenes() -> str:
         return str(scenes_of("segmentation", SOURCE, {"train": "train", "val": "val"}, report))
 
 
-def _images(data: list[str], split: str) -> dict[str, Path]:
-    """The images by id: of a split of a data set as its reader has them, else whatever was named."""
+def _images(data: list[str], split: str) -> dict[str, Any]:
+    """The images by id: of archives, of a split of a data set as its reader has them, else whatever was named."""
+    from tadp_captioning.archives.images import is_packed, packed_images
     from tadp_cli.inputs.user_images import find_pictures
     from tadp_heads.data.registry import split_name
     from tadp_heads.data.split_images import split_images
 
+    if not split and is_packed(data):
+        return packed_images(data)
     if len(data) == 1 and (split or split_name(data[0])[0]):
         return split_images(data[0], split)
     if split:

@@ -20,6 +20,23 @@ def data() -> None:
     """Data sets: check them, list those known by name, write Scenes."""
 
 
+@data_app.command("submission")
+def submission(
+    predictions: Annotated[Path, typer.Argument(help="folder that `tadp predict` wrote for images of street scenes")],
+    out: Annotated[Path, typer.Option("--out", help=".zip to write")],
+    ids: Annotated[str, typer.Option(help="label: Cityscapes' label ids, or train: its train ids")] = "label",
+) -> None:
+    """Write masks of Cityscapes' classes as an evaluation server takes them: one PNG per image, under its name.
+
+    Example: `tadp data submission predictions/fog --out fog.zip`
+    """
+    with one_line_errors():
+        from tadp_heads.segmentation.submission import write_submission
+
+        count = write_submission(predictions, out, ids)
+        console.print(f"{count} masks: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
 @data_app.command("check")
 def check(
     where: Annotated[str, typer.Argument(help="a data set in a user layout, or NAME:FOLDER (`tadp data list`)")],

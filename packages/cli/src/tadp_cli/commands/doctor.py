@@ -37,9 +37,15 @@ def doctor(
 def _describe(name: str, size: int) -> None:
     from tadp_backbone import BACKBONES, DiffusionBackbone
     from tadp_backbone.summary import describe, untrained
+    from tadp_backbone.vision.summary import describe_vision, untrained_vision
+    from tadp_backbone.vision.table import is_vision
 
     if size < 1:
         raise ValueError(f"--size is {size}, expected a number of pixels above 0")
+    if is_vision(name):
+        shown = describe_vision(untrained_vision(name), size)
+        console.print(str(shown), markup=False, highlight=False, soft_wrap=True)
+        return
     if name in BACKBONES and BACKBONES[name].folder is None:
         described = untrained(name, device="meta")  # what the table says needs no weights
     else:

@@ -66,6 +66,8 @@ class Table:
     """{metric: the protocol of its evaluation, "" for the recipe's own, or a test in a domain}; "mIoU (ms)" is mIoU."""
     rows: tuple[Row, ...]
     averages: tuple[Average, ...] = ()
+    costs: bool = False
+    """Whether each row's backbone is listed with what it costs."""
 
     @property
     def of_the_paper(self) -> bool:
@@ -101,7 +103,9 @@ def load_table(name: str) -> Table:
         Average(label=values["label"], rows=tuple(values["rows"]), target=values["target"])
         for values in tree.get("averages", ())
     )
-    return Table(name=name, title=tree["title"], metrics=metrics, rows=rows, averages=averages)
+    return Table(
+        name=name, title=tree["title"], metrics=metrics, rows=rows, averages=averages, costs=tree.get("costs", False)
+    )
 
 
 def row_tree(name: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tadp_backbone.registry import BACKBONES, TAESD
+from tadp_backbone.vision.table import VISION_BACKBONES
 from tadp_cli.config.recipe import Recipe
 from tadp_heads.data.registry import split_name
 from tadp_heads.hub.repository import is_repository, local_folder
@@ -14,8 +15,9 @@ from tadp_heads.hub.repository import is_repository, local_folder
 _PATHS = (
     *("data.folder", "data.captions", "test.folder", "test.captions"),
     *("prompt.token_file", "backbone.unet", "backbone.lora", "backbone.source", "backbone.vae"),
+    *("self_training.images", "self_training.captions"),
 )
-_NAMES = {"backbone.source": BACKBONES, "backbone.vae": (TAESD,)}
+_NAMES = {"backbone.source": (*BACKBONES, *VISION_BACKBONES), "backbone.vae": (TAESD,)}
 """{setting: names that mean no folder, even where one is called so}."""
 
 

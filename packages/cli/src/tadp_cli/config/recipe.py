@@ -21,9 +21,11 @@ from tadp_cli.prompts.kind import PromptKind, prompt_kind
 from tadp_heads.registry import TASKS
 from tadp_heads.schema import MOST_FACTOR, SettingError, at_least, checked, one_of
 from tadp_heads.training.config import TrainConfig
+from tadp_heads.training.self_training.config import SelfTrainingConfig
 
 POSTERIORS = ("", "mode", "sample")
 IMAGE_RANGES = ("sd", "imagenet")
+CONDITION_MODIFIERS = ("null", "simple", "nearby", "unrelated")
 MAP_INDICES = ("token", "class", "presence")
 
 
@@ -58,6 +60,11 @@ class TestConfig:
     captions: str = ""
     """File of its captions; without one the captioner writes them, and the words for prompt.domain are removed
     (paper 4.3)."""
+    conditions: tuple[str, ...] = ()
+    """Several target domains in one data set, such as fog, night, rain and snow of ACDC: each is a split
+    CONDITION/SPLIT, evaluated under the prompt of its own domain; results.json has each of them and their mean."""
+    modifier: str = "simple"
+    """Modifier of the conditions' prompts: null, simple, nearby or unrelated."""
     cleaner: str = "rules"
     """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
 
@@ -68,6 +75,24 @@ class TestConfig:
             check_cleaner(self.cleaner)
         except ValueError as error:
             raise ValueError(f"test.cleaner: {error}") from error
+        one_of("test.modifier", self.modifier, CONDITION_MODIFIERS)
+        if self.conditions:
+            self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        from tadp_captioning.domains import DOMAINS
+
+        for name in self.conditions:
+            one_of("condition in test.conditions", name, tuple(DOMAINS))
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ValueError(f"test.conditions is {list(self.conditions)}: name each condition once")
+        if not self.folder:
+            raise ValueError("test.conditions are splits of a data set: name it in test.folder")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that are evaluated."""
+        return tuple(f"{condition}/{self.split}" for condition in self.conditions) or (self.split,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +177,8 @@ class Recipe:
     """How images are predicted and evaluated; empty: the task's first protocol."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """Optimization."""
+    self_training: SelfTrainingConfig = field(default_factory=SelfTrainingConfig)
+    """Unlabelled images of the target's domain, on which the model's own confident predictions are labels."""
     seeds: tuple[int, ...] = (0,)
     """Those with which the experiment is repeated; one run takes train.seed."""
     target: TargetConfig = field(default_factory=TargetConfig)

@@ -91,6 +91,19 @@ def show_costs(console: Console, table: PaperTable, scale: str, rows: Sequence[s
     console.print("All parts: with VAE encoder, text encoder and, where images are captioned, the captioner.")
 
 
+def show_backbone_costs(console: Console, table: PaperTable, costs: dict[str, dict[str, Any]]) -> None:
+    """What the backbone of each row costs, of a table that lists it."""
+    labels = {row.name: row.label for row in table.rows}
+    drawn = Table("row", "image", "M parameters", "GFLOP", "ms per image", "licence", "gated")
+    for name, one in costs.items():
+        numbers = (f"{one['parameters'] / 1e6:.1f}", f"{one['gflops']:.1f}", f"{one['milliseconds']:.1f}")
+        side, gated = str(one["image_size"]), "yes" if one["gated"] else "no"
+        drawn.add_row(Text(labels[name]), side, *numbers, Text(one["licence"] or "not known"), gated)
+    console.print(drawn)
+    device = next((one["device"] for one in costs.values()), "")
+    console.print(f"Parameters and GFLOP of the backbone; ms of the whole model in fp32, one image, {device}.")
+
+
 def _rounded(count: float | None, unit: float) -> str:
     return "" if count is None else f"{count / unit:.3g}" if count < 10 * unit else f"{count / unit:.0f}"
 

@@ -6,13 +6,14 @@ from tadp_backbone import BACKBONES
 from tadp_backbone import fetch as fetch_backbone
 from tadp_backbone.io.licences import licence_of
 from tadp_backbone.registry import TAESD
+from tadp_backbone.vision.table import VISION_BACKBONES
 from tadp_captioning.captioners.families import FAMILIES
 from tadp_captioning.registry import CAPTIONERS, CaptionerSpec
 from tadp_cli.run.records import read_object
 
 _OTHER_FORMATS = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
 
-NAMES = tuple(dict.fromkeys((*BACKBONES, *CAPTIONERS, TAESD)))
+NAMES = tuple(dict.fromkeys((*BACKBONES, *VISION_BACKBONES, *CAPTIONERS, TAESD)))
 
 
 def check_names(names: list[str]) -> None:
@@ -25,6 +26,10 @@ def check_names(names: list[str]) -> None:
 
 def fetch(name: str, *, offline: bool = False) -> Path:
     """Folder with the weights of a backbone, a captioner, taesd or a hub id; downloaded unless here or `offline`."""
+    if name in VISION_BACKBONES:
+        from tadp_backbone.vision.files import fetch_vision
+
+        return fetch_vision(name, offline=offline)
     if name in CAPTIONERS and name not in BACKBONES:
         if CAPTIONERS[name].factory is not None:
             raise ValueError(f"the captioner {name!r} is code of a plugin: there is nothing to fetch")
@@ -48,7 +53,11 @@ def homes(name: str) -> list[str]:
     """Repositories on the hub that hold the weights of a name, in the order in which they are tried; [] if it ships."""
     repositories = []
     if name in BACKBONES:
-        repositories += [source.repository for source in BACKBONES[name].sources]
+        entry = BACKBONES[name]
+        repositories += [source.repository for source in entry.sources]
+        repositories += [entry.unet_source.repository] if entry.unet_source else []
+    if name in VISION_BACKBONES and VISION_BACKBONES[name].source is not None:
+        repositories.append(VISION_BACKBONES[name].source.repository)
     if name == TAESD:
         repositories += [source.repository for source in BACKBONES["sd15"].taesd_sources]
     if name in CAPTIONERS and CAPTIONERS[name].factory is None and not Path(CAPTIONERS[name].model).is_absolute():

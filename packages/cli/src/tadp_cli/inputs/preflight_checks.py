@@ -81,9 +81,14 @@ def check_target(recipe: Recipe) -> None:
     """Raise unless the recipe's target can be evaluated: its split, its classes, its captions."""
     if not recipe.test.folder:
         return
-    check_classes(recipe, recipe.test.folder, recipe.test.split)
+    for split in recipe.test.splits:
+        _check_split(recipe, split)
+
+
+def _check_split(recipe: Recipe, split: str) -> None:
+    check_classes(recipe, recipe.test.folder, split)
     if recipe.needs_captions and recipe.test.captions:
-        target = open_data(recipe.test.folder, recipe.task, recipe.test.split)
+        target = open_data(recipe.test.folder, recipe.task, split)
         files = target.image_files
         store = captions_of_files(CaptionStore.read(recipe.test.captions), {key: files[key] for key in target.ids})
         missing = store.missing(target.ids)

@@ -15,6 +15,7 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.inputs.domain_images import target_images
 from tadp_cli.inputs.prepare import LEARNT, domain_settings, with_captions, with_domain
+from tadp_cli.inputs.unlabelled_target import check_self_training, write_list
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
 from tadp_cli.pipelines.report import ReportOptions, write_run_report
 from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
@@ -28,6 +29,8 @@ from tadp_heads.data.readers.user_folder import annotated_tasks
 from tadp_heads.data.registry import labelled_splits
 
 PREDICTIONS_FOLDER = "predictions"
+SELF_TRAINING_FILE = "self_training_images.txt"
+"""The target's images that are trained on without labels, one path per line."""
 _SCORED_FIRST = ("test", "val")
 """Of several splits with labels, the first of these is evaluated."""
 
@@ -75,12 +78,14 @@ def adapt(
     limits: CleaningLimits = NO_LIMITS_GIVEN,
     speed: Speed = AUTO,
     baseline: bool = False,
+    self_train: bool = False,
 ) -> Adapted:
     """Caption, clean, learn the domain, train on the source; then evaluate on the target, or predict it without labels.
 
     `recipe` names the source as data.folder, the target's split as test.split and its domain as prompt.domain. Each
     stage is left alone where it is done; a folder begun with other settings is refused. `baseline`: train on the same
-    captions without the domain too, and compare both on a target with labels. `speed`: how the trained model computes.
+    captions without the domain too, and compare both on a target with labels. `self_train`: train on the target's
+    unlabelled images too, those that its domain is learned from. `speed`: how the trained model computes.
     """
     recipe = recipe.with_backbone
     rank = recipe.personalize.rank
@@ -89,7 +94,10 @@ def adapt(
     own, recipe = recipe.backbone, recipe.replace(**changes, **learned)
     recipe = with_precision(recipe, out / AFTER, device)
     images = None
-    if learned:  # what cannot be learned is an error before anything is captioned
+    if self_train:
+        recipe = recipe.replace(**{"self_training.images": absolute(str(out / SELF_TRAINING_FILE))})
+        check_self_training(recipe)
+    if learned or self_train:  # what cannot be learned is an error before anything is captioned
         evaluated = recipe.test.split if labelled else ""
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
     with naming_tiny(recipe.backbone.source, "--set backbone.source=tiny"):
@@ -100,12 +108,19 @@ def adapt(
         settings = {"recipe": fixed, "target": target, "folders": folders}
         claim(out / ADAPTATION_FILE, settings, "an adaptation", {"recipe": asdict(Recipe()), "folders": folders})
         recipe = with_captions(recipe, out, device, report, limits)
+        if self_train and images is not None:
+            write_list(out / SELF_TRAINING_FILE, images)
         if learned:
             recipe = with_domain(recipe, out, images, None, device, report)
         run, before = out / AFTER, None
         how = {"device": device, "report": report, "limits": limits, "speed": speed}
-        if labelled and baseline and modifier != "null":
-            unaware = {"prompt.modifier": "null", "prompt.token": "", "prompt.token_file": ""}
+        if labelled and baseline and (modifier != "null" or self_train):
+            unaware = {
+                "self_training.images": "",
+                "prompt.modifier": "null",
+                "prompt.token": "",
+                "prompt.token_file": "",
+            }
             unaware |= {"backbone.unet": own.unet, "backbone.lora": own.lora}
             before = ensure_experiment(recipe.replace(**unaware), out / BEFORE, **how)
         results = ensure_experiment(recipe, run, **how)

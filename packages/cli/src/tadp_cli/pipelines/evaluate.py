@@ -12,8 +12,6 @@ from torch import Tensor
 from tadp_captioning import (
     CaptionStore,
     CleaningLimits,
-    Domain,
-    clean_store,
     cleaner_of,
     get_domain,
     load_cleaner,
@@ -29,6 +27,7 @@ from tadp_cli.precision import AUTO, Speed, evaluation_speed
 from tadp_cli.prompts.authors import check_author
 from tadp_cli.prompts.builder import Prompts, names_domain
 from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.cleaned import cleaned_captions
 from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
@@ -124,15 +123,6 @@ def open_scorable(
                 store = cleaned_captions(store, dataset.ids, cleaner, target, limits, report)
     prompts = _prompts(run, recipe, model, dataset, store, device, report)
     return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
-
-
-def cleaned_captions(
-    store: CaptionStore, ids: Sequence[str], cleaner: str, domain: Domain, limits: CleaningLimits, report: Report
-) -> CaptionStore:
-    """The captions of these images without the words for the domain."""
-    with naming_the_rules(cleaner):
-        worker = load_cleaner(cleaner, domain, limits, progress=lambda done, total: report("clean", done, total))
-        return clean_store(CaptionStore(store.record(image_id) for image_id in ids), worker)[0]
 
 
 def _captions(

@@ -141,6 +141,8 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
     """The maps of the pass in which the run predicts; where its protocol takes several passes, of one of their own."""
     recipe = read_prompting(run)
     model = loaded_model(run, options.speed, device, read_inside=True)
+    if not isinstance(model.backbone, DiffusionBackbone):
+        raise ValueError(f"{run} has a vision transformer, which has no attention to words: explain a diffusion model")
     layers = layers_at(model.backbone, options.strides)
     if not recipe.kind.has_words:
         raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")

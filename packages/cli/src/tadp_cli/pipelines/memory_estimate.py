@@ -3,14 +3,18 @@
 # B batch, T tokens, D width of the context, K classes
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tadp_backbone import BACKBONES, DiffusionBackbone
+from tadp_backbone import BACKBONES, load_backbone
 from tadp_backbone.padding import padded_size
 from tadp_backbone.summary import untrained
+from tadp_backbone.text.sdxl import has_pooled_row
+from tadp_backbone.vision.summary import untrained_vision
+from tadp_backbone.vision.table import is_vision
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.pipelines.train import backbone_settings
 from tadp_heads.data.registry import split_name
@@ -40,7 +44,8 @@ def estimated_bytes(recipe: Recipe, classes: int, tokens: int) -> float:
     """
     config, step = recipe.train, _Step(recipe, classes, tokens)
     backbone, head = step.backbone, step.head
-    known = [*backbone.parameters(), *backbone.buffers(), *head.parameters(), *head.buffers(), *step.inputs]
+    known = [*backbone.parameters(), *backbone.buffers(), *head.parameters(), *head.buffers()]
+    known += [tensor for tensor in step.inputs if tensor is not None]
     with LiveBytes(known) as counted, fused_attention(), meta_autocast(DTYPES[config.precision]):
         step.run()
     trained = sum(p.numel() * p.element_size() for m in (backbone, head) for p in m.parameters() if p.requires_grad)
@@ -74,7 +79,7 @@ class _Step:
         if config.unet_lr_scale == 0:
             backbone.freeze()
         if config.gradient_checkpointing:
-            backbone.unet.enable_gradient_checkpointing()
+            backbone.checkpoint_gradients(True)
 
     def run(self) -> None:
         with _autocast(self.recipe.train.precision):
@@ -93,23 +98,28 @@ def context_length(recipe: Recipe, classes: int) -> int:
     return recipe.kind.tokens(recipe.prompt, classes) or _CLIP_LENGTH
 
 
-def meta_backbone(recipe: Recipe, classes: int, tokens: int) -> DiffusionBackbone:
+def meta_backbone(recipe: Recipe, classes: int, tokens: int) -> Any:
     """The recipe's backbone without weights or memory, for data of so many classes and contexts of so many tokens."""
-    settings = backbone_settings(recipe) | {"num_tokens": tokens}
+    settings = backbone_settings(recipe)
     if recipe.backbone.map_index != "token":
         names = recipe.backbone.map_words or [f"class {label}" for label in range(classes)]
         settings["class_words"] = tuple((name,) for name in names)
     source, vae = recipe.backbone.source, recipe.backbone.vae or None
+    if is_vision(source):
+        return untrained_vision(source, **settings)
+    settings["num_tokens"] = tokens
     entry = BACKBONES.get(source)
     if entry is None or not entry.unet:
-        return DiffusionBackbone.from_pretrained(source, vae=vae, **settings).to("meta")
+        return load_backbone(source, vae=vae, **settings).to("meta")
     return untrained(source, vae=vae, config=replace(entry.config, **settings), device="meta").to("meta")
 
 
-def _context(backbone: DiffusionBackbone, batch: int, tokens: int) -> Tensor:
-    """(B, T, D), and behind them a column per class where maps are per class."""
-    columns = len(backbone.config.class_words)
-    return torch.empty(batch, tokens, backbone.unet.config.cross_attention_dim + columns, device="meta")
+def _context(backbone: Any, batch: int, tokens: int) -> Tensor | None:
+    """(B, T, D), and behind them a column per class where maps are per class; what a vision transformer takes."""
+    if not hasattr(backbone, "unet"):
+        return backbone.blank_context(batch)
+    columns, rows = len(backbone.config.class_words), tokens + has_pooled_row(backbone.unet)
+    return torch.empty(batch, rows, backbone.unet.config.cross_attention_dim + columns, device="meta")
 
 
 def _loss(recipe: Recipe, head: nn.Module, levels: list[Tensor], classes: int, side: int) -> Tensor:

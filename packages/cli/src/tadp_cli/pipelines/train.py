@@ -10,17 +10,21 @@ from accelerate.utils import set_seed
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
+from tadp_backbone import load_backbone as load_source
 from tadp_backbone.latent_cache import LatentCache
 from tadp_backbone.text.conditioning import text_parts
+from tadp_backbone.vision.table import is_vision
 from tadp_captioning import CaptionStore
 from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
 from tadp_cli.config.default_models import naming_tiny
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import Recipe
+from tadp_cli.config.vision import for_backbone, vision_settings
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_loss, check_protocol, check_splits
+from tadp_cli.inputs.unlabelled_target import check_self_training, unlabelled_target
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import Prompts, with_styles
@@ -71,7 +75,7 @@ def train(
     `bundle`: the run holds a copy of the frozen backbone in place of a reference to it.
     """
     checked_device(device)
-    recipe = with_version(with_cleaner(with_author(with_absolute_paths(recipe.with_backbone))))
+    recipe = with_version(with_cleaner(with_author(with_absolute_paths(for_backbone(recipe.with_backbone)))))
     recipe = with_precision(recipe, out, device)
     accelerator = make_accelerator(recipe.train.precision, device)
     run, main = Run(out), accelerator.is_main_process
@@ -97,6 +101,8 @@ def _train(
     check_loss(recipe)
     check_trackers(config.log_with)
     check_splits(recipe, dataset, validation)
+    if recipe.self_training.images:
+        check_self_training(recipe)
     if run.begun:
         use_prompt_names(run.prompt_names(dataset.classes), dataset, validation)
     backbone = load_backbone(recipe, device)
@@ -104,6 +110,8 @@ def _train(
     # What is not captioned yet is captioned by the first process; the others find it done.
     with accelerator.main_process_first():
         prompts, scored = _prompts(recipe, dataset, validation, backbone, out, device, report)
+        of_target = (out, device, report)
+        target = unlabelled_target(recipe, dataset, backbone, *of_target) if recipe.self_training.images else None
     model = build_model(recipe, backbone, dataset, prompts)
 
     def score() -> dict[str, float]:
@@ -133,6 +141,7 @@ def _train(
             out,
             loss=recipe.loss,
             pool=latent_pool(recipe, backbone),
+            target=target,
             evaluate=score,
             on_evaluate=keep_if_best,
             report=report,
@@ -151,12 +160,13 @@ def _train(
     return results_of(recipe, metrics)
 
 
-def load_backbone(recipe: Recipe, device: str) -> DiffusionBackbone:
-    """The recipe's backbone with its personalized parts, UNet trainable unless its learning rate is 0."""
+def load_backbone(recipe: Recipe, device: str) -> Any:
+    """The recipe's backbone, a DiffusionBackbone with its personalized parts or a VisionBackbone; trainable unless the
+    learning rate of its part "unet" is 0."""
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
     source, vae = recipe.backbone.source, recipe.backbone.vae or None
     with naming_tiny(source, "--set backbone.source=tiny"):
-        backbone = DiffusionBackbone.from_pretrained(source, vae=vae, device=device, **backbone_settings(recipe))
+        backbone: Any = load_source(source, vae=vae, device=device, **backbone_settings(recipe))
     if recipe.prompt.token_file:
         load_token(backbone, recipe.prompt.token_file)
     if recipe.backbone.lora:
@@ -199,6 +209,8 @@ def _check_made_here(backbone: DiffusionBackbone, file: Path) -> None:
 def backbone_settings(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says otherwise than the source's own config."""
     section = recipe.backbone
+    if is_vision(section.source):
+        return vision_settings(recipe)
     changes: dict[str, Any] = {"timestep": section.timestep, **recipe.kind.backbone_settings(recipe.prompt)}
     if section.latent_scale:
         changes["latent_scale"] = section.latent_scale
@@ -226,9 +238,7 @@ def _class_words(recipe: Recipe, dataset: SampleDataset) -> tuple[tuple[str, ...
     return tuple(tuple(class_words(name)) for name in names)
 
 
-def build_model(
-    recipe: Recipe, backbone: DiffusionBackbone, dataset: SampleDataset, prompts: Prompts
-) -> PerceptionModel:
+def build_model(recipe: Recipe, backbone: Any, dataset: SampleDataset, prompts: Prompts) -> PerceptionModel:
     """A predictor with a fresh head."""
     set_seed(recipe.train.seed % SEED_LIMIT)
     if prompts.num_tokens is not None:
@@ -252,7 +262,7 @@ def build_model(
         image_range=recipe.backbone.image_range,
         seed=recipe.train.seed,
     )
-    return PerceptionModel(backbone, head.to(backbone.unet.device), config, prompts.shared)
+    return PerceptionModel(backbone, head.to(backbone.device), config, prompts.shared)
 
 
 def _prompts(

@@ -7,6 +7,7 @@ from tadp_captioning import CaptionStore, CleaningLimits, cleaner_of, load_clean
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
+from tadp_cli.config.vision import for_backbone
 from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.inputs.preflight_checks import check_target
 from tadp_cli.pipelines.evaluate import score_run
@@ -30,12 +31,15 @@ def run_experiment(
 
     `speed`: how the trained model computes. `bundle`: as for `train`.
     """
+    recipe = for_backbone(recipe)
     if _cleans(recipe) and recipe.prompt.domain:  # a model without a price is an error before hours of training
         load_cleaner(recipe.test.cleaner, recipe.prompt.target, limits)
     if not Run(out).finished:
         check_target(recipe)
     train(recipe, out, device=device, resume=resume, report=report, bundle=bundle)
-    if recipe.test.folder:
+    if recipe.test.conditions:
+        score_conditions(out, recipe, device=device, report=report, limits=limits, speed=speed)
+    elif recipe.test.folder:
         score_once(out, recipe, "", device=device, report=report, limits=limits, speed=speed)
     return Run(out).results
 
@@ -77,6 +81,33 @@ def score_once(
         report=report,
     )
     return entry["metrics"]
+
+
+MEAN = "mean"
+"""Of the conditions."""
+
+
+def score_conditions(run: Path, recipe: Recipe, **how: Any) -> dict[str, dict[str, float]]:
+    """{condition, or MEAN: metrics} of a trained run, prompts by the image's condition.
+
+    What results.json has already is not evaluated again; the mean is an entry of its own there.
+    """
+    test, cleaner = recipe.test, _cleaner(recipe)
+    found = {}
+    for condition, split in zip(test.conditions, test.splits, strict=True):
+        asked = (test.modifier, "" if test.modifier == "null" else condition)
+        known = Run(run).metrics_at((absolute(test.folder), split, "", *asked), cleaner)
+        if known is None:
+            captions = Path(test.captions) if test.captions else None
+            named = condition if recipe.needs_captions or test.modifier != "null" else ""
+            place = {"folder": test.folder, "split": split, "captions": captions}
+            known = score_run(run, **place, domain=named, modifier=test.modifier, **how)["metrics"]
+        found[condition] = known
+    names = next(iter(found.values()))
+    mean = {name: sum(metrics[name] for metrics in found.values()) / len(found) for name in names}
+    split = f"mean of {', '.join(test.splits)}"
+    Run(run).add_evaluation({"data": absolute(test.folder), "split": split, "metrics": mean})
+    return {**found, MEAN: mean}
 
 
 def _cleans(recipe: Recipe) -> bool:

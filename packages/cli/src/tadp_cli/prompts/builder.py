@@ -42,13 +42,15 @@ class Prompts:
         ids: Sequence[str],
         cache: TextCache | None = None,
         versions: Sequence[int] | None = None,
-    ) -> Tensor:
-        """(B, T, D) for these images; what is in the cache isn't encoded again.
+    ) -> Tensor | None:
+        """(B, T, D) for these images, None for a backbone without text; what is in the cache isn't encoded again.
 
         `versions`: of each image's text, 0 for `texts` and from 1 on for `styled`; None: 0 for all.
         """
         if self.shared is not None:
             return self.shared.expand(len(ids), -1, -1)
+        if not hasattr(backbone, "encode_text"):
+            return None
         there = (self.texts, *self.styled)
         texts = [there[v][image_id] for image_id, v in zip(ids, versions or [0] * len(ids), strict=True)]
         if cache is not None:
@@ -89,7 +91,9 @@ class PresencePrompts(Prompts):
         cache: TextCache | None = None,
         versions: Sequence[int] | None = None,
     ) -> Tensor:
-        context = super().context(backbone, ids, cache, versions).clone()
+        shared = super().context(backbone, ids, cache, versions)
+        assert shared is not None, "presence is given to backbones with text alone"
+        context = shared.clone()
         # The begin token's columns, as no word stands for a class in these prompts.
         weights = self.found.of(ids).to(context)
         context[:, 0, -weights.shape[1] :] = weights

@@ -25,8 +25,8 @@ class PromptContexts:
         """How many texts there are for an image."""
         return self.prompts.versions
 
-    def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor:
-        """(B, T, D) for these images."""
+    def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor | None:
+        """(B, T, D) for these images; None for a backbone without text."""
         return self.prompts.context(self.backbone, ids, self.cache, versions)
 
 

@@ -28,8 +28,8 @@ class Prompted(NamedTuple):
 
     texts: list[str] | None
     """The prompts; None where embeddings stand in place of words."""
-    context: Tensor
-    """(B, T, D), as in training."""
+    context: Tensor | None
+    """(B, T, D), as in training; None for a backbone without text."""
 
 
 @torch.no_grad()

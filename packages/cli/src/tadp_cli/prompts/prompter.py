@@ -115,8 +115,8 @@ class Prompter:
         return kind.prompts(given, backbone)
 
     @torch.no_grad()
-    def context(self, backbone: DiffusionBackbone, captions: Sequence[str]) -> Tensor:
-        """(B, T, D) of new captions, one per image."""
+    def context(self, backbone: DiffusionBackbone, captions: Sequence[str]) -> Tensor | None:
+        """(B, T, D) of new captions, one per image; None for a backbone without text."""
         prompts = self.of_captions(self.clean(captions), backbone)
         return prompts.context(backbone, [str(place) for place in range(len(captions))])
 

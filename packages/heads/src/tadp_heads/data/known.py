@@ -98,6 +98,8 @@ _BUILT_IN = {
     "dark-zurich": _driving("dark-zurich"),
     "nighttime-driving": _driving("nighttime-driving"),
     "acdc": _segmentation(("train", "val", *LAYOUTS["acdc"].splits), _acdc),
+    "bdd100k": _segmentation(("train", "val"), _reader("bdd100k:BDD100KSegmentation")),
+    "bdd100k-night": _segmentation(("train", "val"), partial(_opened, "bdd100k:BDD100KSegmentation", night=True)),
     "nyuv2": DatasetEntry(task="depth", splits=("train", "test"), open=_reader("nyuv2:NYUv2")),
     "voc2007-boxes": _detection((*_VOC_SPLITS, "test"), partial(_voc_year, "VOC2007")),
     "voc2012-boxes": _detection(_VOC_SPLITS, partial(_voc_year, "VOC2012")),

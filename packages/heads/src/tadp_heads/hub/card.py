@@ -72,7 +72,7 @@ def model_card(config: Any, head: Any, details: CardDetails | None = None) -> st
     details = details or CardDetails()
     title = details.repository.rpartition("/")[2] or f"{config.task}: {type(head).__name__}"
     more = f"- trained on: {code(details.data)}\n" if details.data else ""
-    if settings_of(head) is not None:
+    if settings_of(head) is not None and not type(head).__module__.startswith("tadp_heads."):
         more += _REGISTERED.format(code(head_name(config.task, head) or ""))
     return _CARD.format(
         metadata=front_matter(_metadata(config, title, details)),

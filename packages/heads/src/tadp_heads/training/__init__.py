@@ -8,14 +8,25 @@ from typing import Any
 
 _EXPORTS = {
     "ModelContexts": "contexts",
+    "SelfTrainingConfig": "self_training.config",
     "SharedContext": "contexts",
     "StoppedError": "loop",
+    "TargetDomain": "self_training.learner",
     "TrainConfig": "config",
     "evaluate": "evaluation",
     "fit": "loop",
 }
 
-__all__ = ["ModelContexts", "SharedContext", "StoppedError", "TrainConfig", "evaluate", "fit"]
+__all__ = [
+    "ModelContexts",
+    "SelfTrainingConfig",
+    "SharedContext",
+    "StoppedError",
+    "TargetDomain",
+    "TrainConfig",
+    "evaluate",
+    "fit",
+]
 
 
 def __getattr__(name: str) -> Any:

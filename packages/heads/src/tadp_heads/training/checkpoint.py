@@ -31,6 +31,8 @@ class Stateful:
     """Of the loss, in half precision."""
     average: Any = None
     """Moving average of the weights."""
+    self_training: Any = None
+    """Teacher, thresholds and monitor of self-training."""
 
     def state(self) -> dict[str, Any]:
         """All of it, to be saved."""
@@ -40,6 +42,7 @@ class Stateful:
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self.scaler is None else self.scaler.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
+            "self_training": {} if self.self_training is None else self.self_training.state_dict(),
         }
 
     @torch.no_grad()
@@ -56,6 +59,8 @@ class Stateful:
             parameters = self.trained.values()
             weights = [as_kept(t, p) for t, p in zip(state["average"]["shadow_params"], parameters, strict=True)]
             self.average.load_state_dict({**state["average"], "shadow_params": weights})
+        if self.self_training is not None:
+            self.self_training.load_state_dict(state["self_training"])
 
     def _moments(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         """The optimizer's state, each parameter's as the parameter is kept."""

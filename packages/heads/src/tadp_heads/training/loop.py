@@ -39,6 +39,7 @@ from tadp_heads.training.parallel.fsdp import Shards, whole
 from tadp_heads.training.parallel.sync_batchnorm import joined_statistics, with_whole_passes
 from tadp_heads.training.protocols import Contexts, LatentPool, Report, needed
 from tadp_heads.training.sampler import Positions
+from tadp_heads.training.self_training.learner import SelfTraining, TargetDomain
 from tadp_heads.training.signals import StopRequest, stop_on_sigterm
 from tadp_heads.training.tracking.trackers import Trackers
 from tadp_heads.training.validation import OnEvaluate, Validation
@@ -62,6 +63,7 @@ def fit(
     *,
     loss: Mapping[str, Any] | None = None,
     pool: LatentPool | None = None,
+    target: TargetDomain | None = None,
     evaluate: Callable[[], dict[str, float]] | None = None,
     on_step: OnStep | None = None,
     on_evaluate: OnEvaluate | None = None,
@@ -72,8 +74,9 @@ def fit(
     """Train the model in place, on the device that it is on; a run in `out` resumes where it stopped.
 
     `contexts`: the text of each image, None: the model's own prompt for all. `loss`: further arguments of the task's
-    loss. `pool`: of encoded images, to be read in place of `dataset`'s. `evaluate` gives the metrics of the model as it
-    then is, every `config.eval_every` steps. metrics.jsonl and state/ go to `out`; the model is not saved.
+    loss. `pool`: of encoded images, to be read in place of `dataset`'s. `target`: unlabelled images of another domain,
+    on which the model's own confident predictions are labels. `evaluate` gives the metrics of the model as it then is,
+    every `config.eval_every` steps. metrics.jsonl and state/ go to `out`; the model is not saved.
     `trackers` records losses, learning rates, metrics and, after each evaluation, `panel()`; None: those of
     `config.log_with`. Raise ValueError for settings that model, loss or processes refuse, and for a run begun on other
     images; `StoppedError` after SIGTERM; RuntimeError where the loss diverges or memory or disk run out.
@@ -82,7 +85,7 @@ def fit(
     contexts = ModelContexts(model) if contexts is None else contexts
     own = Trackers(config.log_with if accelerator.is_main_process else (), out, settings=asdict(config))
     with _prepared(model.backbone, config), own if trackers is None else nullcontext(trackers) as record:
-        training = Training(model, config, dict(loss or {}), accelerator, out, record)
+        training = Training(model, config, dict(loss or {}), accelerator, out, record, target)
         training.start(dataset, contexts, pool, report)
         training.run(Validation(config, out, evaluate, on_evaluate, record, panel), on_step, report)
         training.finish()
@@ -116,6 +119,7 @@ class Training:
         accelerator: Accelerator,
         out: Path,
         record: Trackers,
+        target: TargetDomain | None = None,
     ):
         self.model, self.config, self.accelerator, self.out = model, config, accelerator, out
         self.record = record
@@ -143,12 +147,16 @@ class Training:
         beta1, beta2 = config.betas
         self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=(beta1, beta2), foreach=together))
         self.average = MovingAverage(self.trained.values(), config.ema) if config.ema else None
+        if target is not None and self.processes > 1:
+            raise ValueError("self-training runs in one process: start it without a launcher")
+        self.self_training = None if target is None else SelfTraining(target, self.learner, config, self.trained)
         self.state = Stateful(
             trained=self.trained,
             buffers=dict(self.learner.head.named_buffers()),
             optimizer=self.optimizer,
             scaler=accelerator.scaler,
             average=self.average,
+            self_training=self.self_training,
         )
         self.begun = 0
         self.images = ""
@@ -186,6 +194,8 @@ class Training:
             self.features = features_for(
                 live, fixed=fixed, report=report, share=self.share, begun=self.begun, run=self.out
             )
+            if self.self_training is not None:
+                self.self_training.start(fixed=fixed, report=report, share=self.share, begun=self.begun, run=self.out)
 
     def run(self, validation: Validation, on_step: OnStep | None, report: Report) -> None:
         """All steps that are left."""
@@ -269,8 +279,12 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.trained.values())
+        told: dict[str, Any] = {}
+        if self.self_training is not None:
+            self.self_training.after_step()
+            told = self.self_training.told
         rate, norm = self.optimizer.param_groups[0]["lr"], norm if math.isfinite(norm) else None
-        return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm}
+        return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, **told}
 
     def _tracked(self, line: Mapping[str, Any]) -> dict[str, float | None]:
         """What trackers record of a step: with the learning rate of each group of parameters."""
@@ -289,6 +303,11 @@ class Training:
         with nullcontext() if last else self.accelerator.no_sync(self.objective):
             loss = self.objective(batch) / self.share.passes
             self.accelerator.backward(loss)
+        if self.self_training is not None:
+            with self.accelerator.autocast():
+                of_target = self.self_training.loss(self.objective, step)
+            if of_target is not None:
+                self.accelerator.backward(of_target / self.share.passes)
         return loss.detach()
 
     def _save(self, step: int) -> None:

@@ -9,6 +9,7 @@ from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.config.paper_tables import SCALES, Row, Table
 from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.config.vision import for_backbone
 from tadp_cli.inputs.prepare import LEARNT
 from tadp_heads.data.registry import split_name
 
@@ -76,7 +77,7 @@ def plan_runs(table: Table, bench: Bench, rows: Sequence[str] = (), seeds: int =
     `seeds`: how many, counted up from the recipe's first; 0: the recipe's own.
     """
     wanted = chosen(table, bench.scale, rows)
-    recipes = [load_recipe(table.recipe_name(row, bench.scale), bench.settings) for row in wanted]
+    recipes = [for_backbone(load_recipe(table.recipe_name(row, bench.scale), bench.settings)) for row in wanted]
     own = not table.of_the_paper and len(bench.data) == 1
     data = {} if own else _by_name("--data", bench.data, [recipe.data.folder for recipe in recipes], "train on")
     learned = [recipe.personalize.images for recipe in recipes if recipe.prompt.modifier in LEARNT]

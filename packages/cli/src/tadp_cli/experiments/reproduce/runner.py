@@ -9,6 +9,7 @@ from tadp_cli.config.paper_tables import DomainTest, Table
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.reproduce.commands import commands_of
+from tadp_cli.experiments.reproduce.costs import costs_of_rows
 from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain, plan_runs
 from tadp_cli.experiments.unseen_domains import DOMAIN_IMAGES, DomainData, domain_data
 from tadp_cli.inputs.domain_images import domain_images
@@ -17,8 +18,9 @@ from tadp_cli.inputs.prerequisites import check_inputs
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.fit_to_memory import fitted
 from tadp_cli.pipelines.personalize import draw_domain
-from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
+from tadp_cli.pipelines.train_and_score import MEAN, ensure_experiment, score_conditions, score_once
 from tadp_cli.run.run import RESULTS_FILE, Run
+from tadp_heads.data.readers.driving_layouts import CONDITIONS
 from tadp_heads.data.scenes.write import write_scenes
 
 COMMANDS_FILE = "commands.txt"
@@ -59,6 +61,9 @@ def reproduce(
         write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
         write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in dict.fromkeys(commands)))
     report(table.name, len(plan), len(plan))
+    if table.costs:
+        results = _results(table, bench, scores) | {"costs": costs_of_rows(plan, bench.device)}
+        write_json(bench.out / RESULTS_FILE, results)
     return scores
 
 
@@ -119,7 +124,13 @@ def _scored(
     """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
     ensure_experiment(recipe, run, device=bench.device, report=report)
     found = {}
+    by_condition = score_conditions(run, recipe, device=bench.device, report=report) if recipe.test.conditions else {}
     for metric, how in table.metrics.items():
+        name, _, condition = metric.removesuffix(")").partition(" (")
+        if by_condition or condition in CONDITIONS:
+            values = by_condition.get(condition or MEAN, {})
+            found |= {metric: values[name]} if name in values else {}
+            continue
         if metric in unseen:
             metrics = unseen[metric].score(run, bench.device, report)
         elif isinstance(how, DomainTest) or (bench.scale == "miniature" and how):

@@ -59,6 +59,14 @@ def driving_images(name: str, root: Path, split: str) -> dict[str, Path]:
     return images
 
 
+def label_ids() -> np.ndarray:
+    """(256,) uint8: train ids -> Cityscapes' label ids; 0, "unlabeled", for all others."""
+    lookup = np.zeros(256, dtype=np.uint8)
+    for item in _SCORED:
+        lookup[item.train_id] = item.id
+    return lookup
+
+
 def _label_id_lookup() -> np.ndarray:
     """(256,) uint8: Cityscapes' label ids -> train ids."""
     lookup = np.full(256, IGNORE_INDEX, dtype=np.uint8)

@@ -19,6 +19,9 @@ class DrivingLayout:
     """Those that have labels."""
 
 
+CONDITIONS = ("fog", "night", "rain", "snow")
+"""Of ACDC: folders, and domains of prompts."""
+
 LAYOUTS = {
     "cityscapes": DrivingLayout(
         images="leftImg8bit/{split}",
@@ -46,6 +49,6 @@ LAYOUTS = {
         labels="gt/{split}",
         image_ending="_rgb_anon",
         label_ending="_gt_label",
-        splits=tuple(f"{weather}/{part}" for weather in ("fog", "night", "rain", "snow") for part in ("train", "val")),
+        splits=tuple(f"{weather}/{part}" for weather in CONDITIONS for part in ("train", "val")),
     ),
 }

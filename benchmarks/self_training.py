@@ -1,0 +1,109 @@
+"""Self-training against plain adaptation on Scenes: the numbers of docs/results/self-training.md.
+
+    python benchmarks/self_training.py [--seeds 3] [--target night] [--out runs/self-training]
+
+Heads on the frozen tiny backbone, trained on photos; unlabelled images of the target domain are those of its split
+`train`, what is scored are others. `python3 tasks.py results` writes the page.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from measuring import machine, write_json
+
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.console.progress import bars
+from tadp_cli.pipelines.train_and_score import ensure_experiment
+from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.training.metrics_log import read_steps
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "self-training.json"
+WAYS = {
+    "plain": {},
+    "teacher": {"self_training.prompted": "teacher"},
+    "student": {"self_training.prompted": "student"},
+    "both": {"self_training.prompted": "both"},
+}
+"""{row: settings}; plain: without self-training."""
+TASKS = {"segmentation": "mIoU", "detection": "AP50"}
+SEED = 120
+"""Of Scenes; the splits' seeds follow it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python benchmarks/self_training.py", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--targets", nargs="+", default=["night", "watercolor"])
+    parser.add_argument("--tasks", nargs="+", default=["segmentation"], choices=list(TASKS))
+    parser.add_argument("--train-images", type=int, default=350)
+    parser.add_argument("--target-images", type=int, default=200)
+    parser.add_argument("--scored-images", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--out", type=Path, default=Path("runs/self-training"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    rows: dict[str, Any] = {}
+    for task in options.tasks:
+        for target in options.targets:
+            for way in options.ways:
+                for seed in range(options.seeds):
+                    found = measured(options, task, target, way, seed)
+                    row = rows.setdefault(task, {}).setdefault(target, {}).setdefault(way, {})
+                    for name, value in found.items():
+                        row.setdefault(name, []).append(value)
+                write_json(options.results, results_of(options, rows))
+    print(json.dumps(rows, indent=1))
+    return 0
+
+
+def results_of(options: argparse.Namespace, rows: dict[str, Any]) -> dict[str, Any]:
+    shown = ("seeds", "train_images", "target_images", "scored_images", "steps")
+    given = f"--seeds {options.seeds} --targets {' '.join(options.targets)} --tasks {' '.join(options.tasks)}"
+    return {
+        "command": f"python benchmarks/self_training.py {given}",
+        "machine": machine(torch.device("cpu")),
+        "settings": {name: getattr(options, name) for name in shown},
+        "rows": rows,
+    }
+
+
+def measured(options: argparse.Namespace, task: str, target: str, way: str, seed: int) -> dict[str, float]:
+    """The main metric on source and target, and how self-training went."""
+    data = options.out / "data" / task
+    source = scenes(data / "photo", task, "photo", train=options.train_images, val=options.scored_images)
+    other = scenes(data / target, task, target, train=options.target_images, test=options.scored_images)
+    changes: dict[str, Any] = {
+        "data.folder": str(source),
+        "test.folder": str(other),
+        "prompt.domain": target,
+        "prompt.modifier": "simple",
+        "train.steps": options.steps,
+        "train.seed": seed,
+        "train.precision": "fp32",
+    }
+    if way != "plain":
+        changes |= {"self_training.images": str(other), "self_training.split": "train", **WAYS[way]}
+    run = options.out / task / target / f"{way}-seed{seed}"
+    with bars() as report:
+        results = ensure_experiment(load_recipe(f"scenes-{task}").replace(**changes), run, report=report)
+    on_source, on_target = (entry["metrics"][TASKS[task]] for entry in results["evaluations"])
+    last = read_steps(run / "metrics.jsonl")[-1]
+    told = {name: last[name] for name in ("pseudo_labels", "effective_classes") if name in last}
+    return {"source": on_source, "target": on_target, **told}
+
+
+def scenes(folder: Path, task: str, domain: str, **counts: int) -> Path:
+    """Of each split so many images, with a seed of its own."""
+    for split, count in counts.items():
+        seed = SEED + ["train", "val", "test"].index(split) + (10 if domain != "photo" else 0)
+        write_scenes(folder, task=task, look=domain, split=split, count=count, seed=seed)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Vision transformers (DINOv2, DINOv3, CLIP, SigLIP 2) as feature extractors."""

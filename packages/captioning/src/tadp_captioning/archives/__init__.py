@@ -1,0 +1,1 @@
+"""Images inside large files."""
