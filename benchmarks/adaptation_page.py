@@ -42,9 +42,10 @@ def training_free(results: Mapping[str, Any]) -> str:
     )
 
 
-_TRAINING_FREE_HEAD = """`tadp segment` on the frozen tiny model: no head, no label (class-name maps, start-token rescaling, refinement by
-self-attention, background below a threshold). It is the lowest row that a trained head has to beat; those of heads
-trained on photos of Scenes are on [the page of the tiny models](scenes.md). Not evidence about photographs."""
+_TRAINING_FREE_HEAD = """`tadp segment` on the frozen tiny model: no head, no label (class-name maps, start-token
+rescaling, refinement by self-attention, background below a threshold). It is the lowest row that a trained head has to
+beat; those of heads trained on photos of Scenes are on [the page of the tiny models](scenes.md). Not evidence about
+photographs."""
 
 
 def self_training(results: Mapping[str, Any]) -> str:
@@ -74,9 +75,9 @@ def self_training(results: Mapping[str, Any]) -> str:
     return "\n\n".join([*blocks, made(results)]) + "\n"
 
 
-_SELF_TRAINING_HEAD = """`tadp adapt --self-train` against the same training without it: a teacher, the moving average of the weights, labels
-images of the target; what it is sure of trains the student together with the source. No label of the target is read.
-Gain: the difference to plain adaptation with the same seed. Not evidence about photographs."""
+_SELF_TRAINING_HEAD = """`tadp adapt --self-train` against the same training without it: a teacher, the moving average
+of the weights, labels images of the target; what it is sure of trains the student together with the source. No label
+of the target is read. Gain: the difference to plain adaptation with the same seed. Not evidence about photographs."""
 
 _WAYS = {
     "plain": "(no self-training)",
