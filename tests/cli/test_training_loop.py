@@ -100,13 +100,13 @@ def _lines(folder: Path) -> list[dict]:
 LINEAR = ("train.clip=1e-9", "train.lr=1", "train.weight_decay=0", "train.flip=false")
 
 
-def _assert_same_steps(start: nn.Module, first: nn.Module, second: nn.Module) -> None:
+def _assert_same_steps(start: nn.Module, first: nn.Module, second: nn.Module, within: float = 1e-3) -> None:
     """From `start`, up to rounding: compared as a whole, by norm."""
     began, one, other = (module.state_dict() for module in (start, first, second))
     moved = sum((one[name] - began[name]).double().square().sum() for name in began).sqrt()
     apart = sum((one[name] - other[name]).double().square().sum() for name in began).sqrt()
     assert moved > 1e-6
-    assert apart < 1e-3 * moved
+    assert apart < within * moved
 
 
 def test_two_passes_of_one_image_step_as_one_pass_of_two(recipe, run, tiny):
@@ -311,19 +311,23 @@ def test_a_lora_is_evaluated_as_it_is_saved_and_trains_on_untouched(recipe, run)
 
 def test_heads_on_a_frozen_backbone_share_the_latents_of_the_cache(recipe, run, tmp_path):
     """Their features are computed once per run; the VAE encodes for the first run alone."""
-    settings = ("train.unet_lr_scale=0", f"train.cache={tmp_path / 'cache'}", "train.crops=1")
+    settings = (*LINEAR, "train.unet_lr_scale=0")
+    cached = (*settings, f"train.cache={tmp_path / 'cache'}", "train.crops=1")
+    began = []
 
     def frozen(model):
         model.backbone.freeze()
+        began.append(deepcopy(model.head))
 
     def no_vae(model):
         frozen(model)
         model.backbone.vae.encode = None
 
-    live = _weights(run(recipe("train.unet_lr_scale=0"), "live", frozen))
-    filled = _weights(run(recipe(*settings), "filled", frozen))
-    assert _same(filled, _weights(run(recipe(*settings), "read", no_vae)))
-    assert _same(filled, live, rtol=1e-2, atol=1e-3)
+    live = run(recipe(*settings), "live", frozen)
+    filled = run(recipe(*cached), "filled", frozen)
+    assert _same(_weights(filled), _weights(run(recipe(*cached, "train.features_gb=0"), "read", no_vae)))
+    # Features are kept in float16, and BatchNorm over two images enlarges what that rounds.
+    _assert_same_steps(began[0], live.head, filled.head, within=2e-2)
 
 
 @pytest.mark.parametrize("task", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])
