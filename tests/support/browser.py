@@ -42,8 +42,20 @@ class Browser:
         self.rest, self.number, self.session, self.events = b"", 0, None, []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        self._enable()
+
+    def _enable(self):
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.call(f"{domain}.enable")
+
+    def tab(self):
+        """The session of a new tab; it is spoken to while it is `session`."""
+        before, self.session = self.session, None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        made = self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._enable()
+        self.session = before
+        return made
 
     def call(self, method, **parameters):
         """The command's result; what happens meanwhile is kept in `events`."""
@@ -87,6 +99,32 @@ class Browser:
         while not self.evaluate(expression):
             assert time.monotonic() < end, self.evaluate("document.body.innerText")
             time.sleep(0.1)
+
+    def click(self, selector):
+        """With the mouse, in the middle of an element."""
+        self.wait(f"document.querySelector({selector!r}) !== null")
+        left, top = self.evaluate(
+            f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
+            " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=left, y=top, button="left", clickCount=1)
+
+    def type(self, selector, text, replace=True):
+        """Into a field, key by key, in place of what is there or after it."""
+        self.wait(f"document.querySelector({selector!r}) !== null")
+        self.evaluate(
+            f"(e => {{ e.focus(); {'e.select();' if replace else ''} }})(document.querySelector({selector!r}))"
+        )
+        for letter in text:
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=letter, key=letter)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=letter)
+
+    def upload(self, selector, file):
+        """Choose a file in a field for files."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
 
     def complaints(self):
         """What the console shows and what was thrown since the page was opened."""

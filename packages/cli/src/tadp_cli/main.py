@@ -28,6 +28,7 @@ _SUMMARIES = {
     "label-next": "Choose the images to label next: those of which the run is least sure, different from one another.",
     "push": "Upload a model with its card (metrics, licences, limits) or captions as a data set; a rerun resumes.",
     "export": "Export a run's whole model: pixels in; class logits, depth in metres, or boxes out.",
+    "app": "Show in a browser what each word does: maps while typing, predictions, the effect of words, labelling.",
     "serve": "Answer POST /predict with the prediction for an image: mask, boxes or depth.",
     "benchmark": "Measure milliseconds per image and the peak of memory, for each size, precision and batch size.",
     "analyze": "The paper's Figure 4 and S1 to S6: prints the numbers, draws the figure.",

@@ -1,0 +1,77 @@
+"""The page: an image, a run and a prompt above the tabs."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from tadp_cli.app.markup import figures
+from tadp_cli.app.models import Models
+from tadp_cli.app.pictures import LONGEST_SIDE, Picture, open_upload, scene
+from tadp_cli.app.tabs import domain, effect, labelling, predict, words
+from tadp_cli.app.tabs.shared import SLOW, Shared, guarded
+from tadp_cli.app.training import train_on_scenes
+from tadp_heads.data.scenes.scene import ALL_LOOKS
+
+_NO_RUN = (
+    "**No run is loaded**: *Words* works on the tiny model; the other tabs need a head. Start with `tadp app RUN`, or "
+    "train one on Scenes now, which takes a few minutes."
+)
+_KEEP_SECONDS = 3600
+"""Files of results and uploads are deleted after this time."""
+
+
+def make_page(models: Models, log: Path, runs_folder: Path) -> gr.Blocks:
+    """The whole page; accepted labels go into `log`, a run that is trained from it below `runs_folder`."""
+    with gr.Blocks(
+        title="tadp", analytics_enabled=False, delete_cache=(_KEEP_SECONDS, _KEEP_SECONDS), fill_width=False
+    ) as page:
+        gr.Markdown("# Text-aligned diffusion perception\nChange a word and see what the model makes of the image.")
+        picture: gr.State = gr.State(None)
+        with gr.Row():
+            upload = gr.Image(
+                type="filepath", image_mode=None, sources=["upload", "clipboard"], height=220, elem_id="upload",
+                label=f"Your image (shown to the model at up to {LONGEST_SIDE} pixels; it stays on this machine)",
+            )  # fmt: skip
+            with gr.Column():
+                number = gr.Number(0, label="Scene", precision=0, minimum=0, maximum=999_999, elem_id="scene-number")
+                look = gr.Dropdown(list(ALL_LOOKS), value=ALL_LOOKS[0], label="Domain of the Scene")
+                take = gr.Button("Show this Scene", elem_id="take-scene")
+            shown = gr.HTML(elem_id="picture")
+        prompt = gr.Textbox(label="Prompt", lines=1, max_lines=1, max_length=1000, elem_id="prompt")
+        names = list(models.runs)
+        run = gr.Dropdown(names, value=names[0] if names else None, label="Run", visible=bool(names), elem_id="run")
+        shared = Shared(picture, run, prompt)
+        if not names:
+            with gr.Row():
+                gr.Markdown(_NO_RUN)
+                start = gr.Button("Train a segmentation run on Scenes", elem_id="train")
+            said = gr.Markdown()
+            start.click(lambda: (yield from train_on_scenes(models, runs_folder)), None, [said, run], **SLOW)
+        with gr.Tabs():
+            for label, build in (("Words", words.build), ("Predict", predict.build)):
+                with gr.Tab(label):
+                    build(models, shared)
+            with gr.Tab("Effect of each word"):
+                effect.build(models, shared)
+            with gr.Tab("Domain"):
+                domain.build(models, shared)
+            with gr.Tab("Labelling"):
+                labelling.build(models, shared, log)
+
+        @guarded(models)
+        def show_upload(path: str | None) -> tuple:
+            return _shown(open_upload(path)) if path else (gr.skip(), gr.skip())
+
+        @guarded(models)
+        def show_scene(number: float | None, look: str) -> tuple:
+            made = scene(int(number or 0), look)
+            return *_shown(made), made.caption
+
+        upload.upload(show_upload, upload, [picture, shown], **SLOW)
+        take.click(show_scene, [number, look], [picture, shown, prompt], **SLOW)
+        page.load(show_scene, [number, look], [picture, shown, prompt], **SLOW)
+    return page
+
+
+def _shown(picture: Picture) -> tuple[Picture, str]:
+    return picture, figures([(picture.image, picture.name, f"{picture.image.width}x{picture.image.height}")])

@@ -1,0 +1,53 @@
+"""Effect of each word: what changes without it, or with another in its place, next to where it attends."""
+
+import gradio as gr
+from torch import Tensor
+
+from tadp_cli.app import deletion
+from tadp_cli.app.markup import effects_html, figures
+from tadp_cli.app.models import Models
+from tadp_cli.app.pictures import Picture
+from tadp_cli.app.tabs.shared import SLOW, Shared, guarded, needed
+from tadp_cli.app.words import spoken_words
+from tadp_cli.labelling.latents import contexts
+from tadp_cli.report.heat_maps import heat_overlay
+
+_ABOUT = (
+    "Each word is taken out of the prompt and the image is predicted anew. *Correlation* is Spearman's, over the "
+    "pixels, of the word's attention and what changes without it; *in top 20 %* is the share of the change in the "
+    "fifth of the image where the word attends most (0.20 if attention told nothing)."
+)
+
+
+def build(models: Models, shared: Shared) -> None:
+    """The tab's components and events."""
+    gr.Markdown(_ABOUT)
+    go = gr.Button("Take out each word", variant="primary", elem_id="delete-words")
+    table = gr.HTML(elem_id="effects")
+    with gr.Row():
+        old = gr.Textbox(label="Replace", elem_id="old-word")
+        new = gr.Textbox(label="by", elem_id="new-word")
+        swap = gr.Button("Replace the word", elem_id="replace-word")
+    swapped = gr.HTML(elem_id="replaced")
+
+    @guarded(models)
+    def delete(picture: Picture | None, name: str, prompt: str) -> str:
+        image = needed(picture)
+        return effects_html(image.image, deletion.effects(models.run(name).encode(image), prompt))
+
+    @guarded(models)
+    def replace(picture: Picture | None, name: str, prompt: str, old: str, new: str) -> str:
+        run, image = models.run(name), needed(picture)
+        other = deletion.replaced(spoken_words(run.model.backbone, prompt), old.strip(), new.strip())
+        encoded, both = run.encode(image), contexts(run.model, [prompt, other])
+        found: Tensor = encoded.probabilities(both).float().cpu()
+        change, changed, _ = deletion.difference(found[0], found[1], run.model.config.classes)
+        shown = [
+            (encoded.result(one[None]).overlay(), text, "") for one, text in zip(both, (prompt, other), strict=True)
+        ]
+        shown.append((heat_overlay(image.image, change, 1.0), "change", f"another class in {100 * changed:.1f} %"))
+        return figures(shown)
+
+    delete_inputs = [shared.picture, shared.run, shared.prompt]
+    go.click(delete, delete_inputs, table, **SLOW)
+    swap.click(replace, [*delete_inputs, old, new], swapped, **SLOW)

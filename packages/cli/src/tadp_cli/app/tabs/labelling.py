@@ -1,0 +1,53 @@
+"""Labelling: the run proposes class names, a person selects, the mask is drawn at once, accepted names are kept."""
+
+import html
+from pathlib import Path
+
+import gradio as gr
+
+from tadp_cli.app.comparison import overlay
+from tadp_cli.app.markup import figures, legend
+from tadp_cli.app.models import Models
+from tadp_cli.app.pictures import Picture
+from tadp_cli.app.tabs.shared import FAST, SLOW, Shared, guarded, needed
+
+_LIKELY = 0.5
+"""Names with at least this probability are selected at first."""
+
+
+def build(models: Models, shared: Shared, log: Path) -> None:
+    """The tab's components and events; accepted names are appended to `log`."""
+    with gr.Row():
+        ask = gr.Button("Propose names", variant="primary", elem_id="propose")
+        accept = gr.Button("Accept the selected names", elem_id="accept")
+    names = gr.CheckboxGroup([], label="Names in the image, with probabilities", elem_id="names")
+    shown, note = gr.HTML(elem_id="labelled"), gr.HTML(elem_id="accepted")
+
+    @guarded(models)
+    def propose(picture: Picture | None, name: str) -> gr.CheckboxGroup:
+        image = needed(picture)
+        found = models.run(name).proposals(log).propose(image.key, image.image)
+        likely = [one.name for one in found if one.probability >= _LIKELY]
+        return gr.CheckboxGroup([(f"{one.name} {one.probability:.2f}", one.name) for one in found], value=likely)
+
+    @guarded(models)
+    def draw(picture: Picture | None, name: str, chosen: list[str]) -> str:
+        if picture is None or not name:
+            return ""
+        result = models.run(name).proposals(log).draw(picture.key, picture.image, chosen)
+        colours = dict(zip(result.names, result.palette, strict=True))  # type: ignore[attr-defined]  # of a mask
+        return figures([(picture.image, "image", ""), (overlay(result), ", ".join(chosen), "")]) + legend(
+            result.areas,
+            colours,  # type: ignore[attr-defined]
+        )
+
+    @guarded(models)
+    def keep(picture: Picture | None, name: str, chosen: list[str]) -> str:
+        image = needed(picture)
+        models.run(name).proposals(log).decide(image.name, chosen)
+        line = f"{image.name}: {', '.join(chosen) or 'no class'}, kept in {log}"
+        return f"<p>{html.escape(line)}</p>"
+
+    ask.click(propose, [shared.picture, shared.run], names, **SLOW)
+    names.change(draw, [shared.picture, shared.run, names], shown, **FAST)
+    accept.click(keep, [shared.picture, shared.run, names], note, **SLOW)
