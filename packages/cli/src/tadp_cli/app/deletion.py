@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tadp_backbone.text.word_attention import Word
 from tadp_cli.app.words import Latents, WordMaps, word_maps
-from tadp_cli.labelling.latents import EncodedImage, contexts
+from tadp_heads.labelling.encoded_image import EncodedImage
 
 TOP = 0.2
 """The share of the pixels with the highest attention in which the effect is counted."""
@@ -59,7 +59,7 @@ def effects(encoded: EncodedImage, prompt: str) -> list[Effect]:
     model, size = encoded.model, (encoded.image.height, encoded.image.width)
     found = word_maps(model.backbone, Latents(encoded.latents, size), prompt)
     texts = [prompt, *(without(prompt, found.words, index) for index in range(len(found.words)))]
-    probabilities = encoded.probabilities(contexts(model, texts)).float().cpu()  # (1 + words, K, H, W)
+    probabilities = encoded.probabilities(model.backbone.encode_text(texts)).float().cpu()  # (1 + words, K, H, W)
     return [
         _effect(found, index, probabilities[0], probabilities[1 + index], model.config.classes)
         for index in range(len(found.words))

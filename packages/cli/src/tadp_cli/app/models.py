@@ -16,8 +16,8 @@ from tadp_cli.app.pictures import Picture
 from tadp_cli.app.words import Latents, encode
 from tadp_cli.config.default_models import TINY
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.labelling.latents import EncodedImage, LatentCache
 from tadp_cli.labelling.proposals import Proposals
+from tadp_cli.labelling.texts import check_names_classes
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.predict import class_names
 from tadp_cli.precision import FULL_PRECISION
@@ -27,6 +27,7 @@ from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_cli.run.run import RECIPE_FILE
+from tadp_heads.labelling.encoded_image import EncodedImage, LatentCache
 from tadp_heads.results import Result
 
 _KEPT = 32
@@ -65,6 +66,7 @@ class LoadedRun:
 
     def proposals(self, log: Path) -> Proposals:
         """Names for images, selected ones kept in `log`; shares the model and its cached latents."""
+        check_names_classes(self.recipe)
         found = Proposals(self.model, self.prompter, self.recipe.needs_presence, log)
         found.latents = self.encoded
         return found

@@ -9,7 +9,6 @@ from tadp_cli.app.models import Models
 from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import SLOW, Shared, guarded, needed
 from tadp_cli.app.words import spoken_words
-from tadp_cli.labelling.latents import contexts
 from tadp_cli.report.heat_maps import heat_overlay
 
 _ABOUT = (
@@ -39,7 +38,7 @@ def build(models: Models, shared: Shared) -> None:
     def replace(picture: Picture | None, name: str, prompt: str, old: str, new: str) -> str:
         run, image = models.run(name), needed(picture)
         other = deletion.replaced(spoken_words(run.model.backbone, prompt), old.strip(), new.strip())
-        encoded, both = run.encode(image), contexts(run.model, [prompt, other])
+        encoded, both = run.encode(image), run.model.backbone.encode_text([prompt, other])
         found: Tensor = encoded.probabilities(both).float().cpu()
         change, changed, _ = deletion.difference(found[0], found[1], run.model.config.classes)
         shown = [
