@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention import record_cross_attention
 from tadp_backbone.attention_maps import Attention, Recording, attention_of, layers_at
-from tadp_backbone.padding import padded_size
+from tadp_backbone.padding import pad_to_multiple, padded_size
 from tadp_backbone.text.word_attention import Word, heat_maps, words_of
 from tadp_heads.data.ranges import RANGES
 
@@ -42,7 +42,8 @@ class Latents:
 def encode(backbone: DiffusionBackbone, image: Image.Image, image_range: str = "sd") -> Latents:
     """An RGB image of any size."""
     pixels = RANGES[image_range](pil_to_tensor(image)[None]).to(backbone.unet.device)
-    return Latents(backbone.encode_image(pixels), (image.height, image.width))
+    padded, _ = pad_to_multiple(pixels, backbone.size_multiple)  # as a whole pass does: padded latents are others
+    return Latents(backbone.encode_image(padded), (image.height, image.width))
 
 
 def spoken_words(backbone: DiffusionBackbone, prompt: str) -> list[Word]:

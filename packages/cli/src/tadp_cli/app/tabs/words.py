@@ -1,5 +1,7 @@
 """Words: one heat map per word of the prompt, drawn anew while it is typed."""
 
+import html
+
 import gradio as gr
 
 from tadp_backbone.attention_maps import all_layers, layers_at
@@ -31,7 +33,10 @@ def build(models: Models, shared: Shared) -> None:
             found = {layer: found[layer]}
         if not found:
             return "<p>Choose a stride at which the layer is.</p>"
-        return words_html(picture.image, word_maps(backbone, models.latents(picture, backbone), prompt, found))
+        try:
+            return words_html(picture.image, word_maps(backbone, models.latents(picture, backbone), prompt, found))
+        except ValueError as error:  # of a prompt that is not typed to its end, perhaps: no message box for it
+            return f'<p role="alert">{html.escape(str(error))}</p>'
 
     inputs = [shared.picture, shared.run, shared.prompt, strides, layer]
     shared.prompt.change(draw, inputs, maps, **FAST)
