@@ -84,7 +84,7 @@ def caption_row():
 class Reader(HTMLParser):
     """What a browser sees: the images, the ids, the text outside of style; complains of unbalanced elements."""
 
-    VOID = ("meta", "link", "img")
+    VOID = ("meta", "link", "img", "input")
 
     def __init__(self, html):
         super().__init__()

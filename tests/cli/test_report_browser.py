@@ -110,3 +110,17 @@ def test_light_and_dark_wide_and_narrow(browser, tmp_path, write):
         )
         # Wide tables and charts scroll in their own boxes; the page itself does not.
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_click_or_the_space_key_shows_an_image_as_large_as_the_window(browser, tmp_path):
+    path = tmp_path / "report.html"
+    write_runs_page(path)
+    browser.open(path)
+    width = "Math.round(document.querySelector('.zoom img').getBoundingClientRect().width)"
+    assert browser.evaluate(width) == 160
+    browser.click(".zoom img")
+    assert browser.evaluate(width) > 300
+    browser.evaluate("document.querySelector('.zoom input').focus()")
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=" ", code="Space", windowsVirtualKeyCode=32, text=" ")
+    assert browser.evaluate(width) == 160

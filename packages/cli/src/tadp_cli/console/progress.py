@@ -1,6 +1,7 @@
 """Progress bars of the commands."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,19 +15,40 @@ if TYPE_CHECKING:
 console = SafeConsole()
 
 
+_LINE_SECONDS = 10.0
+"""Without a terminal, a line about running work after this time."""
+
+
 class Bars:
-    """One bar a kind of work, made when the work is first reported."""
+    """One bar per kind of work, made when the work is first reported; without a terminal lines in its place."""
 
     def __init__(self, progress: "Progress"):
         self.progress = progress
         self.tasks: dict[str, TaskID] = {}
+        self.begun: dict[str, tuple[float, int]] = {}
+        """{work: (when it was first reported, what was done by then)}"""
+        self.told = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:
             self.tasks[what] = self.progress.add_task(what, total=total)
         self.progress.update(self.tasks[what], completed=done, total=total)
-        if done == total and not console.is_terminal and first_process():
+        if not console.is_terminal and first_process():
+            self._tell(what, done, total)
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun, before = self.begun.setdefault(what, (now, done))
+        if done == total:
             console.print(f"{what}: {total} done", highlight=False)
+        elif now - self.told >= _LINE_SECONDS and done > before:
+            rate = (done - before) / max(now - begun, 1e-9)
+            console.print(
+                f"{what}: {done} of {total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", highlight=False
+            )
+        else:
+            return
+        self.told = now
 
 
 @contextmanager
