@@ -26,7 +26,7 @@ from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tagging import conformal_threshold
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "conformal.json"
-POOL, CALIBRATION, IMAGES, SPLITS = 800, 300, 200, 200
+POOL, CALIBRATION, IMAGES, SPLITS = 600, 300, 150, 200
 """Photos, those of them that a threshold is chosen on, images of each other domain, and random splits."""
 SHARES, CONFIDENCE = (0.8, 0.9), 0.9
 TRAINED = ("watercolor", "comic", "night")
