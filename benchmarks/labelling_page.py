@@ -20,8 +20,9 @@ def labelling(results: Mapping[str, Any]) -> str:
     """The page."""
     parts = {"budget": _budget, "next": _next, "errors": _errors}
     blocks = [f"{part(results[name])}\n\n{_about(results[name])}" for name, part in parts.items() if name in results]
-    figure = "![mIoU against the budget, and against the number of labelled images](labelling.png)"
-    return "\n\n".join([header("What to label", "labelling", HEAD), figure, *blocks]) + "\n"
+    drawn = {"budget", "next"} & set(results)
+    figure = ["![mIoU against the budget, and against the number of labelled images](labelling.png)"] if drawn else []
+    return "\n\n".join([header("What to label", "labelling", HEAD), *figure, *blocks]) + "\n"
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
@@ -31,6 +32,8 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
     domains = results.get("budget", {}).get("values", {})
     curves = results.get("next", {}).get("values", {})
     panels = [*domains, *(["next"] if curves else [])]
+    if not panels:
+        return
     figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.4), squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], panels, strict=True):
         for label, curve in (curves if name == "next" else domains[name]).items():
