@@ -63,7 +63,8 @@ class FeatureStore:
     def write(self, file: Path, levels: Sequence[Tensor]) -> None:
         """Keep the levels (C, h, w) of an image."""
         # Copies: a row of a batch shares the memory of the whole batch, which safetensors refuses to write.
-        tensors = {str(number): level.detach().cpu().clone() for number, level in enumerate(levels)}
+        whole = {"memory_format": torch.contiguous_format}
+        tensors = {str(number): level.detach().cpu().clone(**whole) for number, level in enumerate(levels)}
         with replacing(file) as partial:
             save_file(tensors, partial)
 
