@@ -4,12 +4,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -17,6 +15,7 @@ from .attention import record_cross_attention
 from .class_maps import class_tokens
 from .config import BackboneConfig
 from .features import Features, Level
+from .io.pretrained import Pretrained
 from .lora.trainable import TrainableParts
 from .padding import pad_to_multiple
 from .passes import Inputs, Pyramid, run_pass
@@ -28,7 +27,6 @@ from .text.sdxl import conditioning, encode_two, has_pooled_row
 from .vae import (
     Generators,
     Vae,
-    check_replacement,
     check_vae,
     factor_of,
     latents_of,
@@ -46,7 +44,7 @@ from .validation import (
 )
 
 
-class DiffusionBackbone(TrainableParts, nn.Module):
+class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     """Image and text in; feature pyramid and cross-attention maps of one UNet pass out.
 
     Parts that are None cannot be asked for: without `vae` start from latents, without `text_encoder` bring contexts.
@@ -266,129 +264,6 @@ class DiffusionBackbone(TrainableParts, nn.Module):
         super().train(mode)
         for frozen in self._frozen_parts():
             frozen.eval()
-        return self
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        vae: str | Path | None = None,
-        config: BackboneConfig | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = "cpu",
-        offline: bool = False,
-        keep_decoder: bool = False,
-        tokenizer: str | Path | None = None,
-        revision: str | None = None,
-        **changes: Any,
-    ) -> Self:
-        """A name of the table, a hub id, a diffusers folder or one original LDM file (.ckpt, .safetensors).
-
-        `revision`: of a hub id, a branch, tag or commit; None: the newest, of names of the table the one that is
-        pinned there.
-
-        `vae`: None for the source's own; "taesd" for the encoder distilled from it, for names of the table; or a
-        diffusers folder (.safetensors), see `use_vae`.
-        `config`: None for the one saved with the weights or the table's; `changes` replace single fields of it.
-        `offline` opens no connection, as HF_HUB_OFFLINE does. The VAE's decoder is dropped unless `keep_decoder`.
-        `tokenizer`: folder of the tokenizer, for LDM files, which contain none.
-        """
-        from .io.hub import locate_vae
-        from .io.load import load_parts, load_vae
-
-        folder = None if vae is None else locate_vae(vae, source, offline=offline)
-        parts = load_parts(
-            source,
-            dtype=dtype,
-            offline=offline,
-            keep_decoder=keep_decoder,
-            tokenizer=tokenizer,
-            vae_weights=folder is None,
-            revision=revision,
-        )
-        backbone = parts.build(cls, config, changes)
-        backbone.source = parts.source or str(source)
-        if folder is not None:
-            backbone.use_vae(load_vae(folder, dtype, keep_decoder))
-        return backbone.to(device)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a diffusers folder with the config; `from_pretrained(folder)` reads the same backbone back."""
-        from .io.save import save_backbone
-
-        save_backbone(self, Path(folder))
-
-    def save_reference(self, folder: str | Path) -> None:
-        """As `save_pretrained`, without copies of parts that are as published: of names of the table and hub ids.
-
-        Of those the folder records name, revision and SHA-256, by which `from_pretrained` fetches and checks them.
-        """
-        from .io.load import load_part
-        from .io.reference import reference_to
-        from .io.save import save_backbone
-
-        save_backbone(self, Path(folder), reference_to(self, load_part))
-
-    def load_tokens(self, file: str | Path, *, token: str | None = None, revision: str | None = None) -> list[str]:
-        """Add learned tokens (Textual Inversion) to tokenizer and text encoder; returns them.
-
-        Takes diffusers' learned_embeds (.safetensors, .bin), a folder or hub repository with them at `revision`, and
-        A1111 embeddings (.pt, .safetensors). A token of several vectors is written once in prompts. `token` names the
-        one of a file that has no name for it.
-        """
-        from .io.repository import local_folder
-        from .text.textual_inversion import add_tokens, read_tokens
-
-        if self.text_encoder_2 is not None:
-            raise ValueError("learnt tokens are for one text encoder, and SDXL has two: use Stable Diffusion 1 or 2")
-        if self.text_encoder is None or self.tokenizer is None:
-            raise ValueError("learnt tokens need a backbone with a tokenizer and a text encoder")
-        return add_tokens(self.tokenizer, self.text_encoder, read_tokens(local_folder(file, revision=revision), token))
-
-    def load_unet(self, source: str | Path, *, revision: str | None = None) -> Self:
-        """Replace the UNet's weights (DreamBooth, CleanDIFT) by those of a diffusers folder or of one original file.
-
-        `source`: or a repository owner/name of the hub, at `revision`.
-        """
-        from .io.repository import local_folder
-        from .io.unet_weights import load_unet_weights
-
-        load_unet_weights(self.unet, local_folder(source, revision=revision))
-        return self
-
-    def use_vae(self, vae: Vae | str | Path) -> Self:
-        """Encode images with another VAE of the same latents: an AutoencoderKL or AutoencoderTiny, or one's folder.
-
-        An AutoencoderTiny such as TAESD takes a fraction of the full VAE's time; heads trained with one run with the
-        other. It gets the UNet's device and the type of the VAE before it; `optimize` comes later. Raises ValueError if
-        its latents have another shape, and for an AutoencoderTiny with `posterior="sample"`.
-        """
-        from .io.hub import vae_folder
-        from .io.load import load_vae
-
-        old, config = self.vae, self.config
-        dtype = self.unet.dtype if old is None else old.dtype
-        if isinstance(vae, str | Path):
-            vae = load_vae(vae_folder(vae), dtype, keep_decoder=False)
-        check_replacement(vae, old)
-        if isinstance(old, AutoencoderKL) and isinstance(vae, AutoencoderTiny):
-            config = replace(config, vae_scaling_factor=old.config.scaling_factor)
-        check_vae(vae, self.unet.config.in_channels, config)
-        # In a list: the `to` of diffusers' models warns of modules to be kept in float32 where there are none.
-        nn.ModuleList([vae]).to(self.unet.device, dtype).requires_grad_(False).eval()
-        self.vae, self.config = vae, config
-        return self
-
-    def load_lora(self, folder: str | Path, *, scale: float = 1.0, revision: str | None = None) -> Self:
-        """Merge a LoRA (folder or file, of diffusers or peft) into the UNet, and the text encoder if it has one.
-
-        `folder`: or a repository owner/name of the hub, at `revision`.
-        """
-        from .io.repository import local_folder
-        from .lora.merge import merge_lora
-
-        merge_lora(self, local_folder(folder, revision=revision), scale)
         return self
 
     @property

@@ -1,12 +1,12 @@
 """Which head a published checkpoint has, and reading it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from tadp_heads.depth import DepthHead
 from tadp_heads.detection import FasterRCNNHead
-from tadp_heads.levels import Level
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.segmentation import FPNHead
 
@@ -30,10 +30,8 @@ def prefix_of(keys: Iterable[str], anchor: str) -> str | None:
     return next((key.removesuffix(anchor) for key in keys if key == anchor or key.endswith(f".{anchor}")), None)
 
 
-def read_head(
-    state: Mapping[str, Tensor], variant: str, levels: tuple[Level, ...], max_depth_m: float
-) -> PretrainedHead:
-    """The head of that variant; `levels`: of the UNet without attention maps, finest first."""
+def read_head(state: Mapping[str, Tensor], variant: str, levels: Sequence[Any], max_depth_m: float) -> PretrainedHead:
+    """The head of that variant; `levels`: (channels, stride) of the UNet's without attention maps, finest first."""
     if variant == "depth":
         return DepthHead.from_reference(state, max_depth_m, levels=levels)
     if variant == "detection":
