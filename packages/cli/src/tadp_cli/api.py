@@ -129,10 +129,14 @@ def adapt(
     domain: str,
     modifier: str = "textual-inversion",
     split: str = "",
+    baseline: bool = False,
     device: str = "auto",
     report: Report = quiet,
 ) -> Adapted:
-    """Caption both domains, learn the target's, train on the source's labels, evaluate or predict the target."""
+    """Caption both domains, learn the target's, train on the source's labels, evaluate or predict the target.
+
+    `baseline`: train without the domain too, and compare both on a target with labels.
+    """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     changes = {"data.folder": str(source), "prompt.domain": domain, "prompt.kind": "caption"}
     split, _ = adaptation.scored_split(str(target), recipe.task, split)
@@ -140,6 +144,5 @@ def adapt(
     if split:
         check_classes(recipe, str(target), split)
     place, labelled = checked_device(device), bool(split)
-    return adaptation.adapt(
-        recipe, modifier, str(target), labelled=labelled, out=Path(out), device=place, report=report
-    )
+    how = {"labelled": labelled, "baseline": baseline, "device": place, "report": report}
+    return adaptation.adapt(recipe, modifier, str(target), out=Path(out), **how)
