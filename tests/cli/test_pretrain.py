@@ -108,6 +108,7 @@ def test_sentences_go_from_left_to_right_or_in_any_order():
     assert len(orders[True]) > 1
 
 
+@pytest.mark.slow
 def test_the_unet_trains_on_after_an_export_and_a_finished_training_exports_again(tmp_path, monkeypatch):
     """Exports once left the VAE in float16, so that the next chunk could not be encoded."""
     exports = []

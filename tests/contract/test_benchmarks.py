@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cpu
 import gpu
 import labelling
 import pytest
@@ -34,6 +35,14 @@ def test_gpu_script(tmp_path, monkeypatch, capsys):
         assert row["ms/image"] * row["images/s"] == pytest.approx(1000)
     assert all(row["note"] is None for rows in parts.values() for row in rows)
     assert "| way | dtype | from | batch | ms/image |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_training_steps_are_compared_in_turns():
+    rows = list(cpu.training_ratios("toy", rounds=1))
+    ways = [("explicit (a)", "float32"), ("tadp train", "float32"), ("tadp train", "bfloat16")]
+    assert [(row["way"], row["dtype"], row["batch"]) for row in rows] == [(*way, n) for n in (2, 8) for way in ways]
+    assert [row["ratio"] for row in rows if row["way"] == "explicit (a)"] == [1, 1]
 
 
 def test_gpu_script_measures_a_distilled_encoder(tmp_path, monkeypatch):
