@@ -1,6 +1,7 @@
 """Export of each task's graph, and the comparison that keeps no file that differs."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tadp_heads.depth import DepthOutput
 from tadp_heads.detection import DetectionOutput
 from tadp_heads.export import ExportSettings, export
 from tadp_heads.export.parity import differences, largest
+from tadp_heads.export.pt2 import Pt2Runner
 from tadp_heads.registry import register_head
 from tadp_heads.segmentation import SegmentationOutput
 
@@ -168,6 +170,16 @@ def assert_equal(model, path, size, context=None, folded=None):
     assert [value.name for value in session.get_outputs()] == list(expected._fields)
     found = [torch.from_numpy(value) for value in session.run(None, {n: value.numpy() for n, value in inputs.items()})]
     assert all(difference.is_small for difference in differences(expected, found, "fp32"))
+
+
+def test_a_compiled_package_gets_images_in_the_order_that_its_code_reads(monkeypatch):
+    """A decoded image is (H, W, 3) in memory; given as that, the compiled code computed something else."""
+    given = []
+    monkeypatch.setattr("torch._inductor.aoti_load_package", lambda _: lambda images: [given.append(images) or images])
+    images = torch.rand(1, 8, 8, 3).permute(0, 3, 1, 2)
+    (found,) = Pt2Runner(Path("a.pt2"), torch.device("cpu"))({"images": images})
+    assert given[0].is_contiguous()
+    assert torch.equal(found, images)
 
 
 def test_differences_are_relative_to_the_largest_value():

@@ -61,7 +61,8 @@ def export_card(
 def _inputs(model: PerceptionModel, settings: ExportSettings, file: str, is_folded: bool) -> list[str]:
     multiple = model.size_multiple
     size = f"H and W multiples of {multiple}" if settings.size is None else "H = {}, W = {}".format(*settings.size)
-    lines = [f"- `images` float32 (N, 3, H, W): RGB in [-1, 1], that is pixel / 127.5 - 1; N >= 1, {size}"]
+    order = "; contiguous in memory, which compiled code does not check" if settings.format == "pt2" else ""
+    lines = [f"- `images` float32 (N, 3, H, W): RGB in [-1, 1], that is pixel / 127.5 - 1; N >= 1, {size}{order}"]
     if not is_folded:
         lines.append(
             "- `context` float32 (N, T, D): of each image's prompt, what the text encoder gives; "
