@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import machine, write_json
 
 from tadp_cli.app import deletion
 from tadp_cli.app.pictures import scene
@@ -50,6 +51,11 @@ def summary(rows):
     return {"words": len(rows)} | {key: mean(key) for key in keys}
 
 
+def main_metric(run):
+    """Of the run on its own validation split."""
+    return json.loads((run / "results.json").read_text())["evaluations"][0]["metrics"]["mIoU"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -73,15 +79,15 @@ def main():
             }
             rows[labels[effect.word]].append(row)
     found = {
+        "command": f"python benchmarks/deletion_test.py RUN --images {options.images}",
+        "machine": machine(torch.device("cpu")),
         "images": options.images,
-        "prompt": "true captions",
-        "model": model.config.task,
         "top": deletion.TOP,
+        "mIoU": main_metric(options.run),
         "words": {kind: summary(of_kind) for kind, of_kind in sorted(rows.items())},
-        "all": summary([row for of_kind in rows.values() for row in of_kind]),
     }
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
+    write_json(options.out, {"captions": found})
+    print(json.dumps(found["words"], indent=1))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from adaptation_page import self_training, training_free
 from analyses_page import analyses
 from conformal_page import conformal
+from deletion_page import deletion
 from labelling_page import labelling
 from scenes_page import readme, scenes
 from tables_page import tables
@@ -31,6 +32,7 @@ PAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "unseen": partial(tables, "Domains that were not trained on", "unseen"),
     "analyses": analyses,
     "conformal": conformal,
+    "deletion-test": deletion,
     "labelling": labelling,
     "training-free": training_free,
     "self-training": self_training,

@@ -116,3 +116,14 @@ def test_readme_shows_the_committed_results(repository):
 def test_committed_pages_are_generated(name):
     source = result_pages.FOLDER / f"{name}.json"
     assert (result_pages.FOLDER / f"{name}.md").read_text() == result_pages.PAGES[name](json.loads(source.read_text()))
+
+
+def test_the_deletion_test_has_a_row_per_kind_of_word():
+    found = {"words": 3, "changed": 0.125, "correlation": 0.5, "top_share": 0.75} | {
+        "correlation_rolled": None,
+        "top_share_rolled": 0.2,
+    }
+    part = {"command": "c", "machine": MACHINE, "images": 2, "mIoU": 0.447, "words": {"object": found}}
+    page = result_pages.deletion({"captions": part})
+    assert "| object | 3 | 12.5 | 0.50 | undefined | 0.75 | 0.20 |" in page
+    assert "(mIoU 44.7 on its validation split), over 2 Scenes" in page
