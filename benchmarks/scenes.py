@@ -1,6 +1,6 @@
 """What the tiny models do on Scenes that they have not seen: the numbers of docs/results/scenes.md.
 
-    python benchmarks/scenes.py [vae pointing captioner encoder grid modifiers] [--out runs/scenes]
+    python benchmarks/scenes.py [vae pointing captioner encoder grid modifiers demo] [--out runs/scenes]
 
 Each part replaces its entry in docs/results/scenes.json; `python3 tasks.py results` writes the page. Trained heads and
 captions stay in `--out`, where a run that was stopped goes on.
@@ -151,6 +151,11 @@ def modifiers(out: Path) -> dict[str, Any]:
     return _demo(out / "modifiers", replace(QUICK, targets=TARGETS, seeds=SEEDS, prompts=("caption",)))
 
 
+def demo(out: Path) -> dict[str, Any]:
+    """The demo's own numbers, one seed; of `tadp demo` in the folder demo of `out`, where it is there."""
+    return _demo(out / "demo", QUICK)
+
+
 def _demo(out: Path, plan: Plan) -> dict[str, Any]:
     with bars() as report:
         results = run_demo(out, plan, device="cpu", seed=0, report=report)
@@ -175,6 +180,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "encoder": encoder,
     "grid": grid,
     "modifiers": modifiers,
+    "demo": demo,
 }
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def scenes(results: Mapping[str, Any]) -> str:
         "encoder": _encoder,
         "grid": _grid,
         "modifiers": _modifiers,
+        "demo": _demo,
     }
     measured = {name: part for name, part in parts.items() if name in results}
     blocks = [f"{part(results[name])}\n\n{made(results[name])}" for name, part in measured.items()]
@@ -118,6 +119,15 @@ def _modifiers(part: Mapping[str, Any]) -> str:
     losses = "Denoising loss on held-out images under the learned token, compared with the plain caption's:"
     shown = [losses, table(["domain", *WHEN.values()], learned)] if learned else []
     return "\n\n".join([f"## Words and tokens for the domain\n\n{text}", grid_table(part), *shown])
+
+
+def _demo(part: Mapping[str, Any]) -> str:
+    settings = part["settings"]
+    text = (
+        f"mIoU in %, as `tadp demo` measures it: heads trained on {settings['train_images']} photos in "
+        f"{settings['steps']} steps, {settings['scored_images']} images a domain. {spread_note(part['seeds'])}"
+    )
+    return f"## The demo\n\n{text}\n\n{grid_table(part)}"
 
 
 def grid_table(part: Mapping[str, Any]) -> str:

@@ -35,10 +35,10 @@ SHOWN = 6
 CANDIDATES, TOLD = 24, 2
 """Images of a domain that are predicted, and how many of them the overview shows."""
 TITLES = {
-    "empty": "predicted without text",
-    "caption": "with the caption",
-    "oracle": "with the oracle",
-    "textual-inversion": "with the domain token",
+    "empty": "without text",
+    "caption": "with caption",
+    "oracle": "with oracle",
+    "textual-inversion": "with domain token",
 }
 """{prompt or modifier: what the overview calls its predictions}."""
 
