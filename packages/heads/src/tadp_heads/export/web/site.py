@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from tadp_heads._io import replacing_folder, write_text
@@ -51,7 +51,7 @@ class DemoImage:
 
 def write_site(
     folder: Path,
-    backbone: nn.Module,
+    backbone: Any,
     images: Sequence[DemoImage],
     *,
     title: str,
@@ -69,7 +69,7 @@ def write_site(
     width, height = (-(-side // multiple) * multiple for side in images[0].image.size)
     graphs, found = _graphs(MapsGraph(backbone, model), (height, width), images)
     packed = {runtime.GLUE: sources[runtime.GLUE], runtime.BINARY: sources[runtime.BINARY], **graphs}
-    settings = {
+    settings: dict[str, Any] = {
         "title": title,
         "size": [height, width],
         "range": "sd" if model is None else model.config.image_range,
@@ -134,13 +134,15 @@ def _graphs(
 def _compared(
     graph: MapsGraph, run: OnnxRunner, names: Sequence[str], size: tuple[int, int], images: Sequence[DemoImage]
 ) -> list[Difference]:
+    backbone: Any = graph.backbone
     expected, given = [], []
     for one in images:
         pixels = to_sd_range(pil_to_tensor(one.image.convert("RGB").resize((size[1], size[0])))[None])
-        inputs: Mapping[str, Tensor] = {"images": pixels, "context": graph.backbone.encode_text([one.caption])}
+        inputs: Mapping[str, Tensor] = {"images": pixels, "context": backbone.encode_text([one.caption])}
         expected.append(graph.eval()(**inputs))
         given.append(run(inputs))
-    found = differences_of(names, *([torch.cat(same) for same in zip(*of, strict=True)] for of in (expected, given)))
+    ours, theirs = ([torch.cat(same) for same in zip(*of, strict=True)] for of in (expected, given))
+    found = differences_of(names, ours, theirs)
     if not all(difference.is_small for difference in found):
         raise RuntimeError(f"the page's graph gives something else than the model: {', '.join(map(str, found))}")
     return found
