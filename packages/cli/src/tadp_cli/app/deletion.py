@@ -85,7 +85,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     ranks = [_ranks(values.ravel()) for values in (first, second)]
     if min(values.std() for values in ranks) == 0:
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def share_in_top(attention: np.ndarray, change: np.ndarray, top: float = TOP) -> float:

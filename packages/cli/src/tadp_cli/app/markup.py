@@ -9,6 +9,7 @@ from PIL import Image
 from tadp_cli.app.deletion import Effect
 from tadp_cli.app.words import WordMaps
 from tadp_cli.report.heat_maps import colour_bar, data_uri, heat_overlay
+from tadp_heads.results import Result, SegmentationResult
 
 STYLE = """
 .tadp-words{display:grid;grid-template-columns:repeat(auto-fill,minmax(140px,1fr));gap:.75rem;margin:.5rem 0}
@@ -72,6 +73,13 @@ def legend(areas: Mapping[str, float], colours: Mapping[str, Sequence[int]]) -> 
         for name, share in rows
     )
     return f'<ul class="tadp-legend" aria-label="classes found">{items}</ul>'
+
+
+def classes_found(result: Result) -> str:
+    """The legend of a mask; "" for depth and boxes."""
+    if not isinstance(result, SegmentationResult):
+        return ""
+    return legend(result.areas, dict(zip(result.names, result.palette, strict=True)))
 
 
 def effects_html(image: Image.Image, found: Sequence[Effect]) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from tadp_captioning.domains import DOMAINS, modify
 from tadp_cli.app.comparison import overlay
-from tadp_cli.app.markup import figures, legend
+from tadp_cli.app.markup import classes_found, figures
 from tadp_cli.app.models import LoadedRun, Models
 from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import SLOW, Shared, guarded, needed
@@ -27,11 +27,8 @@ def build(models: Models, shared: Shared) -> None:
         drawn = [
             (overlay(result), label, prompt) for result, (label, prompt) in zip(results, prompts.items(), strict=True)
         ]
-        lists = [
-            f"<p>{label}</p>" + legend(result.areas, dict(zip(result.names, result.palette, strict=True)))
-            for label, result in zip(prompts, results, strict=True)
-            if hasattr(result, "areas")
-        ]
+        found = zip(prompts, map(classes_found, results), strict=True)
+        lists = [f"<p>{label}</p>{classes}" for label, classes in found if classes]
         return figures([(image.image, "image", ""), *drawn]) + "".join(lists)
 
     go.click(compare, [shared.picture, shared.run, shared.prompt, domain], shown, **SLOW)

@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from tadp_cli.app.comparison import overlay
-from tadp_cli.app.markup import figures, legend
+from tadp_cli.app.markup import classes_found, figures
 from tadp_cli.app.models import Models
 from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import FAST, SLOW, Shared, guarded, needed
@@ -35,11 +35,8 @@ def build(models: Models, shared: Shared, log: Path) -> None:
         if picture is None or not name:
             return ""
         result = models.run(name).proposals(log).draw(picture.key, picture.image, chosen)
-        colours = dict(zip(result.names, result.palette, strict=True))  # type: ignore[attr-defined]  # of a mask
-        return figures([(picture.image, "image", ""), (overlay(result), ", ".join(chosen), "")]) + legend(
-            result.areas,
-            colours,  # type: ignore[attr-defined]
-        )
+        shown = [(picture.image, "image", ""), (overlay(result), ", ".join(chosen), "")]
+        return figures(shown) + classes_found(result)
 
     @guarded(models)
     def keep(picture: Picture | None, name: str, chosen: list[str]) -> str:

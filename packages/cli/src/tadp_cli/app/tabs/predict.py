@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from tadp_cli.app.comparison import difference, overlay
-from tadp_cli.app.markup import figures, legend
+from tadp_cli.app.markup import classes_found, figures
 from tadp_cli.app.models import Models, caption_of
 from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import FAST, SLOW, Shared, guarded, needed
@@ -61,5 +61,5 @@ def _draw(results: Found, opacity: float) -> str:
     if len(results) > 1:
         picture, note = difference(first, results[1][0])
         shown.append((picture, "where they differ", note))
-    lists = [legend(r.areas, dict(zip(r.names, r.palette, strict=True))) for r, _ in results if hasattr(r, "areas")]
+    lists = [classes_found(result) for result, _ in results]
     return figures(shown) + "".join(lists)
