@@ -65,7 +65,7 @@ class CompiledPass:
     """
 
     def __init__(self, backbone: "DiffusionBackbone", backend: str):
-        self.unet = backbone.unet
+        self.unet, self.vae_factor = backbone.unet, backbone.vae_factor
         self._recorders = backbone.recorders(lambda: True)  # collected, it would take the hooks with it
         self._outputs, self._maps = self._recorders.__enter__()
         self.run = torch.compile(self._run, backend=backend)

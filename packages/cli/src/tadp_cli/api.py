@@ -144,5 +144,5 @@ def adapt(
     if split:
         check_classes(recipe, str(target), split)
     place, labelled = checked_device(device), bool(split)
-    how = {"labelled": labelled, "baseline": baseline, "device": place, "report": report}
+    how: dict[str, Any] = {"labelled": labelled, "baseline": baseline, "device": place, "report": report}
     return adaptation.adapt(recipe, modifier, str(target), out=Path(out), **how)

@@ -130,7 +130,7 @@ def _words_in_order(tokenizer: object, names: Sequence[str]) -> list[list[int]]:
     """Of each name in the prompt of all names, the places of its tokens."""
     found = []
     for index, name in enumerate(names):
-        before = len(word_ids(tokenizer, " ".join(names[:index]))) if index else 0  # type: ignore[arg-type]
-        alone = find_word(tokenizer, name, name)  # type: ignore[arg-type]
+        before = len(word_ids(tokenizer, " ".join(names[:index]))) if index else 0
+        alone = find_word(tokenizer, name, name)
         found.append([before + place for place in alone.indices])
     return found

@@ -44,7 +44,7 @@ class VisionBackbone(nn.Module):
         self.config = config or VisionConfig()
         self.model = model
         self.family = family_of(model.config)
-        tower = self.tower.config
+        tower: Any = self.tower.config
         self.patch_size = _one_side(tower.patch_size)
         blocks = tower.num_hidden_layers
         self.taps = self.config.taps or quarter_taps(blocks)
@@ -56,6 +56,8 @@ class VisionBackbone(nn.Module):
             own or of_family for own, of_family in zip(self._statistics, self.family.normalisation, strict=True)
         )
         # Pixels come in [-1, 1]: x / 2 + 1/2 is in [0, 1].
+        self._scale: Tensor
+        self._shift: Tensor
         self.register_buffer("_scale", _channels(0.5 / s for s in std), persistent=False)
         self.register_buffer(
             "_shift", _channels((0.5 - m) / s for m, s in zip(mean, std, strict=True)), persistent=False
@@ -93,7 +95,8 @@ class VisionBackbone(nn.Module):
     @property
     def levels(self) -> tuple[Level, ...]:
         """What `features.levels` will be, finest first."""
-        channels, maps = self.tower.config.hidden_size, len(self.config.class_words) or 1
+        tower: Any = self.tower.config
+        channels, maps = tower.hidden_size, len(self.config.class_words) or 1
         return tuple(Level(channels + maps * (stride in self.map_strides), stride) for stride in self.strides)
 
     def forward(self, images: Tensor, context: Tensor | None = None) -> Features:
@@ -293,7 +296,8 @@ class VisionTextBackbone(VisionBackbone):
 
     def blank_context(self, batch: int) -> Tensor:
         """Zeros (B, 1, D), or (B, K, D) with class words."""
-        width = self.model.projection_dim if hasattr(self.model, "projection_dim") else self.tower.config.hidden_size
+        tower: Any = self.tower.config
+        width = self.model.projection_dim if hasattr(self.model, "projection_dim") else tower.hidden_size
         return torch.zeros(batch, len(self.config.class_words) or 1, width, device=self.device)
 
     def _patch_features(self, images: Tensor) -> list[Tensor]:

@@ -43,7 +43,7 @@ def unlabelled_target(
     captions = None
     if recipe.needs_captions:
         given = Path(section.captions) if section.captions else None
-        how = {"written_to": out / CAPTIONS_FILE, "device": device}
+        how: dict[str, Any] = {"written_to": out / CAPTIONS_FILE, "device": device}
         captions = captions_of(images, given, **recipe.captioning, **how, progress=_caption_progress(report))
         if given is None and recipe.prompt.domain:
             cleaner, domain = recipe.test.cleaner, recipe.prompt.target

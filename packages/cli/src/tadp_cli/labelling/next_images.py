@@ -130,7 +130,7 @@ class _Uncertainty:
         texts = self.captioner.caption([image]) if self.captioner else [""]
         if self.prompter.config.kind == "oracle":
             texts = [class_names_prompt(object_names(self.prompter.names))]
-        return prompted(self.prompter, self.model, self.tagger, [image], texts).context
+        return prompted(self.prompter, self.model, self.tagger, [image], texts).text_context
 
     def _others(self, own: Tensor) -> list[Tensor]:
         """(1, T, D) of a prompt of all classes and of an empty one, under the run's modifier."""

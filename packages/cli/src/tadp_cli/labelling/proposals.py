@@ -88,7 +88,7 @@ class Proposals:
         """(1, T, D) as in training, with the names in place of a caption and of the image tagger."""
         classes = make_kind(self.prompter.config, self.prompter.names).names
         tagger = SelectedTags(classes, [names]) if self.needs_presence else None
-        return prompted(self.prompter, self.model, tagger, [image], [class_names_prompt(names)]).context
+        return prompted(self.prompter, self.model, tagger, [image], [class_names_prompt(names)]).text_context
 
     def _checked(self, names: Sequence[str]) -> tuple[str, ...]:
         unknown = [name for name in names if name not in self.names]

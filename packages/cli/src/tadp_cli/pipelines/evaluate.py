@@ -51,8 +51,8 @@ class Scorable(NamedTuple):
     cleaner: str = ""
     """What removed the words for a domain from the captions, as far as they record it."""
 
-    def context(self, ids: Sequence[str]) -> Tensor:
-        """(B, T, D) for these images."""
+    def context(self, ids: Sequence[str]) -> Tensor | None:
+        """(B, T, D) for these images; None for a backbone without text."""
         return self.prompts.context(self.model.backbone, ids)
 
 

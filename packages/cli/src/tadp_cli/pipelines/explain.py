@@ -151,8 +151,9 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
 
     def explain(image: Image.Image, text: str | None) -> Explained:
         given = _caption_for(model, recipe, image, text, run, device=device)
-        prompts, context = prompted(prompter, model, tagger, [image], [given])
-        prompt = prompts[0] if prompts else ""
+        found = prompted(prompter, model, tagger, [image], [given])
+        context = found.text_context
+        prompt = found.texts[0] if found.texts else ""
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
             prediction = model.predict_batch([image], context=context)[0].overlay()

@@ -138,7 +138,9 @@ def _predict_files(
             tags = SelectedTags(make_kind(recipe.prompt, prompter.names).names, names)
         prompts, context = prompted(prompter, model, tags, shrunk, texts)
 
-        def context_of(crops: Sequence[Image.Image]) -> Tensor:
+        def context_of(crops: Sequence[Image.Image]) -> Tensor | None:
+            if context is None:  # a backbone without text
+                return None
             if not options.tile_captions or captioner is None:
                 return context.expand(len(crops), -1, -1)
             return prompted(prompter, model, tags, crops, captioner.caption(list(crops))).context

@@ -31,6 +31,13 @@ class Prompted(NamedTuple):
     context: Tensor | None
     """(B, T, D), as in training; None for a backbone without text."""
 
+    @property
+    def text_context(self) -> Tensor:
+        """The context, where text is the point; ValueError for a backbone without text."""
+        if self.context is None:
+            raise ValueError("the run's backbone takes no text: expected a diffusion model's, or one with a text tower")
+        return self.context
+
 
 @torch.no_grad()
 def prompted(

@@ -61,7 +61,11 @@ def predict_video(
     with run_lock(folder):
         model = configured_model(run, recipe, options, device, _MANY)
         prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
-        chosen = {"caption": options.caption, "captioner": options.captioner, "protocol": options.protocol}
+        chosen: dict[str, Any] = {
+            "caption": options.caption,
+            "captioner": options.captioner,
+            "protocol": options.protocol,
+        }
         chosen |= {"cleaner": options.cleaner, "confidence": options.confidence, "video": str(file.resolve())}
         chosen |= {"bytes": file.stat().st_size, "caption_per": video.caption_per, "shots": video.shot_threshold}
         chosen |= {"run": str(run.resolve()), "weights": weights_digest(run)}
@@ -101,16 +105,17 @@ class _Texts:
     caption: str
     store: CaptionStore
 
-    def contexts(self, shown: Sequence[FrameText]) -> Tensor:
-        """(B, T, D), as in training."""
+    def contexts(self, shown: Sequence[FrameText]) -> Tensor | None:
+        """(B, T, D), as in training; None for a backbone without text."""
         new = [one for one in shown if self.store.get(one.id) is None]
         if new and self.captioner is not None:
             found = self.captioner.caption([one.image for one in new])
             if refused := next((text for text in found if isinstance(text, NoCaption)), None):
                 raise ValueError(f"no caption for {new[0].id}: {refused.reason}")
-            by = {"captioner": self.captioner.name, "params": self.captioner.params}
+            name, params = self.captioner.name, self.captioner.params
+            named = zip(new, map(str, found), strict=True)
             self.store.add(
-                *(CaptionRecord(id=one.id, caption=text, **by) for one, text in zip(new, found, strict=True))
+                *(CaptionRecord(id=one.id, caption=text, captioner=name, params=params) for one, text in named)
             )
         texts = [self.store[one.id] if self.captioner is not None else self.caption for one in shown]
         return prompted(self.prompter, self.model, self.tagger, [one.image for one in shown], texts).context

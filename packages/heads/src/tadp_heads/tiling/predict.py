@@ -26,7 +26,7 @@ from tadp_heads.tiling.windows import Window, rows_of_windows
 
 # B windows of a batch, T tokens, D width of the context, H W image pixels.
 
-ContextOf = Callable[[Sequence[Image.Image]], Tensor]
+ContextOf = Callable[[Sequence[Image.Image]], Tensor | None]
 """Crops of the image -> (B, T, D)."""
 Progress = Callable[[int, int], None]
 _OVERLAY = 2048
@@ -179,7 +179,9 @@ def window_logits(model: PerceptionModel, pixels: np.ndarray, context_of: Contex
     @torch.no_grad()
     def logits_of(windows: Sequence[Window]) -> Tensor:
         crops = [_crop(pixels, window) for window in windows]
-        context = context_of([Image.fromarray(crop) for crop in crops]).to(model.device)
+        context = context_of([Image.fromarray(crop) for crop in crops])
+        if context is not None:
+            context = context.to(model.device)
         images = torch.stack([torch.from_numpy(crop).permute(2, 0, 1) for crop in crops]).to(model.device)
         padded = pad_to_multiple(normalise(images), model.size_multiple)
         levels = model.extractor(images, context)(padded)

@@ -31,7 +31,7 @@ class FrameText(NamedTuple):
     image: Image.Image
 
 
-ContextsOf = Callable[[Sequence[FrameText]], Tensor]
+ContextsOf = Callable[[Sequence[FrameText]], Tensor | None]
 """-> (B, T, D)."""
 Progress = Callable[[int, int], None]
 """(frames done, frames as far as is known)."""
@@ -118,19 +118,20 @@ def _batches(
     options: VideoOptions,
     rows: list[_Row],
     progress: Progress,
-) -> Iterator[tuple[list[Frame], Tensor]]:
+) -> Iterator[tuple[list[Frame], Tensor | None]]:
     """Frames of one shot that have no results yet, with their contexts (B, T, D); every frame goes into `rows`."""
     shots, length = ShotDetector(options.shot_threshold), frame_count(path)
     batch: list[Frame] = []
-    first, of_shot = None, None  # the shot's first frame; its context, once it is needed
+    first: FrameText | None = None  # of the shot
+    of_shot: Tensor | None = None  # its context, once it is needed
 
-    def with_context() -> tuple[list[Frame], Tensor]:
+    def with_context() -> tuple[list[Frame], Tensor | None]:
         nonlocal of_shot
         if options.caption_per == "frame":
             return batch, contexts_of([FrameText(f"frame_{frame_name(frame.number)}", frame.image) for frame in batch])
-        if of_shot is None:
+        if of_shot is None and first is not None:
             of_shot = contexts_of([first])
-        return batch, of_shot.expand(len(batch), -1, -1)
+        return batch, None if of_shot is None else of_shot.expand(len(batch), -1, -1)
 
     for frame in read_frames(path):
         if shots.add(frame.image):
@@ -152,15 +153,18 @@ def _batches(
 def _consistency(folder: Path, rows: Sequence[_Row]) -> list[float | None]:
     """mIoU of each frame's mask with that of the frame before; None for a shot's first frame, and without masks."""
     found: list[float | None] = []
-    before, shot = None, -1
+    before: np.ndarray | None = None
+    shot = -1
     for row in rows:
         file = folder / f"{frame_name(row.frame)}_mask.png"
-        mask = None
+        mask: np.ndarray | None = None
         if file.is_file():
             with Image.open(file) as image:
                 mask = np.asarray(image)
-        known = mask is not None and before is not None and row.shot == shot
-        found.append(miou_between(before, mask) if known else None)
+        if mask is not None and before is not None and row.shot == shot:
+            found.append(miou_between(before, mask))
+        else:
+            found.append(None)
         before, shot = mask, row.shot
     return found
 

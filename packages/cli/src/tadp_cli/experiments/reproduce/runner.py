@@ -123,7 +123,7 @@ def _scored(
 ) -> dict[str, float]:
     """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
     ensure_experiment(recipe, run, device=bench.device, report=report)
-    found = {}
+    found: dict[str, float] = {}
     by_condition = score_conditions(run, recipe, device=bench.device, report=report) if recipe.test.conditions else {}
     for metric, how in table.metrics.items():
         name, _, condition = metric.removesuffix(")").partition(" (")

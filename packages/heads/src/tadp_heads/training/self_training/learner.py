@@ -97,7 +97,7 @@ class SelfTraining:
 
     def state_dict(self) -> dict[str, Any]:
         """To resume from."""
-        parts = {"teacher": self.teacher, "confidence": self.confidence, "monitor": self.monitor}
+        parts: dict[str, Any] = {"teacher": self.teacher, "confidence": self.confidence, "monitor": self.monitor}
         return {"stopped": self.stopped, **{name: part.state_dict() for name, part in parts.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
