@@ -142,8 +142,9 @@ def _score_with_taesd(run: Path) -> dict[str, float]:
 
 
 def grid(out: Path) -> dict[str, Any]:
-    """mIoU of heads trained on photos as in the demo, by prompt and by domain."""
-    return _demo(out / "grid", replace(QUICK, targets=TARGETS, seeds=SEEDS, modifiers=()))
+    """mIoU of heads trained on photos as in the demo, by prompt and by domain; and under the nouns of captions."""
+    prompts = (*QUICK.prompts, "nouns")
+    return _demo(out / "grid", replace(QUICK, targets=TARGETS, seeds=SEEDS, prompts=prompts, modifiers=()))
 
 
 def modifiers(out: Path) -> dict[str, Any]:

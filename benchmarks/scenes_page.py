@@ -12,6 +12,7 @@ PROMPTS = {
     "class-names": "all class names",
     "caption": "caption",
     "caption-class-maps": "caption, one attention map per class (our variant)",
+    "nouns": "nouns of the caption (TADP(NO))",
     "oracle": "oracle: names of the classes present",
     "simple": "caption, and words for the domain",
     "textual-inversion": "caption, and the domain's learned token",

@@ -37,6 +37,10 @@ def _kind(prompt: str) -> str:
     return "caption" if prompt == CLASS_MAPS else prompt
 
 
+def _takes_captions(prompt: str) -> bool:
+    return "captions" in prompt_kind(_kind(prompt)).needs
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How much of the workflow is run."""
@@ -191,7 +195,7 @@ def _settings(plan: Plan, seed: int) -> list[_Setting]:
 def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
     changes: dict[str, Any] = {
         "data.folder": str(data_folder(out, setting.task, SOURCE)),
-        "data.captions": str(captions_file(out, SOURCE)) if _kind(setting.prompt) == "caption" else "",
+        "data.captions": str(captions_file(out, SOURCE)) if _takes_captions(setting.prompt) else "",
         "prompt.kind": _kind(setting.prompt),
         "prompt.modifier": setting.modifier,
         "backbone.map_index": "class" if setting.prompt == CLASS_MAPS else "token",
@@ -217,7 +221,7 @@ def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, repo
     if not setting.target or len(plan.targets) == 1:
         rows.append(_row(setting, SOURCE, results["evaluations"][0]["metrics"]))
     for target in (setting.target,) if setting.target else plan.targets:
-        captions = str(captions_file(out, target)) if _kind(setting.prompt) == "caption" else ""
+        captions = str(captions_file(out, target)) if _takes_captions(setting.prompt) else ""
         test = {"test.folder": str(data_folder(out, setting.task, target)), "test.captions": captions}
         metrics = score_once(folder, recipe.replace(**test), "", device=device, report=report)
         rows.append(_row(setting, target, metrics))
