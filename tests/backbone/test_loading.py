@@ -269,7 +269,7 @@ def test_weights_come_once_from_the_first_mirror_that_has_them(make_backbone, tm
         assert name == "huge.ckpt" or (Path(first) / name).read_bytes() == content
     gone = [line for line in result.stderr.splitlines() if line.startswith("tadp_backbone")]
     assert len(gone) == 1
-    assert "stable-diffusion-v1-5/stable-diffusion-v1-5 is not to be had (" in gone[0]
+    assert "stable-diffusion-v1-5/stable-diffusion-v1-5 is not available (" in gone[0]
     assert not any("huge.ckpt" in path or "runwayml" in path for path in asked)
     asked_for_the_gone = [path for path in asked if "stable-diffusion-v1-5/stable-diffusion-v1-5" in path]
     downloads = [path for path in asked if path.endswith("unet/diffusion_pytorch_model.safetensors")]

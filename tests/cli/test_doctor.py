@@ -92,7 +92,7 @@ def test_doctor_describes_a_folder(hub_cache, tmp_path):
         (("doctor", "--backbone", "tiny", "--size", "0"), "--size is 0", 2),
         (("fetch", "sd16"), "unknown weights 'sd16'; choose from tiny, sd15, sd21, blip2", 2),
         (("fetch", "--offline", "sd21"), "'sd21' is not here (", 1),
-        (("fetch", "--offline", "blip2"), "Salesforce/blip2-opt-2.7b is not to be had", 1),
+        (("fetch", "--offline", "blip2"), "Salesforce/blip2-opt-2.7b is not available", 1),
     ],
 )
 def test_what_is_wrong_is_one_line(hub_cache, arguments, message, code):

@@ -9,7 +9,9 @@ from PIL import Image
 from sdxl import narrow_sdxl
 from vision_models import tiny_vision
 
+from tadp_backbone import DiffusionBackbone
 from tadp_backbone.vision.families import FAMILIES
+from tadp_cli.app.models import LoadedRun
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.config.vision import for_backbone, vision_settings
 from tadp_heads.data.scenes.write import write_scenes
@@ -54,6 +56,12 @@ def test_each_family_trains_and_is_evaluated_and_predicts(kind, voc, tmp_path):
     Image.new("RGB", (37, 29), (90, 120, 30)).save(image)
     tadp("predict", run, image, "--out", tmp_path / "predictions", "--device", "cpu")
     assert (tmp_path / "predictions" / "image_mask.png").is_file()
+    if kind == "clip":
+        with pytest.raises(ValueError, match="has no attention to words: choose another run"):
+            LoadedRun(run, "cpu")
+        assert "failed: the run's backbone has no latents" in tadp(
+            "label-next", run, image, "--by", "entropy", "--out", tmp_path / "next.txt", "--device", "cpu"
+        )
 
 
 def test_settings_of_diffusion_are_not_used_and_those_that_cannot_be_are_told(tmp_path):
@@ -70,6 +78,13 @@ def test_settings_of_diffusion_are_not_used_and_those_that_cannot_be_are_told(tm
     with pytest.raises(ValueError, match=r"'averaged-eos' is made with a diffusion model"):
         for_backbone(embedded)
     assert for_backbone(load_recipe("voc2012")) == load_recipe("voc2012")
+
+
+def test_what_needs_a_unet_names_the_vision_transformer(tmp_path):
+    """`tadp segment --backbone dinov2-vits14` said that there is no backbone of that name."""
+    for source in ("random-dinov3", tiny_vision("dinov2", tmp_path)):
+        with pytest.raises(ValueError, match="is a vision transformer, and a diffusion model is needed here"):
+            DiffusionBackbone.from_pretrained(source)
 
 
 def test_doctor_describes_a_vision_transformer_and_fetch_knows_its_name():

@@ -86,7 +86,7 @@ def test_a_run_arrives_as_it_was_sent_after_an_upload_that_was_cut(hub, first_la
     run = first_layout / "run"
     hub.cut_after = 2
     told = tadp("push", run, "me/first", "--private", code=1)
-    assert "me/first: the upload did not end" in told
+    assert "me/first: the upload failed" in told
     assert "run the same again" in told
     assert hub.uploads == 2, told
     assert hub.files("me/first") == {}

@@ -115,7 +115,7 @@ def _first(name: str, mirrors: Sequence[Source], layout: _Layout, *, offline: bo
                 continue
             reason = str(error).strip().splitlines()[0]
             failures.append(f"{mirror.repository}: {reason}")
-            _log.warning("%s is not to be had (%s)", mirror.repository, reason)
+            _log.warning("%s is not available (%s)", mirror.repository, reason)
     raise FileNotFoundError(
         f"{name!r} is not here ({'; '.join(failures)}). With network `tadp fetch {name}` gets it. Or " + layout.by_hand
     )

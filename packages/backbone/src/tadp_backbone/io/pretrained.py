@@ -52,9 +52,12 @@ class Pretrained:
         `offline` opens no connection, as HF_HUB_OFFLINE does. The VAE's decoder is dropped unless `keep_decoder`.
         `tokenizer`: folder of the tokenizer, for LDM files, which contain none.
         """
+        from ..vision.table import is_vision
         from .hub import locate_vae
         from .load import load_parts, load_vae
 
+        if is_vision(source):
+            raise ValueError(f"{source} is a vision transformer, and a diffusion model is needed here, such as sd15")
         folder = None if vae is None else locate_vae(vae, source, offline=offline)
         parts = load_parts(
             source,

@@ -22,7 +22,7 @@ REFERENCE_FILE = "reference.json"
 PARTS = ("unet", "vae", "text_encoder")
 Load = Callable[[Path, torch.dtype], nn.Module]
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_FIX = "save it anew with --bundle where its backbone is, or get that backbone"
+_FIX = "save it again with --bundle on a machine that has its backbone, or fetch that backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def read_reference(folder: Path) -> Reference | None:
 def folder_of(reference: Reference, saved: Path, *, offline: bool) -> Path:
     """The folder with the reference's parts, fetched where needed, each file compared with its checksum.
 
-    `saved`: the folder that refers to it. Raise ValueError where it is not to be had or has changed.
+    `saved`: the folder that refers to it. Raise ValueError where it is not available or has changed.
     """
     try:
         if reference.repository:

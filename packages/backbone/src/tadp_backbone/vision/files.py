@@ -69,7 +69,7 @@ def fetch_vision(name: str, *, offline: bool = False) -> Path:
         raise FileNotFoundError(f"{name!r} is gated ({repository}): {by_hand}") from error
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{name!r} is not to be had ({repository}: {reason}): {by_hand}") from error
+        raise FileNotFoundError(f"{name!r} is not available ({repository}: {reason}): {by_hand}") from error
 
 
 def load_vision(

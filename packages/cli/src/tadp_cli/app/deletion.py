@@ -37,7 +37,7 @@ class Effect(NamedTuple):
 
     @property
     def top_share(self) -> float:
-        """Share of the change in the pixels with the highest attention; attention that says nothing has TOP."""
+        """Share of the change in the pixels with the highest attention; chance is TOP."""
         return share_in_top(self.attention, self.change)
 
 

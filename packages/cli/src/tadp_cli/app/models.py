@@ -41,6 +41,8 @@ class LoadedRun:
         self.run, self.device = run, device
         self.recipe: Recipe = read_prompting(run)
         self.model = loaded_model(run, FULL_PRECISION, device, read_inside=True)
+        if not isinstance(self.model.backbone, DiffusionBackbone):
+            raise ValueError(f"{run} has a vision transformer, which has no attention to words: choose another run")
         self.prompter = Prompter.of(self.recipe, class_names(run, self.model))
         self.tagger = tagger_of(run, self.recipe, self.model, device)
         self.encoded = LatentCache(self.model, _KEPT)

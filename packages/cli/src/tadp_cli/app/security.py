@@ -26,7 +26,7 @@ class SameOrigin:
             return await self.app(scope, receive, send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if not self._allowed(headers):
-            body = b"another site asked: open the address that tadp app printed\n"
+            body = b"refused, since the request comes from another site: open the address that tadp app printed\n"
             start = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 403, "headers": start})
             await send({"type": "http.response.body", "body": body})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SESSIONS = 100
-"""Sessions whose state is kept; of more, the oldest begin anew."""
+"""Browser sessions whose state is kept; beyond that the oldest one starts again."""
 
 
 class AppOptions(NamedTuple):
@@ -33,7 +33,7 @@ def run_app(runs: Sequence[Path], options: AppOptions, tell: Callable[[str], Non
         raise OSError(f"cannot listen on {address} ({error.strerror}): choose another --port") from error
     with listening, tempfile.TemporaryDirectory(prefix="tadp-app-") as scratch:
         os.environ["GRADIO_TEMP_DIR"] = scratch
-        tempfile.tempdir = scratch  # what is uploaded or made for download goes when the server ends
+        tempfile.tempdir = scratch  # uploads and downloads are deleted when the server ends
         try:
             import uvicorn
 

@@ -59,7 +59,7 @@ def adapt(
         bool, typer.Option(help="also train without the domain, to compare both on a target with labels")
     ] = True,
     self_train: Annotated[
-        bool, typer.Option("--self-train", help="train on the target's images too, by the model's own predictions")
+        bool, typer.Option("--self-train", help="also train on the target's images, on confident predictions")
     ] = False,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,

@@ -14,7 +14,7 @@ def app(
     runs: Annotated[
         list[Path] | None, typer.Argument(metavar="[RUN...]", help="folders of `tadp train`; none: the tiny model")
     ] = None,
-    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0: all of this machine")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0: all its addresses")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port; 0: one that is free")] = 7860,
     labels: Annotated[Path, typer.Option(help="JSON Lines that accepted names are appended to")] = Path("labels.jsonl"),
     device: DeviceOption = "auto",

@@ -42,9 +42,9 @@ def export(
 
         if format == WEB:
             if size or caption is not None or precision != "fp32":
-                raise ValueError("--format web takes no --size, --precision or --caption: the page is typed into")
+                raise ValueError("--format web takes no --size, --precision or --caption: leave them out")
             differences = ", ".join(map(str, export_site(run, out)))
-            for line in (f"largest difference: {differences}", f"written: {out / 'index.html'}, to be opened"):
+            for line in (f"largest difference: {differences}", f"written: {out / 'index.html'}; open it in a browser"):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
             return
         done = export_run(

@@ -17,7 +17,7 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="created where missing")],
     private: Annotated[bool, typer.Option("--private", help="create it as a private repository")] = False,
     sample: Annotated[
-        Path | None, typer.Option(help="image to publish with its prediction on the card; none: of Scenes, or none")
+        Path | None, typer.Option(help="image for the card, with its prediction; none: a scene, for runs on Scenes")
     ] = None,
     caption: Annotated[str | None, typer.Option(help="text for --sample; none: the model captions it")] = None,
     plugin: PluginOption = None,

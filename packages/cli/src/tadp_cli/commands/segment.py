@@ -17,9 +17,9 @@ def segment(
         str, typer.Option(help="a name, hub id, folder or file; empty: tiny for Scenes, else sd15")
     ] = "",
     threshold: Annotated[
-        float, typer.Option(help="share of the image's highest score below which a pixel is background; 0: none is")
+        float, typer.Option(help="pixels below this share of the highest score are background; 0: no background")
     ] = 0.5,
-    refine: Annotated[int, typer.Option(help="times that scores are refined by self-attention; 0: not")] = 2,
+    refine: Annotated[int, typer.Option(help="rounds in which self-attention refines the scores; 0: none")] = 2,
     precision: PrecisionOption = "auto",
     device: DeviceOption = "auto",
     plugin: PluginOption = None,

@@ -11,7 +11,7 @@ from tadp_cli.console.progress import console
 
 def serve(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
-    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0: all of this machine")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0: all its addresses")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port; 0: one that is free")] = 8000,
     device: Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda:1; auto: a GPU if there is one")] = "auto",
     batch_size: Annotated[int, typer.Option(help="maximum images per batch")] = 8,

@@ -48,7 +48,7 @@ def _seen_once(path: Path) -> Path:
 
 @contextmanager
 def naming_tiny(name: str, option: str) -> Iterator[None]:
-    """Around the loading of the model `name`: where a default one is not to be had, the error names `option` too."""
+    """Around the loading of the model `name`: where a default one is not available, the error names `option` too."""
     try:
         yield
     except (FileNotFoundError, ValueError) as error:

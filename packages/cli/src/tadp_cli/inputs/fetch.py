@@ -97,7 +97,7 @@ def _fetch_captioner(name: str, spec: CaptionerSpec, offline: bool) -> Path:
     except OSError as error:  # the hub's own errors too
         reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(
-            f"{spec.model} is not to be had ({reason}); with network `tadp fetch {name}` gets it, "
+            f"{spec.model} is not available ({reason}); with network `tadp fetch {name}` gets it, "
             "and `--captioner FOLDER` takes a folder with its files"
         ) from error
     if not any(Path(folder).glob("*.safetensors")):

@@ -56,7 +56,7 @@ class PredictOptions:
         if self.size is not None and self.size < 1:
             raise ValueError(f"--size is {self.size}, expected pixels of the longest side, e.g. 1024")
         if not self.tile and (self.overlap is not None or self.tile_captions or self.mask_file != "png"):
-            raise ValueError("--overlap, --tile-captions and --mask-file are of images in windows: add --tile 512")
+            raise ValueError("--overlap, --tile-captions and --mask-file need windows: add --tile 512")
         if self.tile and self.size is not None:
             raise ValueError("windows are cut from the image at its own size: leave --size or --tile out")
         if self.tile_captions and (self.caption is not None or self.captions is not None or self.names is not None):

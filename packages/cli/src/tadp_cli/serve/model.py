@@ -42,7 +42,7 @@ def load(run: Path, device: str, plugins: Sequence[Path]) -> ModelInfo:
 def predict(jobs: Sequence[Job]) -> list[Answer]:
     """One answer per job, in order; what is wrong with one job does not touch the others."""
     if _model is None:  # this process took the place of one that ended, and could not load the model
-        line = "the model could not be loaded again: see the server's log, and start it anew"
+        line = "the model could not be loaded again: see the server's log, and restart it"
         return [refusal(503, line) for _ in jobs]
     decoded = [_decoded(job.image) for job in jobs]
     whole = [(job, image) for job, (image, wrong) in zip(jobs, decoded, strict=True) if wrong is None]

@@ -52,9 +52,7 @@ def predict_video(
     if given := [name for name, value in refused.items() if value]:
         raise ValueError(f"{file} is a video: leave {given[0]} out")
     if options.format != PNG:
-        raise ValueError(
-            f"{file} is a video, whose frames are no files for a tool: leave --format {options.format} out"
-        )
+        raise ValueError(f"{file} is a video: --format {options.format} is for images alone, leave it out")
     if not file.is_file():
         raise ValueError(f"{file}: no file")
     recipe, folder = read_prompting(run), below(out, file.stem)

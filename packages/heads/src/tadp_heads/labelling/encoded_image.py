@@ -28,6 +28,8 @@ class EncodedImage:
     def __init__(self, model: PerceptionModel, image: Image.Image):
         if model.config.task != "segmentation":
             raise ValueError(f"a run for {model.config.task}: masks under several texts need one for segmentation")
+        if not hasattr(model.backbone, "encode_image"):
+            raise ValueError("the run's backbone has no latents: masks under several texts need a diffusion model")
         self.model = model
         self.image = image.convert("RGB")
         pixels = pil_to_tensor(self.image)[None].to(model.device)

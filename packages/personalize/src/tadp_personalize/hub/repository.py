@@ -67,7 +67,7 @@ def upload_folder(
         )
     except Exception as error:  # of several libraries below the hub's client, which share no class
         raise RuntimeError(
-            f"{repository}: the upload did not end ({_reason(error)}); run the same again to upload what is missing, "
+            f"{repository}: the upload failed ({_reason(error)}); run the same again to upload what is missing, "
             f"or, where access was refused, {_LOGIN}"
         ) from error
     return str(done.commit_url)

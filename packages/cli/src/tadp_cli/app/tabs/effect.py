@@ -12,9 +12,9 @@ from tadp_cli.app.words import spoken_words
 from tadp_cli.report.heat_maps import heat_overlay
 
 _ABOUT = (
-    "Each word is taken out of the prompt and the image is predicted anew. *Correlation* is Spearman's, over the "
+    "Each word is removed from the prompt and the image is predicted again. *Correlation* is Spearman's, over the "
     "pixels, of the word's attention and what changes without it; *in top 20 %* is the share of the change in the "
-    "fifth of the image where the word attends most (0.20 if attention told nothing)."
+    "fifth of the image where the word attends most (chance: 0.20)."
 )
 
 

@@ -1,4 +1,4 @@
-"""Words: one heat map per word of the prompt, drawn anew while it is typed."""
+"""Words: one heat map per word of the prompt, redrawn as it is typed."""
 
 import html
 

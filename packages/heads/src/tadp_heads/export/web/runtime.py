@@ -49,7 +49,7 @@ def _fetch(archive: Path) -> None:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=folder)
             told = done.stderr.strip().splitlines()[:1] or [f"npm ended with {done.returncode}"]
         except subprocess.TimeoutExpired:
-            told = [f"npm did not end within {_SECONDS} seconds"]
+            told = [f"npm did not finish within {_SECONDS} seconds"]
         fetched = Path(folder) / _ARCHIVE
         if not fetched.is_file():
             raise RuntimeError(f"npm could not fetch {PACKAGE} {VERSION} ({told[0]}): {by_hand}")

@@ -98,7 +98,7 @@ def _check(folder: Path, backbone: Any, model: PerceptionModel | None) -> None:
     if missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]:
         raise RuntimeError(f"the page needs {', '.join(missing)}: pip install 'tadp-heads[export]'")
     if folder.exists() and not (folder.is_dir() and ((folder / _DATA).is_file() or not any(folder.iterdir()))):
-        raise ValueError(f"{folder} is there and is no page of an earlier export: name another folder with --out")
+        raise ValueError(f"{folder} exists and is no page of an earlier export: choose another folder with --out")
     parameters = sum(parameter.numel() for parameter in backbone.parameters())
     if parameters > _LARGEST_MODEL:
         raise ValueError(
