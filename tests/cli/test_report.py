@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tadp_cli.console.score_tables import show_rows
+from tadp_cli.console.score_tables import show_evaluations, show_rows
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.heat_maps import heat_overlay
@@ -282,6 +282,23 @@ def test_overview_figure(tmp_path):
     assert (pixels[:, :10] == 255).all()  # the margins are kept
     assert (pixels[:, -10:] == 255).all()
     assert pixels.std() > 10
+
+
+def test_classes_of_several_domains_are_side_by_side_in_a_terminal():
+    """A column per domain, as many as fit the width; one that is neither annotated nor predicted has no number."""
+    entries = {
+        f"data/domain number {i}": {"metrics": {"mIoU": 0.25 + i}, "per_class": {"tree": 0.5, "star": None}}
+        for i in range(6)
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    show_evaluations(console, "segmentation", entries)
+    told = console.export_text()
+    assert max(map(len, told.splitlines())) <= 80
+    assert told.count("IoU ") == 2 * 2, "heading and mIoU, in two tables"
+    assert all(f"domain number {i}" in told and f"{0.25 + i:.4f}" in told for i in range(6))
+    assert re.search(r"star[ │|]*\n", told)
+    show_evaluations(console, "depth", {"data/val": {"metrics": {"rmse": 1.0}}})
+    assert not console.export_text(clear=False).strip()
 
 
 def test_overview_needs_pairs(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -39,6 +40,16 @@ def world(tmp_path_factory):
         options = [f"--set={setting}" for setting in (*settings, small[task], f"prompt.kind={prompt}")]
         tadp("train", f"scenes-{task}", "--data", root / task, "--out", root / name, *options)
     return root
+
+
+def test_each_class_has_its_iou_in_the_results_and_in_the_terminal(world):
+    (entry,) = Run(world / "a").evaluations
+    values = [value for value in entry["per_class"].values() if value is not None]
+    assert np.mean(values) == pytest.approx(entry["metrics"]["mIoU"])
+    assert "per_class" not in Run(world / "c").evaluations[0]
+    told = tadp("eval", world / "a", "--split", "train")
+    assert "segmentation/train" in told
+    assert all(name in told for name in entry["per_class"])
 
 
 def test_a_page_about_several_runs(world, tmp_path):
@@ -86,6 +97,45 @@ def test_images_of_the_test_data_are_looked_at_where_asked_for(world, monkeypatc
     monkeypatch.setattr(error_analysis.Run, "finished_recipe", lambda run: asked)
     examined = examine_run(world / "a", 4, on_target=True, device="cpu", report=lambda *_: None)
     assert list(examined.scores) == list(open_folder(world / "segmentation", "segmentation", "train").ids)
+
+
+def test_any_set_is_shown_with_labels_its_best_and_worst_images(world, tmp_path):
+    page, shown = tmp_path / "page.html", ("--images", "2", "--shown", "1")
+    tadp("report", world / "a", "--data", world / "segmentation", "--split", "train", *shown, "--out", page)
+    html = page.read_text()
+    assert "of 2 images of segmentation/train." in html
+    assert set(re.findall(r"<h3>(\w+_\d+)</h3>", html)) == set(
+        open_folder(world / "segmentation", "segmentation", "train").ids
+    )
+    told = tadp("report", world / "a", "--data", world / "segmentation", "--out", page, code=2)
+    assert "has labels in the splits train, val: name one of them with --split" in told
+    assert "name them with --data" in tadp("report", world / "a", "--split", "val", "--out", page, code=2)
+    both = ("--data", world / "segmentation", "--target")
+    assert "expected one of them" in tadp("report", world / "a", *both, "--out", page, code=2)
+
+
+@pytest.mark.parametrize("run", ["b", "c"])
+def test_a_set_without_labels_is_shown_without_scores(world, tmp_path, run):
+    """A folder of images, and a split of a data set that has labels in others."""
+    page, alone = tmp_path / "page.html", tmp_path / "photos"
+    task = {"b": "segmentation", "c": "depth"}[run]
+    shutil.copytree(world / task / "images", alone)
+    shown = ("--images", "4", "--shown", "1", "--out", page)
+    tadp("report", world / run, "--data", alone, *shown)
+    html = page.read_text()
+    anchors = re.findall(r'<section id="([^"]+)"', html)
+    assert anchors == ["scores", "curves", "images", "settings", "environment"]
+    assert html.count(f'alt="prediction of {run}') == 2
+    assert "annotation" not in html
+    whole = tmp_path / "whole"
+    shutil.copytree(world / task, whole)
+    (whole / "test.txt").write_text("val_00001\n")
+    (whole / ("masks" if task == "segmentation" else "depth") / "val_00001.png").unlink()
+    tadp("report", world / run, "--data", whole, "--split", "test", *shown)
+    assert re.findall(r"<h3>(\w+_\d+)</h3>", page.read_text()) == ["val_00001"]
+    if run == "b":
+        told = tadp("report", world / "a", "--data", alone, "--out", page, code=2)
+        assert "of which prompts of the kind 'oracle' are made" in told
 
 
 def test_a_page_without_pictures_goes_into_the_first_run(world):

@@ -30,7 +30,7 @@ from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tagging.presence import Presence
 from tadp_heads.tagging.taggers import FirstPass, images_in_batches
-from tadp_heads.training import evaluate
+from tadp_heads.training import measure
 
 NAMES = ("circle", "tree", "star")
 SMALL = {
@@ -206,14 +206,14 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
 
     def evaluated(model, dataset, contexts, **options):
         scored.append(contexts.context(dataset.ids))
-        return evaluate(model, dataset, contexts, **options)
+        return measure(model, dataset, contexts, **options)
 
     def listened_to(learnt, dataset, *others):
         found = find(learnt, dataset, *others)
         judged.append(found.of(dataset.ids))
         return found
 
-    monkeypatch.setattr("tadp_cli.pipelines.train.evaluate", evaluated)
+    monkeypatch.setattr("tadp_cli.pipelines.train.measure", evaluated)
     monkeypatch.setattr(FittedTagger, "find", listened_to)
     for name in ("true", "emptied"):
         train(recipe, tmp_path / name)

@@ -34,7 +34,13 @@ def evaluated(first_layout, resumed):
 
 def test_a_run(evaluated):
     best = ("best/results.json", "best/prompt_names.json", "best/model.safetensors")
-    maps = ("*prompt_names.json", "*.safetensors tensors", "*.pt trained", "*.pt buffers")
+    maps = (
+        "*prompt_names.json",
+        "*results.json evaluations*.per_class",
+        "*.safetensors tensors",
+        "*.pt trained",
+        "*.pt buffers",
+    )
     files = (*RUN, *best, "captions/*.jsonl", "backbone/config.json")
     assert_frozen("run", key_lines(evaluated, *files, maps=maps))
 

@@ -60,6 +60,7 @@ def evaluate(
     Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
     """
     with one_line_errors():
+        from tadp_cli.console.score_tables import show_evaluations
         from tadp_cli.pipelines.evaluate import scored
         from tadp_cli.precision import Speed
         from tadp_cli.run.finished import newest_run, own_run
@@ -89,6 +90,8 @@ def evaluate(
         if first_process():  # before they are kept, which a run that cannot be written to refuses
             for name, value in entry["metrics"].items():
                 console.print(f"{name:12} {value:.4f}")
+            if "per_class" in entry:
+                show_evaluations(console, own.task, {f"{Path(entry['data']).name}/{entry['split']}": entry})
             if "cleaner" in entry:
                 console.print(f"captions cleaned by {entry['cleaner']}")
         Run(run).add_evaluation(entry)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import DeviceOption, PluginOption
+from tadp_cli.console.options import CaptionsOption, DeviceOption, PluginOption
 from tadp_cli.console.progress import bars, console
 
 
@@ -25,6 +25,14 @@ def report(
     sheet: Annotated[
         Path | None, typer.Option(help="a PNG: images, annotations and each run's prediction side by side")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="images to show: a data set, or a folder of images")
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="of --data; empty: its split with labels, else all of its images")
+    ] = "",
+    captions: CaptionsOption = None,
+    domain: Annotated[str, typer.Option("--domain", help="of --data: its style words are removed from captions")] = "",
     target: Annotated[
         bool, typer.Option("--target", help="show images of the recipes' test data, not of the validation split")
     ] = False,
@@ -34,6 +42,7 @@ def report(
     """Tables of all metrics, one HTML page: metrics, curves, classes, confusions, best and worst images.
 
     A line for each prompt, a column for each data set; runs of several seeds share a line. The page needs no network.
+    --data and --split show any other set: with labels its best and worst images, without labels some of them.
     --sheet shows where the last run is furthest ahead of the first and where it is furthest behind (Figs. S11 to S20).
 
     Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1 --out report.html`
@@ -41,7 +50,7 @@ def report(
     with one_line_errors():
         from tadp_cli.console.score_tables import show_rows
         from tadp_cli.experiments.compare import rows_of_runs
-        from tadp_cli.pipelines.report import ReportOptions, write_run_report
+        from tadp_cli.pipelines.report import ReportOptions, set_to_show, write_run_report
         from tadp_cli.run.finished import runs_of
         from tadp_cli.run.lock import file_lock
         from tadp_cli.run.run import Run
@@ -54,7 +63,8 @@ def report(
             shown=shown,
             original_captions=original_captions,
             sheet=sheet,
-            on_target=target or adapted,
+            on_target=data is None and (target or adapted),
+            where=set_to_show(Run(runs[0]).recipe.task, data, split, captions, domain, target),
             device=device,
         )
         if path.suffix.lower() not in (".html", ".htm"):

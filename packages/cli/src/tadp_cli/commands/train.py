@@ -47,6 +47,8 @@ def train(
     with one_line_errors():
         from tadp_cli.config.default_models import default_recipe
         from tadp_cli.config.recipe import load_recipe
+        from tadp_cli.console.score_tables import show_evaluations
+        from tadp_cli.experiments.compare import rows_of_runs
         from tadp_cli.inputs.scenes_data import with_scenes
         from tadp_cli.pipelines.train_and_score import run_experiment
 
@@ -78,6 +80,7 @@ def train(
             numbers = ", ".join(f"{name} {value:.4f}" for name, value in evaluation["metrics"].items())
             line = f"{evaluation['data']} {evaluation['split']}: {numbers}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+        show_evaluations(console, resolved.task, {row["test"]: row for row in rows_of_runs([out])})
         console.print(f"run: {out}", markup=False, highlight=False, soft_wrap=True)
         if resolved.data.folder != given.data.folder:
             tell_next(f"tadp train {resolved.task} --data my_data/ --out runs/mine")

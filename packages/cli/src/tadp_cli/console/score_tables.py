@@ -1,6 +1,7 @@
 """Scores as tables in a terminal."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from tadp_cli.config.paper_tables import DomainTest
 from tadp_cli.config.paper_tables import Table as PaperTable
-from tadp_cli.report.grouping import Group, TaskTable, group_rows, task_tables
+from tadp_cli.report.grouping import Group, TaskTable, class_metric, group_rows, task_tables
 from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:
@@ -41,6 +42,35 @@ def _drawn(table: TaskTable, group: Group) -> Table:
     return drawn
 
 
+def show_evaluations(console: Console, task: str, evaluations: Mapping[str, Mapping[str, Any]]) -> None:
+    """One column per evaluation, {data and split: entry of results.json}; rows are metrics, then classes.
+
+    Of one evaluation the classes alone.
+    """
+    classes = dict.fromkeys(name for entry in evaluations.values() for name in entry.get("per_class", {}))
+    if len(evaluations) < 2 and not classes:
+        return
+    metrics = dict.fromkeys(n for e in evaluations.values() for n in e["metrics"]) if len(evaluations) > 1 else ()
+
+    def draw(headings: Mapping[str, str]) -> Table:
+        drawn = Table(class_metric(task) if classes else "metric")
+        for heading in headings:
+            drawn.add_column(Text(heading), justify="right")
+        for key, names in (("metrics", metrics), ("per_class", classes)):
+            for name in names:
+                drawn.add_row(Text(name), *(_share(evaluations[test].get(key, {}).get(name)) for test in headings))
+            drawn.add_section()
+        return drawn
+
+    for drawn in _drawn_to_fit(console, {test: test for test in evaluations}, draw):
+        console.print(drawn)
+
+
+def _share(value: float | None) -> str:
+    """A metric as results.json has it; "" where it is not defined."""
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
 def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
     """A table of the paper's numbers and those reproduced: mean and min-max/2 over seeds.
 
@@ -56,7 +86,7 @@ def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "
             parts.setdefault(title, {})[metric] = on_domain.domain if on_domain else metric
     for title, headings in parts.items():
         console.print(Text(f"\n{table.title} {title}", style="bold"))
-        for drawn in _drawn_to_fit(console, table, headings, lines):
+        for drawn in _drawn_to_fit(console, headings, lambda shown: _with_numbers(table, shown, lines)):
             console.print(drawn)
     runs = len({score.seed for score in scores})
     cleaners = dict.fromkeys(score.cleaner for score in scores if score.cleaner)
@@ -129,13 +159,13 @@ def _lines(table: PaperTable, scale: str, scores: "Sequence[Score]") -> list[_Li
 
 
 def _drawn_to_fit(
-    console: Console, table: PaperTable, headings: dict[str, str], lines: Sequence[_Line]
+    console: Console, headings: Mapping[str, str], draw: Callable[[Mapping[str, str]], Table]
 ) -> Iterator[Table]:
     """As many metrics side by side as there is room for, the others below them."""
     unbounded, left = console.options.update(max_width=10_000), list(headings.items())
     while left:
         sizes = range(len(left), 0, -1)
-        choices = ((size, _with_numbers(table, dict(left[:size]), lines)) for size in sizes)
+        choices = ((size, draw(dict(left[:size]))) for size in sizes)
         size, drawn = next(
             (size, drawn)
             for size, drawn in choices
@@ -145,7 +175,7 @@ def _drawn_to_fit(
         left = left[size:]
 
 
-def _with_numbers(table: PaperTable, headings: dict[str, str], lines: Sequence[_Line]) -> Table:
+def _with_numbers(table: PaperTable, headings: Mapping[str, str], lines: Sequence[_Line]) -> Table:
     """`headings`: {metric: what stands over its column}."""
     drawn = Table("row")
     for heading in headings.values():

@@ -31,7 +31,7 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
                 "test": "/".join((names[data], split)) + how,
                 "seed": recipe.train.seed,
                 "metrics": entry["metrics"],
-                **({"cleaner": entry["cleaner"]} if "cleaner" in entry else {}),
+                **{key: entry[key] for key in ("cleaner", "per_class") if key in entry},
             }
             for (data, split, how), entry in scores.items()
         ]

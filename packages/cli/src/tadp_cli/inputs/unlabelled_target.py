@@ -28,6 +28,8 @@ _AS_STUDENT = {"teacher": False, "student": True, "both": True, "neither": False
 def check_self_training(recipe: Recipe) -> None:
     """Raise ValueError for a recipe whose prompts would read labels, or cannot be made for images alone."""
     kind = recipe.prompt.kind
+    if recipe.task not in ("segmentation", "detection"):
+        raise ValueError(f"self-training of {recipe.task}: expected segmentation or detection")
     if kind == "oracle" or recipe.needs_presence or not recipe.kind.is_text:
         raise ValueError(f"self-training reads no label of the target, and prompt {kind!r} is not made for it: caption")
 

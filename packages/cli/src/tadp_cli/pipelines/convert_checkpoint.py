@@ -79,7 +79,7 @@ def convert(
     run.save_prompt_names(known.names, known.prompt_names)
     run.begin(with_author(recipe))
     model.save_pretrained(out)
-    run.finish(recipe, {}, evaluations=[], converted_from=file.name)
+    run.finish(recipe, {"metrics": {}}, evaluations=[], converted_from=file.name)
     return {
         "head": f"{type(head).__name__} ({variant}), reads {[tuple(level) for level in head.config.levels]}",
         "backbone": f"UNet {unet.config.block_out_channels} of the file, text encoder of {base}, "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """A run on the first images of its own validation split."""
+    """A run on the first images of its validation split, or of another set."""
 
     run: Path
     scorable: Scorable
@@ -41,20 +41,40 @@ class Examined:
     """{class: score over all images}; empty where the metric has none."""
     confusion: list[list[float]]
     """Segmentation: share of a class's pixels (rows) that is taken for a class (columns); else empty."""
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `EvaluateOptions` that name another set than the validation split."""
+
+    @property
+    def labelled(self) -> bool:
+        return self.where.get("labelled", True)
 
     @property
     def recipe(self) -> Recipe:
         return self.scorable.recipe
 
 
-def examine_run(run: Path, images: int, *, on_target: bool = False, device: str, report: Report) -> Examined:
+def examine_run(
+    run: Path,
+    images: int,
+    *,
+    on_target: bool = False,
+    where: Mapping[str, Any] | None = None,
+    device: str,
+    report: Report,
+) -> Examined:
     """Predict and score the first `images` of the validation split once more, one by one.
 
-    `on_target`: those of the recipe's test data instead.
+    `on_target`: those of the recipe's test data instead; `where`: those of the set that these fields of
+    `EvaluateOptions` name. Images without labels are opened alone.
     """
-    where = _target(Run(run).finished_recipe(), run) if on_target else {}
+    recipe = Run(run).finished_recipe()
+    where = _target(recipe, run) if on_target else dict(where or {})
+    if not recipe.needs_captions:
+        where = {key: value for key, value in where.items() if key not in ("captions", "domain")}
     scorable = open_scorable(run, **where, most=images, device=device, report=report)
-    recipe, model, dataset, *_ = scorable
+    if not where.get("labelled", True):
+        return Examined(run=run, scorable=scorable, scores={}, per_class={}, confusion=[], where=where)
+    _, model, dataset, *_ = scorable
     task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))
     whole, scores = task.metric(dataset.classes, protocol), {}
     for start in range(0, len(dataset), _BATCH):
@@ -74,7 +94,7 @@ def examine_run(run: Path, images: int, *, on_target: bool = False, device: str,
     per_class = whole.per_class() if hasattr(whole, "per_class") else {}
     confusion = getattr(whole, "confusion", None)
     shares = [] if confusion is None else (confusion / confusion.sum(1, keepdim=True).clamp(min=1)).tolist()
-    return Examined(run=run, scorable=scorable, scores=scores, per_class=per_class, confusion=shares)
+    return Examined(run=run, scorable=scorable, scores=scores, per_class=per_class, confusion=shares, where=where)
 
 
 def _target(recipe: Recipe, run: Path) -> dict[str, Any]:
@@ -157,10 +177,12 @@ def caption_history(examined: Examined, image_id: str) -> tuple[str, str] | None
 
 
 def stored_captions(examined: Examined) -> CaptionStore | None:
-    """The captions of the run's own data."""
-    recipe, run = examined.recipe, examined.run
-    own = captions_folder(run) / f"{Path(recipe.data.folder).resolve().name}_{recipe.data.val}.jsonl"
-    file = Path(recipe.data.captions) if recipe.data.captions else own
+    """The captions of the images, as they were given or written for the run."""
+    recipe, where = examined.recipe, examined.where
+    folder, split = where.get("folder") or recipe.data.folder, where.get("split") or recipe.data.val
+    given = where.get("captions") or (recipe.data.captions if not where.get("folder") else "")
+    written = captions_folder(examined.run) / f"{Path(folder).resolve().name}_{split}.jsonl"
+    file = Path(given) if given else written
     if not recipe.needs_captions or not file.is_file():
         return None
     return captions_of_files(read_captions(file, recipe.data.captioner), examined.scorable.dataset.image_files)

@@ -22,6 +22,7 @@ from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.device import checked_device
+from tadp_cli.inputs.unlabelled_images import unlabelled_images
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO, Speed, evaluation_speed
 from tadp_cli.prompts.authors import check_author
@@ -32,12 +33,14 @@ from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import tagger_of
+from tadp_cli.run.records import measured
 from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.registry import open_data
+from tadp_heads.data.unlabelled import UnlabelledImages
 from tadp_heads.precision import in_float32
-from tadp_heads.training import evaluate
+from tadp_heads.training import measure
 from tadp_heads.training.parallel.accelerator import make_accelerator
 
 
@@ -77,6 +80,8 @@ class EvaluateOptions:
     limits: CleaningLimits = NO_LIMITS_GIVEN
     speed: Speed = AUTO
     """How the model computes."""
+    labelled: bool = True
+    """Whether labels are read; without them `folder` and `split` name images that are predicted, not evaluated."""
 
 
 @in_float32()
@@ -108,13 +113,17 @@ def open_scorable(
     if target:  # an unknown domain, or a model without a price, is an error before hours of captioning
         with naming_the_rules(cleaner):
             load_cleaner(cleaner if asked or options.captions is None else RULES, target, limits)
-    dataset = open_data(folder, recipe.task, split)
+    dataset: SampleDataset = (
+        open_data(folder, recipe.task, split) if options.labelled else unlabelled_images(recipe, folder, options.split)
+    )
     dataset.ids = dataset.ids[:most]
     accelerator = make_accelerator(recipe.train.precision, checked_device(device))
     if accelerator.num_processes > 1:
         device = str(accelerator.device)
     speed, token = evaluation_speed(recipe, options.speed), options.token_file
     model = loaded_model(run, speed, device, images=len(dataset), read_inside=read_inside, token_file=token)
+    if isinstance(dataset, UnlabelledImages):
+        dataset.name_classes(model.config.classes)
     store = None
     if recipe.needs_captions:
         with accelerator.main_process_first():
@@ -222,7 +231,7 @@ def scored(run: Path, *, protocol: str = "", device: str = "cpu", report: Report
         run, read_inside=False, device=device, report=report, **how
     )
     folder, split = absolute(options.folder or recipe.data.folder), options.split or recipe.data.val
-    metrics = evaluate(
+    evaluation = measure(
         model,
         dataset,
         PromptContexts(prompts, model.backbone),
@@ -230,7 +239,7 @@ def scored(run: Path, *, protocol: str = "", device: str = "cpu", report: Report
         batch_size=recipe.train.batch_size,
         progress=lambda d, t: report("score", d, t),
     )
-    entry = {"data": folder, "split": split, "metrics": metrics}
+    entry = {"data": folder, "split": split, **measured(evaluation)}
     if protocol:
         entry["protocol"] = protocol
     if cleaned_by:

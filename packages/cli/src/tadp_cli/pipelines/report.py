@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,12 +27,13 @@ from tadp_cli.pipelines.error_analysis import (
     truth_overlay,
     word_maps,
 )
-from tadp_cli.report.grouping import group_rows, task_tables
+from tadp_cli.report.grouping import class_metric, group_rows, task_tables
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
 from tadp_cli.report.rows import HeatRow, ImageRow
 from tadp_cli.report.runs_page import runs_html
 from tadp_cli.run.resume import flat_settings
 from tadp_heads import get_task
+from tadp_heads.data.registry import labelled_splits
 
 Overlays = tuple[Examined, Mapping[str, Image.Image]]
 """A run, and {image id: its prediction over the image}."""
@@ -47,7 +48,7 @@ class ReportOptions:
     """What a page shows besides metrics and settings."""
 
     images: int = 100
-    """Images of the validation split that are predicted once more; 0: none, so no images and no confusions."""
+    """Images of the set that are predicted once more; 0: none, so no images and no confusions."""
     shown: int = 4
     """Best and worst images, of each so many."""
     original_captions: Path | None = None
@@ -56,6 +57,8 @@ class ReportOptions:
     """A PNG to write: images, annotations and the predictions of all runs side by side."""
     on_target: bool = False
     """Whether the images are those of the recipe's test data in place of the validation split."""
+    where: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `EvaluateOptions` that name another set; empty: the validation split. Without labels it is shown."""
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -63,6 +66,24 @@ class ReportOptions:
             raise ValueError(f"--images {self.images}, --shown {self.shown}: expected at least 0 and at least 1")
         if self.sheet is not None and (not self.images or self.sheet.suffix.lower() != ".png"):
             raise ValueError(f"--sheet {self.sheet}: expected the name of a .png file, and --images above 0")
+
+
+def set_to_show(
+    task: str, data: Path | None, split: str, captions: Path | None, domain: str, on_target: bool
+) -> dict[str, Any]:
+    """The fields of `EvaluateOptions` for a set that a user names, {} for none; labels are read where it has some."""
+    if data is None:
+        if split or captions or domain:
+            raise ValueError("--split, --captions and --domain are those of the images to show: name them with --data")
+        return {}
+    if on_target:
+        raise ValueError(f"--data {data} or --target: expected one of them")
+    splits = labelled_splits(str(data), task)
+    if not split and len(splits) > 1:
+        raise ValueError(f"{data} has labels in the splits {', '.join(splits)}: name one of them with --split")
+    labelled = split in splits if split else bool(splits)
+    split = split or next(iter(splits), "")
+    return {"folder": str(data), "split": split, "captions": captions, "domain": domain, "labelled": labelled}
 
 
 def write_run_report(
@@ -77,9 +98,9 @@ def write_run_report(
     examined: list[Examined] = []
     if options.images:
         place = checked_device(options.device)
-        where = _where(next(iter(recipes.values())), options.on_target)
-        alike = [run for run, recipe in recipes.items() if _where(recipe, options.on_target) == where]
-        examine = partial(examine_run, on_target=options.on_target, device=place, report=report)
+        where = _where(next(iter(recipes.values())), options)
+        alike = [run for run, recipe in recipes.items() if _where(recipe, options) == where]
+        examine = partial(examine_run, on_target=options.on_target, where=options.where, device=place, report=report)
         examined = [examine(run, options.images) for run in alike]
     if options.sheet is not None:
         write_prediction_sheet(options.sheet, examined, names, options.shown)
@@ -93,13 +114,14 @@ def write_run_report(
         tables=task_tables(group_rows({"rows": rows})),
         losses={name: loss_curve(run) for run, name in names.items()},
         per_class={names[e.run]: e.per_class for e in examined},
-        class_metric=_class_metric(next(iter(recipes.values())).task),
+        class_metric=class_metric(next(iter(recipes.values())).task),
         confusions={names[e.run]: e.confusion for e in examined},
         classes=first.dataset.classes if first else (),
         colours=dict(zip(first.model.config.classes, first.model.config.palette, strict=True)) if first else {},
         worst=worst,
         best=best,
-        chosen=f"by the score of {next(iter(names.values()))} on the image alone, of {count} images.",
+        labelled=examined[0].labelled if examined else True,
+        chosen=_chosen(examined[0], names, count) if examined else "",
         samples=_samples(recipes),
         settings={name: flat_settings(recipes[run]) for run, name in names.items()},
         environment=_environment(options.device),
@@ -121,25 +143,34 @@ def _intro(recipes: Mapping[Path, Recipe]) -> str:
     return text
 
 
-def _where(recipe: Recipe, on_target: bool) -> tuple[str, str, str]:
+def _where(recipe: Recipe, options: ReportOptions) -> tuple[str, str, str]:
     """Runs of the same task, data and split can be compared image by image."""
-    if on_target:
+    if options.where:
+        return recipe.task, options.where["folder"], options.where["split"]
+    if options.on_target:
         return recipe.task, recipe.test.folder, recipe.test.split
     return recipe.task, recipe.data.folder, recipe.data.val
 
 
-def _class_metric(task: str) -> str:
-    return "IoU" if task == "segmentation" else "Average precision"
+def _chosen(first: Examined, names: Mapping[Path, str], count: int) -> str:
+    """How the images of the page were chosen."""
+    if not first.labelled:
+        return f"Evenly spaced among the first {count} images of {first.where['folder']}; no labels are read."
+    place = "/".join(filter(None, (Path(first.where.get("folder", "")).name, first.where.get("split", ""))))
+    return f"by the score of {names[first.run]} on the image alone, of {count} images{f' of {place}' if place else ''}."
 
 
 def _extreme_rows(
     examined: Sequence[Examined], names: Mapping[Path, str], options: ReportOptions
 ) -> tuple[list[ImageRow], list[ImageRow]]:
-    """Rows of the best and of the worst images of the first run."""
+    """Rows of the best and of the worst images of the first run; of images without labels some, and none."""
     if not examined:
         return [], []
     first = examined[0]
     best, worst = extremes(first.scores, first.recipe.task, options.shown)
+    if not first.labelled:
+        known = first.scorable.dataset.ids
+        best = list(known[:: max(1, len(known) // (2 * options.shown))][: 2 * options.shown])
     ids = [*best, *worst]
     if not ids:
         return [], []
@@ -164,7 +195,7 @@ def _image_row(
     prompt = history[1] if history else ""
     return ImageRow(
         image=image,
-        truth=truth_overlay(first, image_id),
+        truth=truth_overlay(first, image_id) if first.labelled else None,
         title=image_id,
         predictions=shown,
         heat=HeatRow(image, prompt, maps) if maps else None,

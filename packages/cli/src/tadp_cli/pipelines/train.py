@@ -34,7 +34,7 @@ from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import fit_tagger
 from tadp_cli.run.best_model import BestModel
-from tadp_cli.run.records import results_of
+from tadp_cli.run.records import measured, results_of
 from tadp_cli.run.resume import flat_settings, with_version
 from tadp_cli.run.run import Run, use_prompt_names
 from tadp_heads import PerceptionModel
@@ -45,7 +45,7 @@ from tadp_heads.model import PerceptionConfig
 from tadp_heads.precision import in_float32
 from tadp_heads.seeds import SEED_LIMIT
 from tadp_heads.tasks import get_task, train_transform
-from tadp_heads.training import evaluate, fit
+from tadp_heads.training import Evaluation, fit, measure
 from tadp_heads.training.memory.out_of_memory import out_of_memory_named
 from tadp_heads.training.parallel.accelerator import make_accelerator
 from tadp_heads.training.tracking.panel import validation_panel
@@ -114,13 +114,13 @@ def _train(
         target = unlabelled_target(recipe, dataset, backbone, *of_target) if recipe.self_training.images else None
     model = build_model(recipe, backbone, dataset, prompts)
 
-    def score() -> dict[str, float]:
+    def evaluated() -> Evaluation:
         def progress(done: int, total: int) -> None:
             report("score", done, total)
 
         with out_of_memory_named():
             contexts, how = PromptContexts(scored, model.backbone), {"protocol": recipe.protocol, "progress": progress}
-            return evaluate(model, validation, contexts, batch_size=config.batch_size, **how)
+            return measure(model, validation, contexts, batch_size=config.batch_size, **how)
 
     if main:
         # Before the recipe: a folder that has a recipe without names is taken for an older run.
@@ -142,7 +142,7 @@ def _train(
             loss=recipe.loss,
             pool=latent_pool(recipe, backbone),
             target=target,
-            evaluate=score,
+            evaluate=lambda: evaluated().metrics,
             on_evaluate=keep_if_best,
             report=report,
             trackers=trackers,
@@ -150,14 +150,15 @@ def _train(
         )
         if main:
             model.save_pretrained(out, bundle=bundle)
-        metrics = score()
+        evaluation = evaluated()
+        metrics, final = evaluation.metrics, measured(evaluation)
         if main:
             if config.eval_every:
                 keep_if_best(config.steps, metrics)
             record_validation(trackers, config.steps, metrics, panel)
-            run.finish(recipe, metrics)
+            run.finish(recipe, final)
     accelerator.wait_for_everyone()
-    return results_of(recipe, metrics)
+    return results_of(recipe, final)
 
 
 def load_backbone(recipe: Recipe, device: str) -> Any:

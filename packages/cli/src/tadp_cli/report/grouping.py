@@ -89,6 +89,11 @@ def group_rows(results: dict[str, Any]) -> list[TableRow]:
     ]
 
 
+def class_metric(task: str) -> str:
+    """The name of the task's metric of one class."""
+    return {"segmentation": "IoU", "detection": "AP"}.get(task, get_task(task).main_metric.name)
+
+
 def task_tables(rows: Sequence[TableRow]) -> list[TaskTable]:
     """One table per task; in it the single-domain rows come first, then the cross-domain rows."""
     tables = []

@@ -58,7 +58,8 @@ class ImageRow:
     """An image with the predictions of runs."""
 
     image: Image.Image
-    truth: Image.Image
+    truth: Image.Image | None
+    """The annotation over the image; None where it has none."""
     title: str
     predictions: Mapping[str, tuple[Image.Image, str]]
     """{run: (prediction over the image, its score as text)}."""

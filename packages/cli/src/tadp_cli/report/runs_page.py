@@ -26,6 +26,7 @@ def runs_html(
     colours: Mapping[str, Sequence[int]] | None = None,
     worst: Sequence[ImageRow] = (),
     best: Sequence[ImageRow] = (),
+    labelled: bool = True,
     chosen: str = "",
     samples: Mapping[str, Image.Image] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -35,7 +36,8 @@ def runs_html(
 
     By run: `losses` (steps, loss), `per_class` {class: metric in [0, 1]}, `confusions` (rows are the truth, of
     `classes`), `settings` {dotted name: value}. `colours` {class: colour in the overlays}. `chosen`: how `worst` and
-    `best` were chosen. `samples` {token: sheet of images drawn with it}.
+    `best` were chosen; images that are not `labelled` are all in `best`.
+    `samples` {token: sheet of images drawn with it}.
     """
     curves = {run: points for run, points in (losses or {}).items() if points[0]}
     shown = {run: values for run, values in (per_class or {}).items() if values}
@@ -54,6 +56,7 @@ def runs_html(
         colours=colours or {},
         worst=worst,
         best=best,
+        labelled=labelled,
         chosen=chosen,
         captioned=[row for row in (*worst, *best) if row.caption is not None and row.prompt is not None],
         samples=samples or {},

@@ -33,4 +33,4 @@ class BestModel:
             if (self.out / NAMES_FILE).is_file():
                 shutil.copyfile(self.out / NAMES_FILE, partial / NAMES_FILE)
             Run(partial).begin(self.recipe)
-            Run(partial).finish(self.recipe, metrics, step=step)
+            Run(partial).finish(self.recipe, {"metrics": metrics}, step=step)

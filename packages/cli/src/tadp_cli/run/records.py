@@ -1,12 +1,15 @@
 """The JSON files of runs, read back; a file that was edited, cut or is another's is an error that names it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_heads.data.errors import DataError
 from tadp_heads.pretrained import read_json
+
+if TYPE_CHECKING:
+    from tadp_heads.training import Evaluation
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
@@ -40,17 +43,29 @@ def _is_evaluation(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("metrics"), dict):
         return False
     numbers = all(type(value) in (int, float) for value in entry["metrics"].values())
+    classes = entry.get("per_class", {})
+    if not isinstance(classes, dict) or not all(v is None or type(v) in (int, float) for v in classes.values()):
+        return False
     return numbers and all(isinstance(entry.get(key), str) for key in ("data", "split"))
 
 
-def results_of(recipe: Recipe, metrics: dict[str, float]) -> dict[str, Any]:
-    """What results.json holds after the first scoring."""
+def measured(evaluation: "Evaluation") -> dict[str, Any]:
+    """What an entry of results.json has of an evaluation: its metrics, and where classes have their own, those.
+
+    "per_class" is {class: IoU or AP}, null where neither annotated nor predicted.
+    """
+    per_class = evaluation.per_class
+    return {"metrics": evaluation.metrics, **({"per_class": per_class} if per_class else {})}
+
+
+def results_of(recipe: Recipe, measured: dict[str, Any]) -> dict[str, Any]:
+    """What results.json holds after the first scoring; `measured`: the entry's "metrics" and "per_class"."""
     return {
         "task": recipe.task,
         "prompt": recipe.prompt.kind,
         "modifier": recipe.prompt.modifier,
         "seed": recipe.train.seed,
-        "evaluations": [{"data": recipe.data.folder, "split": recipe.data.val, "metrics": metrics}],
+        "evaluations": [{"data": recipe.data.folder, "split": recipe.data.val, **measured}],
     }
 
 

@@ -111,9 +111,9 @@ class Run:
         """Claim the folder; called when everything that the recipe names has been found."""
         write_text(self.folder / RECIPE_FILE, recipe.to_toml())
 
-    def finish(self, recipe: Recipe, metrics: dict[str, float], **more: Any) -> dict[str, Any]:
-        """Write results.json with the metrics of the validation split; returns what it holds."""
-        results = results_of(recipe, metrics) | more
+    def finish(self, recipe: Recipe, measured: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Write results.json with what was `measured` on the validation split; returns what it holds."""
+        results = results_of(recipe, measured) | more
         write_json(self.folder / RESULTS_FILE, results)
         return results
 

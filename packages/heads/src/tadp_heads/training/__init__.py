@@ -1,4 +1,4 @@
-"""Training and evaluation of a model on any backbone and any text: `fit`, `evaluate`, `TrainConfig`.
+"""Training and evaluation of a model on any backbone and any text: `fit`, `evaluate`, `measure`, `TrainConfig`.
 
 Needs the extra `tadp-heads[train]`.
 """
@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS = {
+    "Evaluation": "evaluation",
     "ModelContexts": "contexts",
     "SelfTrainingConfig": "self_training.config",
     "SharedContext": "contexts",
@@ -15,9 +16,11 @@ _EXPORTS = {
     "TrainConfig": "config",
     "evaluate": "evaluation",
     "fit": "loop",
+    "measure": "evaluation",
 }
 
 __all__ = [
+    "Evaluation",
     "ModelContexts",
     "SelfTrainingConfig",
     "SharedContext",
@@ -26,6 +29,7 @@ __all__ = [
     "TrainConfig",
     "evaluate",
     "fit",
+    "measure",
 ]
 
 

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch.distributed as dist
 import torchmetrics
@@ -19,8 +20,29 @@ from tadp_heads.training.protocols import Contexts
 log = logging.getLogger(__name__)
 
 
-@in_float32()
+class Evaluation(NamedTuple):
+    """What was measured over a split."""
+
+    metrics: dict[str, float]
+    metric: Metric
+    """With the counts of all images and processes."""
+
+    @property
+    def per_class(self) -> dict[str, float | None]:
+        """{class: IoU or AP in [0, 1]}, None where neither annotated nor predicted; empty where classes have none."""
+        values = self.metric.per_class() if hasattr(self.metric, "per_class") else {}
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
 def evaluate(
+    model: PerceptionModel, dataset: SampleDataset, contexts: Contexts | None = None, **how: Any
+) -> dict[str, float]:
+    """The metrics of `measure`."""
+    return measure(model, dataset, contexts, **how).metrics
+
+
+@in_float32()
+def measure(
     model: PerceptionModel,
     dataset: SampleDataset,
     contexts: Contexts | None = None,
@@ -28,7 +50,7 @@ def evaluate(
     protocol: str = "",
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, float]:
+) -> Evaluation:
     """The protocol's metrics over all images, none left out; a detector may know more classes than the data has.
 
     Several processes take whole batches, the same as one process would, and join what each counted in the order of the
@@ -57,11 +79,11 @@ def evaluate(
     for metric in others:
         first.merge_state(metric)
     if isinstance(first, torchmetrics.Metric):
-        first.sync_on_compute = False  # the processes' parts are together already
+        first.distributed_available_fn = _alone  # the processes' parts are together already
     values = {name: float(value) for name, value in first.compute().items()}
     if rank == 0:
         warn_of_metrics(task.name, first, values)
-    return values
+    return Evaluation(values, first)
 
 
 def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None:
@@ -76,6 +98,11 @@ def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None
     if len(pixels) > 1 and int((pixels > 0).sum()) <= 1:
         absent = [label for label, seen in zip(metric.names, pixels.tolist(), strict=True) if not seen]
         log.warning("%s is of one class alone: no pixel of this split has %s", name, ", ".join(absent))
+
+
+def _alone() -> bool:
+    """Whether other processes have a part of a metric's counts."""
+    return False
 
 
 def _counted(
