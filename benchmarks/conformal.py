@@ -1,4 +1,4 @@
-"""Whether conformal thresholds of an image tagger keep their promise, and where they break it.
+"""Whether the guarantee of an image tagger's conformal thresholds holds, and on which domains it does not.
 
     python benchmarks/conformal.py [--out runs/conformal]
 

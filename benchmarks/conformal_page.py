@@ -6,9 +6,10 @@ from typing import Any
 from page_layout import header, made, table
 
 HEAD = (
-    "The threshold of an image tagger is chosen on photos of Scenes so that, with the confidence stated, at least the "
-    "share asked for of an image's classes is named (conformal risk control, `presence.recall`). The promise is for "
-    "images like those of the calibration. On other domains it is none; how far it is broken there is measured below."
+    "The threshold of an image tagger is chosen on photos of Scenes so that, with a stated confidence, at least a "
+    "target share of an image's classes is named (conformal risk control, `presence.recall`). The guarantee is "
+    "for images like those of the calibration. It does not hold on other domains; the share that is named there "
+    "is measured below."
 )
 
 
@@ -34,7 +35,7 @@ def _block(name: str, part: Mapping[str, Any]) -> str:
         ]
         for asked in part["photos"]
     ]
-    head = ["asked for, %", "splits in which it was reached, %", "mean share named, %", "named"]
+    head = ["target, %", "splits in which it was reached, %", "mean share named, %", "named"]
     domains = list(part["domains"])
     rows = [
         [f"{100 * asked['recall']:.0f}", *(f"{100 * part['domains'][d][index]:.1f}" for d in domains)]
@@ -47,7 +48,7 @@ def _block(name: str, part: Mapping[str, Any]) -> str:
             text,
             table(head, kept),
             f"Share of an image's classes that are named, in %, by domain (no training saw {trained}):",
-            table(["asked for, %", *domains], rows),
+            table(["target, %", *domains], rows),
             made(part),
         ]
     )

@@ -6,7 +6,7 @@ from typing import Any
 from page_layout import header, made, table
 
 HEAD = (
-    "Is attention what the head uses? A word is taken out of the prompt, the image is predicted anew, and what "
+    "Is attention what the head uses? A word is removed from the prompt, the image is predicted again, and what "
     "changes is compared with the word's attention map (`tadp app`, *Effect of each word*). Changed: pixels of "
     "another class. Correlation: Spearman's, over an image's pixels, of attention and change (total variation of "
     "the class probabilities). In the top 20 %: share of the change in the fifth of the image where the word "

@@ -27,7 +27,7 @@ HELD_OUT_SEED = 77
 VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
 ANY_ORDER = LoopConfig(steps=800, batch_size=48, lr=8e-4, warmup=50, ema=0.995, save_every=100, seed=7)
-"""Goes on from UNET's weights, with sentences in any order and scenes of its own."""
+"""Continues from UNET's weights, with sentences in any order and scenes of its own."""
 ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
 TOWER = LoopConfig(steps=6000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
 CAPTIONER = LoopConfig(steps=4000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)

@@ -35,7 +35,7 @@ class LoopConfig:
     export_minutes: float = 20
     """Time between usable weights."""
     stop: int | None = None
-    """Step after which to end although the schedule goes on; None: at its end."""
+    """Step after which to end although the schedule continues; None: at its end."""
 
 
 StepLoss = Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]

@@ -88,12 +88,12 @@ def test_a_page_of_analyses_shows_what_was_printed():
     assert "## recall\n\n| recall | images |\n| ---: | ---: |\n| 0 | 3 |\n\nr = 0.3.\n\n`c`, commit abc" in page
 
 
-def test_a_page_of_conformal_thresholds_shows_where_the_promise_is_broken():
+def test_a_page_of_conformal_thresholds_shows_where_the_guarantee_fails():
     part = {"calibration_images": 3, "images": 4, "splits": 10, "confidence": 0.9, "unseen": ["neon"]}
     part |= {"photos": [{"recall": 0.8, "kept": 0.9, "mean": 0.84, "named": 2.5}], "domains": {"neon": [0.3]}}
     page = result_pages.PAGES["conformal"]({"captioner": {"command": "c", "machine": MACHINE, **part}})
     assert "| 80 | 90 | 84.0 | 2.5 |" in page
-    assert "| asked for, % | neon |\n| ---: | ---: |\n| 80 | 30.0 |" in page
+    assert "| target, % | neon |\n| ---: | ---: |\n| 80 | 30.0 |" in page
 
 
 def committed(suffix):

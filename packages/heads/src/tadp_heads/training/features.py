@@ -146,7 +146,7 @@ class _OnDisk:
     def _read(self, file: Path) -> list[Tensor]:
         levels = self.store.read(file)
         if levels is None:
-            raise RuntimeError(f"{file} is gone or damaged, which this run reads: resume it, and it is computed again")
+            raise RuntimeError(f"{file} is missing or damaged: resume the run, which then computes it again")
         return levels
 
 
