@@ -212,4 +212,4 @@ def test_the_path_of_the_learning_rate_to_the_optimizer_is_short():
     reading = {
         n for n, tree in trees.items() for x in ast.walk(tree) if isinstance(x, ast.Attribute) and x.attr == "lr"
     }
-    assert reading == {"config.py", "lr_schedule.py", "optimizer.py"}
+    assert reading == {"lr_schedule.py", "optimizer.py"}

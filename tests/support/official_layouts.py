@@ -73,10 +73,15 @@ def acdc(root, split, size=SIZE):
 
 
 def bdd100k(root, split, size=SIZE):
-    """Of two images one is by night."""
     for name, ids in (("a1-b1", (0, 18, 255)), ("c2-d2", (1, 2))):
         picture(root / "images" / "10k" / split / f"{name}.jpg", size)
         mask(root / "labels" / "sem_seg" / "masks" / split / f"{name}.png", *ids, size=size)
+
+
+def bdd100k_night(root, split, size=SIZE):
+    """Of two images one is by night; the other, which is not read, has no mask."""
+    bdd100k(root, split, size)
+    (root / "labels" / "sem_seg" / "masks" / split / "c2-d2.png").unlink()
     frames = [{"name": f"{name}.jpg", "attributes": {"timeofday": t}} for name, t in (("a1-b1", "night"), ("x", "day"))]
     text(root / "labels" / "det_20" / f"det_{split}.json", json.dumps(frames))
 
@@ -118,7 +123,7 @@ LAYOUTS = {
     "nighttime-driving": driving("leftImg8bit", "gtCoarse_daytime_trainvaltest", "leftImg8bit", "gtCoarse_label"),
     "acdc": acdc,
     "bdd100k": bdd100k,
-    "bdd100k-night": bdd100k,
+    "bdd100k-night": bdd100k_night,
     "nyuv2": nyu,
     "voc2007-boxes": boxes_in("VOCdevkit/VOC2007", "000005"),
     "voc2012-boxes": boxes_in("VOCdevkit/VOC2012", "2007_000032"),

@@ -69,7 +69,7 @@ def predict_video(
         chosen |= {"run": str(run.resolve()), "weights": weights_digest(run)}
         claim(folder / SETTINGS_FILE, chosen, "predictions")
         if (folder / SUMMARY_FILE).is_file():
-            return json.loads((folder / SUMMARY_FILE).read_text())
+            return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         write_legend(model, folder)
         captioned = takes_captions(model, recipe) and options.caption is None
         texts = _Texts(

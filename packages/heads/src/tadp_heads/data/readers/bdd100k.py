@@ -55,11 +55,11 @@ class BDD100KSegmentation(SegmentationPairs):
 
 def _night(root: Path, split: str) -> set[str]:
     """Names without suffix of the images by night."""
-    listed = root / _NIGHT_LIST.format(split=split)
+    listed = inside(root, root / _NIGHT_LIST.format(split=split))
     if listed.is_file():
         return {Path(line).stem for line in read_lines(listed, "names of images by night")}
     found: set[str] = set()
-    there = [file for name in _ATTRIBUTES if (file := root / name.format(split=split)).is_file()]
+    there = [file for name in _ATTRIBUTES if (file := inside(root, root / name.format(split=split))).is_file()]
     for file in there:
         found |= set(_by_night(file))
     if not there:
