@@ -95,7 +95,9 @@ def test_type_checkers_of_users_read_the_annotations(repository, package):
 
 
 def test_no_addresses_in_what_pip_reads(repository):
-    files = [repository / "constraints.txt", repository / "pyproject.toml", *repository.glob("packages/*/pyproject.toml")]
+    names = ("constraints.txt", "pyproject.toml", "packages/*/pyproject.toml")
+    files = [path for name in names for path in repository.glob(name)]
+    assert len(files) == 7
     assert [path for path in files if re.search(r"https?://|file:|index-url|find-links| @ ", path.read_text())] == []
 
 
