@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "openai:"
 PARALLEL = 8  # requests under way at a time, where the caller names no batch size
 TAGS_SLOT = "{tags}"
-"""In a prompt: the model is asked for the objects first, and its list stands here in the second question."""
+"""Placeholder in a prompt: the model is asked for the objects first, and its list is inserted here."""
 LIST_OBJECTS = "List the objects in this image: nouns in the singular, each once, separated by commas, nothing else."
 TAGS_FIRST = f"The image shows: {TAGS_SLOT}. Describe it in one sentence that names what is really there."
 _LONGEST_TAGS = 400

@@ -96,7 +96,7 @@ class TransformersCaptioner:
             )
         torch.cuda.empty_cache()
         self.batch_size = tried // 2
-        logger.warning("out of memory with %d images at once; going on with %d", tried, self.batch_size)
+        logger.warning("out of memory with a batch size of %d; continuing with %d", tried, self.batch_size)
 
 
 def load_transformers_captioner(

@@ -45,7 +45,7 @@ def load_tagger() -> Tagger:
     except ValueError as error:
         if _fetch_data():
             return nltk_tagger()
-        logger.warning("%s; going on with the small tagger that comes with tadp_captioning", error)
+        logger.warning("%s; continuing with the small tagger that comes with tadp_captioning", error)
         return shipped_tagger()
 
 

@@ -123,11 +123,11 @@ def caption(
 
 
 def _tags_first(prompt: str | None) -> str:
-    """The prompt that has the model list objects first; one of the user's own says where the list stands."""
+    """The prompt that has the model list objects first; one of the user's own has a place for the list."""
     from tadp_captioning.captioners.openai import TAGS_FIRST, TAGS_SLOT
 
     if prompt is not None and TAGS_SLOT not in prompt:
-        raise ValueError(f"--tags-first: --prompt {prompt!r} has no {TAGS_SLOT}, where the objects stand; add it")
+        raise ValueError(f"--tags-first: --prompt {prompt!r} has no {TAGS_SLOT} for the list of objects; add it")
     return prompt or TAGS_FIRST
 
 

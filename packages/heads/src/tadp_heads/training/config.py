@@ -57,7 +57,7 @@ class TrainConfig:
     (GPUs from Ampere on, CPUs with AMX or AVX512-BF16), else fp32; `tadp train` decides, and the run records which.
     `fit` by itself takes auto and tf32 as fp32."""
     gradient_checkpointing: bool = False
-    """Compute the UNet's activations again in the backward pass: less memory, about a third slower."""
+    """Compute the UNet's activations again in the backward pass: less memory, a third more arithmetic."""
     shard: bool = False
     """Spread what trains, its gradients and the optimizer over the processes in place of a whole copy in each (FSDP):
     less memory, more to send. One process has all of it."""
