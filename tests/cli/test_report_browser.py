@@ -52,16 +52,19 @@ def write_runs_page(path):
     page = runs_html(
         "2 runs side by side",
         "Runs.",
+        sentences=["Trained: first-run.", "Evaluated: first-run.", "Prompts: first-run."],
+        lead=image,
         tables=task_tables(group_rows({"rows": rows})),
         losses={"first-run": ([1, 2, 3], [3.0, 2.0, 1.5]), "second-run": ([1, 2, 3], [3.0, 2.5, 1.0])},
-        per_class={"first-run": {"tree": 0.5, "star": float("nan")}},
-        confusions={"first-run": matrix},
+        per_class={"first-run": {"tree": 0.5, "star": float("nan"), "apple": 0.25, "sea": 0.75}},
+        confusions={"first-run": matrix, "second-run": matrix[::-1]},
         classes=classes,
         worst=[image],
         chosen="by the score.",
         colours={"tree": (128, 0, 0)},
         samples={"<look>": picture(600, 300)},
         settings={"first-run": {"train.steps": 1, "seed": 0}, "second-run": {"train.steps": 2}},
+        recipe=("scenes-segmentation", {"train.steps": 1, "seed": 0}),
         environment={"torch": "2"},
     )
     path.write_text(page)
@@ -116,11 +119,35 @@ def test_a_click_or_the_space_key_shows_an_image_as_large_as_the_window(browser,
     path = tmp_path / "report.html"
     write_runs_page(path)
     browser.open(path)
-    width = "Math.round(document.querySelector('.zoom img').getBoundingClientRect().width)"
+    width = "Math.round(document.querySelector('article .zoom img').getBoundingClientRect().width)"
     assert browser.evaluate(width) == 160
-    browser.click(".zoom img")
+    browser.click("article .zoom img")
     assert browser.evaluate(width) > 300
-    browser.evaluate("document.querySelector('.zoom input').focus()")
+    browser.evaluate("document.querySelector('article .zoom input').focus()")
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key=" ", code="Space", windowsVirtualKeyCode=32, text=" ")
     assert browser.evaluate(width) == 160
+
+
+def test_a_click_or_a_key_on_a_heading_sorts_its_table(browser, tmp_path):
+    """The largest number first, then the smallest; what has none stays last; groups stay together."""
+    path = tmp_path / "report.html"
+    write_runs_page(path)
+    browser.open(path)
+    shown = "[...document.querySelectorAll('#classes tbody tr')].map(r => r.cells[0].textContent)"
+    assert browser.evaluate(shown) == ["tree", "star", "apple", "sea"]
+    browser.click("#classes th:nth-child(2) button")
+    assert browser.evaluate(shown) == ["sea", "tree", "apple", "star"]
+    browser.evaluate("document.querySelector('#classes th:nth-child(2) button').focus()")
+    for kind in ("keyDown", "keyUp"):
+        browser.call(
+            "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+        )
+    assert browser.evaluate(shown) == ["apple", "tree", "sea", "star"]
+    assert browser.evaluate("document.querySelector('#classes [aria-sort]').getAttribute('aria-sort')") == "ascending"
+    browser.click("#classes th:nth-child(1) button")
+    assert browser.evaluate(shown) == ["apple", "sea", "star", "tree"]
+    browser.click("#scores th:nth-child(3) button")
+    first = browser.evaluate("document.querySelector('#scores tbody tr').firstChild.className")
+    assert first == "group"
+    assert browser.complaints() == []

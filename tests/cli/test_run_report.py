@@ -63,11 +63,17 @@ def test_a_page_about_several_runs(world, tmp_path):
     assert "depth: RMSE" in said
     html = page.read_text()
     anchors = re.findall(r'<section id="([^"]+)"', html)
-    assert anchors == ["scores", "curves", "classes", "confusion", "worst", "best", "settings", "environment"]
-    assert html.count('alt="prediction of a"') == html.count('alt="prediction of b"') == 4
-    assert 'alt="prediction of c"' not in html  # of another task
+    assert anchors[:5] == ["summary", "scores", "curves", "classes", "confusion"]
+    assert anchors[5:] == ["worst", "best", "settings", "environment"]
+    assert html.count('alt="prediction of a for') == html.count('alt="prediction of b for') == 5, "of 4 and of the lead"
+    assert 'alt="prediction of c for' not in html  # of another task
     assert '<th scope="row">prompt.kind</th><td><mark>oracle</mark></td><td><mark>empty</mark></td>' in html
-    assert not re.search(r"https?:|<script", html)
+    sentences = re.findall(r"<p>((?:Trained|Evaluated|Prompts): a[^<]*)</p>", html)
+    assert "a and b: segmentation with the backbone tiny, 2 steps of 2 images on the data set" in sentences[0]
+    assert re.search(r"mIoU \d+\.\d % on segmentation/val.*c: RMSE \d\.\d+ m on depth/val\.$", sentences[1])
+    assert sentences[2] == "Prompts: a: oracle; b and c: empty."
+    assert "confusion matrices of a and b and their difference" in html
+    assert not re.search(r"https?:|<script .|src=.http", html)
 
 
 def test_a_sheet_shows_where_the_last_run_is_ahead_and_where_it_is_behind(world, tmp_path, monkeypatch):
@@ -124,8 +130,9 @@ def test_a_set_without_labels_is_shown_without_scores(world, tmp_path, run):
     tadp("report", world / run, "--data", alone, *shown)
     html = page.read_text()
     anchors = re.findall(r'<section id="([^"]+)"', html)
-    assert anchors == ["scores", "curves", "images", "settings", "environment"]
-    assert html.count(f'alt="prediction of {run}') == 2
+    assert ("classes" in anchors) == (run == "b"), "as evaluated before"
+    assert [a for a in anchors if a != "classes"][2:] == ["curves", "images", "settings", "environment"]
+    assert html.count(f'alt="prediction of {run}') == 3
     assert "annotation" not in html
     whole = tmp_path / "whole"
     shutil.copytree(world / task, whole)
@@ -141,7 +148,8 @@ def test_a_set_without_labels_is_shown_without_scores(world, tmp_path, run):
 def test_a_page_without_pictures_goes_into_the_first_run(world):
     tadp("report", world / "c", "--images", "0")
     html = (world / "c" / "report.html").read_text()
-    assert re.findall(r'<section id="([^"]+)"', html) == ["scores", "curves", "settings", "environment"]
+    assert re.findall(r'<section id="([^"]+)"', html) == ["summary", "scores", "settings", "environment"]
+    assert html.index("training loss over steps") < html.index("Trained: depth"), "the curve is the figure"
     assert "expected the name of an .html" in tadp("report", world / "c", "--out", world / "c", code=2)
 
 

@@ -1,7 +1,7 @@
 """The page about finished runs: what they were, what they score, where they are right and wrong."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -11,35 +11,21 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tadp_captioning import CaptionStore
 from tadp_cli._io import write_text
 from tadp_cli.config.recipe import Recipe
+from tadp_cli.config.recipe_origin import recipe_of_package
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
-from tadp_cli.inputs.user_images import to_pil
-from tadp_cli.pipelines.error_analysis import (
-    Examined,
-    caption_history,
-    examine_run,
-    extremes,
-    loss_curve,
-    prediction_overlays,
-    truth_overlay,
-    word_maps,
-)
+from tadp_cli.pipelines.error_analysis import Examined, examine_run, loss_curve
 from tadp_cli.report.grouping import class_metric, group_rows, task_tables
+from tadp_cli.report.image_rows import how_chosen, rows_of_images
 from tadp_cli.report.prediction_sheet import write_prediction_sheet
-from tadp_cli.report.rows import HeatRow, ImageRow
 from tadp_cli.report.runs_page import runs_html
+from tadp_cli.report.summary import class_columns, summary
 from tadp_cli.run.resume import flat_settings
-from tadp_heads import get_task
+from tadp_cli.run.run import Run
 from tadp_heads.data.registry import labelled_splits
 
-Overlays = tuple[Examined, Mapping[str, Image.Image]]
-"""A run, and {image id: its prediction over the image}."""
-
-_WORDS = 4
-"""Heat maps of an image."""
 _LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")
 
 
@@ -104,26 +90,33 @@ def write_run_report(
         examined = [examine(run, options.images) for run in alike]
     if options.sheet is not None:
         write_prediction_sheet(options.sheet, examined, names, options.shown)
-    best, worst = _extreme_rows(examined, names, options)
+    shown = rows_of_images(examined, names, options.shown, options.original_captions)
     first = examined[0].scorable if examined else None
     title = next(iter(names.values())) if len(names) == 1 else f"{len(names)} runs side by side"
-    count = min(options.images, len(first.dataset)) if first else 0
+    evaluations = {name: Run(run).evaluations for run, name in names.items()}
+    classes = class_columns(evaluations)
+    if options.where or options.on_target or not classes:
+        classes |= {f"{names[e.run]}, images of this page": e.per_class for e in examined}
+    named = {name: recipes[run] for run, name in names.items()}
     page = runs_html(
         title,
         _intro(recipes),
+        sentences=summary(named, evaluations, shown.lead.prompt or "" if shown.lead else ""),
+        lead=shown.lead,
         tables=task_tables(group_rows({"rows": rows})),
         losses={name: loss_curve(run) for run, name in names.items()},
-        per_class={names[e.run]: e.per_class for e in examined},
+        per_class=classes,
         class_metric=class_metric(next(iter(recipes.values())).task),
         confusions={names[e.run]: e.confusion for e in examined},
         classes=first.dataset.classes if first else (),
         colours=dict(zip(first.model.config.classes, first.model.config.palette, strict=True)) if first else {},
-        worst=worst,
-        best=best,
+        worst=shown.worst,
+        best=shown.best,
         labelled=examined[0].labelled if examined else True,
-        chosen=_chosen(examined[0], names, count) if examined else "",
+        chosen=how_chosen(examined[0], names, options.images) if examined else "",
         samples=_samples(recipes),
-        settings={name: flat_settings(recipes[run]) for run, name in names.items()},
+        settings={name: flat_settings(recipe) for name, recipe in named.items()},
+        recipe=_common_recipe(recipes.values()),
         environment=_environment(options.device),
     )
     write_text(path, page)
@@ -143,6 +136,15 @@ def _intro(recipes: Mapping[Path, Recipe]) -> str:
     return text
 
 
+def _common_recipe(recipes: Collection[Recipe]) -> tuple[str, dict[str, Any]] | None:
+    """(name, settings) of the package's recipe that all runs were trained with; None where there is none."""
+    found = {known[0]: known[1] for recipe in recipes if (known := recipe_of_package(recipe))}
+    if len(found) != 1 or not all(map(recipe_of_package, recipes)):
+        return None
+    name, recipe = next(iter(found.items()))
+    return name, flat_settings(recipe)
+
+
 def _where(recipe: Recipe, options: ReportOptions) -> tuple[str, str, str]:
     """Runs of the same task, data and split can be compared image by image."""
     if options.where:
@@ -150,59 +152,6 @@ def _where(recipe: Recipe, options: ReportOptions) -> tuple[str, str, str]:
     if options.on_target:
         return recipe.task, recipe.test.folder, recipe.test.split
     return recipe.task, recipe.data.folder, recipe.data.val
-
-
-def _chosen(first: Examined, names: Mapping[Path, str], count: int) -> str:
-    """How the images of the page were chosen."""
-    if not first.labelled:
-        return f"Evenly spaced among the first {count} images of {first.where['folder']}; no labels are read."
-    place = "/".join(filter(None, (Path(first.where.get("folder", "")).name, first.where.get("split", ""))))
-    return f"by the score of {names[first.run]} on the image alone, of {count} images{f' of {place}' if place else ''}."
-
-
-def _extreme_rows(
-    examined: Sequence[Examined], names: Mapping[Path, str], options: ReportOptions
-) -> tuple[list[ImageRow], list[ImageRow]]:
-    """Rows of the best and of the worst images of the first run; of images without labels some, and none."""
-    if not examined:
-        return [], []
-    first = examined[0]
-    best, worst = extremes(first.scores, first.recipe.task, options.shown)
-    if not first.labelled:
-        known = first.scorable.dataset.ids
-        best = list(known[:: max(1, len(known) // (2 * options.shown))][: 2 * options.shown])
-    ids = [*best, *worst]
-    if not ids:
-        return [], []
-    overlays = {names[e.run]: (e, prediction_overlays(e, ids)) for e in examined}
-    originals = CaptionStore.read(options.original_captions) if options.original_captions else None
-    rows = {image_id: _image_row(first, image_id, overlays, originals) for image_id in ids}
-    return [rows[i] for i in best], [rows[i] for i in worst]
-
-
-def _image_row(
-    first: Examined, image_id: str, overlays: Mapping[str, Overlays], originals: CaptionStore | None
-) -> ImageRow:
-    image = to_pil(first.scorable.dataset.read(image_id).image)
-    history, maps = caption_history(first, image_id), word_maps(first, image_id, _WORDS)
-    metric = get_task(first.recipe.task).main_metric
-    shown = {}
-    for name, (examined, pictures) in overlays.items():
-        value = examined.scores.get(image_id)
-        score = "" if value is None else f"{metric.name} {metric.show(metric.scale * value)}"
-        shown[name] = (pictures[image_id], score)
-    written = originals[image_id] if originals is not None and image_id in originals else None
-    prompt = history[1] if history else ""
-    return ImageRow(
-        image=image,
-        truth=truth_overlay(first, image_id) if first.labelled else None,
-        title=image_id,
-        predictions=shown,
-        heat=HeatRow(image, prompt, maps) if maps else None,
-        caption=history[0] if history else None,
-        written=written,
-        prompt=history[1] if history else None,
-    )
 
 
 def _samples(recipes: Mapping[Path, Recipe]) -> dict[str, Image.Image]:

@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from tadp_cli.report.style import AMOUNTS, FONT, GRID, INK, SERIES, SOFT, new_figure, save_figure
+from tadp_cli.report.style import AMOUNTS, DIFFERENCES, FONT, GRID, INK, SERIES, SOFT, new_figure, save_figure
 
 _SIZE, _SMALL = 9.5, 8
 _PRINTED = 14
@@ -30,7 +30,9 @@ class Scatter(NamedTuple):
 class Matrix(NamedTuple):
     title: str
     rows: Sequence[Sequence[float]]
-    """In [0, 1]; rows are the truth."""
+    """In [0, 1], `signed` in [-1, 1]; rows are the truth."""
+    signed: bool = False
+    """Whether it is a difference: on a scale of its own, light where it is 0."""
 
 
 def scatter_figure(path: Path, points: Scatter, *, x: str, y: str, title: str) -> None:
@@ -46,17 +48,22 @@ def scatter_figure(path: Path, points: Scatter, *, x: str, y: str, title: str) -
 
 
 def matrices_figure(path: Path, matrices: Sequence[Matrix], classes: Sequence[str], *, note: str) -> None:
-    """A PNG of matrices side by side on one scale from 0 to 1."""
+    """A PNG of matrices side by side on one scale from 0 to 1; a signed one comes last, with its own scale."""
     side = max(3.6, 0.36 * len(classes))
-    width, height = 1.1 + len(matrices) * (side + 0.4) + 0.5, side + 1.75
-    figure = new_figure(width, height)
+    last = len(matrices) - 1
+    with_bar = {last, *(index - 1 for index, matrix in enumerate(matrices) if matrix.signed and index)}
+    width, height = 0.85 + len(matrices) * (side + 0.4) + 0.75 * len(with_bar), side + 1.75
+    figure, left = new_figure(width, height), 1.0
     for index, matrix in enumerate(matrices):
-        left = 1.0 + index * (side + 0.4)
         axes = figure.add_axes((left / width, 1.25 / height, side / width, side / height))
-        _draw_matrix(axes, matrix, classes, first=index == 0)
-    bar = figure.add_axes(((width - 0.62) / width, 1.25 / height, 0.14 / width, side / height))
-    figure.colorbar(ScalarMappable(Normalize(0, 1), AMOUNTS), cax=bar)
-    bar.tick_params(labelsize=_SMALL, colors=INK)
+        colours = _colours(matrix)
+        _draw_matrix(axes, matrix, colours, classes, first=index == 0)
+        left += side + 0.4
+        if index in with_bar:
+            bar = figure.add_axes(((left - 0.3) / width, 1.25 / height, 0.14 / width, side / height))
+            figure.colorbar(colours, cax=bar)
+            bar.tick_params(labelsize=_SMALL, colors=INK)
+            left += 0.75
     figure.text(0.15 / width, 0.15 / height, note, fontsize=_SIZE, **FONT)
     save_figure(figure, path)
 
@@ -74,8 +81,17 @@ def curves_figure(path: Path, curves: Mapping[str, tuple[Sequence[float], Sequen
     save_figure(figure, path)
 
 
-def _draw_matrix(axes: Axes, matrix: Matrix, classes: Sequence[str], first: bool) -> None:
-    axes.imshow(np.array(matrix.rows), cmap=AMOUNTS, vmin=0, vmax=1, aspect="equal")
+def _colours(matrix: Matrix) -> ScalarMappable:
+    """Those of a matrix's values."""
+    largest = max(float(np.abs(np.array(matrix.rows)).max()), 0.01)
+    return ScalarMappable(
+        *((Normalize(-largest, largest), DIFFERENCES) if matrix.signed else (Normalize(0, 1), AMOUNTS))
+    )
+
+
+def _draw_matrix(axes: Axes, matrix: Matrix, colours: ScalarMappable, classes: Sequence[str], first: bool) -> None:
+    drawn = colours.to_rgba(np.array(matrix.rows))
+    axes.imshow(drawn, aspect="equal")
     places = range(len(classes))
     axes.set_xticks(places, classes, rotation=90, fontsize=_SMALL, **FONT)
     axes.set_yticks(places, classes if first else [""] * len(classes), fontsize=_SMALL, **FONT)
@@ -84,8 +100,9 @@ def _draw_matrix(axes: Axes, matrix: Matrix, classes: Sequence[str], first: bool
     if len(classes) <= _PRINTED:
         for i, row in enumerate(matrix.rows):
             for j, value in enumerate(row):
-                colour = "white" if value < 0.6 else INK
-                axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+                colour = "white" if drawn[i, j, :3] @ (0.3, 0.6, 0.1) < 0.5 else INK
+                shown = f"{100 * value:+.0f}" if matrix.signed and round(100 * value) else f"{abs(100 * value):.0f}"
+                axes.text(j, i, shown, ha="center", va="center", fontsize=6.5, color=colour)
 
 
 def _axes(figure: Figure, place: tuple[float, float, float, float], x: str, y: str) -> Axes:

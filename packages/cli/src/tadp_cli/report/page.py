@@ -1,8 +1,11 @@
 """Self-contained HTML pages: no network, opened by double click, light and dark, readable on a phone."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +79,17 @@ def _templates() -> Environment:
     loader = PackageLoader("tadp_cli.report")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.globals |= {"heat_overlay": heat_overlay, "colour_bar": colour_bar, "pooling": POOLING}
+    made.globals |= _sorting()
     made.globals |= {"struck": struck, "highlighted": highlighted}
     made.filters |= {"data_uri": data_uri, "plain": _plain, "percent": _percent}
     return made
+
+
+def _sorting() -> dict[str, Any]:
+    """The script that sorts tables, and what a page's content policy allows it by."""
+    script = files("tadp_cli.report").joinpath("templates/sort.js").read_text(encoding="utf-8")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    return {"sort_script": Markup(script), "sort_hash": Markup(f"sha256-{digest}")}
 
 
 def _marked(other: list[str], shown: list[str], tag: str) -> Markup:

@@ -16,6 +16,8 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22
 """Okabe and Ito's colours, told apart without colour vision too; the first series is the first colour everywhere."""
 AMOUNTS = "viridis"
 """Colours of a matrix of amounts: even in lightness."""
+DIFFERENCES = "PuOr_r"
+"""Of a matrix of differences: orange above 0, purple below, told apart without colour vision too."""
 DPI = 100
 
 
