@@ -10,6 +10,8 @@ import torch
 from invoking import tadp
 from PIL import Image
 
+from tadp_cli.config.recipe import load_recipe
+from tadp_cli.config.recipe_origin import recipe_of_package
 from tadp_cli.pipelines import error_analysis
 from tadp_cli.pipelines.error_analysis import examine_run, extremes, loss_curve, prediction_overlays, word_maps
 from tadp_cli.pipelines.report import run_names
@@ -218,6 +220,23 @@ def test_only_what_differs_is_marked():
     assert html.count("<mark>") == 2
     assert html.index(">x<") < html.index(">y<")
     assert "&lt;b&gt;" in html
+
+
+def test_settings_that_differ_from_the_recipe_come_first():
+    settings = {"a": {"x": 1, "y": 2, "z": 3}}
+    html = runs_html("a", "", settings=settings, recipe=("scenes-depth", {"x": 1, "y": 4, "z": 3}))
+    changed, _, same = html[html.index("What differs from the recipe scenes-depth") :].partition("<details>")
+    assert '<th scope="row">y</th><td>4</td><td><mark>2</mark></td>' in changed
+    assert "2 settings as in the recipe" in same
+    assert html.count("<mark>") == 1
+
+
+def test_a_recipe_of_the_package_is_found_in_a_run_s_settings():
+    changed = load_recipe("scenes-depth").replace(**{"train.steps": 7})
+    name, recipe = recipe_of_package(changed)
+    assert (name, recipe) == ("scenes-depth", load_recipe("scenes-depth"))
+    assert recipe_of_package(changed.replace(description="my own")) is None
+    assert recipe_of_package(changed.replace(description="")) is None
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
