@@ -16,7 +16,7 @@ def report(
         Path | None, typer.Option(help="the page to write; none: report.html in the first run's folder")
     ] = None,
     images: Annotated[
-        int, typer.Option(help="images of the validation split to predict for the page; 0: none, fast")
+        int, typer.Option(help="images to predict for the page, of the validation split or of --data; 0: none, fast")
     ] = 100,
     shown: Annotated[int, typer.Option(help="best and worst images, of each so many")] = 4,
     original_captions: Annotated[
