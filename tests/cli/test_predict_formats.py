@@ -135,4 +135,4 @@ def test_a_video_is_predicted_frame_by_frame(world, tmp_path):
     assert said[said.index("8 frames") :] in tadp(*command), "nothing is predicted again"
     assert "caption_per was 'shot', is now 'frame'" in tadp(*command, "--caption-per", "frame", code=2)
     assert "is a video: leave --tile out" in tadp(*command, "--tile", "64", code=2)
-    assert "leave --format coco out" in tadp(*command, "--format", "coco", code=2)
+    assert "--format coco is for images alone" in tadp(*command, "--format", "coco", code=2)

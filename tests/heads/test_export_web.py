@@ -83,7 +83,7 @@ def test_scenes_in_other_sizes_are_scaled_to_what_the_model_takes(quick, tmp_pat
 
 def test_a_folder_of_something_else_is_left_alone(quick, tmp_path):
     (tmp_path / "thesis.tex").write_text("all of it")
-    with pytest.raises(ValueError, match="is no page of an earlier export: name another folder"):
+    with pytest.raises(ValueError, match="is no page of an earlier export: choose another folder"):
         write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

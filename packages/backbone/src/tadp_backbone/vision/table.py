@@ -211,7 +211,7 @@ def model_type(folder: str | Path) -> str:
         return ""
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError:  # also what is no text
+    except (ValueError, RecursionError):  # also what is no text, and lists within lists within lists
         return ""
     kind = values.get("model_type") if isinstance(values, dict) else None
     return kind if isinstance(kind, str) else ""
