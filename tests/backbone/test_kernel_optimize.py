@@ -76,6 +76,16 @@ def test_a_saved_backbone_does_not_show_it(make_backbone, tmp_path):
     assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def test_what_is_compiled_computes_the_pass(make_backbone, inputs, monkeypatch):
+    """Without the compiler, which takes 18 seconds."""
+    backbone = make_backbone()
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    with torch.no_grad():
+        expected = backbone.extract(*inputs)
+        backbone.optimize(channels_last=False, compile="eager")
+        assert difference(backbone.extract(*inputs), expected) < 1e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager"])
 def test_compiled_passes_give_the_same_numbers_each_time(make_backbone, inputs, backend):
