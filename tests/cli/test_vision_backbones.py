@@ -56,6 +56,9 @@ def test_each_family_trains_and_is_evaluated_and_predicts(kind, voc, tmp_path):
     Image.new("RGB", (37, 29), (90, 120, 30)).save(image)
     tadp("predict", run, image, "--out", tmp_path / "predictions", "--device", "cpu")
     assert (tmp_path / "predictions" / "image_mask.png").is_file()
+    tadp("predict", run, image, "--tile", "32", "--out", tmp_path / "tiles", "--device", "cpu")
+    with Image.open(tmp_path / "tiles" / "image_mask.png") as mask:
+        assert mask.size == (37, 29)
     if kind == "clip":
         with pytest.raises(ValueError, match="has no attention to words: choose another run"):
             LoadedRun(run, "cpu")
