@@ -67,6 +67,12 @@ def test_packages_have_the_same_module_for_repositories(repository, copy):
     assert own == (repository / "packages/backbone/src/tadp_backbone/io/repository.py").read_text()
 
 
+def test_packages_have_the_same_module_for_trackers(repository):
+    modules = ("heads/src/tadp_heads/training/tracking", "personalize/src/tadp_personalize/training")
+    first, second = ((repository / "packages" / module / "trackers.py").read_text() for module in modules)
+    assert first == second
+
+
 NAMES = ("me/first", "me/first-1.0")
 PATHS = ("runs/first", "./me/first", "me/a/b", "first", "/me/first", "me/token.safetensors", "me/with space")
 
