@@ -26,11 +26,16 @@ log = logging.getLogger("tadp.pretrain")
 HELD_OUT_SEED = 77
 VAE = LoopConfig(steps=2000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=100)
 UNET = LoopConfig(steps=6000, batch_size=48, lr=1e-3, save_every=100)
-ANY_ORDER = LoopConfig(steps=800, batch_size=48, lr=8e-4, warmup=50, ema=0.995, save_every=100, seed=7)
-"""Continues from UNET's weights, with sentences in any order and scenes of its own."""
+_ANY_ORDER = LoopConfig(steps=800, batch_size=48, lr=8e-4, warmup=50, ema=0.995, save_every=100, seed=7)
+ANY_ORDER = (_ANY_ORDER, replace(_ANY_ORDER, steps=1600, seed=8))
+"""Each continues from the weights before it, with sentences in any order and scenes of its own."""
 ENCODER = LoopConfig(steps=1000, batch_size=16, lr=2e-3, warmup=50, ema=0.995, save_every=200)
-TOWER = LoopConfig(steps=6000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
-CAPTIONER = LoopConfig(steps=4000, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
+_CAPTIONER = LoopConfig(steps=0, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.05, save_every=250, log_every=50)
+CAPTIONER = (
+    (replace(_CAPTIONER, steps=6000), replace(_CAPTIONER, steps=4000)),
+    (replace(_CAPTIONER, steps=5000, seed=10), replace(_CAPTIONER, steps=1500, seed=10)),
+)
+"""(vision tower, whole captioner); each round continues from the weights before it, with scenes of its own."""
 
 
 def main() -> None:
@@ -45,7 +50,7 @@ def main() -> None:
     if "backbone" in arguments.stages:
         _backbone(corpus, arguments)
     if "captioner" in arguments.stages:
-        _captioner(corpus, arguments)
+        _captioner(arguments)
     if "tagger" in arguments.stages:
         export_tagger(train_tagger(arguments.seed), arguments.out / TAGGER_FILE)
         log.info("tagger written to %s", arguments.out / TAGGER_FILE)
@@ -92,7 +97,6 @@ def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
     tokenizer = build_clip_tokenizer()
     folder = arguments.out / f"unet-grounding-{arguments.grounding:g}"
     first = replace(UNET, seed=arguments.seed, stop=arguments.stop)
-    second = replace(ANY_ORDER, seed=arguments.seed + ANY_ORDER.seed)
 
     def export(unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
         export_pipeline(vae, unet, text_encoder, tokenizer, folder / "pipeline")
@@ -101,19 +105,26 @@ def _backbone(corpus: Corpus, arguments: argparse.Namespace) -> None:
     train_unet(corpus, vae, tokenizer, first, folder, arguments.grounding, export)
     if arguments.stop is not None:
         return
-    start, fresh = averaged_weights(folder), Corpus(second.seed + 1)
-    train_unet(fresh, vae, tokenizer, second, folder / "any-order", arguments.grounding, export, start)
+    done = folder
+    for part in ANY_ORDER:
+        config = replace(part, seed=arguments.seed + part.seed)
+        start, done = averaged_weights(done), folder / f"any-order-{part.seed}"
+        train_unet(Corpus(config.seed + 1), vae, tokenizer, config, done, arguments.grounding, export, start)
 
 
-def _captioner(corpus: Corpus, arguments: argparse.Namespace) -> None:
-    folder = arguments.out / "captioner"
+def _captioner(arguments: argparse.Namespace) -> None:
+    exported = arguments.out / "captioner" / "captioner"
 
     def export(model: Blip2ForConditionalGeneration, processor: Blip2Processor) -> None:
-        export_captioner(model, processor, folder / "captioner")
-        log.info("captioner written to %s", folder / "captioner")
+        export_captioner(model, processor, exported)
+        log.info("captioner written to %s", exported)
 
-    tower, whole = (replace(config, seed=arguments.seed) for config in (TOWER, CAPTIONER))
-    train_captioner(corpus, tower, whole, folder, export)
+    start = None
+    for number, parts in enumerate(CAPTIONER, start=1):
+        tower, whole = (replace(config, seed=arguments.seed + config.seed) for config in parts)
+        folder = arguments.out / "captioner" / f"round-{number}"
+        train_captioner(Corpus(whole.seed + 1), tower, whole, folder, export, start)
+        start = averaged_weights(folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tiny captioner: a Blip2ForConditionalGeneration with its processor, trained from scratch on Scenes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -91,8 +91,11 @@ def train_captioner(
     config: LoopConfig,
     folder: Path,
     export: Callable[[Blip2ForConditionalGeneration, Blip2Processor], None],
+    start: Mapping[str, Tensor] | None = None,
 ) -> None:
     """First the vision tower alone, then all of it on captions; `export` gets copies now and then and last.
+
+    `start`: weights to begin with, as `averaged_weights` of an earlier training's folder gives them.
 
     The tower learns which classes cover each image patch; that layer is thrown away afterwards. A real BLIP-2, too,
     begins with a tower that has seen images.
@@ -102,19 +105,22 @@ def train_captioner(
     model = build_captioner(tokenizer)
     attend_to_neighbours(model.vision_model)
     dense = nn.Linear(model.config.vision_config.hidden_size, len(CLASSES) + 1)
+    whole = nn.ModuleList([model, dense])
+    if start is not None:
+        whole.load_state_dict(start, strict=False)
     train(
         nn.ModuleList([model.vision_model, dense]),
         lambda step, generator: _tower_loss(model, dense, *_draw(corpus, step, tower_config, generator)),
         tower_config,
         folder / "tower",
     )
-    start = [model.config.image_token_index] * QUERIES + [tokenizer.bos_token_id]
+    prefix = [model.config.image_token_index] * QUERIES + [tokenizer.bos_token_id]
 
     def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         chunk, picks = _draw(corpus, step, config, generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         captions = [" " + caption(chunk.scene(i), chunk.look(i), rng) for i in picks.tolist()]
-        ids, attention, labels = _teacher_forcing(captions, tokenizer, start)
+        ids, attention, labels = _teacher_forcing(captions, tokenizer, prefix)
         towers: list[Tensor] = []
         with model.vision_model.register_forward_hook(lambda module, inputs, out: towers.append(out[0])):
             output = model(
@@ -127,7 +133,7 @@ def train_captioner(
         return output.loss + seen, {"words": output.loss.item(), "patches": seen.item()}
 
     processor = build_processor(tokenizer)
-    train(nn.ModuleList([model, dense]), step_loss, config, folder, lambda module: export(module[0], processor))
+    train(whole, step_loss, config, folder, lambda module: export(module[0], processor))
 
 
 def _draw(corpus: Corpus, step: int, config: LoopConfig, generator: torch.Generator) -> tuple[Chunk, np.ndarray]:

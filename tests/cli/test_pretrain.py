@@ -114,7 +114,7 @@ def test_the_unet_trains_on_after_an_export_and_a_finished_training_exports_agai
     exports = []
     config = LoopConfig(steps=2, batch_size=2, lr=1e-3, export_minutes=0)
     monkeypatch.setattr(pretrain, "UNET", config)
-    monkeypatch.setattr(pretrain, "ANY_ORDER", replace(config, steps=1))
+    monkeypatch.setattr(pretrain, "ANY_ORDER", (replace(config, steps=1),))
     monkeypatch.setattr(pretrain, "Corpus", lambda seed: Corpus(seed, size=2, passes=1))
     monkeypatch.setattr(pretrain, "export_pipeline", lambda *given: exports.append(export_pipeline(*given)))
     monkeypatch.setattr(sys, "argv", ["pretrain", "--stages", "backbone", "--out", str(tmp_path)])
@@ -132,8 +132,11 @@ def test_the_unet_trains_on_after_an_export_and_a_finished_training_exports_agai
 
 def test_every_stage_makes_a_part_that_loads(tmp_path, monkeypatch):
     """One step of each, in the order in which `python3 tasks.py pretrain` runs them."""
-    for name in ("VAE", "ENCODER", "UNET", "ANY_ORDER", "TOWER", "CAPTIONER"):
-        monkeypatch.setattr(pretrain, name, LoopConfig(steps=1, batch_size=2, lr=1e-3))
+    step = LoopConfig(steps=1, batch_size=2, lr=1e-3)
+    for name in ("VAE", "ENCODER", "UNET"):
+        monkeypatch.setattr(pretrain, name, step)
+    monkeypatch.setattr(pretrain, "ANY_ORDER", (step, replace(step, seed=1)))
+    monkeypatch.setattr(pretrain, "CAPTIONER", ((step, step), (step, step)))
     monkeypatch.setattr(pretrain, "Corpus", lambda seed: Corpus(seed, size=4, passes=1))
     monkeypatch.setattr(sys, "argv", ["pretrain", "--out", str(tmp_path)])
     pretrain.main()
