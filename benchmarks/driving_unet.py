@@ -1,4 +1,4 @@
-"""The baseline of `driving.py`: a U-Net of 0.12 million parameters, or 0.48 at width 16; nothing learnt before."""
+"""The baseline of `driving.py`: a U-Net of 0.12 million parameters, or 0.48 at width 16; nothing learned before."""
 
 import torch
 from torch import Tensor, nn

@@ -3,7 +3,7 @@
     python benchmarks/personalize_held_out.py [--domains watercolor comic] [--seeds 0 1 2] [--steps N] [--out FILE]
 
 Each seed has Scenes, noise and training draws of its own. Losses are of the same images, noise and time steps within a
-row; a row passes when the learnt prompt is below the empty prompt and below the same captions without the look, both
+row; a row passes when the learned prompt is below the empty prompt and below the same captions without the look, both
 before and after training. A run that takes more than 180 seconds does not pass.
 """
 
@@ -73,7 +73,7 @@ def main() -> int:
         "domain",
         "method",
         "seed",
-        "learnt, before",
+        "learned, before",
         *COLUMNS,
         "empty, before",
         "plain, before",

@@ -34,7 +34,7 @@ def build_clip_tokenizer() -> CLIPTokenizer:
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     learner.train_from_iterator(vocabulary(), trainer)
-    vocab, merges = _learnt(learner)
+    vocab, merges = _learned(learner)
     for special in ("<|startoftext|>", "<|endoftext|>"):
         vocab[special] = len(vocab)
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)
@@ -47,7 +47,7 @@ def build_gpt2_tokenizer() -> GPT2Tokenizer:
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     learner.train_from_iterator(vocabulary(), trainer)
-    vocab, merges = _learnt(learner)
+    vocab, merges = _learned(learner)
     for special in ("</s>", "<pad>", "<image>"):
         vocab[special] = len(vocab)
     return GPT2Tokenizer(
@@ -55,6 +55,6 @@ def build_gpt2_tokenizer() -> GPT2Tokenizer:
     )
 
 
-def _learnt(learner: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _learned(learner: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
     model = json.loads(learner.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]

@@ -35,7 +35,7 @@ def features_of(backbone):
         return backbone(images, backbone.encode_text(["a photo <look> cat"]))
 
 
-def test_what_is_saved_is_read_back_with_learnt_tokens_and_adapters(make_backbone, tmp_path, no_network):
+def test_what_is_saved_is_read_back_with_learned_tokens_and_adapters(make_backbone, tmp_path, no_network):
     backbone = make_backbone(text=True, vae=True, text_adapter=True, learnt_context=4, timestep=3, map_strides=(8,))
     save_file({"<look>": torch.randn(3, 64)}, tmp_path / "learned_embeds.safetensors")
     assert backbone.load_tokens(tmp_path) == ["<look>"]

@@ -158,7 +158,7 @@ def test_labels_of_other_classes_are_refused_before_anything_is_done(world, tmp_
 
 
 @pytest.mark.slow  # learns a token
-def test_a_target_without_labels_is_learnt_from_and_predicted(world, tmp_path):
+def test_a_target_without_labels_is_learned_from_and_predicted(world, tmp_path):
     told = adapt(world, tmp_path, target="paintings/JPEGImages")
     assert "predicted: 3 images" in told
     assert (tmp_path / "domains/watercolor/textual-inversion/learned_embeds.safetensors").is_file()

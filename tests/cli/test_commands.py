@@ -37,9 +37,9 @@ def test_caption_clean_personalize_train_eval(world, tmp_path):
 
     token = tmp_path / "token"
     tadp("personalize", "--domain", "watercolor", "--count", "4", "--steps", "2", "--out", token)
-    learnt = json.loads((token / "results.json").read_text())
+    learned = json.loads((token / "results.json").read_text())
     assert (token / "learned_embeds.safetensors").is_file()
-    assert learnt
+    assert learned
 
     run = tmp_path / "run"
     settings = ("train.steps=3", "train.batch_size=2", "prompt.modifier=textual-inversion", "prompt.domain=watercolor")

@@ -18,8 +18,8 @@ COMMON = {
     "crops": 0,
     "seed": 42,
 }
-NOT_LEARNT = {"flip", "cache", "features_gb", "workers", "save_every", "keep", "eval_every"}
-NOT_LEARNT |= {"gradient_checkpointing", "log_with", "shard"}
+NOT_LEARNED = {"flip", "cache", "features_gb", "workers", "save_every", "keep", "eval_every"}
+NOT_LEARNED |= {"gradient_checkpointing", "log_with", "shard"}
 """Settings that change no weight; flip is for recipes without a transform."""
 
 MMSEG = {"groups": "norms-apart", "schedule": "poly-mmcv", "power": 1, "min_lr": 0, "unet_lr_scale": 0.1, "size": 512}
@@ -71,8 +71,8 @@ ROWS = {
 @pytest.mark.parametrize("name", REFERENCE)
 def test_training_is_that_of_the_reference(name):
     recipe = load_recipe(name)
-    learnt = {key: value for key, value in asdict(recipe.train).items() if key not in NOT_LEARNT}
-    assert learnt == COMMON | REFERENCE[name]
+    learned = {key: value for key, value in asdict(recipe.train).items() if key not in NOT_LEARNED}
+    assert learned == COMMON | REFERENCE[name]
     assert recipe.seeds == (42,)
     assert recipe.train.workers == IMAGE_READERS
 

@@ -148,7 +148,7 @@ def test_of_both_methods_each_takes_its_own():
 def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
     look = DOMAINS[name]
     first = sentences(look)[0]
-    assert fill(first, look.token, "a red star") == look.learnt.format(token=look.token, caption="a red star")
+    assert fill(first, look.token, "a red star") == look.learned.format(token=look.token, caption="a red star")
     assert {plain(sentence, "a red star") for sentence in sentences(look)} == {"a red star"}
 
 

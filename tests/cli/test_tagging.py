@@ -168,8 +168,8 @@ def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backb
     rows = []
     for labels, name in ((truth, "true"), (turned, "turned")):
         monkeypatch.setattr("tadp_heads.tagging.fit.present_classes", lambda _, there=labels: there)
-        learnt = fit_tagger(recipe, dataset, backbone, None, tmp_path / name, "cpu", quiet)
-        rows.append(learnt.out_of_fold.probabilities)
+        learned = fit_tagger(recipe, dataset, backbone, None, tmp_path / name, "cpu", quiet)
+        rows.append(learned.out_of_fold.probabilities)
     assert torch.equal(rows[0][victim], rows[1][victim])
     assert not torch.equal(torch.stack(list(rows[0].values())), torch.stack(list(rows[1].values())))
 
@@ -209,8 +209,8 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
         scored.append(contexts.context(dataset.ids))
         return measure(model, dataset, contexts, **options)
 
-    def listened_to(learnt, dataset, *others):
-        found = find(learnt, dataset, *others)
+    def listened_to(learned, dataset, *others):
+        found = find(learned, dataset, *others)
         judged.append(found.of(dataset.ids))
         return found
 
@@ -272,13 +272,13 @@ def test_the_best_model_so_far_has_its_judge_beside_it(run):
     assert score_run(run / "best")["metrics"] == first
 
 
-def test_a_judge_is_learnt_anew_where_the_images_are_others(scenes, backbone, tmp_path):
+def test_a_judge_is_learned_anew_where_the_images_are_others(scenes, backbone, tmp_path):
     """An image that was added after a run had failed was missing in what was kept of its judge."""
     recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
     for count in (8, 10, 10):
         dataset.ids = open_folder(scenes, "segmentation", "train").ids[:count]
-        learnt = fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
-        assert list(learnt.out_of_fold.probabilities) == list(dataset.ids)
+        learned = fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
+        assert list(learned.out_of_fold.probabilities) == list(dataset.ids)
     written = (tmp_path / "presence" / "presence.json").stat().st_mtime_ns
     fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
     assert (tmp_path / "presence" / "presence.json").stat().st_mtime_ns == written
@@ -363,14 +363,14 @@ def test_captioners_chances_need_no_training(scenes, tmp_path):
     recipe = recipe_of(scenes, "presence.source=captioner", "train.unet_lr_scale=0.1")
     train(recipe, tmp_path / "run")
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
-    learnt = read_tagger(tmp_path / "run", recipe, backbone, "cpu")
+    learned = read_tagger(tmp_path / "run", recipe, backbone, "cpu")
     dataset = open_folder(scenes, "segmentation", "train")
-    again = learnt.find(dataset, None, quiet)
-    torch.testing.assert_close(again.of(dataset.ids), learnt.out_of_fold.of(dataset.ids))
+    again = learned.find(dataset, None, quiet)
+    torch.testing.assert_close(again.of(dataset.ids), learned.out_of_fold.of(dataset.ids))
     assert again.of(dataset.ids).max() > 0.5
 
 
-def test_learnt_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
+def test_learned_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
     recipe = load_recipe(
         "scenes-segmentation",
         (f"data.folder={scenes}", "prompt.kind=learnt", "prompt.vectors=5", "train.steps=2", "train.batch_size=2"),

@@ -74,7 +74,7 @@ def test_updates_are_those_of_plain_adamw(pipe, pictures, tmp_path):
         prompts = [[fill(t, "<watercolor>") for t in config.templates]]
         source = image_source("images", base, pictures, prompts, config)
         batches = Batches(sources=(source,), batch_size=2, timesteps=1000, stratified=False, seed=0)
-        rows = learner.learnt.rows
+        rows = learner.learned.rows
         adam = torch.optim.AdamW([rows], lr=1.0, weight_decay=0.1)
         for step in range(4):
             adam.zero_grad()

@@ -11,8 +11,8 @@ from tadp_personalize.prompts import STYLE_TEMPLATES, fill, plain
 
 @pytest.mark.parametrize("template", STYLE_TEMPLATES)
 def test_templates_read_as_sentences_with_and_without_the_token(template):
-    learnt, bare = fill(template, "<x>"), plain(template)
-    assert learnt.count("<x>") == 1
+    learned, bare = fill(template, "<x>"), plain(template)
+    assert learned.count("<x>") == 1
     assert set(bare) <= set(string.ascii_lowercase + " ")
     assert "style" not in bare.split()
     assert bare == " ".join(bare.split()) != ""

@@ -14,7 +14,7 @@ from tadp_personalize import (
 )
 from tadp_personalize.held_out import HeldOutLoss
 from tadp_personalize.io.pipeline_parts import load_base
-from tadp_personalize.io.tokens import LearntRows, add_token, initial_rows, save_token
+from tadp_personalize.io.tokens import LearnedRows, add_token, initial_rows, save_token
 from tadp_personalize.methods.textual_inversion import token_learner
 from tadp_personalize.training.latents import ImageLatents
 from tadp_personalize.training.loss import DenoisingLoss
@@ -25,7 +25,7 @@ CONFIG = TextualInversionConfig(
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory, make_pipeline, make_pictures):
+def learned(tmp_path_factory, make_pipeline, make_pictures):
     """A pipeline, its parameters before, and the result of a run on it."""
     pipe = make_pipeline()
     before = snapshot(pipe)
@@ -44,8 +44,8 @@ def embed(pipe, prompt):
         return pipe.encode_prompt(prompt, "cpu", 1, False)[0]
 
 
-def test_the_callers_pipeline_stays_bit_equal(learnt):
-    pipe, before, _ = learnt
+def test_the_callers_pipeline_stays_bit_equal(learned):
+    pipe, before, _ = learned
     after = snapshot(pipe)
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -53,8 +53,8 @@ def test_the_callers_pipeline_stays_bit_equal(learnt):
     assert all(p.requires_grad for p in pipe.unet.parameters())
 
 
-def test_rows_moved_and_are_what_the_result_counts(learnt):
-    pipe, _, result = learnt
+def test_rows_moved_and_are_what_the_result_counts(learned):
+    pipe, _, result = learned
     rows = load_file(result.path)["<watercolor>"]
     start = initial_rows(pipe.tokenizer, pipe.text_encoder, "watercolor", 2)
     assert rows.shape == (2, 16)
@@ -62,8 +62,8 @@ def test_rows_moved_and_are_what_the_result_counts(learnt):
     assert (rows != start).any(1).all()
 
 
-def test_diffusers_and_our_loader_give_the_same_context_and_touch_nothing_else(learnt, make_pipeline):
-    _, before, result = learnt
+def test_diffusers_and_our_loader_give_the_same_context_and_touch_nothing_else(learned, make_pipeline):
+    _, before, result = learned
     theirs, ours = make_pipeline(), make_pipeline()
     theirs.load_textual_inversion(str(result.folder))
     name = load_token(result.folder, tokenizer=ours.tokenizer, text_encoder=ours.text_encoder, unet=ours.unet)
@@ -76,9 +76,9 @@ def test_diffusers_and_our_loader_give_the_same_context_and_touch_nothing_else(l
         assert torch.equal(after[name][: len(tensor)] if "token_embedding" in name else after[name], tensor), name
 
 
-def test_learnt_prompt_of_the_loaded_pipeline_gives_the_reported_held_out_loss(learnt, make_pipeline, make_pictures):
+def test_learned_prompt_of_the_loaded_pipeline_gives_the_reported_held_out_loss(learned, make_pipeline, make_pictures):
     """The number in results.json is that of the file, measured by a plain loop."""
-    _, _, result = learnt
+    _, _, result = learned
     pipe = make_pipeline()
     pipe.load_textual_inversion(str(result.folder))
     base = load_base(pipe)
@@ -99,28 +99,28 @@ def test_learnt_prompt_of_the_loaded_pipeline_gives_the_reported_held_out_loss(l
     assert result.before["learnt"] != result.after["learnt"]
 
 
-def test_another_base_is_an_error(learnt, make_pipeline):
+def test_another_base_is_an_error(learned, make_pipeline):
     other = make_pipeline(seed=1)
-    path = learnt[2].path
+    path = learned[2].path
     with pytest.raises(ValueError, match="another base model"):
         load_token(path, tokenizer=other.tokenizer, text_encoder=other.text_encoder, unet=other.unet)
     with pytest.raises(ValueError, match="another base model"):
-        check_base(learnt[2].folder, unet=other.unet, text_encoder=other.text_encoder)
+        check_base(learned[2].folder, unet=other.unet, text_encoder=other.text_encoder)
 
 
-def test_files_say_what_they_were_made_on_and_those_of_others_do_not(learnt, tmp_path):
-    folder = learnt[2].folder
-    assert base_of(folder) == base_of(learnt[2].path) == load_base(learnt[0]).identity
+def test_files_say_what_they_were_made_on_and_those_of_others_do_not(learned, tmp_path):
+    folder = learned[2].folder
+    assert base_of(folder) == base_of(learned[2].path) == load_base(learned[0]).identity
     save_file({"<x>": torch.zeros(1, 16)}, tmp_path / "other.safetensors")
     torch.save({"<x>": torch.zeros(16)}, tmp_path / "other.bin")
     assert base_of(tmp_path / "other.safetensors") is None
     assert base_of(tmp_path / "other.bin") is None
 
 
-def test_the_base_is_known_again_in_half_precision_and_with_more_tokens(learnt, make_pipeline):
+def test_the_base_is_known_again_in_half_precision_and_with_more_tokens(learned, make_pipeline):
     pipe = make_pipeline()
-    pipe.load_textual_inversion(str(learnt[2].folder))
-    check_base(learnt[2].path, unet=pipe.unet.half(), text_encoder=pipe.text_encoder)
+    pipe.load_textual_inversion(str(learned[2].folder))
+    check_base(learned[2].path, unet=pipe.unet.half(), text_encoder=pipe.text_encoder)
 
 
 def test_hook_equals_rows_written_into_the_embedding_gradients_included(pipe):
@@ -135,12 +135,12 @@ def test_hook_equals_rows_written_into_the_embedding_gradients_included(pipe):
     with torch.no_grad():
         embedding.weight[ids] = 0.0
     pipe.text_encoder.requires_grad_(False)
-    learnt = LearntRows(rows, ids)
-    with learnt.in_place_of(embedding):
+    learned = LearnedRows(rows, ids)
+    with learned.in_place_of(embedding):
         context = pipe.text_encoder(tokens)[0]
         context.square().sum().backward()
     torch.testing.assert_close(context, expected)
-    torch.testing.assert_close(learnt.rows.grad, dense)
+    torch.testing.assert_close(learned.rows.grad, dense)
     assert not torch.equal(pipe.text_encoder(tokens)[0], expected)  # the hook is gone
 
 

@@ -20,7 +20,7 @@ from .lora.trainable import TrainableParts
 from .padding import pad_to_multiple
 from .passes import Inputs, Pyramid, run_pass
 from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
-from .text.adapters import LearntContext, TextAdapter
+from .text.adapters import LearnedContext, TextAdapter
 from .text.conditioning import text_parts
 from .text.encoder import LongText, encode_texts
 from .text.sdxl import conditioning, encode_two, has_pooled_row
@@ -92,7 +92,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
                     words.model_max_length = min(words.model_max_length, longest)
         width = unet.config.cross_attention_dim
         self.text_adapter = TextAdapter(width) if self.config.text_adapter else None
-        self.learnt_context = LearntContext(self.config.learnt_context, width) if self.config.learnt_context else None
+        self.learnt_context = LearnedContext(self.config.learnt_context, width) if self.config.learnt_context else None
         self.taps = default_taps(unet) if self.config.taps is None else named_taps(unet, self.config.taps)
         self.map_layers = self._map_layers()
         self._running: object | None = None

@@ -30,7 +30,7 @@ class Domain:
     """The look in words, as said inside a sentence."""
     simple: str
     """The hand-written modifier."""
-    learnt: str
+    learned: str
     """Textual Inversion and DreamBooth share it (paper 4.2)."""
     nearby: str
     """A control: another domain of the same kind (paper Tables 4 and 5)."""
@@ -71,7 +71,7 @@ _AT_NIGHT = Domain(
     name="night",
     phrase="at night",
     simple=_NIGHT,
-    learnt="a dark {token} photo of {caption}",
+    learned="a dark {token} photo of {caption}",
     nearby=_FOGGY,
     unrelated=_PAINTING,
     token="<night>",
@@ -84,7 +84,7 @@ _FOG = Domain(
     name="foggy",
     phrase="in the fog",
     simple=_FOGGY,
-    learnt="a {token} photo of {caption}",
+    learned="a {token} photo of {caption}",
     nearby=_NIGHT,
     unrelated=_PAINTING,
     token="<foggy>",
@@ -97,7 +97,7 @@ _TABLE = (
         name="watercolor",
         phrase="watercolor style",
         simple="a watercolor style painting of {caption}",
-        learnt="a {token} style painting of {caption}",
+        learned="a {token} style painting of {caption}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token="<watercolor>",
@@ -113,7 +113,7 @@ _TABLE = (
         name="comic",
         phrase="comic style",
         simple="a comic style painting of {caption}",
-        learnt="a {token} style painting of {caption}",
+        learned="a {token} style painting of {caption}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token="<comic>",
@@ -129,7 +129,7 @@ _TABLE = (
         name="clipart",
         phrase="clipart style",
         simple="a clipart style drawing of {caption}",
-        learnt="a {token} style drawing of {caption}",
+        learned="a {token} style drawing of {caption}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token="<clipart>",
@@ -140,7 +140,7 @@ _TABLE = (
         name="constructivism",
         phrase="constructivism style",
         simple=_CONSTRUCTIVISM,
-        learnt="a {token} style painting of {caption}",
+        learned="a {token} style painting of {caption}",
         nearby=_PAINTING,
         unrelated=_DASHCAM,
         token="<constructivism>",
@@ -155,7 +155,7 @@ _TABLE = (
         name="rain",
         phrase="in the rain",
         simple="a rainy photo of {caption}",
-        learnt="a {token} photo of {caption}",
+        learned="a {token} photo of {caption}",
         nearby=_FOGGY,
         unrelated=_PAINTING,
         token="<rain>",
@@ -166,7 +166,7 @@ _TABLE = (
         name="snow",
         phrase="in the snow",
         simple="a snowy photo of {caption}",
-        learnt="a {token} photo of {caption}",
+        learned="a {token} photo of {caption}",
         nearby=_FOGGY,
         unrelated=_PAINTING,
         token="<snow>",
@@ -177,7 +177,7 @@ _TABLE = (
         name="dashcam",
         phrase="seen by a dashcam",
         simple=_DASHCAM,
-        learnt="a {token} photo of {caption}",
+        learned="a {token} photo of {caption}",
         nearby=_FOGGY,
         unrelated=_PAINTING,
         token="<dashcam>",
@@ -188,7 +188,7 @@ _TABLE = (
         name="sketch",
         phrase="sketch style",
         simple="a sketch style drawing of {caption}",
-        learnt="a {token} style drawing of {caption}",
+        learned="a {token} style drawing of {caption}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token="<sketch>",
@@ -199,7 +199,7 @@ _TABLE = (
         name="neon",
         phrase="neon style",
         simple="a neon style drawing of {caption}",
-        learnt="a {token} style drawing of {caption}",
+        learned="a {token} style drawing of {caption}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token="<neon>",
@@ -210,7 +210,7 @@ _TABLE = (
         name="mosaic",
         phrase="mosaic style",
         simple="a mosaic style picture of {caption}",
-        learnt="a {token} style picture of {caption}",
+        learned="a {token} style picture of {caption}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token="<mosaic>",
@@ -221,7 +221,7 @@ _TABLE = (
         name="sepia",
         phrase="in sepia",
         simple="a sepia photo of {caption}",
-        learnt="a {token} photo of {caption}",
+        learned="a {token} photo of {caption}",
         nearby=_NIGHT,
         unrelated=_PAINTING,
         token="<sepia>",
@@ -280,7 +280,7 @@ def domain_from_phrase(phrase: str, name: str = "") -> Domain:
         name=name,
         phrase=" ".join(words),
         simple=f"{article} {' '.join(words)} of {{caption}}",
-        learnt=f"a {{token}} {medium} of {{caption}}",
+        learned=f"a {{token}} {medium} of {{caption}}",
         nearby=_CONSTRUCTIVISM,
         unrelated=_DASHCAM,
         token=f"<{name}>",
@@ -324,7 +324,7 @@ def _reference(caption: str, domain: Domain, modifier: str) -> str:
 def _template(domain: Domain, modifier: str, token: str | None) -> str:
     if modifier in ("textual-inversion", "dreambooth"):
         default = domain.token if modifier == "textual-inversion" else DREAMBOOTH_TOKEN
-        return domain.learnt.replace("{token}", token or default)
+        return domain.learned.replace("{token}", token or default)
     return {"simple": domain.simple, "nearby": domain.nearby, "unrelated": domain.unrelated}[modifier]
 
 

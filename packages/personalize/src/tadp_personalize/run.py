@@ -107,7 +107,7 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
                 if config.sample_every:
                     final = _sheet(request, base, material, folder / "samples" / "final.png")
                     trackers.image(outcome.steps, "samples", final)
-                    write_images(folder / "images.png", material.learnt_from.images, size=base.image_size)
+                    write_images(folder / "images.png", material.training.images, size=base.image_size)
     result = Personalization(
         folder=folder,
         path=path,
@@ -125,9 +125,9 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
             word=request.word,
             base=base,
             config=config,
-            captions=dict(zip(material.report.used, material.learnt_from.captions, strict=True)),
+            captions=dict(zip(material.report.used, material.training.captions, strict=True)),
             file=path.name,
-            usage=learner.usage(path, fill(config.templates[0], request.token, material.learnt_from.captions[0])),
+            usage=learner.usage(path, fill(config.templates[0], request.token, material.training.captions[0])),
             held_out=judge.as_dict() if judge else None,
             seconds=time.perf_counter() - began,
         )
@@ -160,12 +160,12 @@ def _train(
     extra: tuple[Source, ...],
     trackers: Trackers,
 ) -> Outcome:
-    config, folder, learnt_from = request.config, Path(request.out), material.learnt_from
+    config, folder, training = request.config, Path(request.out), material.training
     prompts = [
-        [fill(template, request.token, caption) for template in config.templates] for caption in learnt_from.captions
+        [fill(template, request.token, caption) for template in config.templates] for caption in training.captions
     ]
     batches = Batches(
-        sources=(image_source("images", base, learnt_from.images, prompts, config), *extra),
+        sources=(image_source("images", base, training.images, prompts, config), *extra),
         batch_size=config.batch_size,
         timesteps=learner.objective.schedule.config.num_train_timesteps,
         stratified=config.stratified,
@@ -189,7 +189,7 @@ def _train(
             "token": request.token,
             "base": base.identity,
             "images": material.report.sha256,
-            "captions": list(learnt_from.captions),
+            "captions": list(training.captions),
         },
         resume=request.resume,
         progress=request.progress,
@@ -223,7 +223,7 @@ def _measured(
 
 def _sheet(request: Request, base: Base, material: Material, path: Path) -> Image.Image:
     """Draw a sheet of samples into a file; the same as an image."""
-    template, caption = request.config.templates[0], material.learnt_from.captions[0]
+    template, caption = request.config.templates[0], material.training.captions[0]
     prompts = [plain(template, caption), fill(template, request.word, caption), fill(template, request.token, caption)]
     with Image.open(write_sheet(path, base, prompts, seed=request.config.seed)) as file:
         return file.convert("RGB")

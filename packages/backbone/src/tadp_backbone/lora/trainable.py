@@ -7,7 +7,7 @@ from copy import deepcopy
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from ..text.adapters import LearntContext, TextAdapter
+from ..text.adapters import LearnedContext, TextAdapter
 from .add import add_low_rank, merge_low_rank
 
 
@@ -16,7 +16,7 @@ class TrainableParts:
 
     unet: UNet2DConditionModel
     text_adapter: TextAdapter | None
-    learnt_context: LearntContext | None
+    learnt_context: LearnedContext | None
     unreached = ("unet.conv_norm_out.*", "unet.conv_out.*")
     """Patterns of `trainable_parts`' parameters that no gradient reaches: the UNet's own output layers."""
 

@@ -16,7 +16,7 @@ class TextAdapter(nn.Module):
         return context + self.gamma * self.mlp(context)
 
 
-class LearntContext(nn.Module):
+class LearnedContext(nn.Module):
     """Free vectors in place of text (MetaPrompts): (count, D), the same for every image."""
 
     def __init__(self, count: int, dim: int):

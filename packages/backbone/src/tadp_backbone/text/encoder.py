@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 LongText = Literal["truncate", "chunk"]
-_LEARNT_TOKEN = re.compile(r"<[A-Za-z][\w-]*>")
+_LEARNED_TOKEN = re.compile(r"<[A-Za-z][\w-]*>")
 
 _log = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], long: LongText = "t
 
 def word_ids(tokenizer: CLIPTokenizer, text: str) -> list[int]:
     """Ids of the text alone: no begin, end or padding, any length."""
-    return tokenizer(expand_learnt_tokens(tokenizer, text), add_special_tokens=False, verbose=False).input_ids
+    return tokenizer(expand_learned_tokens(tokenizer, text), add_special_tokens=False, verbose=False).input_ids
 
 
-def expand_learnt_tokens(tokenizer: CLIPTokenizer, text: str) -> str:
+def expand_learned_tokens(tokenizer: CLIPTokenizer, text: str) -> str:
     """Write out tokens learned as several vectors: "<x>" -> "<x> <x>_1 <x>_2" (diffusers' convention)."""
     added = tokenizer.get_added_vocab()
     for token in added:
@@ -75,7 +75,7 @@ def max_tokens(tokenizer: CLIPTokenizer) -> int:
 def _check_tokens(tokenizer: CLIPTokenizer, text: str) -> None:
     """A token like <night> that was never loaded would be read letter by letter, and nobody would notice."""
     added = tokenizer.get_added_vocab()
-    for token in _LEARNT_TOKEN.findall(text):
+    for token in _LEARNED_TOKEN.findall(text):
         if token not in added:
             raise ValueError(f"unknown token {token!r} in {text!r}: load it first, backbone.load_tokens(file)")
 

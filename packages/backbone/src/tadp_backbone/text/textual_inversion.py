@@ -1,4 +1,4 @@
-"""Learnt tokens (Textual Inversion): files in, rows of the text encoder's embedding out."""
+"""Learned tokens (Textual Inversion): files in, rows of the text encoder's embedding out."""
 
 # n vectors of a token, D width of the text encoder
 

@@ -50,16 +50,16 @@ def words_of(tokenizer: CLIPTokenizer, text: str) -> list[Word]:
     words: list[Word] = []
     open_word = False
     for position, (number, token) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True), start=1):
-        learnt = token in added
-        goes_on = open_word and not learnt
-        if learnt and words and token.startswith(f"{words[-1].text}_"):
+        learned = token in added
+        goes_on = open_word and not learned
+        if learned and words and token.startswith(f"{words[-1].text}_"):
             words[-1] = Word(words[-1].text, (*words[-1].indices, position))
         elif goes_on:
             numbers = (*words[-1].indices, position)
             words[-1] = Word(tokenizer.decode([ids[i - 1] for i in numbers]).strip(), numbers)
         else:
-            words.append(Word(token if learnt else tokenizer.decode([number]).strip(), (position,)))
-        open_word = not learnt and not token.endswith(_WORD_END)
+            words.append(Word(token if learned else tokenizer.decode([number]).strip(), (position,)))
+        open_word = not learned and not token.endswith(_WORD_END)
     return words
 
 

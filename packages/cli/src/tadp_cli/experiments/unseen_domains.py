@@ -10,7 +10,7 @@ from tadp_cli.config.paper_tables import DomainTest
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
-from tadp_cli.inputs.prepare import LEARNT, captions_file, cleaned, domain_settings, learn_domain
+from tadp_cli.inputs.prepare import LEARNED, captions_file, cleaned, domain_settings, learn_domain
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import score_run
 from tadp_cli.pipelines.personalize import draw_domain
@@ -83,7 +83,7 @@ def domain_data(
         if test.domain != SOURCE:
             captions = cleaned(captions, test.domain, recipe.test.cleaner, limits, report)
     token = ""
-    if test.modifier in LEARNT:
+    if test.modifier in LEARNED:
         images, held_out = draw_domain(
             out / "domains" / test.domain / "images", test.domain, DOMAIN_IMAGES, SEEDS["domain"]
         )

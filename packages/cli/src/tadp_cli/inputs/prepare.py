@@ -22,7 +22,7 @@ from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.registry import open_data, split_name
 from tadp_personalize.lora import LORA_FILE
 
-LEARNT = ("textual-inversion", "dreambooth")
+LEARNED = ("textual-inversion", "dreambooth")
 """Modifiers that a personalization stands behind."""
 _DEFAULT = PersonalizeConfig()
 _LEARNED_FROM = "learned_from.json"

@@ -7,7 +7,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.inputs.domain_images import domain_images
 from tadp_cli.inputs.fetch import cached_bytes, homes
-from tadp_cli.inputs.prepare import LEARNT, domain_folder
+from tadp_cli.inputs.prepare import LEARNED, domain_folder
 from tadp_cli.run.run import RESULTS_FILE
 from tadp_heads.data.registry import split_name
 
@@ -28,7 +28,7 @@ def missing_inputs(recipe: Recipe, bench: Bench) -> Iterator[str]:
     for where, option in ((recipe.data.folder, "--data"), (recipe.test.folder, "--target")):
         if where and not split_name(where)[1].is_dir():
             yield f"no folder {split_name(where)[1]} ({option} {split_name(where)[0] or 'NAME'}:FOLDER)"
-    if recipe.prompt.modifier in LEARNT:
+    if recipe.prompt.modifier in LEARNED:
         yield from _missing_images(recipe, bench)
 
 

@@ -14,7 +14,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.inputs.domain_images import target_images
-from tadp_cli.inputs.prepare import LEARNT, domain_settings, with_captions, with_domain
+from tadp_cli.inputs.prepare import LEARNED, domain_settings, with_captions, with_domain
 from tadp_cli.inputs.unlabelled_target import check_self_training, write_list
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
 from tadp_cli.pipelines.report import ReportOptions, write_run_report
@@ -89,7 +89,7 @@ def adapt(
     """
     recipe = recipe.with_backbone
     rank = recipe.personalize.rank
-    learned = domain_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNT else {}
+    learned = domain_settings(out, recipe.prompt.target, modifier, rank) if modifier in LEARNED else {}
     changes = {"prompt.modifier": modifier, "test.folder": target if labelled else ""}
     own, recipe = recipe.backbone, recipe.replace(**changes, **learned)
     recipe = with_precision(recipe, out / AFTER, device)

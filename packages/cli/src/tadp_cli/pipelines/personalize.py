@@ -148,7 +148,7 @@ def dry_run(backbone: str, config: Any) -> Estimate:
 
 def sentences(target: Domain) -> tuple[str, ...]:
     """Training templates around captions; the first is the sentence in which the domain's token is used."""
-    own = f"[{target.learnt.removesuffix(' {caption}')}] {{caption}}"
+    own = f"[{target.learned.removesuffix(' {caption}')}] {{caption}}"
     return tuple(dict.fromkeys((own, *CAPTION_TEMPLATES)))
 
 

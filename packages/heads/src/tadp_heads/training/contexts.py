@@ -22,8 +22,8 @@ class ModelContexts:
     @torch.no_grad()
     def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor | None:
         """(B, T, D); None where the backbone takes no text, or has a context that trains."""
-        captions, learnt = self.captions, getattr(self.model.backbone, "learnt_context", None)
-        if learnt is not None and self.model.context is None:
+        captions, learned = self.captions, getattr(self.model.backbone, "learnt_context", None)
+        if learned is not None and self.model.context is None:
             return None
         return self.model.encode_captions(["" if captions is None else captions[image_id] for image_id in ids])
 

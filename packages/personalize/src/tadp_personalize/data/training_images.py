@@ -24,7 +24,7 @@ class Captioned:
 class Material:
     """The images of a run."""
 
-    learnt_from: Captioned
+    training: Captioned
     unseen: Captioned
     """Held-out images, without those that are trained on."""
     report: ImageReport
@@ -47,7 +47,7 @@ def gather(
         )
     pictures, report = read_images(images, size=size)
     unseen = [] if held_out is None else read_images(held_out, size=size, least=1, known=pictures)[0]
-    return Material(learnt_from=_captioned(pictures, captioner), unseen=_captioned(unseen, captioner), report=report)
+    return Material(training=_captioned(pictures, captioner), unseen=_captioned(unseen, captioner), report=report)
 
 
 def _captioned(images: list[Image.Image], captioner: Captioner | None) -> Captioned:

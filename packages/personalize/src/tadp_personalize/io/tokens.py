@@ -84,7 +84,7 @@ def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, words: s
     return torch.stack([weight[torch.as_tensor(group)].float().mean(0) for group in groups])
 
 
-class LearntRows(nn.Module):
+class LearnedRows(nn.Module):
     """The token's vectors, apart from the embedding: its other rows get neither gradient, decay nor rounding."""
 
     ids: Tensor
@@ -105,8 +105,8 @@ class LearntRows(nn.Module):
 
     def _substitute(self, module: nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         hits = args[0].unsqueeze(-1) == self.ids  # (B, T, n)
-        learnt = hits.to(self.rows.dtype) @ self.rows  # (B, T, D)
-        return torch.where(hits.any(-1, keepdim=True), learnt.to(output.dtype), output)
+        learned = hits.to(self.rows.dtype) @ self.rows  # (B, T, D)
+        return torch.where(hits.any(-1, keepdim=True), learned.to(output.dtype), output)
 
 
 def save_token(path: Path, token: str, rows: Tensor, base_identity: str) -> None:

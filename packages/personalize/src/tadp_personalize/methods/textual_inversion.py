@@ -11,7 +11,7 @@ from tadp_personalize.config import TextualInversionConfig
 from tadp_personalize.data.images import ImageSource
 from tadp_personalize.data.training_images import Captioner
 from tadp_personalize.io.pipeline_parts import Base
-from tadp_personalize.io.tokens import EMBEDDINGS_FILE, LearntRows, add_token, check_token, initial_rows, save_token
+from tadp_personalize.io.tokens import EMBEDDINGS_FILE, LearnedRows, add_token, check_token, initial_rows, save_token
 from tadp_personalize.result import Personalization
 from tadp_personalize.run import Request, run
 from tadp_personalize.training.loop import Progress
@@ -67,9 +67,9 @@ def token_learner(base: Base, token: str, initializer: str, vectors: int) -> Ite
     rows = initial_rows(base.tokenizer, base.text_encoder, initializer, vectors)
     ids = add_token(base.tokenizer, base.text_encoder, token, rows)
     base.text_encoder.requires_grad_(False)  # adding rows made a new embedding
-    learnt = LearntRows(rows, ids).to(base.device)
-    with learnt.in_place_of(base.text_encoder.get_input_embeddings()):
-        yield TokenLearner(base, token, learnt)
+    learned = LearnedRows(rows, ids).to(base.device)
+    with learned.in_place_of(base.text_encoder.get_input_embeddings()):
+        yield TokenLearner(base, token, learned)
 
 
 class TokenLearner:
@@ -77,16 +77,16 @@ class TokenLearner:
 
     method = "textual-inversion"
 
-    def __init__(self, base: Base, token: str, learnt: LearntRows) -> None:
-        self.base, self.token, self.learnt = base, token, learnt
+    def __init__(self, base: Base, token: str, learned: LearnedRows) -> None:
+        self.base, self.token, self.learned = base, token, learned
         self.objective = DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule())
-        self.objective.add_module("learnt", learnt)  # part of what is wrapped for several processes
-        self.trained = {"rows": learnt.rows}
+        self.objective.add_module("learnt", learned)  # part of what is wrapped for several processes
+        self.trained = {"rows": learned.rows}
 
     def save(self, folder: Path) -> Path:
         """Write learned_embeds.safetensors."""
         path = folder / EMBEDDINGS_FILE
-        save_token(path, self.token, self.learnt.rows, self.base.identity)
+        save_token(path, self.token, self.learned.rows, self.base.identity)
         return path
 
     def usage(self, path: Path, prompt: str) -> str:

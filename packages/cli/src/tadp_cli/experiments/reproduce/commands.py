@@ -11,7 +11,7 @@ from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.config.schema import parse, toml
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
 from tadp_cli.experiments.unseen_domains import DomainData
-from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path, domain_folder
+from tadp_cli.inputs.prepare import LEARNED, captions_path, clean_path, domain_folder
 from tadp_cli.inputs.scenes_data import SOURCE
 from tadp_cli.run.resume import flat_settings
 from tadp_heads.data.registry import split_name
@@ -23,7 +23,7 @@ def commands_of(
 ) -> list[str]:
     """One line each, in the order in which they are run; `ready`: the recipe with all that it names made."""
     lines = _caption_lines(planned, ready, bench)
-    if ready.prompt.modifier in LEARNT:
+    if ready.prompt.modifier in LEARNED:
         lines.append(_personalize_line(ready, bench))
     lines.append(train_line(table.recipe_name(planned.row, bench.scale), ready, planned.run, bench.device))
     if bench.scale == "full":

@@ -10,7 +10,7 @@ import torch
 from tadp_captioning import CaptionStore
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.experiments.reproduce.plan import Bench, PlannedRun, images_of_domain
-from tadp_cli.inputs.prepare import LEARNT, captions_path, clean_path
+from tadp_cli.inputs.prepare import LEARNED, captions_path, clean_path
 from tadp_cli.inputs.prerequisites import missing_inputs, missing_weights
 from tadp_cli.pipelines.inference_cost import costs_of
 from tadp_cli.pipelines.memory_estimate import class_count, context_length, estimated_bytes
@@ -57,7 +57,7 @@ def _lines(runs: Sequence[PlannedRun], bench: Bench, known: dict[str, float]) ->
     if recipe.prompt.domain or recipe.test.folder:
         where = f"Scenes: {recipe.prompt.domain}" if scenes else recipe.test.folder
         lines["target"] = f"{where}, split {recipe.test.split}"
-    if recipe.prompt.modifier in LEARNT:
+    if recipe.prompt.modifier in LEARNED:
         lines["domain"] = f"{recipe.prompt.domain}, by {recipe.prompt.modifier} from {_learned_from(recipe, bench)}"
     if recipe.needs_captions:
         lines["captions"] = recipe.data.captions or f"{recipe.captioner}, at least {recipe.data.min_tokens} tokens"

@@ -10,7 +10,7 @@ from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.config.paper_tables import SCALES, Row, Table
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.config.vision import for_backbone
-from tadp_cli.inputs.prepare import LEARNT
+from tadp_cli.inputs.prepare import LEARNED
 from tadp_heads.data.registry import split_name
 
 _OWN_OPTIONS = {
@@ -80,7 +80,7 @@ def plan_runs(table: Table, bench: Bench, rows: Sequence[str] = (), seeds: int =
     recipes = [for_backbone(load_recipe(table.recipe_name(row, bench.scale), bench.settings)) for row in wanted]
     own = not table.of_the_paper and len(bench.data) == 1
     data = {} if own else _by_name("--data", bench.data, [recipe.data.folder for recipe in recipes], "train on")
-    learned = [recipe.personalize.images for recipe in recipes if recipe.prompt.modifier in LEARNT]
+    learned = [recipe.personalize.images for recipe in recipes if recipe.prompt.modifier in LEARNED]
     tested = [recipe.test.folder for recipe in recipes]
     targets = _by_name("--target", bench.targets, [*tested, *learned], "are evaluated on or learn from")
     _check_domains(bench.images, recipes)
@@ -157,7 +157,7 @@ def images_of_domain(recipe: Recipe, bench: Bench) -> str:
 
 def _check_domains(images: Mapping[str, object], recipes: Iterable[Recipe]) -> None:
     """That each domain with --images is learned by some row."""
-    learned = dict.fromkeys(recipe.prompt.domain for recipe in recipes if recipe.prompt.modifier in LEARNT)
+    learned = dict.fromkeys(recipe.prompt.domain for recipe in recipes if recipe.prompt.modifier in LEARNED)
     for domain, where in images.items():
         if domain not in learned:
             known = f"they learn {', '.join(learned)}" if learned else "they learn no domain"

@@ -13,7 +13,7 @@ from tadp_cli.experiments.reproduce.costs import costs_of_rows
 from tadp_cli.experiments.reproduce.plan import Bench, images_of_domain, plan_runs
 from tadp_cli.experiments.unseen_domains import DOMAIN_IMAGES, DomainData, domain_data
 from tadp_cli.inputs.domain_images import domain_images
-from tadp_cli.inputs.prepare import LEARNT, cleaned, with_captions, with_domain
+from tadp_cli.inputs.prepare import LEARNED, cleaned, with_captions, with_domain
 from tadp_cli.inputs.prerequisites import check_inputs
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.fit_to_memory import fitted
@@ -76,7 +76,7 @@ def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> 
         if trained_on != SOURCE:
             # Captions of photos rarely say that they are photos: where domains vary, none is to be named either.
             recipe = recipe.replace(**{"data.captions": str(cleaned(Path(recipe.data.captions), None))})
-    if recipe.prompt.modifier in LEARNT:
+    if recipe.prompt.modifier in LEARNED:
         images, held_out = _images_to_learn(recipe, bench)
         recipe = with_domain(recipe, bench.out, images, held_out, bench.device, report)
     return recipe
