@@ -81,7 +81,7 @@ def share_named(probabilities: Tensor, present: Tensor, threshold: float) -> flo
 
 def tagged(out: Path, domain: str, count: int) -> tuple[Tensor, Tensor]:
     """Of so many scenes: the tagger's probabilities (N, K) to three decimals, and the labels (N, K)."""
-    write_scenes(out / domain, task="segmentation", look=domain, split="test", count=count, seed=SEED)
+    write_scenes(out / domain, task="segmentation", domain=domain, split="test", count=count, seed=SEED)
     dataset = open_folder(out / domain, "segmentation", "test")
     names = object_names(dataset.prompt_names)
     images = [to_pil_image(dataset.read(image_id).image) for image_id in dataset.ids]

@@ -19,7 +19,7 @@ from tadp_cli.experiments.analyses.setting import Setting
 from tadp_cli.experiments.analyze import run_analysis
 from tadp_cli.experiments.demo import QUICK, run_demo
 from tadp_heads.data.scenes.render import render
-from tadp_heads.data.scenes.scene import ALL_LOOKS, LOOKS, Scene, SceneObject, sample_scene
+from tadp_heads.data.scenes.scene import SCENE_DOMAINS, TRAINED_DOMAINS, Scene, SceneObject, sample_scene
 from tadp_heads.data.scenes.shapes import CLASSES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -57,13 +57,13 @@ def scenes_in_domains() -> None:
     scenes = [sample_scene(SEED, index) for index in (0, 3, 6)]
     figure = plt.figure(figsize=(11, 7.2), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3, 3))
-    for row, scene in zip(above.subplots(len(scenes), len(ALL_LOOKS)), scenes, strict=True):
-        for axes, domain in zip(row, ALL_LOOKS, strict=True):
+    for row, scene in zip(above.subplots(len(scenes), len(SCENE_DOMAINS)), scenes, strict=True):
+        for axes, domain in zip(row, SCENE_DOMAINS, strict=True):
             _show(axes, scene, domain, title=domain if scene is scenes[0] else "")
     above.suptitle("The same scenes in the four domains of training, and in four that nothing was trained on")
-    for row, domain in zip(below.subplots(len(LOOKS), len(CLASSES)), LOOKS, strict=True):
+    for row, domain in zip(below.subplots(len(TRAINED_DOMAINS), len(CLASSES)), TRAINED_DOMAINS, strict=True):
         for axes, name in zip(row, CLASSES, strict=True):
-            _show(axes, _alone(name), domain, title=name if domain == LOOKS[0] else "")
+            _show(axes, _alone(name), domain, title=name if domain == TRAINED_DOMAINS[0] else "")
         row[0].set_ylabel(domain, fontsize=9)
     below.suptitle("Each class alone: a comic's circle looks like a photo's ring, a watercolor's hexagon like a circle")
     figure.savefig(DOCS / "scenes.png", dpi=110)

@@ -62,11 +62,11 @@ class Domain(NamedTuple):
 
 
 @torch.no_grad()
-def read_domain(look: str, count: int, prompts: tuple[str, ...]) -> Domain:
+def read_domain(name: str, count: int, prompts: tuple[str, ...]) -> Domain:
     """`count` scenes; each is encoded once."""
     backbone = DiffusionBackbone.from_pretrained("tiny")
     with tempfile.TemporaryDirectory() as folder:
-        write_scenes(Path(folder), task="segmentation", look=look, split="train", count=count, seed=DATA_SEED)
+        write_scenes(Path(folder), task="segmentation", domain=name, split="train", count=count, seed=DATA_SEED)
         dataset = open_folder(Path(folder), "segmentation")
         samples = [dataset.read(sample_id) for sample_id in dataset.ids]
     masks = torch.stack([sample.target.as_subclass(Tensor) for sample in samples])
@@ -138,8 +138,8 @@ def uncertainties(head: FPNHead, domain: Domain, ids: list[int]) -> dict[str, Te
 def budget(options: argparse.Namespace) -> dict:
     """{domain: {arm: {added cost in masks: [mIoU per seed]}}}."""
     results = {}
-    for look in options.domains:
-        domain = read_domain(look, options.pool + options.val, ("present",))
+    for name in options.domains:
+        domain = read_domain(name, options.pool + options.val, ("present",))
         val = [*range(options.pool, options.pool + options.val)]
         arms: dict[str, dict[str, list[float]]] = {"masks": {}, "names": {}}
         for seed in options.seeds:
@@ -157,8 +157,8 @@ def budget(options: argparse.Namespace) -> dict:
                 masks[named] = probabilities(head, domain.features["present"], named, size).argmax(1)
                 pseudo = trained(domain, masks, [*start, *named], options.steps, seed)
                 arms["names"].setdefault(str(extra), []).append(miou(pseudo, domain, val))
-            print("budget", look, seed, arms, flush=True)
-        results[look] = arms
+            print("budget", name, seed, arms, flush=True)
+        results[name] = arms
     return results
 
 
@@ -195,9 +195,9 @@ def next_images(options: argparse.Namespace) -> dict:
 def errors(options: argparse.Namespace) -> dict:
     """{domain: {uncertainty: [AUROC per seed]}}, and the share of wrong pixels under "wrong"."""
     results = {}
-    for look in options.domains:
+    for name in options.domains:
         pool = 3 * options.start
-        domain = read_domain(look, pool + options.val, ("present", "all", "none"))
+        domain = read_domain(name, pool + options.val, ("present", "all", "none"))
         val = [*range(pool, pool + options.val)]
         found: dict[str, list[float]] = {"text": [], "entropy": [], "wrong": []}
         for seed in options.seeds:
@@ -208,8 +208,8 @@ def errors(options: argparse.Namespace) -> dict:
             found["wrong"].append(float(wrong.float().mean()))
             for by in ("text", "entropy"):
                 found[by].append(error_auroc(maps[by].flatten(), wrong))
-        results[look] = found
-        print("errors", look, found, flush=True)
+        results[name] = found
+        print("errors", name, found, flush=True)
     return results
 
 

@@ -61,7 +61,7 @@ def narrow_model(classes: int, variant: str) -> PerceptionModel:
 def mosaic(width: int, height: int) -> Image.Image:
     """Scenes side by side."""
     with tempfile.TemporaryDirectory() as folder:
-        write_scenes(Path(folder), task="segmentation", look="photo", split="train", count=12, seed=0)
+        write_scenes(Path(folder), task="segmentation", domain="photo", split="train", count=12, seed=0)
         files = open_folder(Path(folder), "segmentation").image_files.values()
         tiles = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     row = np.concatenate(tiles, 1)

@@ -1,9 +1,9 @@
-"""How well the miniature learns a look from 5 images: the held-out denoising loss of both methods, with 3 seeds.
+"""How well the tiny model learns a domain from 5 images: the held-out denoising loss of both methods, with 3 seeds.
 
     python benchmarks/personalize_held_out.py [--domains watercolor comic] [--seeds 0 1 2] [--steps N] [--out FILE]
 
 Each seed has Scenes, noise and training draws of its own. Losses are of the same images, noise and time steps within a
-row; a row passes when the learned prompt is below the empty prompt and below the same captions without the look, both
+row; a row passes when the learned prompt is below the empty prompt and below the same captions without the domain, both
 before and after training. A run that takes more than 180 seconds does not pass.
 """
 

@@ -62,7 +62,7 @@ def main() -> None:
     run, data = given.out / "run", given.out / "data"
     shutil.rmtree(given.out, ignore_errors=True)
     write_run(run, given.size)
-    write_scenes(data, task="segmentation", look="photo", split="val", count=count, seed=0, size=SIDE[given.size])
+    write_scenes(data, task="segmentation", domain="photo", split="val", count=count, seed=0, size=SIDE[given.size])
     found = {}
     for name, speed in (("defaults", Speed()), ("fp32", FULL_PRECISION)):
         options = PredictOptions(speed=speed)

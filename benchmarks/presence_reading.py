@@ -72,7 +72,7 @@ def main() -> None:
         for labelled in options.labels:
             folder = out / str(labelled)
             for split, count in (("train", labelled), ("val", UNSEEN)):
-                write_scenes(folder, task="segmentation", look=SOURCE, split=split, count=count, seed=SEEDS[split])
+                write_scenes(folder, task="segmentation", domain=SOURCE, split=split, count=count, seed=SEEDS[split])
             train, unseen = (open_data(str(folder), "segmentation", split) for split in ("train", "val"))
             stores = [captioned(dataset, folder / "captions.jsonl") for dataset in (train, unseen)]
             truth = labels_of(unseen)

@@ -34,7 +34,7 @@ from tadp_heads.data import SampleDataset
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
-from tadp_heads.data.scenes.scene import LOOKS
+from tadp_heads.data.scenes.scene import TRAINED_DOMAINS
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training import evaluate
 
@@ -74,20 +74,23 @@ def vae(out: Path) -> dict[str, Any]:
     from pretrain.vae import reconstruction_db
 
     backbone = DiffusionBackbone.from_pretrained("tiny", keep_decoder=True)
-    chunk = render_chunk(SEED, 0, IMAGES * len(LOOKS))
+    chunk = render_chunk(SEED, 0, IMAGES * len(TRAINED_DOMAINS))
     return {"images": IMAGES, "db": reconstruction_db(backbone.vae, chunk)}
 
 
 def pointing(out: Path) -> dict[str, Any]:
     """Where the maxima of class words' cross-attention lie."""
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
-    return {"images": IMAGES, "domains": {domain: pointing_game(backbone, _scenes(out, domain)) for domain in LOOKS}}
+    return {
+        "images": IMAGES,
+        "domains": {domain: pointing_game(backbone, _scenes(out, domain)) for domain in TRAINED_DOMAINS},
+    }
 
 
 def captioner(out: Path) -> dict[str, Any]:
     """Which classes captions name."""
     domains = {}
-    for domain in LOOKS:
+    for domain in TRAINED_DOMAINS:
         dataset = _scenes(out, domain)
         store = captions_of(dataset, None, captioner="tiny", written_to=out / "captions" / f"{domain}.jsonl")
         report = class_report(store, present_classes(dataset), object_names(dataset.prompt_names))
@@ -118,7 +121,7 @@ def _with_encoder(out: Path, task: str) -> dict[str, Any]:
     """The main metric of each seed on photos: behind the VAE, and behind the other encoder with two kinds of heads."""
     data = out / "encoder" / "data" / task
     for split, count, seed in (("train", QUICK.train_images, 100), ("val", QUICK.scored_images, 101)):
-        write_scenes(data, task=task, look="photo", split=split, count=count, seed=seed)
+        write_scenes(data, task=task, domain="photo", split=split, count=count, seed=seed)
     found: dict[str, list[float]] = {"vae": [], "as_trained": [], "trained_on_it": []}
     for seed in range(SEEDS):
         for vae in ("", "taesd"):
@@ -170,7 +173,7 @@ def _demo(out: Path, plan: Plan) -> dict[str, Any]:
 
 
 def _scenes(out: Path, domain: str) -> SampleDataset:
-    write_scenes(out / "data" / domain, task="segmentation", look=domain, split="test", count=IMAGES, seed=SEED)
+    write_scenes(out / "data" / domain, task="segmentation", domain=domain, split="test", count=IMAGES, seed=SEED)
     return open_folder(out / "data" / domain, "segmentation", "test")
 
 

@@ -108,7 +108,7 @@ def scenes(folder: Path, task: str, domain: str, **counts: int) -> Path:
     """Of each split so many images, with a seed of its own."""
     for split, count in counts.items():
         seed = SEED + ["train", "val", "test"].index(split) + (10 if domain != "photo" else 0)
-        write_scenes(folder, task=task, look=domain, split=split, count=count, seed=seed)
+        write_scenes(folder, task=task, domain=domain, split=split, count=count, seed=seed)
     return folder
 
 

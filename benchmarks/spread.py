@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for split, count in (("train", 8), ("val", 2)):
-            write_scenes(folder / "data", task="segmentation", look="photo", split=split, count=count, seed=0)
+            write_scenes(folder / "data", task="segmentation", domain="photo", split=split, count=count, seed=0)
         print(f"{wide_backbone(channels, folder / 'backbone') / 1e6:.0f} million parameters\n")
         print("| | GiB, one process | the other |\n|---|---:|---:|")
         for title, shard in (("each has all", False), ("spread", True)):

@@ -26,7 +26,7 @@ MEMORY_GIB = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 @pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
 def test_one_step_and_one_score(benchmark, capsys, tmp_path, task):
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    write_scenes(tmp_path / "data", task=task, look="photo", split="train", count=2, seed=0, size=SIZE)
+    write_scenes(tmp_path / "data", task=task, domain="photo", split="train", count=2, seed=0, size=SIZE)
     dataset = open_folder(tmp_path / "data", task, "train")
     changes = {"train.steps": 1, "train.batch_size": 1, "train.accumulate": 1, "train.transform": "", "protocol": ""}
     recipe = load_recipe(task).replace(**changes)

@@ -24,7 +24,7 @@ from tadp_heads.data.class_names import is_background, object_names
 from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.user_folder import open_folder
-from tadp_heads.data.scenes.scene import LOOKS
+from tadp_heads.data.scenes.scene import TRAINED_DOMAINS
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation import MeanIoU
 
@@ -44,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
     config, tried = choose(backbone, scenes(options.out, "photo", CHOSEN_ON, options.images))
-    rows: dict[str, dict[str, list[float]]] = {prompt: {domain: [] for domain in LOOKS} for prompt in PROMPTS}
+    rows: dict[str, dict[str, list[float]]] = {prompt: {domain: [] for domain in TRAINED_DOMAINS} for prompt in PROMPTS}
     pointing: dict[str, dict[str, list[float]]] = {}
-    for seed, domain in product(range(options.seeds), LOOKS):
+    for seed, domain in product(range(options.seeds), TRAINED_DOMAINS):
         dataset = scenes(options.out, domain, FIRST_SEED + seed, options.images)
         for prompt in PROMPTS:
             metric, hits = measured(backbone, dataset, prompt, config)
@@ -118,7 +118,7 @@ def scored(backbone: DiffusionBackbone, dataset: SampleDataset, prompt: str, con
 
 def scenes(out: Path, domain: str, seed: int, count: int) -> SampleDataset:
     folder = out / "data" / f"{domain}-{seed}-{count}"
-    write_scenes(folder, task="segmentation", look=domain, split="test", count=count, seed=seed)
+    write_scenes(folder, task="segmentation", domain=domain, split="test", count=count, seed=seed)
     return open_folder(folder, "segmentation", "test")
 
 

@@ -119,7 +119,7 @@ def train_captioner(
     def step_loss(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         chunk, picks = _draw(corpus, step, config, generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
-        captions = [" " + caption(chunk.scene(i), chunk.look(i), rng) for i in picks.tolist()]
+        captions = [" " + caption(chunk.scene(i), chunk.domain(i), rng) for i in picks.tolist()]
         ids, attention, labels = _teacher_forcing(captions, tokenizer, prefix)
         towers: list[Tensor] = []
         with model.vision_model.register_forward_hook(lambda module, inputs, out: towers.append(out[0])):

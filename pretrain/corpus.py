@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tadp_heads.data.scenes.render import render
-from tadp_heads.data.scenes.scene import LOOKS, Scene, sample_scene
+from tadp_heads.data.scenes.scene import TRAINED_DOMAINS, Scene, sample_scene
 
 SIZE = 64
 
@@ -21,8 +21,8 @@ class Chunk(NamedTuple):
     def scene(self, index: int) -> Scene:
         return sample_scene(self.seed, self.first + index)
 
-    def look(self, index: int) -> str:
-        return LOOKS[(self.first + index) % len(LOOKS)]
+    def domain(self, index: int) -> str:
+        return _domain(self.first + index)
 
 
 class Corpus:
@@ -42,5 +42,9 @@ class Corpus:
 
 
 def render_chunk(seed: int, first: int, count: int) -> Chunk:
-    drawn = [render(sample_scene(seed, i), LOOKS[i % len(LOOKS)], SIZE) for i in range(first, first + count)]
+    drawn = [render(sample_scene(seed, i), _domain(i), SIZE) for i in range(first, first + count)]
     return Chunk(np.stack([d.image for d in drawn]), np.stack([d.mask for d in drawn]), seed, first)
+
+
+def _domain(index: int) -> str:
+    return TRAINED_DOMAINS[index % len(TRAINED_DOMAINS)]

@@ -1,4 +1,4 @@
-"""A start for the captioner's vision tower in which its attention looks at neighbouring patches, as a convolution does.
+"""An initialisation of the captioner's vision tower in which attention is local, as in a convolution.
 
 A vision transformer that begins at random needs many images before it sees outlines; a real BLIP-2 begins with a tower
 that has had them. Begun like this, ours needs fewer.
@@ -15,7 +15,7 @@ NEIGHBOURS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 
 @torch.no_grad()
 def attend_to_neighbours(tower: Blip2VisionModel) -> None:
-    """Sets position embeddings, queries and keys in place, so that head h of every layer looks at NEIGHBOURS[h].
+    """Sets position embeddings, queries and keys in place, so that head h of every layer attends to NEIGHBOURS[h].
 
     The first 4 * FREQUENCIES channels carry sines and cosines of a patch's place and nothing else at first. A query
     turned by an offset is most like the key at that offset. All of it can be changed by training.

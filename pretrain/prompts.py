@@ -12,7 +12,7 @@ WRONG = 1 / 7
 """Share of the lists and sentences in which a class is missing or replaced, as in the captions of a captioner."""
 
 
-def training_prompt(scene: Scene, look: str, rng: np.random.Generator, any_order: bool = False) -> str:
+def training_prompt(scene: Scene, domain: str, rng: np.random.Generator, any_order: bool = False) -> str:
     """60 % sentences, 25 % lists of class names, 10 % empty, 5 % one class name.
 
     Images of a domain name it in 85 % of those captions, photos in 10 %. Lists are in any order, sentences go from left
@@ -23,10 +23,10 @@ def training_prompt(scene: Scene, look: str, rng: np.random.Generator, any_order
         return ""
     names = [str(name) for name in rng.permutation(class_names(scene))]
     if kind < 0.15:
-        return in_domain(names[0], look, rng)
+        return in_domain(names[0], domain, rng)
     if kind < 0.40:
-        return in_domain(" ".join(_with_error(names, rng)), look, rng)
-    return caption(scene, look, rng, any_order)
+        return in_domain(" ".join(_with_error(names, rng)), domain, rng)
+    return caption(scene, domain, rng, any_order)
 
 
 def _with_error(names: list[str], rng: np.random.Generator) -> list[str]:

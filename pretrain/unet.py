@@ -19,7 +19,7 @@ from tadp_backbone.attention import record_cross_attention
 from tadp_heads.data.scenes.shapes import CLASSES
 
 GROUNDED_SIDES = (16, 8)
-"""Sides, in cells, of the attention layers that the grounding loss looks at: strides 4 and 8 in pixels."""
+"""Sides, in cells, of the attention layers that the grounding loss uses: strides 4 and 8 in pixels."""
 MIN_SNR = 5.0
 
 
@@ -88,7 +88,7 @@ def train_unet(
         picks = torch.randint(len(latents), (config.batch_size,), generator=generator)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
         any_order = start is not None
-        prompts = [training_prompt(chunk.scene(i), chunk.look(i), rng, any_order) for i in picks.tolist()]
+        prompts = [training_prompt(chunk.scene(i), chunk.domain(i), rng, any_order) for i in picks.tolist()]
         ids = tokenizer(prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         timesteps = _timesteps(len(picks), generator)
         alpha = alphas[timesteps]  # (B,)

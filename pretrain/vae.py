@@ -57,7 +57,7 @@ def reconstruction_db(vae: AutoencoderKL, chunk: Chunk) -> dict[str, float]:
     images = to_model_range(chunk.images)
     decoded = vae.decode(vae.encode(images).latent_dist.mode()).sample.clamp(-1, 1)
     error = (decoded - images).square().mean(dim=(1, 2, 3))  # (N,)
-    domains = [chunk.look(index) for index in range(len(images))]
+    domains = [chunk.domain(index) for index in range(len(images))]
     return {
         domain: float(10 * torch.log10(4 / error[[own == domain for own in domains]].mean()))
         for domain in dict.fromkeys(domains)

@@ -45,7 +45,7 @@ STYLE = re.compile(
         (None, "a night photo of a drop in a comic", "a drop"),
     ],
 )
-def test_the_look_goes_and_the_content_stays(domain, caption, expected):
+def test_the_style_goes_and_the_content_stays(domain, caption, expected):
     assert RuleCleaner(domain).clean([caption]).captions == [expected]
 
 

@@ -25,8 +25,8 @@ SHORT = [
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     for split, count in (("train", 6), ("val", 3)):
-        write_scenes(root / "photos", task="detection", look="photo", split=split, count=count, seed=0)
-    write_scenes(root / "paintings", task="detection", look="watercolor", split="test", count=3, seed=1)
+        write_scenes(root / "photos", task="detection", domain="photo", split=split, count=count, seed=0)
+    write_scenes(root / "paintings", task="detection", domain="watercolor", split="test", count=3, seed=1)
     return root
 
 
@@ -136,11 +136,11 @@ def test_which_split_is_scored(world, tmp_path):
     assert scored_split(photos, "detection", "train") == ("train", "named by --split")
     assert scored_split(photos, "depth", "") == ("", "it has no labels for depth")
     for split in ("train", "first"):
-        write_scenes(extra, task="depth", look="photo", split=split, count=1, seed=0, size=32)
+        write_scenes(extra, task="depth", domain="photo", split=split, count=1, seed=0, size=32)
     with pytest.raises(ValueError, match="labels in the splits first, train: name one of them with --split"):
         scored_split(str(extra), "depth", "")
     for split in ("val", "test"):
-        write_scenes(extra, task="depth", look="photo", split=split, count=1, seed=0, size=32)
+        write_scenes(extra, task="depth", domain="photo", split=split, count=1, seed=0, size=32)
     assert scored_split(str(extra), "depth", "")[0] == "test"
     for file in extra.glob("*.txt"):
         file.unlink()
@@ -150,7 +150,7 @@ def test_which_split_is_scored(world, tmp_path):
 
 
 def test_labels_of_other_classes_are_refused_before_anything_is_done(world, tmp_path):
-    write_scenes(tmp_path / "target", task="detection", look="comic", split="test", count=1, seed=1)
+    write_scenes(tmp_path / "target", task="detection", domain="comic", split="test", count=1, seed=1)
     (tmp_path / "target" / "classes.txt").write_text("zebra\n")
     told = adapt(world, tmp_path / "out", "--modifier", "simple", target=tmp_path / "target", code=2)
     assert "classes zebra are not among those of the model" in told
@@ -184,7 +184,7 @@ def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_
     """The labels of the images that are trained on are gone; those that are evaluated are others."""
     target = tmp_path / "target"
     for split, count in (("train", 3), ("test", 2)):
-        write_scenes(target, task="detection", look="watercolor", split=split, count=count, seed=5)
+        write_scenes(target, task="detection", domain="watercolor", split=split, count=count, seed=5)
     listed = (target / "ImageSets" / "Main" / "train.txt").read_text().split()
     images = tmp_path / "images"
     images.mkdir()

@@ -140,7 +140,7 @@ def test_variations_are_the_pipelines_and_repeat(out, monkeypatch):
 
 @pytest.mark.slow
 def test_a_users_run_and_data_are_taken(out, tmp_path):
-    write_scenes(tmp_path / "night", task="segmentation", look="night", split="test", count=4, seed=3)
+    write_scenes(tmp_path / "night", task="segmentation", domain="night", split="test", count=4, seed=3)
     run = next(path for path in (out / "heads").iterdir() if path.name.startswith("oracle"))
     arguments = ("--run", run, "--data", tmp_path / "night", "--split", "test", "--out", tmp_path / "o")
     tadp("analyze", "off-target", *arguments)
@@ -187,7 +187,7 @@ def test_a_line_is_least_squares():
 
 
 def test_what_is_pasted_lies_free_and_the_rest_stays(tmp_path):
-    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=8, seed=0)
+    write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=8, seed=0)
     dataset = open_folder(tmp_path, "segmentation", "val")
     found = list(pastes(dataset, seed=0))
     assert len(found) >= 4

@@ -86,7 +86,7 @@ def test_modify_by_phrase_and_to_the_letter(captions, tmp_path):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    write_scenes(folder, task="segmentation", look="photo", split="val", count=4, seed=0)
+    write_scenes(folder, task="segmentation", domain="photo", split="val", count=4, seed=0)
     return folder
 
 

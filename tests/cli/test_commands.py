@@ -16,8 +16,8 @@ def world(tmp_path_factory):
     """Photos with two splits, watercolors with one."""
     root = tmp_path_factory.mktemp("world")
     for split, count in (("train", 6), ("val", 3)):
-        write_scenes(root / "photo", task="segmentation", look="photo", split=split, count=count, seed=0)
-    write_scenes(root / "watercolor", task="segmentation", look="watercolor", split="test", count=3, seed=1)
+        write_scenes(root / "photo", task="segmentation", domain="photo", split=split, count=count, seed=0)
+    write_scenes(root / "watercolor", task="segmentation", domain="watercolor", split="test", count=3, seed=1)
     return root
 
 

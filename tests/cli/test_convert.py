@@ -95,7 +95,7 @@ def test_an_ade_file_becomes_a_run_that_is_scored(source, tmp_path):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
     data = tmp_path / "data"
-    write_scenes(data, task="segmentation", look="photo", split="val", count=2, seed=0)
+    write_scenes(data, task="segmentation", domain="photo", split="val", count=2, seed=0)
     assert "mIoU" in tadp("eval", run, "--data", data, "--split", "val")
     results = json.loads((run / "results.json").read_text())
     assert results["converted_from"] == "ade.pth"

@@ -75,7 +75,7 @@ def test_the_list_names_every_data_set():
 def test_wrong_folders_are_wrong_use(tmp_path):
     assert "found no folder" in tadp("data", "check", tmp_path / "no", code=2)
     assert "none of the layouts" in tadp("data", "check", tmp_path, code=2)
-    assert "unknown look 'mud'" in tadp("data", "scenes", "--look", "mud", "--out", tmp_path / "s", code=2)
+    assert "unknown domain 'mud'" in tadp("data", "scenes", "--domain", "mud", "--out", tmp_path / "s", code=2)
 
 
 def test_real_driving_frames_pass(shared_data, tmp_path):
@@ -107,7 +107,7 @@ def split_files(root, **splits):
     """Scenes of these splits, in a folder that nothing marks as Scenes."""
     for first, (split, count) in enumerate(splits.items()):
         write_scenes(
-            root, task="segmentation", look="photo", split=split, count=count, seed=0, first=9 * first, size=32
+            root, task="segmentation", domain="photo", split=split, count=count, seed=0, first=9 * first, size=32
         )
         (root / f"scenes_{split}.json").unlink()
     return root

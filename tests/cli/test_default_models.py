@@ -18,7 +18,7 @@ def world(tmp_path_factory):
     """Scenes, the same images without what says that they are, and a photograph."""
     root = tmp_path_factory.mktemp("world")
     for split in ("train", "val"):
-        write_scenes(root / "scenes", task="segmentation", look="photo", split=split, count=2, seed=1, size=32)
+        write_scenes(root / "scenes", task="segmentation", domain="photo", split=split, count=2, seed=1, size=32)
     shutil.copytree(root / "scenes", root / "mine")
     for marker in (root / "mine").glob("scenes_*.json"):
         marker.unlink()

@@ -23,7 +23,7 @@ def paintings(tmp_path_factory):
     """Two images to train on and two to test on, with boxes."""
     root = tmp_path_factory.mktemp("paintings")
     for split, first in (("train", 0), ("test", 2)):
-        write_scenes(root, task="detection", look="watercolor", split=split, count=2, seed=0, first=first, size=32)
+        write_scenes(root, task="detection", domain="watercolor", split=split, count=2, seed=0, first=first, size=32)
     return root
 
 
@@ -47,7 +47,7 @@ def test_the_evaluated_split_is_not_learned_from_unless_the_user_says_so(paintin
 
 
 def test_without_a_training_split_all_that_is_not_evaluated_is_learned_from(tmp_path):
-    write_scenes(tmp_path, task="detection", look="comic", split="test", count=2, seed=0, size=32)
+    write_scenes(tmp_path, task="detection", domain="comic", split="test", count=2, seed=0, size=32)
     with pytest.raises(ValueError, match="all of its images are in the split test, which is evaluated"):
         target_images(str(tmp_path), "detection", "test")
     Image.new("RGB", (8, 8)).save(tmp_path / "JPEGImages" / "unlabelled.png")
@@ -119,9 +119,9 @@ def test_a_split_of_a_data_set_is_captioned(paintings, tmp_path):
 def test_an_adaptation_by_lora_is_trained_evaluated_and_predicted(tmp_path, monkeypatch):
     short = replace(PRESETS["miniature"]["dreambooth"], steps=1, warmup=0, unet_layers=None)
     monkeypatch.setitem(PRESETS, "miniature", {"dreambooth": short})
-    for look, splits in (("photo", ("train", "val")), ("watercolor", ("train", "test"))):
+    for domain, splits in (("photo", ("train", "val")), ("watercolor", ("train", "test"))):
         for split in splits:
-            write_scenes(tmp_path / look, task="segmentation", look=look, split=split, count=3, seed=len(split))
+            write_scenes(tmp_path / domain, task="segmentation", domain=domain, split=split, count=3, seed=len(split))
     places = ("--source", tmp_path / "photo", "--target", tmp_path / "watercolor", "--out", tmp_path / "out")
     how = ("--modifier", "dreambooth", "--rank", "2", "--count", "3", "--preset", "miniature")
     short_run = ("--set", "train.steps=1", "--set", "train.batch_size=2")

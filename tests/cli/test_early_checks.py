@@ -19,7 +19,7 @@ from tadp_heads.training.evaluation import warn_of_metrics
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, task="segmentation", look="photo", split="train", count=2, seed=0)
+    write_scenes(folder, task="segmentation", domain="photo", split="train", count=2, seed=0)
     return folder
 
 

@@ -53,7 +53,7 @@ def test_a_launcher_is_left_alone(monkeypatch):
 
 
 def test_a_default_number_format_of_the_users_code_changes_nothing(tmp_path):
-    write_scenes(tmp_path / "d", task="segmentation", look="photo", split="train", count=1, seed=0)
+    write_scenes(tmp_path / "d", task="segmentation", domain="photo", split="train", count=1, seed=0)
     recipe = load_recipe("scenes-segmentation").replace(
         **{"data.folder": str(tmp_path / "d"), "data.val": "train", "train.steps": 1, "train.batch_size": 1},
         **{"prompt.kind": "empty"},

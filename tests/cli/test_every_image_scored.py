@@ -19,7 +19,7 @@ SMALL = {
 
 @pytest.mark.parametrize("name", TASKS)
 def test_scores_do_not_depend_on_the_batch(tmp_path, name):
-    write_scenes(tmp_path, task=name, look="photo", split="val", count=5, seed=0, size=32)
+    write_scenes(tmp_path, task=name, domain="photo", split="val", count=5, seed=0, size=32)
     dataset = open_data(tmp_path, name, "val")
     torch.manual_seed(0)
     task, backbone = get_task(name), DiffusionBackbone.from_pretrained("tiny").freeze()

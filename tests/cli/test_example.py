@@ -11,7 +11,7 @@ from tadp_heads.data.scenes.write import write_scenes
 def test_a_head_is_trained_from_python(repository, tmp_path, capsys, monkeypatch):
     data = tmp_path / "photos"
     for split, count in (("train", 4), ("val", 2)):
-        write_scenes(data, task="segmentation", look="photo", split=split, count=count, seed=0)
+        write_scenes(data, task="segmentation", domain="photo", split=split, count=count, seed=0)
     captions = tmp_path / "captions.jsonl"
     lines = [f'{{"id": "{path.stem}", "caption": "a tree"}}\n' for path in sorted((data / "images").iterdir())]
     captions.write_text("".join(lines))

@@ -74,7 +74,7 @@ def world(tmp_path_factory):
     """A data set and a run of one step on it."""
     root = tmp_path_factory.mktemp("world")
     for split in ("train", "val"):
-        write_scenes(root / "data", task="segmentation", look="photo", split=split, count=1, seed=0, size=32)
+        write_scenes(root / "data", task="segmentation", domain="photo", split=split, count=1, seed=0, size=32)
     settings = ("train.steps=1", "train.batch_size=1", "prompt.kind=empty", "head.variant=ade", "head.width=8")
     where = ("--data", root / "data", "--out", root / "run")
     tadp("train", "scenes-segmentation", *where, *(f"--set={setting}" for setting in settings))

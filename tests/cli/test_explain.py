@@ -118,8 +118,8 @@ def test_large_images_are_scaled_down(picture, tmp_path):
 
 
 def test_a_runs_prompt_is_explained_and_its_prediction_shown(picture, tmp_path):
-    write_scenes(tmp_path / "photo", task="segmentation", look="photo", split="train", count=2, seed=0)
-    write_scenes(tmp_path / "photo", task="segmentation", look="photo", split="val", count=2, seed=1)
+    write_scenes(tmp_path / "photo", task="segmentation", domain="photo", split="train", count=2, seed=0)
+    write_scenes(tmp_path / "photo", task="segmentation", domain="photo", split="val", count=2, seed=1)
     settings = ("train.steps=1", "train.batch_size=2", "prompt.kind=class-names")
     options = [option for setting in settings for option in ("--set", setting)]
     tadp("train", "scenes-segmentation", "--data", tmp_path / "photo", "--out", tmp_path / "run", *options)

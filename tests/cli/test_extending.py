@@ -38,7 +38,7 @@ def test_a_run_with_a_task_a_data_set_a_captioner_and_a_backbone_of_ones_own(fil
     monkeypatch.setenv("COLUMNS", "40")  # paths are printed whole however narrow the terminal is
     scenes, run, out = tmp_path / "scenes", tmp_path / "run", tmp_path / "predictions"
     for split, count in (("train", 3), ("val", 2)):
-        write_scenes(scenes, task="segmentation", look="photo", split=split, count=count, seed=0)
+        write_scenes(scenes, task="segmentation", domain="photo", split=split, count=count, seed=0)
     plugins = [word for file in files.values() for word in ("--plugin", file)]
     settings = (
         "task=tags",

@@ -20,7 +20,7 @@ TOLERANCES = {  # shares as 0..1, and RMSE relative to itself
 @pytest.mark.parametrize("task", TOLERANCES)
 def test_half_precision_keeps_the_metrics_of_a_trained_run(task, tmp_path, record_property):
     for split, count, seed in (("train", 100, 0), ("val", IMAGES, 1)):
-        write_scenes(tmp_path / "data", task=task, look="photo", split=split, count=count, seed=seed)
+        write_scenes(tmp_path / "data", task=task, domain="photo", split=split, count=count, seed=seed)
     kind = "empty" if task == "depth" else "class-names"
     settings = (f"data.folder={tmp_path / 'data'}", f"prompt.kind={kind}", "train.steps=150", "train.flip=false")
     train(load_recipe(f"scenes-{task}", settings), tmp_path / "run")

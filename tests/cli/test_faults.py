@@ -90,12 +90,14 @@ COMMANDS = {
 def world(tmp_path_factory):
     """Two data sets and a run, hardly trained."""
     root = tmp_path_factory.mktemp("world")
-    for folder, look, split, count in (
+    for folder, domain, split, count in (
         ("photos", "photo", "train", 2),
         ("photos", "photo", "val", 1),
         ("paintings", "watercolor", "test", 1),
     ):
-        write_scenes(root / folder, task="segmentation", look=look, split=split, count=count, seed=len(split), size=32)
+        write_scenes(
+            root / folder, task="segmentation", domain=domain, split=split, count=count, seed=len(split), size=32
+        )
     steps = _set(*_TINY, "train.steps=1", "prompt.kind=caption")
     tadp("train", "scenes-segmentation", "--data", root / "photos", "--out", root / "run", *steps)
     return root

@@ -39,7 +39,7 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for task in SMALL:
         for split in ("train", "val"):
-            write_scenes(root / task, task=task, look="photo", split=split, count=2, seed=0)
+            write_scenes(root / task, task=task, domain="photo", split=split, count=2, seed=0)
     return root
 
 

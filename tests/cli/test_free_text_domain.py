@@ -13,8 +13,8 @@ DUSK = ("--domain", "dusk", "--domain-phrase", "dusk photo")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    for look, split in (("photo", "train"), ("photo", "val"), ("night", "train"), ("night", "test")):
-        write_scenes(root / look, task="segmentation", look=look, split=split, count=3, seed=len(split), size=32)
+    for domain, split in (("photo", "train"), ("photo", "val"), ("night", "train"), ("night", "test")):
+        write_scenes(root / domain, task="segmentation", domain=domain, split=split, count=3, seed=len(split), size=32)
     return root
 
 

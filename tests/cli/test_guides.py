@@ -35,9 +35,9 @@ def commands(text):
 def folders(tmp_path, monkeypatch):
     """my_data with masks; dusk and photos without."""
     for split, count in (("train", 4), ("val", 2)):
-        write_scenes(tmp_path / "my_data", task="segmentation", look="photo", split=split, count=count, seed=0)
-    for name, look in (("dusk", "night"), ("photos", "photo")):
-        write_scenes(tmp_path / name, task="segmentation", look=look, split="train", count=3, seed=5)
+        write_scenes(tmp_path / "my_data", task="segmentation", domain="photo", split=split, count=count, seed=0)
+    for name, domain in (("dusk", "night"), ("photos", "photo")):
+        write_scenes(tmp_path / name, task="segmentation", domain=domain, split="train", count=3, seed=5)
         shutil.rmtree(tmp_path / name / "masks")
     shutil.copy(tmp_path / "photos" / "images" / "train_00000.png", tmp_path / "photos" / "one.png")
     monkeypatch.chdir(tmp_path)

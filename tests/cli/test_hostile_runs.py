@@ -26,7 +26,7 @@ from tadp_heads.training.metrics_log import read_steps
 def trained(tmp_path_factory):
     """A run of one step without words, and its data."""
     root = tmp_path_factory.mktemp("trained")
-    write_scenes(root / "data", task="segmentation", look="photo", split="train", count=1, seed=0)
+    write_scenes(root / "data", task="segmentation", domain="photo", split="train", count=1, seed=0)
     settings = ("train.steps=1", "train.batch_size=1", "prompt.kind=empty", "data.val=train")
     options = [f"--set={setting}" for setting in settings]
     tadp("train", "scenes-segmentation", "--data", root / "data", "--out", root / "run", *options)

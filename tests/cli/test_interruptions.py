@@ -32,7 +32,7 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for task in SMALL:
         for split, count in (("train", 5), ("val", 1)):
-            write_scenes(root / task, task=task, look="photo", split=split, count=count, seed=0, size=32)
+            write_scenes(root / task, task=task, domain="photo", split=split, count=count, seed=0, size=32)
     return root
 
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path, name, content, message):
 def world(tmp_path_factory):
     """A run of one step on three scenes, conditioned on the names of the classes present, and the scenes."""
     root = tmp_path_factory.mktemp("names")
-    write_scenes(root / "data", task="segmentation", look="photo", split="train", count=3, seed=0)
+    write_scenes(root / "data", task="segmentation", domain="photo", split="train", count=3, seed=0)
     settings = ("train.steps=1", "train.batch_size=1", "train.flip=false", "data.val=train", "prompt.kind=oracle")
     options = [f"--set={setting}" for setting in settings]
     tadp("train", "scenes-segmentation", "--data", root / "data", "--out", root / "run", *options)

@@ -22,7 +22,7 @@ QUICK = {"train": ONE_STEP, "adapt": (*ONE_STEP, "--modifier", "null")}
 
 def labelled_scenes(root, tmp_path):
     """Scenes as LabelMe files."""
-    write_scenes(tmp_path / "scenes", task="segmentation", look="photo", split="train", count=5, seed=0)
+    write_scenes(tmp_path / "scenes", task="segmentation", domain="photo", split="train", count=5, seed=0)
     dataset = open_folder(tmp_path / "scenes", "segmentation")
     root.mkdir()
     for sample_id in dataset.ids:
@@ -40,7 +40,7 @@ def labelled_scenes(root, tmp_path):
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
     labelled_scenes(tmp_path / "labelled", tmp_path)
-    write_scenes(tmp_path / "sketches", task="segmentation", look="sketch", split="train", count=3, seed=5)
+    write_scenes(tmp_path / "sketches", task="segmentation", domain="sketch", split="train", count=3, seed=5)
     (tmp_path / "sketches" / "images").rename(tmp_path / "drawings")
     rows = [f"{path.name},star;house\n" for path in sorted((tmp_path / "drawings").iterdir())]
     (tmp_path / "names.csv").write_text("".join(rows))

@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
     def make(task, *settings):
         folder = root / task
         if not folder.exists():
-            write_scenes(folder, task=task, look="photo", split="train", count=2, seed=0, size=SIZE)
+            write_scenes(folder, task=task, domain="photo", split="train", count=2, seed=0, size=SIZE)
         fixed = (f"data.folder={folder}", "prompt.kind=empty", "train.flip=false", "train.batch_size=2")
         recipe = load_recipe(f"scenes-{task}", (*fixed, *SMALL[task], *settings))
         dataset, backbone = open_data(recipe.data.folder, task, "train"), load_backbone(recipe, "cpu")

@@ -146,10 +146,10 @@ def test_of_both_methods_each_takes_its_own():
 
 @pytest.mark.parametrize("name", DOMAINS)
 def test_the_first_sentence_is_the_one_in_which_the_token_is_used(name):
-    look = DOMAINS[name]
-    first = sentences(look)[0]
-    assert fill(first, look.token, "a red star") == look.learned.format(token=look.token, caption="a red star")
-    assert {plain(sentence, "a red star") for sentence in sentences(look)} == {"a red star"}
+    domain = DOMAINS[name]
+    first = sentences(domain)[0]
+    assert fill(first, domain.token, "a red star") == domain.learned.format(token=domain.token, caption="a red star")
+    assert {plain(sentence, "a red star") for sentence in sentences(domain)} == {"a red star"}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def examples(repository):
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes")
     for split, count in (("train", 4), ("val", 2)):
-        write_scenes(root, task="segmentation", look="photo", split=split, count=count, seed=0)
+        write_scenes(root, task="segmentation", domain="photo", split=split, count=count, seed=0)
     return root
 
 

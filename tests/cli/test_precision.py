@@ -34,7 +34,7 @@ def run(tmp_path_factory):
     """A segmentation run, trained for one step."""
     root = tmp_path_factory.mktemp("precision")
     data = root / "data"
-    write_scenes(data, task="segmentation", look="photo", split="train", count=2, seed=0)
+    write_scenes(data, task="segmentation", domain="photo", split="train", count=2, seed=0)
     settings = ("train.steps=1", "train.batch_size=1", "train.flip=false", "data.val=train", "head.width=8")
     options = [f"--set={setting}" for setting in settings]
     captions = data / "captions_true_train.jsonl"

@@ -26,7 +26,7 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     for task in ("segmentation", "depth", "detection"):
         data = root / "data" / task
-        write_scenes(data, task=task, look="photo", split="train", count=1, seed=0)
+        write_scenes(data, task=task, domain="photo", split="train", count=1, seed=0)
         settings = ("train.steps=1", "train.batch_size=1", "train.flip=false", "data.val=train")
         options = [f"--set={setting}" for setting in settings]
         captions = data / "captions_true_train.jsonl"

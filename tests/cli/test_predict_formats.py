@@ -17,7 +17,7 @@ from tadp_heads.video.files import VideoFile
 def world(tmp_path_factory):
     """A run of one step on two scenes, and the scenes."""
     root = tmp_path_factory.mktemp("formats")
-    write_scenes(root / "data", task="segmentation", look="photo", split="train", count=2, seed=0)
+    write_scenes(root / "data", task="segmentation", domain="photo", split="train", count=2, seed=0)
     settings = ("train.steps=1", "train.batch_size=1", "train.flip=false", "data.val=train")
     options = [f"--set={setting}" for setting in settings]
     captions = root / "data" / "captions_true_train.jsonl"

@@ -29,7 +29,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import TINY_FOLDER
 from tadp_captioning import load_captioner
 from tadp_heads.data.scenes.render import render
-from tadp_heads.data.scenes.scene import LOOKS, describe, sample_scene
+from tadp_heads.data.scenes.scene import TRAINED_DOMAINS, describe, sample_scene
 from tadp_heads.data.scenes.shapes import CLASSES
 
 
@@ -64,7 +64,7 @@ def test_a_corpus_gives_fresh_scenes_after_each_has_been_drawn_as_often_as_asked
     firsts = [corpus.chunk(step, batch_size=2).first for step in range(9)]
     assert firsts == [0, 0, 0, 0, 4, 4, 4, 4, 8]
     chunk = corpus.chunk(4, batch_size=2)
-    expected = render(sample_scene(5, 6), chunk.look(2), 64)
+    expected = render(sample_scene(5, 6), chunk.domain(2), 64)
     assert chunk.scene(2) == sample_scene(5, 6)
     assert np.array_equal(chunk.images[2], expected.image)
     assert np.array_equal(chunk.masks[2], expected.mask)
@@ -84,10 +84,10 @@ def test_the_captioners_tower_begins_with_each_head_on_its_neighbour():
         assert found > 0.9 * len(inner), (down, right)  # what the patches show adds noise
 
 
-@pytest.mark.parametrize(("look", "word", "share"), [("comic", "comic", 0.85), ("photo", "photo", 0.10)])
-def test_training_prompts_come_in_the_stated_shares(look, word, share):
+@pytest.mark.parametrize(("domain", "word", "share"), [("comic", "comic", 0.85), ("photo", "photo", 0.10)])
+def test_training_prompts_come_in_the_stated_shares(domain, word, share):
     rng = np.random.default_rng(0)
-    prompts = [training_prompt(sample_scene(0, i % 200), look, rng) for i in range(3000)]
+    prompts = [training_prompt(sample_scene(0, i % 200), domain, rng) for i in range(3000)]
     spoken = [text for text in prompts if text]
     assert 1 - len(spoken) / len(prompts) == pytest.approx(0.10, abs=0.02)
     assert sum(word in text for text in spoken) / len(spoken) == pytest.approx(share, abs=0.03)
@@ -196,7 +196,7 @@ def test_the_shipped_vae_reconstructs_every_domain():
     """The gate of its weights: 26 dB in each domain, on unseen images."""
     vae = AutoencoderKL.from_pretrained(TINY_FOLDER / "vae").float()
     found = reconstruction_db(vae, render_chunk(HELD_OUT_SEED, 0, 16))
-    assert set(found) == set(LOOKS)
+    assert set(found) == set(TRAINED_DOMAINS)
     assert min(found.values()) > 26, found
 
 
@@ -206,7 +206,7 @@ def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
     from tadp_heads.data.readers.user_folder import open_folder
     from tadp_heads.data.scenes.write import write_scenes
 
-    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=30, seed=101)
+    write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=30, seed=101)
     shares = pointing_game(DiffusionBackbone.from_pretrained("tiny"), open_folder(tmp_path, split="val"))
     assert shares["own_word"] > 0.75
     assert shares["own_word"] > 5 * shares["other_word"]
@@ -221,7 +221,7 @@ def test_the_shipped_captioner_names_what_is_there(tmp_path):
     from tadp_heads.data.readers.user_folder import open_folder
     from tadp_heads.data.scenes.write import write_scenes
 
-    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=60, seed=101)
+    write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=60, seed=101)
     dataset = open_folder(tmp_path, split="val")
     store = captions_of(dataset, None, captioner="tiny", written_to=tmp_path / "captions.jsonl")
     found = class_report(store, present_classes(dataset), object_names(dataset.prompt_names)).overall

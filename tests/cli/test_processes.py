@@ -66,7 +66,7 @@ def test_batches_are_normalised_whole_where_a_pass_is_split_over_gpus():
 
 def _scenes_of_depth(data: Path, train: int, val: int) -> Path:
     for split, count in (("train", train), ("val", val)):
-        write_scenes(data, task="depth", look="photo", split=split, count=count, seed=0, size=32)
+        write_scenes(data, task="depth", domain="photo", split=split, count=count, seed=0, size=32)
     return data
 
 
@@ -194,7 +194,7 @@ print("kills", kills)
 def test_a_run_killed_twenty_times_ends_as_one_that_was_not(tmp_path):
     data = tmp_path / "data"
     for split, count in (("train", 6), ("val", 2)):
-        write_scenes(data, task="segmentation", look="photo", split=split, count=count, seed=0, size=32)
+        write_scenes(data, task="segmentation", domain="photo", split=split, count=count, seed=0, size=32)
     settings = [f"data.folder={data}", "prompt.kind=oracle", "train.steps=60", "train.save_every=3", "train.keep=2"]
     settings += ["train.batch_size=2", "train.unet_lr_scale=0", "train.ema=0.9", "train.eval_every=20", "head.width=16"]
     command = [sys.executable, "-c", KILLING, str(tmp_path), *settings]

@@ -68,8 +68,8 @@ def adapted(repository, tmp_path_factory, encoded):
     """A run of photos adapted to night, the image that it was evaluated on, and the prompt that it had there."""
     root = tmp_path_factory.mktemp("night")
     for split in ("train", "val"):
-        write_scenes(root / "photos", task="segmentation", look="photo", split=split, count=1, seed=0, size=64)
-    write_scenes(root / "night", task="segmentation", look="night", split="test", count=1, seed=1, size=64)
+        write_scenes(root / "photos", task="segmentation", domain="photo", split=split, count=1, seed=0, size=64)
+    write_scenes(root / "night", task="segmentation", domain="night", split="test", count=1, seed=1, size=64)
     backbone = repository / "tests" / "data" / "first_layout" / "backbone"
     small = (f"backbone.source={backbone}", "head.variant=ade", "head.width=4", "train.steps=1", "train.batch_size=1")
     data = (f"data.folder={root / 'photos'}", "data.captioner=tiny", "data.min_tokens=12", "test.split=test")

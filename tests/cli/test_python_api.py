@@ -30,8 +30,8 @@ def test_the_names_lead_somewhere_and_others_are_errors():
 def world(tmp_path_factory):
     """Scenes and a run trained on them for two steps."""
     root = tmp_path_factory.mktemp("api")
-    for look, split, count in (("photo", "train", 3), ("photo", "val", 2), ("comic", "test", 1)):
-        write_scenes(root / look, task="segmentation", look=look, split=split, count=count, seed=0)
+    for domain, split, count in (("photo", "train", 3), ("photo", "val", 2), ("comic", "test", 1)):
+        write_scenes(root / domain, task="segmentation", domain=domain, split=split, count=count, seed=0)
     settings = (f"data.folder={root / 'photo'}", "train.steps=2", "train.batch_size=2", "head.width=8")
     return root, tadp.train(tadp.load_recipe("scenes-segmentation", settings), root / "run", device="cpu")
 

@@ -41,7 +41,7 @@ def shipped(encoder, monkeypatch):
 
 def test_a_run_is_trained_evaluated_and_predicted_with_its_encoder(shipped, encoder, tmp_path):
     for split in ("train", "val"):
-        write_scenes(tmp_path / "data", task="segmentation", look="photo", split=split, count=2, seed=0, size=32)
+        write_scenes(tmp_path / "data", task="segmentation", domain="photo", split=split, count=2, seed=0, size=32)
     settings = ("train.steps=1", "train.batch_size=1", "prompt.kind=class-names", "backbone.latent_scale=1")
     recipe = load_recipe("scenes-segmentation", (f"data.folder={tmp_path / 'data'}", "backbone.vae=taesd", *settings))
     results = train(recipe, tmp_path / "run")

@@ -169,7 +169,7 @@ def test_the_miniature_lacks_nothing_and_says_what_is_drawn(tmp_path):
     ],
 )
 def test_with_the_data_the_prompt_is_that_of_the_first_image(kind, prompt, tmp_path):
-    write_scenes(tmp_path / "data", task="segmentation", look="photo", split="train", count=2, seed=0, size=32)
+    write_scenes(tmp_path / "data", task="segmentation", domain="photo", split="train", count=2, seed=0, size=32)
     dataset = dry_run.open_data(tmp_path / "data", "segmentation", "train")
     file = tmp_path / "captions.jsonl"
     CaptionStore([CaptionRecord(id=dataset.ids[0], caption="a ring and a star")]).write(file)

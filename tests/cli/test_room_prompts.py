@@ -26,7 +26,7 @@ SCENES = {"sync": ("kitchen_0028b", "living_room_0019", "kitchen_0001"), "offici
 def nyu(tmp_path_factory):
     """Scenes in NYUv2's folders."""
     root = tmp_path_factory.mktemp("nyu")
-    write_scenes(root / "scenes", task="depth", look="photo", split="all", count=4, seed=0)
+    write_scenes(root / "scenes", task="depth", domain="photo", split="all", count=4, seed=0)
     images = iter(sorted((root / "scenes" / "images").iterdir()))
     for split, scenes in SCENES.items():
         for scene in scenes:

@@ -31,7 +31,7 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     for task in ("segmentation", "depth"):
         for split, count in (("train", 2), ("val", 4)):
-            write_scenes(root / task, task=task, look="photo", split=split, count=count, seed=0)
+            write_scenes(root / task, task=task, domain="photo", split=split, count=count, seed=0)
     settings = ("train.steps=2", "train.batch_size=2", "train.flip=false")
     small = {"segmentation": "head.width=16", "depth": "head.fusion_channels=16"}
     for name, task, prompt in (

@@ -26,7 +26,7 @@ from tadp_heads.training import evaluate
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, task="segmentation", look="photo", split="val", count=3, seed=0, size=32)
+    write_scenes(folder, task="segmentation", domain="photo", split="val", count=3, seed=0, size=32)
     return open_folder(folder, "segmentation", "val")
 
 

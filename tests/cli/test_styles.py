@@ -26,7 +26,7 @@ STYLES = 'prompt.styles=["comic", "night"]'
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes")
     for split, count in (("train", 3), ("val", 2)):
-        write_scenes(root, task="segmentation", look="photo+night", split=split, count=count, seed=0, size=32)
+        write_scenes(root, task="segmentation", domain="photo+night", split=split, count=count, seed=0, size=32)
     return root
 
 

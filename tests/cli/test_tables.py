@@ -346,7 +346,7 @@ def test_the_commands_of_a_row_at_full_scale_are_whole_and_taken(name, lines, tm
 def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
     """On one's own data; small, so that another recipe than the row's is what is trained."""
     for split in ("train", "val"):
-        write_scenes(tmp_path / "data", task="segmentation", look="photo", split=split, count=2, seed=0, size=32)
+        write_scenes(tmp_path / "data", task="segmentation", domain="photo", split=split, count=2, seed=0, size=32)
     small = load_recipe("scenes-segmentation", ("train.steps=1", "prompt.kind=oracle", "head.width=16"))
     monkeypatch.setattr(reproduction_plan, "load_recipe", lambda *_: small)
     table = load_table("class-maps-segmentation")

@@ -49,7 +49,7 @@ def quiet(*_):
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes")
     for split, count in (("train", 10), ("val", 4)):
-        write_scenes(root, task="segmentation", look="photo", split=split, count=count, seed=0)
+        write_scenes(root, task="segmentation", domain="photo", split=split, count=count, seed=0)
     return root
 
 
@@ -344,7 +344,7 @@ def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, bac
 def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_path):
     data, out, run = tmp_path / "data", tmp_path / "out", tmp_path / "run"
     for split, count in (("train", 4), ("val", 2)):
-        write_scenes(data, task="detection", look="photo", split=split, count=count, seed=0)
+        write_scenes(data, task="detection", domain="photo", split=split, count=count, seed=0)
     metrics = train(recipe_of(data, f"presence.source={source}", task="detection"), run)["evaluations"][0]["metrics"]
     assert "AP" in metrics
     assert score_run(run)["metrics"] == metrics

@@ -45,7 +45,7 @@ def test_learning_rates_of_the_schedules():
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes")
     for split, count in (("train", 6), ("val", 3)):
-        write_scenes(root, task="segmentation", look="photo", split=split, count=count, seed=0)
+        write_scenes(root, task="segmentation", domain="photo", split=split, count=count, seed=0)
     return root
 
 
@@ -186,7 +186,7 @@ def test_a_sampled_posterior_gives_a_score_the_same_features_each_time(tmp_path,
 
 def test_depth_gets_a_map_for_each_word_that_the_recipe_names(tmp_path):
     for split in ("train", "val"):
-        write_scenes(tmp_path / "data", task="depth", look="photo", split=split, count=2, seed=0, size=32)
+        write_scenes(tmp_path / "data", task="depth", domain="photo", split=split, count=2, seed=0, size=32)
     settings = [f"data.folder={tmp_path / 'data'}", "train.steps=1", "prompt.kind=empty", "head.fusion_channels=16"]
     recipe = load_recipe("scenes-depth", (*settings, "backbone.map_index=class"))
     with pytest.raises(ValueError, match=r"depth data has none: list some in backbone\.map_words"):

@@ -42,7 +42,7 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for task in ("segmentation", "depth"):
         for split in ("train", "val"):
-            write_scenes(root / task, task=task, look="photo", split=split, count=4, seed=0, size=32)
+            write_scenes(root / task, task=task, domain="photo", split=split, count=4, seed=0, size=32)
     return root
 
 

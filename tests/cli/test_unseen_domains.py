@@ -17,7 +17,7 @@ from tadp_cli.experiments.reproduce.plan import Bench, chosen
 from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, reproduce
 from tadp_cli.main import app
 from tadp_cli.pipelines.evaluate import open_scorable, score_run
-from tadp_heads.data.scenes.scene import LOOKS, UNSEEN_LOOKS
+from tadp_heads.data.scenes.scene import TRAINED_DOMAINS, UNSEEN_DOMAINS
 
 ROW = "looks-styles"
 METRICS = {
@@ -42,15 +42,15 @@ def scores(table, bench):
     return reproduce(table, bench, rows=[ROW], seeds=1)
 
 
-def test_no_row_trains_on_or_names_in_training_a_look_that_is_unseen():
+def test_no_row_trains_on_or_names_in_training_an_unseen_domain():
     table = load_table("unseen")
     tested = {how.domain for how in table.metrics.values()}
     assert "comic" in tested
-    assert len(tested & set(UNSEEN_LOOKS)) >= 2
+    assert len(tested & set(UNSEEN_DOMAINS)) >= 2
     for row in table.rows:
         recipe = load_recipe(table.recipe_name(row, "miniature"))
-        assert set(row.domains.split("+")) <= {*LOOKS, ""} - {"comic"}
-        assert not set(recipe.prompt.styles) & set(UNSEEN_LOOKS)
+        assert set(row.domains.split("+")) <= {*TRAINED_DOMAINS, ""} - {"comic"}
+        assert not set(recipe.prompt.styles) & set(UNSEEN_DOMAINS)
         assert recipe.prompt.modifier == "null"
     with pytest.raises(ValueError, match=r"unseen has no rows at the scale full: name another with --scale"):
         chosen(table, "full", ())
@@ -68,7 +68,7 @@ def test_a_row_trains_on_its_looks_without_their_words_and_is_scored_on_all_othe
     assert list(scores[0].metrics.values()) == [entry["metrics"]["mIoU"] for entry in others]
     captions = (bench.out / "captions/photo+watercolor+night_tiny_min0_clean.jsonl").read_text().splitlines()
     said = " ".join(json.loads(line)["caption"] for line in captions)
-    assert not any(look in said for look in ("watercolor", "night"))
+    assert not any(domain in said for domain in ("watercolor", "night"))
     tests = [row["test"] for row in rows_of_runs([run])]
     assert tests[2:] == ["neon/test (null)", "neon/test (simple) (neon)"]
 

@@ -100,8 +100,8 @@ def test_doctor_describes_a_vision_transformer_and_fetch_knows_its_name():
 
 
 def test_a_narrow_model_of_sdxl_trains_is_evaluated_and_predicts(tmp_path):
-    write_scenes(tmp_path / "data", task="segmentation", look="photo", split="train", count=2, seed=0)
-    write_scenes(tmp_path / "data", task="segmentation", look="photo", split="val", count=1, seed=1)
+    write_scenes(tmp_path / "data", task="segmentation", domain="photo", split="train", count=2, seed=0)
+    write_scenes(tmp_path / "data", task="segmentation", domain="photo", split="val", count=1, seed=1)
     narrow_sdxl().save_pretrained(tmp_path / "model")
     settings = options(f"backbone.source={tmp_path / 'model'}", "prompt.kind=class-names", "head.width=16", *SHORT)
     settings += options("train.unet_lr_scale=1.0", "backbone.map_index=class")

@@ -59,7 +59,7 @@ def test_captions_for_a_run_that_cannot_be_written_to_are_kept_in_the_cache(monk
 
 
 def test_a_state_is_not_resumed_on_other_images(tmp_path):
-    write_scenes(tmp_path / "d", task="segmentation", look="photo", split="train", count=2, seed=0)
+    write_scenes(tmp_path / "d", task="segmentation", domain="photo", split="train", count=2, seed=0)
     recipe = load_recipe("scenes-segmentation").replace(
         **{"data.folder": str(tmp_path / "d"), "data.val": "train", "train.steps": 1, "train.batch_size": 1},
         **{"prompt.kind": "empty"},

@@ -16,8 +16,8 @@ SETTINGS = ("train.steps=2", "train.batch_size=2", "train.warmup=0", "head.width
 @pytest.fixture
 def folder(tmp_path):
     for seed, (split, count) in enumerate({"by_day": 4, "val": 2, "by_night": 2}.items()):
-        look = "night" if split == "by_night" else "photo"
-        write_scenes(tmp_path / "data", task="segmentation", look=look, split=split, count=count, seed=seed)
+        domain = "night" if split == "by_night" else "photo"
+        write_scenes(tmp_path / "data", task="segmentation", domain=domain, split=split, count=count, seed=seed)
     return tmp_path / "data"
 
 

@@ -147,7 +147,7 @@ def test_malformed_depth(depth, kind):
 )
 def test_a_thousand_images_take_seconds(tmp_path, task):
     """Every file is opened and decoded: 120x120 pixels an image, and as much of masks or depth."""
-    write_scenes(tmp_path, task=task, look="photo", split="train", count=1, seed=0, size=120)
+    write_scenes(tmp_path, task=task, domain="photo", split="train", count=1, seed=0, size=120)
     for original in [path for path in tmp_path.rglob("*train_00000.*") if path.is_file()]:
         for number in range(1, 1000):
             os.link(original, original.with_stem(f"train_{number:05d}"))

@@ -125,7 +125,7 @@ def test_a_backbone_with_a_context_of_its_own_is_evaluated_without_one(tmp_path)
             assert context is None
             return super().forward(images, torch.ones(1, 1, 1))
 
-    write_scenes(tmp_path, task="depth", look="photo", split="val", count=2, seed=0, size=32)
+    write_scenes(tmp_path, task="depth", domain="photo", split="val", count=2, seed=0, size=32)
     dataset, model = open_folder(tmp_path, "depth", "val"), model_of("depth")
     expected = evaluate(model, dataset, SharedContext(torch.ones(1, 1, 1)))
     model.backbone = Own()

@@ -254,7 +254,7 @@ def test_ranges():
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["pascal", "ade"])
 def test_overfitting_four_scenes_from_disk(plugin, tmp_path, variant):
-    write_scenes(tmp_path / "data", task="segmentation", look="photo", split="all", count=4, seed=3)
+    write_scenes(tmp_path / "data", task="segmentation", domain="photo", split="all", count=4, seed=3)
     dataset = open_folder(tmp_path / "data")
     torch.manual_seed(0)
     task, backbone = get_task("segmentation"), plugin.SmallBackbone()

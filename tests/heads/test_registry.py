@@ -70,7 +70,7 @@ def test_splits_with_labels_are_found_in_a_folder(tmp_path, task, labels):
     other = "depth" if task == "segmentation" else "segmentation"
     assert labelled_splits(tmp_path, task) == ()
     for split in ("val", "bare", "train"):
-        write_scenes(tmp_path, task=task, look="photo", split=split, count=2, seed=0, size=32)
+        write_scenes(tmp_path, task=task, domain="photo", split=split, count=2, seed=0, size=32)
     lists = tmp_path / "ImageSets" / "Main" if task == "detection" else tmp_path
     for file in (tmp_path / labels).glob("bare_*"):
         file.unlink()

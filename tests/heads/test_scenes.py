@@ -11,10 +11,10 @@ from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.marker import is_scenes
 from tadp_heads.data.scenes.render import BACKGROUND, render
 from tadp_heads.data.scenes.scene import (
-    ALL_LOOKS,
     FAR_M,
     NEAR_M,
-    UNSEEN_LOOKS,
+    SCENE_DOMAINS,
+    UNSEEN_DOMAINS,
     Scene,
     SceneObject,
     caption,
@@ -33,14 +33,14 @@ def test_a_scene_is_a_function_of_seed_and_index():
     assert sample_scene(3, 5) != sample_scene(4, 5)
 
 
-@pytest.mark.parametrize("look", ALL_LOOKS)
-def test_annotations_do_not_depend_on_the_look(look):
+@pytest.mark.parametrize("domain", SCENE_DOMAINS)
+def test_annotations_do_not_depend_on_the_domain(domain):
     scene = sample_scene(0, 1)
-    photo, other = render(scene, "photo"), render(scene, look)
+    photo, other = render(scene, "photo"), render(scene, domain)
     assert np.array_equal(photo.mask, other.mask)
     assert np.array_equal(photo.boxes, other.boxes)
     assert np.array_equal(photo.depth, other.depth)
-    assert np.array_equal(photo.image, other.image) == (look == "photo")
+    assert np.array_equal(photo.image, other.image) == (domain == "photo")
 
 
 def test_boxes_enclose_exactly_what_the_mask_shows():
@@ -128,37 +128,37 @@ def test_outlines_lie_in_the_unit_disc():
         assert np.hypot(*outline(name).T).max() < 1.2
 
 
-@pytest.mark.parametrize("look", UNSEEN_LOOKS)
-def test_an_unseen_look_is_like_none_that_models_were_trained_on(look):
-    """Colours or edges differ from every other look's by twice what they vary within a look; a caption names it."""
-    pictures = {name: np.stack([_statistics(sample_scene(0, i), name) for i in range(12)]) for name in ALL_LOOKS}
-    spread = np.stack([pictures[name].std(axis=0) for name in ALL_LOOKS]).mean(axis=0)
-    for other in set(ALL_LOOKS) - {look}:
-        apart = np.abs(pictures[look].mean(axis=0) - pictures[other].mean(axis=0)) / spread
+@pytest.mark.parametrize("domain", UNSEEN_DOMAINS)
+def test_an_unseen_domain_is_like_none_that_models_were_trained_on(domain):
+    """Colours or edges differ from every other domain's by twice what they vary within a domain; a caption names it."""
+    pictures = {name: np.stack([_statistics(sample_scene(0, i), name) for i in range(12)]) for name in SCENE_DOMAINS}
+    spread = np.stack([pictures[name].std(axis=0) for name in SCENE_DOMAINS]).mean(axis=0)
+    for other in set(SCENE_DOMAINS) - {domain}:
+        apart = np.abs(pictures[domain].mean(axis=0) - pictures[other].mean(axis=0)) / spread
         assert apart.max() > 2, other
-    assert look in in_domain("a star", look, np.random.default_rng(0))
+    assert domain in in_domain("a star", domain, np.random.default_rng(0))
 
 
-def _statistics(scene, look: str) -> np.ndarray:
+def _statistics(scene, domain: str) -> np.ndarray:
     """Mean brightness, contrast, colourfulness, warmth (red less blue) and strength of edges, in grey levels."""
-    image = render(scene, look).image.astype(float)
+    image = render(scene, domain).image.astype(float)
     grey = image.mean(axis=2)
     warmth = (image[..., 0] - image[..., 2]).mean()
     return np.array([grey.mean(), grey.std(), np.ptp(image, axis=2).mean(), warmth, np.abs(np.diff(grey)).mean()])
 
 
 def test_several_looks_are_taken_in_turn(tmp_path):
-    write_scenes(tmp_path, task="segmentation", look="photo+neon", split="val", count=4, seed=3, first=1)
+    write_scenes(tmp_path, task="segmentation", domain="photo+neon", split="val", count=4, seed=3, first=1)
     rows = [json.loads(line) for line in (tmp_path / "captions_true_val.jsonl").read_text().splitlines()]
     assert [row["source"] for row in rows] == ["neon", "photo", "neon", "photo"]
-    for index, look in ((1, "neon"), (2, "photo")):
+    for index, domain in ((1, "neon"), (2, "photo")):
         written = np.asarray(Image.open(tmp_path / "images" / f"val_{index:05d}.png"))
-        assert np.array_equal(written, render(sample_scene(3, index), look).image)
+        assert np.array_equal(written, render(sample_scene(3, index), domain).image)
 
 
 @pytest.mark.parametrize("task", ["segmentation", "depth", "detection"])
 def test_written_scenes_come_back_through_the_readers(tmp_path, task):
-    write_scenes(tmp_path, task=task, look="comic", split="test", count=3, seed=8, first=4)
+    write_scenes(tmp_path, task=task, domain="comic", split="test", count=3, seed=8, first=4)
     dataset = open_folder(tmp_path, task, "test")
     assert dataset.ids == ("test_00004", "test_00005", "test_00006")
     for index, sample in zip((4, 5, 6), dataset, strict=False):
@@ -175,12 +175,12 @@ def test_written_scenes_come_back_through_the_readers(tmp_path, task):
 
 
 def test_a_split_that_is_there_is_left_alone_and_a_larger_one_replaces_it(tmp_path):
-    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=2, seed=0)
+    write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=2, seed=0)
     image = tmp_path / "images" / "val_00000.png"
     image.write_bytes(b"mark")
-    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=2, seed=0)
+    write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=2, seed=0)
     assert image.read_bytes() == b"mark"
-    write_scenes(tmp_path, task="segmentation", look="photo", split="val", count=3, seed=0)
+    write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=3, seed=0)
     assert image.read_bytes() != b"mark"
     rows = [json.loads(line) for line in (tmp_path / "captions_true_val.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == ["val_00000", "val_00001", "val_00002"]
@@ -188,28 +188,28 @@ def test_a_split_that_is_there_is_left_alone_and_a_larger_one_replaces_it(tmp_pa
 
 def test_a_split_of_the_first_edition_is_written_anew(tmp_path):
     """Its scenes_SPLIT.json names no edition."""
-    write_scenes(tmp_path, task="segmentation", look="comic", split="val", count=1, seed=0)
+    write_scenes(tmp_path, task="segmentation", domain="comic", split="val", count=1, seed=0)
     identity = json.loads((tmp_path / "scenes_val.json").read_text())
     del identity["edition"]
     (tmp_path / "scenes_val.json").write_text(json.dumps(identity))
     image = tmp_path / "images" / "val_00000.png"
     image.write_bytes(b"as it was")
-    write_scenes(tmp_path, task="segmentation", look="comic", split="val", count=1, seed=0)
+    write_scenes(tmp_path, task="segmentation", domain="comic", split="val", count=1, seed=0)
     assert np.array_equal(np.asarray(Image.open(image)), render(sample_scene(0, 0), "comic").image)
 
 
 def test_unknown_names_are_one_clear_error(tmp_path):
-    with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
-        write_scenes(tmp_path, task="segmentation", look="oil", split="val", count=1, seed=0)
-    with pytest.raises(ValueError, match="unknown look 'oil'; choose from photo"):
-        write_scenes(tmp_path, task="segmentation", look="photo+oil", split="val", count=1, seed=0)
+    with pytest.raises(ValueError, match="unknown domain 'oil'; choose from photo"):
+        write_scenes(tmp_path, task="segmentation", domain="oil", split="val", count=1, seed=0)
+    with pytest.raises(ValueError, match="unknown domain 'oil'; choose from photo"):
+        write_scenes(tmp_path, task="segmentation", domain="photo+oil", split="val", count=1, seed=0)
     with pytest.raises(ValueError, match="unknown task 'pose'"):
-        write_scenes(tmp_path, task="pose", look="photo", split="val", count=1, seed=0)
+        write_scenes(tmp_path, task="pose", domain="photo", split="val", count=1, seed=0)
     assert not any(tmp_path.iterdir())
 
 
 def test_what_was_written_is_recognised_and_its_folders_and_images_too(tmp_path):
-    write_scenes(tmp_path / "a", task="detection", look="photo", split="val", count=1, seed=0, size=32)
+    write_scenes(tmp_path / "a", task="detection", domain="photo", split="val", count=1, seed=0, size=32)
     images = tmp_path / "a" / "JPEGImages"
     assert all(is_scenes(path) for path in (tmp_path / "a", images, images / "val_00000.png", images / "*.png"))
     assert not any(is_scenes(path) for path in (tmp_path, tmp_path / "b", tmp_path / "a" / "Annotations" / "x.xml"))

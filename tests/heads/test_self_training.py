@@ -57,7 +57,7 @@ class Numbers:
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for task in ("segmentation", "detection"):
-        write_scenes(root / task, task=task, look="photo", split="train", count=4, seed=0, size=32)
+        write_scenes(root / task, task=task, domain="photo", split="train", count=4, seed=0, size=32)
     return {task: open_data(root / task, task, "train") for task in ("segmentation", "detection")}
 
 
@@ -105,7 +105,7 @@ def test_a_resumed_run_is_the_same(frozen, data, tmp_path):
 def test_labels_of_the_target_are_never_read(data, tmp_path):
     """The dataset knows image files alone: with every label file gone the run is the same."""
     folder = tmp_path / "target"
-    write_scenes(folder, task="segmentation", look="night", split="train", count=3, seed=5, size=32)
+    write_scenes(folder, task="segmentation", domain="night", split="train", count=3, seed=5, size=32)
     dataset = open_data(folder, "segmentation", "train")
     before, _ = fitted(data, tmp_path / "before", target_of(dataset), steps=3)
     masks = list((folder / "masks").rglob("*.png"))

@@ -34,7 +34,7 @@ def test_a_driving_data_set_has_splits_without_labels(tmp_path):
 
 def test_splits_of_boxes_and_of_a_folder_without_labels(tmp_path):
     for split, seed in (("train", 0), ("test", 1)):
-        write_scenes(tmp_path, task="detection", look="watercolor", split=split, count=2, seed=seed, size=32)
+        write_scenes(tmp_path, task="detection", domain="watercolor", split=split, count=2, seed=seed, size=32)
     where = f"watercolor2k:{tmp_path}"
     for split in ("train", "test"):
         assert tuple(split_images(where, split)) == open_data(tmp_path, "detection", split).ids

@@ -42,7 +42,7 @@ class Pooled:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, task="segmentation", look="photo", split="train", count=3, seed=0)
+    write_scenes(folder, task="segmentation", domain="photo", split="train", count=3, seed=0)
     return open_folder(folder, "segmentation", "train")
 
 

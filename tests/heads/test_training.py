@@ -70,7 +70,7 @@ class Trainable(nn.Module):
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for split, count in (("train", 5), ("val", 3)):
-        write_scenes(root, task="segmentation", look="photo", split=split, count=count, seed=0, size=32)
+        write_scenes(root, task="segmentation", domain="photo", split=split, count=count, seed=0, size=32)
     return {split: open_data(root, "segmentation", split) for split in ("train", "val")}
 
 

@@ -1,4 +1,4 @@
-"""Training sentences that say what each image shows, so that the look alone is left to the token."""
+"""Training sentences that say what each image shows, so that the token only represents the domain."""
 
 import json
 from dataclasses import replace

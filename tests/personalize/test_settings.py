@@ -18,7 +18,7 @@ def test_templates_read_as_sentences_with_and_without_the_token(template):
     assert bare == " ".join(bare.split()) != ""
 
 
-def test_plain_is_the_sentence_without_the_look():
+def test_plain_is_the_sentence_without_the_domain():
     assert plain("a quiet view [in {token} style]") == "a quiet view"
     assert plain("a [{token} style] view") == "a view"
     assert fill("a [{token} style] view", "comic") == "a comic style view"

@@ -26,7 +26,7 @@ WORDS = ("watercolor", "painting", "circle", "square", "red", "blue", "and", "a"
 def main(folder: Path) -> None:
     folder = folder.resolve()
     folder.mkdir(parents=True)
-    scenes = {"task": "segmentation", "look": "photo", "seed": 0, "size": 32}
+    scenes = {"task": "segmentation", "domain": "photo", "seed": 0, "size": 32}
     for split, first, count in (("train", 0, 4), ("val", 4, 2)):
         write_scenes(folder / "photos", split=split, first=first, count=count, **scenes)
     for file in (*(folder / "photos").glob("scenes_*"), *(folder / "photos").glob("captions_*")):

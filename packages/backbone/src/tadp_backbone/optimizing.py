@@ -72,7 +72,7 @@ class CompiledPass:
 
     def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
         results = self.run(latents, timesteps, context)
-        # Compiled code looks whether the dictionaries are as they were: filled, they would have it compiled twice.
+        # Compiled code guards on the contents of these dictionaries: filled, they would trigger a second compilation.
         self._outputs.clear()
         self._maps.clear()
         return results

@@ -1,5 +1,5 @@
-"""From pixels or latents to the feature pyramid: all that a pass computes, without a look at any value, so that a GPU
-runs it without waiting for the host and can replay it as one graph."""
+"""From pixels or latents to the feature pyramid: all that a pass computes. No branch depends on tensor values: a GPU
+runs it without host synchronisation and can replay it as one CUDA graph."""
 
 # B batch, H W image pixels, h w latent cells, T tokens, D width of the context, K classes
 

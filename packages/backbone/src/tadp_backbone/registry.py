@@ -18,7 +18,7 @@ class Source:
 
     repository: str
     revision: str | None = None
-    """Commit that was looked at; None: the newest."""
+    """Commit that was verified; None: the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)

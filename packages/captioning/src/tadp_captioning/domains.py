@@ -1,4 +1,4 @@
-"""The table of target domains, and the modifiers that put a domain's look into a caption (paper 4.2)."""
+"""The table of target domains, and the modifiers that name a domain in a caption (paper 4.2)."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ class Domain:
 
     name: str
     phrase: str
-    """The look in words, as said inside a sentence."""
+    """The domain in words, as used inside a sentence."""
     simple: str
     """The hand-written modifier."""
     learned: str
@@ -37,7 +37,7 @@ class Domain:
     unrelated: str
     """A control: a domain of another kind."""
     token: str
-    """What Textual Inversion calls the token that it learns."""
+    """Name of the token that Textual Inversion learns."""
     initial: tuple[str, ...]
     """Words whose embeddings Textual Inversion starts from."""
     removes: Lexicon
@@ -193,7 +193,7 @@ _TABLE = (
         unrelated=_DASHCAM,
         token="<sketch>",
         initial=("sketch",),
-        removes=ART.with_looks("sketch"),
+        removes=ART.with_styles("sketch"),
     ),
     Domain(
         name="neon",
@@ -297,7 +297,7 @@ def modify(
     token: str | None = None,
     style: str = "grammatical",
 ) -> str:
-    """Put a domain's look into a caption; "null" returns the caption unchanged.
+    """Name a domain in a caption; "null" returns the caption unchanged.
 
     `token` is the learned token's name where it isn't the domain's own ("<watercolor>", for DreamBooth "sks"). `style`
     "grammatical" fits the caption into the sentence; "reference" gives the literal strings of the paper's code,

@@ -48,7 +48,7 @@ CAPTION_TEMPLATES = (
 def check_template(template: str) -> None:
     """Raise unless the token stands in `template`, brackets are closed, and only a caption outside them is filled in.
 
-    The caption stays in the plain form: it says what the image shows, not how it looks.
+    The caption stays in the plain form: it describes the content of the image, not its style.
     """
     bracketed = re.findall(r"\[[^\[\]]*\]", template)
     fields = re.findall(r"\{[^}]*\}", template)

@@ -54,7 +54,7 @@ class Request:
     images: ImageSource | Iterable[ImageSource]
     token: str
     word: str
-    """Ordinary word near to the look: where the token starts from, or what it is compared with."""
+    """Ordinary word close to the domain: the token's initialisation, or what it is compared with."""
     config: TrainingConfig
     out: str | PathLike
     held_out: ImageSource | Iterable[ImageSource] | None

@@ -122,7 +122,7 @@ def load_model(cls: type[Any], folder: Path, dtype: torch.dtype, optional: tuple
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
     check_sizes(read_json_object(folder / CONFIG_FILE), folder / CONFIG_FILE)
-    with reading(folder, _FIX), quiet("diffusers", "transformers"):  # the report is looked at here
+    with reading(folder, _FIX), quiet("diffusers", "transformers"):  # the report is checked here
         model, report = cls.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=dtype)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(optional))
     if missing:

@@ -1,6 +1,6 @@
 """The Triton kernels of cross-attention with maps, forward and backward.
 
-A program holds its rows' weights for all keys of a text, so a row's softmax is exact after one look; the forward
+A program holds its rows' weights for all keys of a text, so a row's softmax is exact after one read; the forward
 program owns all heads of its rows, so their mean is made in registers. Backward computes the probabilities again: first
 by rows (gradient of the queries, and two numbers a row), then by keys with those two numbers (gradients of keys and
 values).

@@ -1,4 +1,4 @@
-"""The words by which captions name a look, by kind of domain: what `RuleCleaner` looks for.
+"""The words by which captions name a style, by kind of domain: what `RuleCleaner` looks for.
 
 Entries are regular expressions for whole words, lower case.
 """
@@ -14,16 +14,16 @@ class Lexicon:
     """Nouns for a picture as an object of this kind of domain: "painting" in "a painting of a dog"."""
     frames: tuple[str, ...] = ()
     """Nouns for any picture, which go only where they frame the whole caption: "an image of a dog"."""
-    looks: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
     """Words that qualify a picture or a thing: "watercolor" in "a watercolor dog", "night" in "a night photo"."""
     settings: tuple[str, ...] = ()
     """Whole phrases that are said of the scene: "at night"."""
     objects: tuple[str, ...] = ()
     """Names of things that hold one of these words and stay as they are: "drawing board", "night stand"."""
 
-    def with_looks(self, *looks: str) -> "Lexicon":
+    def with_styles(self, *styles: str) -> "Lexicon":
         """With more words that qualify."""
-        return replace(self, looks=(*self.looks, *looks))
+        return replace(self, styles=(*self.styles, *styles))
 
 
 ART = Lexicon(
@@ -52,7 +52,7 @@ ART = Lexicon(
         "animes?",
     ),
     frames=("images?", "pictures?", "photos?", "photographs?"),
-    looks=(
+    styles=(
         "water ?colou?r(?:ed)?",
         "cartoon(?:ish)?",
         "comic(?: book| strip)?",
@@ -79,7 +79,7 @@ ART = Lexicon(
 )
 
 NIGHT = Lexicon(
-    looks=("dark night", "night ?time", "night"),
+    styles=("dark night", "night ?time", "night"),
     settings=(
         "(?:late )?at night(?: ?time)?",
         "(?:by|during the|in the|on a(?: dark)?) night",
@@ -94,7 +94,7 @@ NIGHT = Lexicon(
 )
 
 FOG = Lexicon(
-    looks=("foggy", "misty", "hazy"),
+    styles=("foggy", "misty", "hazy"),
     settings=(
         "(?:in|through|under|with|by) (?:the |a )?(?:thick |dense |heavy )?(?:fog|mist|haze)",
         "on a (?:foggy|misty|hazy) day",
@@ -102,7 +102,7 @@ FOG = Lexicon(
 )
 
 RAIN = Lexicon(
-    looks=("rainy", "rain-?soaked"),
+    styles=("rainy", "rain-?soaked"),
     settings=(
         "(?:in|through|under|during) (?:the |a )?(?:heavy |light |pouring )?(?:rain(?:storm|fall)?|downpour)",
         "(?:in|on|during) (?:a |the )?rainy (?:days?|weather|evenings?|mornings?)",
@@ -111,7 +111,7 @@ RAIN = Lexicon(
 )
 
 SNOW = Lexicon(
-    looks=("snowy", "snow-?covered"),
+    styles=("snowy", "snow-?covered"),
     settings=(
         "(?:in|through|under|during) (?:the |a )?(?:heavy |light |deep |falling )?(?:snow(?:storm|fall)?|blizzard)",
         "(?:covered|blanketed) (?:in|with) (?:the )?snow",
@@ -121,7 +121,7 @@ SNOW = Lexicon(
 )
 
 DASHCAM = Lexicon(
-    looks=("dash ?cam(?:era)?", "dashboard(?: camera| cam)"),
+    styles=("dash ?cam(?:era)?", "dashboard(?: camera| cam)"),
     settings=(
         "(?:(?:seen|taken|viewed|shot|filmed|recorded) (?:from|through|by|with|on)|from|through) (?:a |the )?"
         "(?:dash ?cam(?:era)?|dashboard(?: camera| cam)?|car windshield)",
@@ -130,23 +130,23 @@ DASHCAM = Lexicon(
 )
 
 NEON = replace(
-    ART.with_looks("neon"),
+    ART.with_styles("neon"),
     objects=(*ART.objects, "neon (?:signs?|lights?|lamps?|tubes?|letters?|billboards?)"),
 )
 
 MOSAIC = replace(
     ART,
     media=(*ART.media, "mosaics?"),
-    looks=(*ART.looks, "mosaic"),
+    styles=(*ART.styles, "mosaic"),
     objects=(*ART.objects, "mosaic (?:tiles?|floors?|tables?|walls?|stones?)"),
 )
 
-SEPIA = Lexicon(looks=("old sepia", "sepia(?: toned?)?"))
+SEPIA = Lexicon(styles=("old sepia", "sepia(?: toned?)?"))
 
 ALL = Lexicon(
     media=MOSAIC.media,
     frames=ART.frames,
-    looks=(*MOSAIC.looks, "neon", *NIGHT.looks, *FOG.looks, *DASHCAM.looks, *SEPIA.looks),
+    styles=(*MOSAIC.styles, "neon", *NIGHT.styles, *FOG.styles, *DASHCAM.styles, *SEPIA.styles),
     settings=NIGHT.settings + FOG.settings + DASHCAM.settings,
     objects=tuple(dict.fromkeys(MOSAIC.objects + NEON.objects + NIGHT.objects + DASHCAM.objects)),
 )
@@ -161,8 +161,8 @@ def lexicon_of(words: Sequence[str], medium: str) -> Lexicon:
     """Of a domain in words whose images are called `medium`: "dusk" of photos, "pencil" of sketches."""
     name = "[- ]?".join(re.escape(part) for word in words for part in word.split("-"))
     if any(re.fullmatch(art, medium) for art in ART.media):
-        return ART.with_looks(name)
+        return ART.with_styles(name)
     stem = re.sub(r"(?<=[^aeiou])y$", "", name)  # "rainy" -> "rain", but "x-ray"
-    look = rf"{stem}(?:{stem[-1]}?y)?s?"
-    said = rf"(?:{_BEFORE})(?: (?:{_BETWEEN})){{0,2}} {look}(?: (?:{_AFTER}))?"
-    return Lexicon(media=(look,), looks=(look,), settings=(said,), objects=(rf"covered (?:in|by|with) {look}",))
+    style = rf"{stem}(?:{stem[-1]}?y)?s?"
+    said = rf"(?:{_BEFORE})(?: (?:{_BETWEEN})){{0,2}} {style}(?: (?:{_AFTER}))?"
+    return Lexicon(media=(style,), styles=(style,), settings=(said,), objects=(rf"covered (?:in|by|with) {style}",))

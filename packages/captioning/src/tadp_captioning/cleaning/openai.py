@@ -18,7 +18,7 @@ from tadp_captioning.formats import tidy
 
 _PROMPT = (
     "You edit captions of pictures. From each caption remove every mention of the picture itself, its style or medium "
-    "(such as image, photo, depiction, portrayal, painting, drawing, watercolor, comic, cartoon){look}. Keep "
+    "(such as image, photo, depiction, portrayal, painting, drawing, watercolor, comic, cartoon){style}. Keep "
     "everything that says what can be seen: all objects, people, animals, places, numbers, colors and actions, in the "
     "caption's own words. Add nothing. If nothing else would be left, return the caption as it is. You get a JSON "
     "list of numbered captions; return exactly one item for each of them, with its number."
@@ -74,7 +74,7 @@ class OpenAICleaner:
         progress: Callable[[int, int], None] | None = None,
     ):
         domain = get_domain(domain) if isinstance(domain, str) else domain
-        self.prompt = _PROMPT.format(look=f', and every mention of the look "{domain.phrase}"' if domain else "")
+        self.prompt = _PROMPT.format(style=f', and every mention of the look "{domain.phrase}"' if domain else "")
         self.batch_size = batch_size
         self.parallel = parallel
         """Requests under way at a time."""

@@ -1,7 +1,7 @@
 """The patterns of `RuleCleaner`: from the words of a lexicon to steps that rewrite a caption.
 
 A medium and what joins it to its content go, and the content stays: "a sketchbook with a map" -> "a map". A medium or a
-look that qualifies what is depicted goes: "a cartoon cat" -> "a cat". A medium that is itself an object of the scene
+style that qualifies what is depicted goes: "a cartoon cat" -> "a cat". A medium that is itself an object of the scene
 stays: in a place ("a cartoon on the tv screen"), held or seen ("a woman holding a painting"), or in the name of another
 object ("a drawing board").
 """
@@ -128,17 +128,17 @@ class Rules:
 
 
 def _style_word(lexicon: Lexicon) -> str:
-    """Media, looks and settings count anywhere; a frame only where it frames something ("an image of ...")."""
-    words = _any((*lexicon.media, *lexicon.looks, *lexicon.settings))
+    """Media, styles and settings count anywhere; a frame only where it frames something ("an image of ...")."""
+    words = _any((*lexicon.media, *lexicon.styles, *lexicon.settings))
     return rf"\b{words}\b|\b{_any(lexicon.frames)}(?= (?:of|showing|depicting)\b)"
 
 
 def _steps(lexicon: Lexicon) -> Iterable[_Step]:
     """What goes, in order."""
-    media, looks, frames = _any(lexicon.media), _any(lexicon.looks), _any(lexicon.frames)
+    media, styles, frames = _any(lexicon.media), _any(lexicon.styles), _any(lexicon.frames)
     # At most so many: without a bound, the cost of a word that is repeated grows with the cube of its number.
-    qualifiers = rf"(?:(?:{looks}|{_MANNER})(?: style)?,? (?:and )?){{,8}}"
-    medium = rf"(?:{media}(?: {_PARTS}){{,4}}|(?:{looks} ){{1,4}}(?:{frames}|{_PARTS}))"
+    qualifiers = rf"(?:(?:{styles}|{_MANNER})(?: style)?,? (?:and )?){{,8}}"
+    medium = rf"(?:{media}(?: {_PARTS}){{,4}}|(?:{styles} ){{1,4}}(?:{frames}|{_PARTS}))"
     phrase = rf"{_COUNT}{qualifiers}{medium}(?: {frames})?"
     framed = rf"{_COUNT}{qualifiers}{frames}{_SHOWS}"
     if lexicon.media:
@@ -150,8 +150,8 @@ def _steps(lexicon: Lexicon) -> Iterable[_Step]:
     if lexicon.media:
         # "a face shown in a watercolor effect" -> "a face"
         done = rf"(?:(?:,? (?:is|are|was|being))?,? {_DONE} (?:in|as|with|on|by|using|like|for)|(?: (?:is|are|was))? in"
-        shown_in = rf"{done}|(?<!dressed) as)(?: an?| the)? {qualifiers}(?:{medium}|{looks}){_AFTER_MEDIUM}"
-        yield _Step(_compile(rf"(?:{shown_in}| (?:with|using) {looks}){_CLAUSE_END}"))
+        shown_in = rf"{done}|(?<!dressed) as)(?: an?| the)? {qualifiers}(?:{medium}|{styles}){_AFTER_MEDIUM}"
+        yield _Step(_compile(rf"(?:{shown_in}| (?:with|using) {styles}){_CLAUSE_END}"))
     # "a street at night" -> "a street"; but "a man in dark clothes"
     yield _Step(_compile(rf",? {_any(lexicon.settings)}(?=$|[,.;]| -| {_FUNCTION})"))
     objects = "(?!)"
@@ -160,7 +160,7 @@ def _steps(lexicon: Lexicon) -> Iterable[_Step]:
         yield _Step(_compile(rf" {qualifiers}{medium}{_CLAUSE_END}"), unless_after=_compile(_OBJECT_AFTER))
         objects = rf"{qualifiers}{medium}(?=$|[,.;]| -| {_FUNCTION})"
     # "a watercolor dog" -> "a dog"; but "a woman holding a watercolor painting"
-    yield _Step(_compile(rf"\b(?!{objects})(?:dark )?(?:{looks}|{media})(?: style)? {_QUALIFIED}"))
+    yield _Step(_compile(rf"\b(?!{objects})(?:dark )?(?:{styles}|{media})(?: style)? {_QUALIFIED}"))
 
 
 def _any(patterns: Sequence[str]) -> str:

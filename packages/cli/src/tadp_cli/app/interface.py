@@ -10,7 +10,7 @@ from tadp_cli.app.pictures import LONGEST_SIDE, Picture, open_upload, scene
 from tadp_cli.app.tabs import domain, effect, labelling, predict, words
 from tadp_cli.app.tabs.shared import SLOW, Shared, guarded
 from tadp_cli.app.training import train_on_scenes
-from tadp_heads.data.scenes.scene import ALL_LOOKS
+from tadp_heads.data.scenes.scene import SCENE_DOMAINS
 
 _NO_RUN = (
     "**No run is loaded**: *Words* works on the tiny model; the other tabs need a head. Start with `tadp app RUN`, or "
@@ -34,7 +34,7 @@ def make_page(models: Models, log: Path, runs_folder: Path) -> gr.Blocks:
             )  # fmt: skip
             with gr.Column():
                 number = gr.Number(0, label="Scene", precision=0, minimum=0, maximum=999_999, elem_id="scene-number")
-                look = gr.Dropdown(list(ALL_LOOKS), value=ALL_LOOKS[0], label="Domain of the Scene")
+                scene_domain = gr.Dropdown(list(SCENE_DOMAINS), value=SCENE_DOMAINS[0], label="Domain of the Scene")
                 take = gr.Button("Show this Scene", elem_id="take-scene")
             shown = gr.HTML(elem_id="picture")
         prompt = gr.Textbox(label="Prompt", lines=1, max_lines=1, max_length=1000, elem_id="prompt")
@@ -63,13 +63,13 @@ def make_page(models: Models, log: Path, runs_folder: Path) -> gr.Blocks:
             return _shown(open_upload(path)) if path else (gr.skip(), gr.skip())
 
         @guarded(models)
-        def show_scene(number: float | None, look: str) -> tuple:
-            made = scene(int(number or 0), look)
+        def show_scene(number: float | None, scene_domain: str) -> tuple:
+            made = scene(int(number or 0), scene_domain)
             return *_shown(made), made.caption
 
         upload.upload(show_upload, upload, [picture, shown], **SLOW)
-        take.click(show_scene, [number, look], [picture, shown, prompt], **SLOW)
-        page.load(show_scene, [number, look], [picture, shown, prompt], **SLOW)
+        take.click(show_scene, [number, scene_domain], [picture, shown, prompt], **SLOW)
+        page.load(show_scene, [number, scene_domain], [picture, shown, prompt], **SLOW)
     return page
 
 

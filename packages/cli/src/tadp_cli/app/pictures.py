@@ -9,7 +9,7 @@ from PIL import Image
 
 from tadp_cli.inputs.user_images import open_picture
 from tadp_heads.data.scenes.render import render
-from tadp_heads.data.scenes.scene import ALL_LOOKS, describe, sample_scene
+from tadp_heads.data.scenes.scene import SCENE_DOMAINS, describe, sample_scene
 
 LONGEST_SIDE = 256
 """Pixels to which an image's longer side is scaled down."""
@@ -56,12 +56,12 @@ def open_upload(path: str | None) -> Picture:
     return Picture(image, file.name)
 
 
-def scene(number: int, look: str = "photo") -> Picture:
+def scene(number: int, domain: str = "photo") -> Picture:
     """A generated image, with its true caption; none of it was seen in training."""
     import numpy as np
 
-    if look not in ALL_LOOKS:
-        raise ValueError(f"unknown domain {look!r}: choose from {', '.join(ALL_LOOKS)}")
+    if domain not in SCENE_DOMAINS:
+        raise ValueError(f"unknown domain {domain!r}: choose from {', '.join(SCENE_DOMAINS)}")
     made = sample_scene(_SEED, int(number))
     caption = describe(made, np.random.default_rng([_SEED, int(number)]))
-    return Picture(Image.fromarray(render(made, look).image), f"scene {int(number)}, {look}", caption)
+    return Picture(Image.fromarray(render(made, domain).image), f"scene {int(number)}, {domain}", caption)

@@ -144,7 +144,9 @@ def listing() -> None:
 def scenes(
     out: Annotated[Path, typer.Option("--out", help="folder to write to")],
     task: Annotated[str, typer.Option(help="segmentation, depth or detection")] = "segmentation",
-    look: Annotated[str, typer.Option(help="such as photo or sketch; photo+night takes both in turn")] = "photo",
+    domain: Annotated[
+        str, typer.Option("--domain", "--look", help="such as photo or sketch; photo+night takes both in turn")
+    ] = "photo",
     train: Annotated[int, typer.Option(help="images to train on", min=0)] = 200,
     val: Annotated[int, typer.Option(help="images to evaluate on", min=0)] = 50,
     size: Annotated[int, typer.Option(help="side of the images in pixels", min=32)] = 64,
@@ -152,7 +154,7 @@ def scenes(
 ) -> None:
     """Write the procedural data set Scenes in a user layout, with splits train and val.
 
-    Example: `tadp data scenes --look watercolor --out data/watercolor`
+    Example: `tadp data scenes --domain watercolor --out data/watercolor`
     """
     with one_line_errors():
         from tadp_heads.data.scenes.write import write_scenes
@@ -162,7 +164,7 @@ def scenes(
                 write_scenes(
                     out,
                     task=task,
-                    look=look,
+                    domain=domain,
                     split=split,
                     count=count,
                     first=first,

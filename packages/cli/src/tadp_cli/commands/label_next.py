@@ -21,7 +21,7 @@ def label_next(
     labelled: Annotated[
         list[str] | None, typer.Option(help="images that have labels: left out, and so are images like them")
     ] = None,
-    size: Annotated[int, typer.Option(help="longest side in pixels at which images are looked at")] = 512,
+    size: Annotated[int, typer.Option(help="longest image side in pixels for the model")] = 512,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     plugin: PluginOption = None,

@@ -73,7 +73,7 @@ def figure_4(
         with tempfile.TemporaryDirectory() as scratch:
             folder = data or Path(scratch) / SOURCE
             if data is None:
-                write_scenes(folder, task="segmentation", look=SOURCE, split=split, count=images, seed=SEEDS["val"])
+                write_scenes(folder, task="segmentation", domain=SOURCE, split=split, count=images, seed=SEEDS["val"])
             dataset = open_data(folder, "segmentation", split)
             shares = pointing_game(loaded_backbone(backbone, FULL_PRECISION, device), dataset, images)
         console.print("The maximum of a word's attention map lies on an object of its class, share of all words:")

@@ -42,7 +42,7 @@ def are_scenes(data: Iterable[str | Path]) -> bool:
 
 
 def _seen_once(path: Path) -> Path:
-    """The folder of a file: of many images in one folder one is looked at."""
+    """The folder of a file: of many images in one folder only one is opened."""
     return path.parent if path.suffix and path.is_file() else path
 
 

@@ -130,10 +130,10 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
 def _write_data(out: Path, plan: Plan, task: str) -> None:
     source = data_folder(out, task, SOURCE)
     for split, count in (("train", plan.train_images), ("val", plan.scored_images)):
-        write_scenes(source, task=task, look=SOURCE, split=split, count=count, seed=SEEDS[split])
+        write_scenes(source, task=task, domain=SOURCE, split=split, count=count, seed=SEEDS[split])
     for target in plan.targets:
         folder = data_folder(out, task, target)
-        write_scenes(folder, task=task, look=target, split="test", count=plan.scored_images, seed=SEEDS["test"])
+        write_scenes(folder, task=task, domain=target, split="test", count=plan.scored_images, seed=SEEDS["test"])
 
 
 def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:

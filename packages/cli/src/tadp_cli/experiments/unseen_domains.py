@@ -76,7 +76,7 @@ def domain_data(
 ) -> DomainData:
     """`count` Scenes in the test's domain, their captions and a learned token where they are needed, all made once."""
     folder = out / "data" / recipe.task / test.domain
-    write_scenes(folder, task=recipe.task, look=test.domain, split=_SPLIT, count=count, seed=SEEDS["test"])
+    write_scenes(folder, task=recipe.task, domain=test.domain, split=_SPLIT, count=count, seed=SEEDS["test"])
     captions = None
     if recipe.needs_captions:
         captions = captions_file(recipe, str(folder), (_SPLIT,), out, device, report)

@@ -74,7 +74,7 @@ def check_images(dataset: SampleDataset, folder: str, split: str) -> None:
     if not len(dataset):
         raise ValueError(f"{folder}: the split {split!r} has no images; add some, or name another split")
     for doubt in sampled_doubts(dataset, Path(folder)):
-        logger.warning("%s; `tadp data check` looks at all of %s", doubt, folder)
+        logger.warning("%s; `tadp data check` reads all of %s", doubt, folder)
 
 
 def check_target(recipe: Recipe) -> None:

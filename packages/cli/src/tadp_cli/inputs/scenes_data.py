@@ -7,7 +7,7 @@ from tadp_cli.config.default_models import TINY
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.launchers import first_process
 from tadp_cli.console.reporter import Report
-from tadp_heads.data.scenes.scene import ALL_LOOKS
+from tadp_heads.data.scenes.scene import SCENE_DOMAINS
 from tadp_heads.data.scenes.write import LAYOUTS, split_file, write_scenes
 
 FOLDER = Path("data/scenes")
@@ -18,7 +18,7 @@ SEEDS = {"train": 100, "val": 101, "test": 102, "domain": 103}
 IMAGES = {"train": 350, "val": 100, "test": 100, "domain": 10}
 """Scenes of each split."""
 _OFTEN = 0.2
-"""Seconds between two looks at what the first process writes."""
+"""Seconds between two checks for what the first process writes."""
 
 
 def scenes_of(task: str, domain: str, splits: dict[str, str], report: Report = lambda *_: None) -> Path:
@@ -31,7 +31,7 @@ def scenes_of(task: str, domain: str, splits: dict[str, str], report: Report = l
         file = split_file(folder, task, split)
         if first_process() and not file.is_file():
             count = IMAGES[purpose]
-            write_scenes(folder, task=task, look=domain, split=split, count=count, seed=SEEDS[purpose])
+            write_scenes(folder, task=task, domain=domain, split=split, count=count, seed=SEEDS[purpose])
             report(f"write {folder}/{file.name}", count, count)
         while not file.is_file():
             time.sleep(_OFTEN)
@@ -40,12 +40,12 @@ def scenes_of(task: str, domain: str, splits: dict[str, str], report: Report = l
 
 def source_and_target(source: str, target: str, task: str, domain: str, report: Report) -> tuple[str, str]:
     """Those given, or Scenes of two domains where neither is; the target's split train shows what is learned from."""
-    if not source and not target and domain in ALL_LOOKS and task in LAYOUTS:
+    if not source and not target and domain in SCENE_DOMAINS and task in LAYOUTS:
         made = scenes_of(task, SOURCE, {"train": "train", "val": "val"}, report)
         return str(made), str(scenes_of(task, domain, {"train": "domain", "test": "test"}, report))
     for given, option in ((source, "--source"), (target, "--target")):
         if not given:
-            raise ValueError(f"{option} is missing: name a folder; without both, Scenes in {', '.join(ALL_LOOKS)}")
+            raise ValueError(f"{option} is missing: name a folder; without both, Scenes in {', '.join(SCENE_DOMAINS)}")
     return source, target
 
 
@@ -56,6 +56,6 @@ def with_scenes(recipe: Recipe, report: Report = lambda *_: None) -> Recipe:
         return recipe
     source = scenes_of(recipe.task, SOURCE, {data.train: "train", data.val: "val"}, report)
     changes = {"data.folder": str(source)}
-    if domain in ALL_LOOKS and not test.folder:
+    if domain in SCENE_DOMAINS and not test.folder:
         changes["test.folder"] = str(scenes_of(recipe.task, domain, {test.split: "test"}, report))
     return recipe.replace(**changes)

@@ -19,7 +19,7 @@ def unlabelled_images(recipe: Recipe, where: str, split: str) -> UnlabelledImage
         )
     name, folder = split_name(where)
     if name is None:
-        known = find_images(folder)  # labels of other splits are not looked at
+        known = find_images(folder)  # labels of other splits are not read
         files = {image_id: known[image_id] for image_id in split_ids(folder, split or None, known)}
     else:
         files = find_images(domain_images(where, split, recipe.task))

@@ -59,7 +59,7 @@ def label_next(
 
     by "text": how much predictions of one image differ between the run's own prompt, a prompt of all classes and an
     empty one; "entropy": of the prediction under the run's own prompt; "random": by `seed`. `labelled`: images that
-    have labels; they are not chosen, nor ones like them. `size`: longest side in pixels at which images are looked at.
+    have labels; they are not chosen, nor ones like them. `size`: longest image side in pixels for the model.
     """
     if by not in MEASURES:
         raise ValueError(f"--by {by!r}: expected one of {', '.join(MEASURES)}")
@@ -72,14 +72,14 @@ def label_next(
         return [
             Ranked(file=file, uncertainty=0.0) for file in random.Random(seed).sample(files, min(budget, len(files)))
         ], {}
-    looker = _Uncertainty.of_run(run, by, size, device)
+    measure = _Uncertainty.of_run(run, by, size, device)
     scores, features, failed = {}, {}, {}
     for number, file in enumerate([*files, *sorted(known)], start=1):
         try:
-            scores[file], features[file] = looker.look(file)
+            scores[file], features[file] = measure.of(file)
         except ValueError as error:
             failed[str(file)] = str(error)
-        report("look", number, len(files) + len(known))
+        report("uncertainty", number, len(files) + len(known))
     candidates = sorted((file for file in files if file in scores), key=lambda file: -scores[file])[: budget * _POOL]
     there = [file for file in known if file in features]
     chosen = diverse(features, candidates, there, budget)
@@ -87,7 +87,7 @@ def label_next(
 
 
 class _Uncertainty:
-    """A run that looks at images one by one; each is encoded once, whatever the number of prompts."""
+    """A run that evaluates images one by one; each is encoded once, whatever the number of prompts."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Uncertainty:
         captioner = captioner_of(recipe, device) if recipe.needs_captions else None
         return cls(model, prompter, captioner, tagger_of(run, recipe, model, device), by, size)
 
-    def look(self, file: Path) -> tuple[float, Tensor]:
+    def of(self, file: Path) -> tuple[float, Tensor]:
         """The uncertainty of an image, and its features (C,)."""
         image = open_picture(file)
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)

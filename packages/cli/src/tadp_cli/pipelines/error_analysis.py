@@ -1,4 +1,4 @@
-"""Finished runs looked at image by image: scores, confusions, the best and the worst."""
+"""Finished runs analysed image by image: metrics, confusions, the best and the worst."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ from tadp_cli.device import checked_device
 from tadp_cli.inputs.domain_images import drawn
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import RESULTS_FILE
-from tadp_heads.data.scenes.scene import ALL_LOOKS
+from tadp_heads.data.scenes.scene import SCENE_DOMAINS
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion
 from tadp_personalize.prompts import CAPTION_TEMPLATES, STYLE_TEMPLATES, takes_captions
@@ -64,9 +64,10 @@ def learn(
     if images is None and held_out is not None:
         raise ValueError("--held-out goes with --images; Scenes bring their own")
     checked_device(device)
-    if images is None and target.name not in ALL_LOOKS:
+    if images is None and target.name not in SCENE_DOMAINS:
         raise ValueError(
-            f"domain {target.name!r} has no shipped images ({', '.join(ALL_LOOKS)} have): name a folder with --images"
+            f"domain {target.name!r} has no shipped images ({', '.join(SCENE_DOMAINS)} have): name a folder of them "
+            "with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")
@@ -180,5 +181,5 @@ def draw_domain(folder: Path, domain: str, count: int, seed: int) -> tuple[Path,
     """Scenes in a domain: a folder to learn from and a folder to measure by."""
     roots = folder / "learn", folder / "held_out"
     for root, number, first in zip(roots, (count, HELD_OUT), (0, count), strict=True):
-        write_scenes(root, task="segmentation", look=domain, split="all", count=number, seed=seed, first=first)
+        write_scenes(root, task="segmentation", domain=domain, split="all", count=number, seed=seed, first=first)
     return roots

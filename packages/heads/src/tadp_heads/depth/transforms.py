@@ -21,7 +21,7 @@ class CutDepth(v2.Transform):
     for every fourth sample of a worker; here each has that chance. Its millimetres wrap in the bytes of the image, too.
     """
 
-    _transformed_types = (tv_tensors.Image, tv_tensors.Mask)  # a mask only to be looked at
+    _transformed_types = (tv_tensors.Image, tv_tensors.Mask)  # a mask only for display
 
     def __init__(self, probability: float = 0.25, reach: float = 0.75):
         super().__init__()

@@ -151,5 +151,5 @@ class Setting:
     def _scenes(self) -> Path:
         folder = self.out / "data" / SOURCE
         for split, count in (("train", self.train_images), ("val", self.images)):
-            write_scenes(folder, task="segmentation", look=SOURCE, split=split, count=count, seed=SEEDS[split])
+            write_scenes(folder, task="segmentation", domain=SOURCE, split=split, count=count, seed=SEEDS[split])
         return folder

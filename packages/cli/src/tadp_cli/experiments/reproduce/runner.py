@@ -93,7 +93,7 @@ def _images_to_learn(recipe: Recipe, bench: Bench) -> tuple[Path | list[Path], P
 def _with_scenes(recipe: Recipe, bench: Bench, domains: str) -> Recipe:
     source = bench.out / "data" / recipe.task / domains
     for split, count in (("train", bench.train_images), ("val", bench.scored_images)):
-        write_scenes(source, task=recipe.task, look=domains, split=split, count=count, seed=SEEDS[split])
+        write_scenes(source, task=recipe.task, domain=domains, split=split, count=count, seed=SEEDS[split])
     recipe = recipe.replace(**{"data.folder": str(source)})
     if not recipe.prompt.domain:
         return recipe
@@ -101,7 +101,7 @@ def _with_scenes(recipe: Recipe, bench: Bench, domains: str) -> Recipe:
     write_scenes(
         target,
         task=recipe.task,
-        look=recipe.prompt.domain,
+        domain=recipe.prompt.domain,
         split=recipe.test.split,
         count=bench.scored_images,
         seed=SEEDS["test"],

@@ -11,7 +11,7 @@ _IMAGE_FOLDERS = ("images", "JPEGImages")
 
 
 class ImageIndex:
-    """Images below `root`; nothing outside it is ever looked at, whatever an annotation file says."""
+    """Images below `root`; nothing outside it is ever read, whatever an annotation file names."""
 
     def __init__(self, root: Path):
         self.root = root

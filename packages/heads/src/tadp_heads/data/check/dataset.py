@@ -21,7 +21,7 @@ class CheckReport:
     root: Path
     task: str
     images: int
-    """Number of samples looked at."""
+    """Number of samples checked."""
     sizes: dict[tuple[int, int], int]
     """{(width, height): number of images}."""
     histogram: dict[str, int]
@@ -36,7 +36,7 @@ class CheckReport:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """{sample id: the problem, one of `problems`, that keeps it from being read}."""
     dataset: SampleDataset | None = field(repr=False)
-    """What was looked at, without files that have no counterpart; None when it could not be opened."""
+    """The data set that was checked, without files that have no counterpart; None when it could not be opened."""
 
     @property
     def ok(self) -> bool:

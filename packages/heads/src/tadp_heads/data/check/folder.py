@@ -1,4 +1,4 @@
-"""Checking a user's own folder: every file is looked at, and all that is wrong with it told at once."""
+"""Checks a user's own folder: every file is read, and all problems are reported at once."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress

@@ -198,7 +198,7 @@ def _is_coordinate(value: Any) -> bool:
 
 
 def _check_relative(path: Path, name: str) -> None:
-    """Refuse a file name that leads out of the folder of images; links are looked at when the image is read."""
+    """Refuse a file name that leads out of the folder of images; links are checked when the image is read."""
     if "\0" in name or os.path.isabs(name) or ".." in Path(name).parts:
         raise DataError(
             path,

@@ -23,43 +23,43 @@ SUPERSAMPLING = 2
 
 
 def draw(
-    scene: Scene, look: str, silhouettes: list[np.ndarray], owner: np.ndarray, rng: np.random.Generator
+    scene: Scene, domain: str, silhouettes: list[np.ndarray], owner: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """silhouettes: (S, S) bool per object. owner (S, S): index of the object seen, -1 for the ground. -> (S, S, 3)."""
-    canvas = ground(scene.ground, look, len(owner), rng)
-    if look == "night":
+    canvas = ground(scene.ground, domain, len(owner), rng)
+    if domain == "night":
         canvas *= rng.uniform(0.25, 0.5)
-    elif look == "comic":  # two flat tones, not far apart
+    elif domain == "comic":  # two flat tones, not far apart
         canvas += 0.5 * (canvas.mean(axis=(0, 1)) - canvas)
     lamp = rng.uniform(0.15, 0.85, 2)  # x, y of the light at night
     for thing, silhouette in zip(scene.objects, silhouettes, strict=True):
-        _paint(canvas, thing, silhouette, look, lamp, rng)
-    return _FINISHES[look](canvas, owner, rng)
+        _paint(canvas, thing, silhouette, domain, lamp, rng)
+    return _FINISHES[domain](canvas, owner, rng)
 
 
 def _paint(
     canvas: np.ndarray,
     thing: SceneObject,
     silhouette: np.ndarray,
-    look: str,
+    domain: str,
     lamp: np.ndarray,
     rng: np.random.Generator,
 ) -> None:
     """Lays the object's colour on `canvas` (side, side, 3), in place."""
     side = len(canvas)
     colour = np.array(COLOURS[thing.colour]) + rng.uniform(-18, 18, 3)
-    if look not in ("comic", "watercolor"):
+    if domain not in ("comic", "watercolor"):
         _shadow(canvas, silhouette)
     near = _surroundings(thing, side)
     y, x = (grid / side for grid in np.mgrid[near])
     shade = 1 + 0.12 * texture(thing.texture, x, y, rng)
-    if look in ("photo", "sepia"):
+    if domain in ("photo", "sepia"):
         # Lit from the upper left: a ramp from -1 to 1 over the object.
         shade = shade + 0.22 * ((thing.x - x + thing.y - y) / (2 * thing.radius)).clip(-1, 1)
     paint = colour * np.broadcast_to(shade, x.shape)[..., None]
-    cover = _COVER.get(look, _filled)(silhouette[near], thing.radius * side, (x - lamp[0], y - lamp[1]))
+    cover = _COVER.get(domain, _filled)(silhouette[near], thing.radius * side, (x - lamp[0], y - lamp[1]))
     canvas[near] += cover[..., None] * (paint - canvas[near])
-    if look == "comic" and CLASSES[thing.label] in HOLES:
+    if domain == "comic" and CLASSES[thing.label] in HOLES:
         canvas[polygon(HOLES[CLASSES[thing.label]], thing, side)] = 0.3 * colour
 
 

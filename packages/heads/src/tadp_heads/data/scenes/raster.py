@@ -25,10 +25,10 @@ def cloud(side: int, cells: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(grid.resize((side, side), Image.Resampling.BICUBIC))
 
 
-def ground(name: str, look: str, side: int, rng: np.random.Generator) -> np.ndarray:
+def ground(name: str, domain: str, side: int, rng: np.random.Generator) -> np.ndarray:
     first, second = (np.array(colour, dtype=np.float32) for colour in GROUNDS[name])
     mix = 0.5 + 0.35 * cloud(side, 5, rng)
-    mix = (mix > 0.5).astype(np.float32) if look == "comic" else mix + 0.25 * cloud(side, 20, rng)
+    mix = (mix > 0.5).astype(np.float32) if domain == "comic" else mix + 0.25 * cloud(side, 20, rng)
     return first + (second - first) * mix[..., None].clip(0, 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tadp_heads.data.scenes.domains import SUPERSAMPLING, draw
 from tadp_heads.data.scenes.raster import polygon
-from tadp_heads.data.scenes.scene import ALL_LOOKS, FAR_M, NEAR_M, Scene
+from tadp_heads.data.scenes.scene import FAR_M, NEAR_M, SCENE_DOMAINS, Scene
 from tadp_heads.data.scenes.shapes import CLASSES, outline
 
 BACKGROUND = len(CLASSES)
@@ -25,17 +25,17 @@ class Rendering(NamedTuple):
     labels: np.ndarray  # (N,) int, index into CLASSES; objects hidden entirely are left out
 
 
-def render(scene: Scene, look: str, size: int = 64) -> Rendering:
+def render(scene: Scene, domain: str, size: int = 64) -> Rendering:
     """`size`: side of the square image in pixels."""
-    if look not in ALL_LOOKS:
-        raise ValueError(f"unknown look {look!r}; choose from {', '.join(ALL_LOOKS)}")
+    if domain not in SCENE_DOMAINS:
+        raise ValueError(f"unknown domain {domain!r}; choose from {', '.join(SCENE_DOMAINS)}")
     side, factor = size * SUPERSAMPLING, SUPERSAMPLING
-    rng = np.random.default_rng([*scene.seed, ALL_LOOKS.index(look)])
+    rng = np.random.default_rng([*scene.seed, SCENE_DOMAINS.index(domain)])
     silhouettes = [polygon(outline(CLASSES[o.label]), o, side) for o in scene.objects]
     owner = np.full((side, side), -1, dtype=np.int16)  # which object is seen, -1 for the ground
     for index, silhouette in enumerate(silhouettes):
         owner[silhouette] = index
-    canvas = draw(scene, look, silhouettes, owner, rng)
+    canvas = draw(scene, domain, silhouettes, owner, rng)
     image = canvas.reshape(size, factor, size, factor, 3).mean(axis=(1, 3))
     seen = owner[factor // 2 :: factor, factor // 2 :: factor]  # (size, size)
     return Rendering(image.clip(0, 255).round().astype(np.uint8), *_annotate(scene, seen, size))

@@ -11,11 +11,11 @@ import numpy as np
 
 from tadp_heads.data.scenes.shapes import CLASSES
 
-LOOKS = ("photo", "watercolor", "comic", "night")
+TRAINED_DOMAINS = ("photo", "watercolor", "comic", "night")
 """Those that the tiny models were trained on."""
-UNSEEN_LOOKS = ("sketch", "neon", "mosaic", "sepia")
+UNSEEN_DOMAINS = ("sketch", "neon", "mosaic", "sepia")
 """Those that nothing shipped was trained on."""
-ALL_LOOKS = (*LOOKS, *UNSEEN_LOOKS)
+SCENE_DOMAINS = (*TRAINED_DOMAINS, *UNSEEN_DOMAINS)
 COLOURS = {
     "red": (205, 50, 45),
     "orange": (230, 130, 40),
@@ -147,14 +147,14 @@ def _phrase(members: list[SceneObject], rng: np.random.Generator) -> str:
     return " ".join([article, *words])
 
 
-def caption(scene: Scene, look: str, rng: np.random.Generator, any_order: bool = False) -> str:
+def caption(scene: Scene, domain: str, rng: np.random.Generator, any_order: bool = False) -> str:
     """A true caption as on the web: images of a domain name it in 85 % of the cases, photos in 10 %."""
-    return in_domain(describe(scene, rng, any_order), look, rng)
+    return in_domain(describe(scene, rng, any_order), domain, rng)
 
 
-def in_domain(text: str, look: str, rng: np.random.Generator) -> str:
+def in_domain(text: str, domain: str, rng: np.random.Generator) -> str:
     """`text` in one of the domain's templates, or (photos mostly, others sometimes) as it is."""
-    if rng.random() >= (0.10 if look == "photo" else 0.85):
+    if rng.random() >= (0.10 if domain == "photo" else 0.85):
         return text
-    templates = STYLE_TEMPLATES[look]
+    templates = STYLE_TEMPLATES[domain]
     return templates[int(rng.integers(len(templates)))].format(caption=text)

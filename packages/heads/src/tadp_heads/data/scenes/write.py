@@ -9,7 +9,7 @@ from PIL import Image
 
 from tadp_heads._io import write_text
 from tadp_heads.data.scenes.render import BACKGROUND, Rendering, render
-from tadp_heads.data.scenes.scene import ALL_LOOKS, EDITION, caption, describe, sample_scene
+from tadp_heads.data.scenes.scene import EDITION, SCENE_DOMAINS, caption, describe, sample_scene
 from tadp_heads.data.scenes.shapes import CLASSES
 
 SEGMENTATION_CLASSES = ("background", *CLASSES)
@@ -21,7 +21,7 @@ def write_scenes(
     root: Path,
     *,
     task: str,
-    look: str,
+    domain: str,
     split: str,
     count: int,
     seed: int,
@@ -30,7 +30,7 @@ def write_scenes(
 ) -> None:
     """Scenes `first` to `first + count - 1` of `seed` in one domain, as `split` of the data set in `root`.
 
-    Several looks, such as "photo+night", are taken in turn: scene i is in look i modulo their number.
+    Several domains, such as "photo+night", are taken in turn: scene i is in domain i modulo their number.
 
     captions_true_SPLIT.jsonl has one true caption per image ("caption" as one would say it, with the domain, and
     "plain" without it), which no command reads unless it is named. Several splits may share a
@@ -39,13 +39,13 @@ def write_scenes(
     """
     if task not in LAYOUTS:
         raise ValueError(f"unknown task {task!r}; choose from {', '.join(LAYOUTS)}")
-    looks = look.split("+")
-    for name in looks:
-        if name not in ALL_LOOKS:
-            raise ValueError(f"unknown look {name!r}; choose from {', '.join(ALL_LOOKS)}")
+    domains = domain.split("+")
+    for name in domains:
+        if name not in SCENE_DOMAINS:
+            raise ValueError(f"unknown domain {name!r}; choose from {', '.join(SCENE_DOMAINS)}")
     names = [f"{split}_{index:05d}" for index in range(first, first + count)]
     listed = split_file(root, task, split)
-    identity = {"task": task, "look": look, "count": count, "seed": seed, "first": first, "size": size}
+    identity = {"task": task, "look": domain, "count": count, "seed": seed, "first": first, "size": size}
     identity["edition"] = EDITION
     identity_file = root / f"scenes_{split}.json"
     known = json.loads(identity_file.read_text(encoding="utf-8")) if identity_file.is_file() else None
@@ -57,13 +57,13 @@ def write_scenes(
         folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for name, index in zip(names, range(first, first + count), strict=True):
-        scene, own_look = sample_scene(seed, index), looks[index % len(looks)]
-        picture = render(scene, own_look, size)
+        scene, own_domain = sample_scene(seed, index), domains[index % len(domains)]
+        picture = render(scene, own_domain, size)
         Image.fromarray(picture.image).save(root / LAYOUTS[task] / f"{name}.png")
         _WRITERS[task](root, name, picture)
         words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]
-        row = {"id": name, "caption": caption(scene, own_look, words[0]), "captioner": "scenes"}
-        lines.append(json.dumps({**row, "params": "true", "source": own_look, "plain": describe(scene, words[1])}))
+        row = {"id": name, "caption": caption(scene, own_domain, words[0]), "captioner": "scenes"}
+        lines.append(json.dumps({**row, "params": "true", "source": own_domain, "plain": describe(scene, words[1])}))
     write_text(root / f"captions_true_{split}.jsonl", "\n".join(lines) + "\n")
     if task != "depth":
         names_of_classes = SEGMENTATION_CLASSES if task == "segmentation" else CLASSES

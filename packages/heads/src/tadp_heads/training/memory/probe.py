@@ -151,7 +151,7 @@ class DryStep:
 
 
 class _Arrival(torch.autograd.Function):
-    """Features without memory -> ones with values, so that heads and losses that look at values run."""
+    """Features without memory -> ones with values, so that heads and losses that depend on values run."""
 
     @staticmethod
     def forward(ctx: Any, level: Tensor) -> Tensor:

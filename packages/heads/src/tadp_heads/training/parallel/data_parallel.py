@@ -40,7 +40,7 @@ class Share:
 def share_of(config: TrainConfig, processes: int, rank: int) -> Share:
     """This process's share. Whole passes are dealt out where their number allows it: then the gradients are those of
     one process to float error. Else each pass is split, which keeps the effective batch, while losses and BatchNorm
-    that look at several images at once see fewer of them.
+    that use several images at once see fewer of them.
     """
     batch_size, accumulate = config.batch_size, config.accumulate
     whole = {"batch_size": batch_size, "accumulate": accumulate}

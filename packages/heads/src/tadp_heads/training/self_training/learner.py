@@ -35,7 +35,7 @@ class TargetDomain:
     """Unlabelled images of a target domain, for `fit`."""
 
     images: SampleDataset
-    """Such as `UnlabelledImages`: their targets are not looked at."""
+    """Such as `UnlabelledImages`: their targets are not used."""
     contexts: Contexts
     """The text of each image: the first version is the teacher's, the last the student's."""
     config: SelfTrainingConfig
