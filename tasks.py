@@ -105,7 +105,7 @@ class Progress:
         print(f"{self._wipe()}[{self._elapsed()}] {text}", flush=True)
 
     def tick(self, text: str) -> None:
-        """What is going on just now: rewritten on a terminal, else a line now and then."""
+        """The current step: rewritten on a terminal, else a line now and then."""
         if self.is_terminal:
             width = shutil.get_terminal_size().columns - 1
             print(self._wipe() + f"[{self._elapsed()}] {text}"[:width], end="", flush=True)
@@ -121,7 +121,7 @@ class Progress:
 
 
 def run_watched(command: list[str], progress: Progress, doing: str) -> tuple[int, list[str]]:
-    """Runs quietly, showing what is going on (`doing` until the output says); gives back exit code and all lines."""
+    """Runs quietly, showing the current step (`doing` until the output names one); returns exit code and all lines."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     arriving: queue.Queue[str | None] = queue.Queue()
 
@@ -347,7 +347,7 @@ def run_everywhere(arguments: list[str], root: Path, progress: Progress) -> int:
 TASKS = {
     "setup": "make .venv with the five packages and the tools (nothing to do when it is up to date); --all with the"
     " packages' extras",
-    "demo": "the whole cross-domain workflow on the embedded miniature; writes runs/demo",
+    "demo": "the whole cross-domain workflow with the shipped tiny models; writes runs/demo",
     "test": "the tests; --slow for the slow ones too; --everywhere for the numerical ones with other processors'"
     " instructions and other threads; --faults for kills at any file operation; paths and options go to pytest",
     "lint": "ruff and mypy: rules, formatting and types",

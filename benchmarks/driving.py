@@ -1,4 +1,4 @@
-"""What the miniature learns from a user's driving frames, and what a plain U-Net learns from scratch in the same time.
+"""A head on the tiny backbone against a U-Net trained from scratch for the same time, on a user's driving frames.
 
     python benchmarks/driving.py FOLDER [--train day_train] [--test day_val dusk_test] [--scale 0.5] [--set key=value]
 

@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=32)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| row | class precision | class recall | ms an image |\n|---|---:|---:|---:|")
+    print("| row | class precision | class recall | ms per image |\n|---|---:|---:|---:|")
     for row in sorted(path for path in (options.table / "runs").iterdir() if path.is_dir()):
         runs = sorted(path for path in row.iterdir() if (path / "results.json").is_file())
         if not runs:

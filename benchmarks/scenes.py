@@ -3,7 +3,7 @@
     python benchmarks/scenes.py [vae pointing captioner encoder grid modifiers demo] [--out runs/scenes]
 
 Each part replaces its entry in docs/results/scenes.json; `python3 tasks.py results` writes the page. Trained heads and
-captions stay in `--out`, where a run that was stopped goes on.
+captions stay in `--out`, where an interrupted run resumes.
 """
 
 import argparse

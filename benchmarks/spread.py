@@ -1,4 +1,4 @@
-"""Memory of each process where two train together, each with all of the model or with what trains spread over both.
+"""Memory of each process where two train together, with replicated (DDP) or sharded (FSDP) parameters.
 
     python benchmarks/spread.py [--channels 256 512 512]
 

@@ -1,6 +1,6 @@
 """The captioning loop against bare `generate` on ready batches: files read, prepared, captioned and written.
 
-A BLIP-2 of 40 million random weights stands in for the real one, so that the model has the larger part of the work.
+A BLIP-2 of 40 million random weights replaces the real one, so that the model has the larger part of the work.
 """
 
 import statistics

@@ -1,7 +1,7 @@
 """The loss that ties a class word's cross-attention to the pixels of its objects.
 
-Real Stable Diffusion learns this from the scale of its data. The miniature sees too few images for it and is taught
-from the masks; the model card says so.
+Stable Diffusion learns this from the scale of its data. The tiny model sees too few images for it and is supervised
+by the masks; the model card says so.
 """
 
 import torch

@@ -35,7 +35,7 @@ def test_what_no_header_can_carry_is_refused_without_showing_it(monkeypatch, key
     ],
 )
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
-def test_no_spelling_of_the_key_is_left_in_a_message(monkeypatch, write, ending):
+def test_no_encoding_of_the_key_is_left_in_a_message(monkeypatch, write, ending):
     monkeypatch.setenv("OPENAI_API_KEY", KEY + ending)
     shown = without_key(f"refused: {write(KEY + ending)} at 10:00")
     assert "SECRET" not in shown

@@ -50,7 +50,7 @@ def test_a_rerun_captions_only_what_is_new_changed_or_asked_for(captioner, image
     assert len(CaptionStore.read(tmp_path / "c.jsonl")) == 7
 
 
-def test_bad_images_are_recorded_and_the_run_goes_on(captioner, image_folder, tmp_path):
+def test_bad_images_are_recorded_and_the_run_continues(captioner, image_folder, tmp_path):
     images = find_images(image_folder)
     whole = images["picture_0"].read_bytes()
     images["picture_0"].write_bytes(whole[: len(whole) // 2])

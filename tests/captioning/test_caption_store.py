@@ -48,7 +48,7 @@ def test_of_two_lines_for_an_image_the_last_counts(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 30, 63])
-def test_a_file_cut_at_any_byte_loses_one_line_and_goes_on(tmp_path, cut, caplog):
+def test_a_file_cut_at_any_byte_loses_one_line_and_continues(tmp_path, cut, caplog):
     path = tmp_path / "c.jsonl"
     CaptionStore.open(path).add(record(0), record(1))
     content = path.read_bytes()

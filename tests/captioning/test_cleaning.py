@@ -132,7 +132,7 @@ def test_a_setting_before_a_noun_qualifies_it():
         "a man with red paint on his face",
         "a knight with a unicorn and an hour glass",
         "a woman holding a picture frame",
-        "an dog and a owl",  # a captioner's slip is not ours to mend
+        "an dog and a owl",  # a captioner's mistake is not corrected
         "",
     ],
 )

@@ -40,7 +40,7 @@ def test_a_class_is_weighed_against_the_sentence_without_it(folder):
         torch.testing.assert_close(found[0, column], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tensors_and_pictures_are_judged_alike(folder):
+def test_tensors_and_pictures_are_tagged_alike(folder):
     tagger = ClipTagger.from_pretrained(folder, NAMES)
     picture = Image.effect_noise((32, 32), 90).convert("RGB")
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(32, 32, 3).permute(2, 0, 1)

@@ -193,7 +193,7 @@ def test_an_address_that_is_none_is_refused_at_the_start(chat_server, url):
         ChatModel(Endpoint(model="toy", base_url=url))
 
 
-SPELLINGS = {
+ENCODINGS = {
     "as it is": str,
     "base64 behind one byte": lambda key: base64.b64encode(b"x" + key.encode()).decode(),
     "base64 of the header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
@@ -208,10 +208,10 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
-def test_the_key_sent_back_is_in_no_caption_and_no_error(chat_server, monkeypatch, spelling):
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_key_sent_back_is_in_no_caption_and_no_error(chat_server, monkeypatch, encoding):
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    written = SPELLINGS[spelling](KEY)
+    written = ENCODINGS[encoding](KEY)
     captioner = load_captioner("openai:toy", base_url=chat_server.base_url)
     chat_server.script = [lambda handler, request: chat_server.say(handler, f"a dog with {written} on it")]
     (caption,) = captioner.caption([Image.new("RGB", (8, 8))])
@@ -223,7 +223,7 @@ def test_the_key_sent_back_is_in_no_caption_and_no_error(chat_server, monkeypatc
         captioner.caption([Image.new("RGB", (8, 8))])
     for said in (caption, str(error.value)):
         own = written.removeprefix(base64.b64encode(b"Bearer").decode())
-        if spelling.startswith("base64"):
+        if encoding.startswith("base64"):
             own = own[2:-2]  # the characters at both ends belong to other bytes too
         assert not [run for run in (own[i : i + 8] for i in range(len(own) - 7)) if run in said]
 

@@ -208,7 +208,7 @@ def test_an_estimate_above_the_cap_is_refused_before_anything_is_sent(server, cl
 
 
 def rambling(server, costs):
-    """Goes on until it is cut, and counts a token for each byte that it was told. Notes what that costs."""
+    """Generates until it is cut off, counts one token per input byte, and records the cost."""
 
     def step(handler, request):
         into = sum(len(message["content"].encode()) for message in request["messages"])

@@ -1,4 +1,4 @@
-"""`tadp analyze`: each analysis at toy size, and its measures against plain formulas."""
+"""`tadp analyze`: each analysis at toy size, and its measures against reference implementations."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_attention_by_kind_of_prompt(out):
     assert found["oracle"]["words"] == found["class-names"]["words"] >= found["caption"]["words"] > 0
     assert found["oracle"]["words"] + found["class-names"]["absent_words"] == IMAGES * 12
     assert "absent_words" not in found["oracle"]
-    assert found["oracle"]["peak_on_object"] > 0.5  # the miniature's words point
+    assert found["oracle"]["peak_on_object"] > 0.5  # the tiny model's words point
     assert found["averaged-eos"]["spread"] > 2 * found["oracle"]["spread"]
 
 

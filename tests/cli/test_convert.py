@@ -1,4 +1,4 @@
-"""`tadp convert-checkpoint`: published files in miniature, written in the public code's key names, become runs."""
+"""`tadp convert-checkpoint`: small published files, in the public code's key names, become runs."""
 
 import json
 import re

@@ -15,7 +15,7 @@ from tadp_cli.main import app
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("packages/*/README.md"))]
 ON_REAL_DATA = {"presence.md": {"caption", "presence"}, "unseen.md": {"caption"}}
-"""Pages whose rows are of the miniature, and the prompts with which they ask the same of real data."""
+"""Pages of small-scale results, and the prompts in their commands for real data."""
 
 
 def calls(page):
@@ -67,7 +67,7 @@ def test_lines_about_deployment_are_taken(name):
 
 
 @pytest.mark.parametrize("name", ON_REAL_DATA)
-def test_pages_of_the_miniature_say_how_real_data_is_asked(name):
+def test_pages_of_small_scale_results_have_the_commands_for_real_data(name):
     asked = [call for call in parsed(ROOT / "docs" / name, "train") if call["recipe"] == "voc2012"]
     recipes = [load_recipe(call["recipe"], tuple(call["settings"])) for call in asked]
     assert {recipe.prompt.kind for recipe in recipes} == ON_REAL_DATA[name]

@@ -163,7 +163,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(picture, tmp_path, argumen
     assert [path.name for path in tmp_path.iterdir()] == ["scene.png"]
 
 
-def test_the_miniature_says_which_words_it_never_read(tmp_path):
+def test_the_tiny_model_names_the_words_it_never_read(tmp_path):
     Image.new("RGB", (64, 64), "green").save(tmp_path / "a.png")
     said = tadp("explain", tmp_path / "a.png", "--caption", "a giraffe and a circle", "--out", tmp_path / "w.png")
     assert "never read giraffe:" in said

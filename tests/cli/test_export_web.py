@@ -94,7 +94,7 @@ def ready(browser):
 
 
 def typed(browser, text):
-    """Words with their maps' maxima, and the mask's legend, after `text` was typed in place of the prompt."""
+    """Words with their maps' maxima, and the mask's legend, after `text` was entered in place of the prompt."""
     browser.evaluate("page.prompt.focus(), page.prompt.select()")
     browser.call("Input.insertText", text=text)
     browser.wait(f"document.body.dataset.prompt === {json.dumps(text)} && document.body.dataset.state === 'ready'")

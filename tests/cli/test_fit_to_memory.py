@@ -197,7 +197,7 @@ def test_of_what_is_spread_over_processes_each_counts_its_part(data):
     assert two - four == pytest.approx(4 * trained * (1 / 2 - 1 / 4), rel=1e-6)
 
 
-def test_what_was_picked_is_told_and_a_run_goes_on_with_it(data, tmp_path, caplog):
+def test_what_was_picked_is_reported_and_a_run_resumes_with_it(data, tmp_path, caplog):
     caplog.set_level("INFO", logger="tadp_cli")
     recipe = _recipe(
         data, "segmentation", "train.precision=fp32", "train.accumulate=2", "train.gradient_checkpointing=true"

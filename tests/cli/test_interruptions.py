@@ -206,7 +206,7 @@ def test_one_run_a_folder_at_a_time(recipe, tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
 
 
-def test_a_run_goes_on_with_what_changes_nothing_and_not_with_what_does(recipe, tmp_path):
+def test_a_run_resumes_with_settings_that_change_nothing_only(recipe, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(CrashError):
         train(recipe("train.unet_lr_scale=0"), out, report=_at(3, _crash))

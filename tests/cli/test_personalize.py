@@ -102,7 +102,7 @@ def parameters_of_rank(rank):
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
-def test_a_finished_run_goes_on_to_more_steps(tmp_path):
+def test_a_finished_run_resumes_for_more_steps(tmp_path):
     pictures, _ = draw_domain(tmp_path / "scenes", "watercolor", 3, seed=5)
     out = tmp_path / "out"
     given = ("--domain", "watercolor", "--images", pictures, "--captioner", "none", "--out", out)

@@ -192,7 +192,7 @@ def test_sixteen_bits_show_what_eight_bits_show(runs, pictures, tmp_path):
     np.testing.assert_allclose(sixteen, eight, atol=1e-5)
 
 
-def test_goes_on_where_it_stopped_and_refuses_other_settings(runs, pictures, tmp_path):
+def test_resumes_where_it_stopped_and_refuses_other_settings(runs, pictures, tmp_path):
     run, out = runs / "segmentation", tmp_path / "out"
     tadp("predict", run, pictures / "cmyk.jpg", "--captioner", "tiny", "--out", out)
     first = (out / "cmyk_mask.png").stat().st_mtime_ns

@@ -127,7 +127,7 @@ def test_two_processes_train_and_score_as_one(tmp_path, shard):
         ("train.lora_rank=2", "prompt.kind=learnt", "prompt.vectors=5", "train.clip=0", "train.lr=1e-7"),
     ],
 )
-def test_a_run_spread_over_two_goes_on_on_two_or_alone(tmp_path, more):
+def test_a_run_sharded_over_two_processes_resumes_on_two_or_one(tmp_path, more):
     """With a part frozen; a moving average, several passes and scores on the way, or low-rank updates, learned vectors
     and no clipping."""
     settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 3)}", *more]
@@ -146,7 +146,7 @@ def test_a_run_spread_over_two_goes_on_on_two_or_alone(tmp_path, more):
     train(load_recipe("scenes-depth", tuple(settings)), tmp_path / "one", resume=True)
     _assert_alike(tmp_path / "whole", tmp_path / "one")
     for run in (tmp_path / "two", tmp_path / "one"):
-        assert [line["step"] for line in _lines(run) if "kept" in line] == [1], "gone on from the first step"
+        assert [line["step"] for line in _lines(run) if "kept" in line] == [1], "resumed from the first step"
 
 
 KILLING = """

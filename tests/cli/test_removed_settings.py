@@ -34,7 +34,7 @@ def test_an_old_run_is_read_and_its_line_named_where_it_cannot_be(tmp_path):
         load_recipe(tmp_path / "run.toml")
 
 
-def test_a_folder_that_was_begun_with_them_goes_on(tmp_path):
+def test_a_folder_that_was_begun_with_them_resumes(tmp_path):
     recipe = {"train": {"steps": 3}}
     write_json(tmp_path / "adapt.json", {"recipe": {"train": {"steps": 3, "layer_decay": 1.0}}})
     claim(tmp_path / "adapt.json", {"recipe": recipe}, "an adaptation")

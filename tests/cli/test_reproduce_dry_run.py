@@ -148,7 +148,7 @@ def test_a_row_tells_its_schedule_its_memory_and_what_is_missing(tmp_path):
     assert not (tmp_path / "out").exists(), "nothing is run"
 
 
-def test_the_miniature_lacks_nothing_and_says_what_is_drawn(tmp_path):
+def test_small_scale_lacks_nothing_and_lists_what_is_drawn(tmp_path):
     bench = Bench(out=tmp_path)
     (row,) = dry_rows(plan_runs(load_table("table-4"), bench, ["dark-zurich-textual-inversion"]), bench)
     assert row.lines["data"].startswith("Scenes: photo, splits train")

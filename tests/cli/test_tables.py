@@ -1,4 +1,4 @@
-"""The paper's tables: rows are recipes that say what the public code ran; the miniature runs."""
+"""The paper's tables: rows are recipes of what the public code ran; the small-scale ones run."""
 
 import json
 import re
@@ -225,7 +225,7 @@ def test_options_per_data_set_and_per_domain_are_repeatable(tmp_path):
     assert "no folder c (--target comic2k:FOLDER); no images of the domain comic at comic2k:c" in said
 
 
-def test_a_table_in_miniature_is_run_once_and_its_commands_make_the_same(tmp_path):
+def test_a_small_scale_table_is_run_once_and_its_commands_make_the_same(tmp_path):
     table = load_table("table-1")
     bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
     scores = reproduce(table, bench, rows=["nouns-20", "vpd"], seeds=2)
@@ -386,7 +386,7 @@ def test_rows_have_heads_of_shipped_recipes():
     assert {head(name) for name in rows} <= {head(name) for name in shipped_recipes()}
 
 
-def test_a_table_too_wide_for_the_terminal_goes_on_below(capsys):
+def test_a_table_too_wide_for_the_terminal_continues_below(capsys):
     table = load_table("table-3")
     numbers = {name: 0.1 + index / 100 for index, name in enumerate(table.metrics)}
     scores = [Score("tadp-40", 0, numbers), Score("empty", 0, numbers)]

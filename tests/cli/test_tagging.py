@@ -131,7 +131,7 @@ def test_words_of_each_kind(backbone):
 
 def test_soft_presence_weights_each_class_by_its_probability(backbone):
     context = prompts("soft-presence", backbone).context(backbone, ["b", "a"])
-    alone = torch.cat([backbone.encode_text([name])[0, 1:2] for name in NAMES])  # a token a name in the miniature
+    alone = torch.cat([backbone.encode_text([name])[0, 1:2] for name in NAMES])  # one token per name in the tiny model
     assert context.shape == (2, 3, alone.shape[1])
     torch.testing.assert_close(context[1], alone * torch.tensor([0.9, 0.1, 0.5])[:, None])
     assert context[0, 0].abs().max() == 0
@@ -159,8 +159,8 @@ def test_presence_only_tells_the_head_and_not_the_unet():
     torch.testing.assert_close(context[..., width:].amax(1), torch.tensor([[0.9, 0.1, 0.5], [0.0, 0.2, 0.4]]))
 
 
-def test_each_training_image_is_judged_by_a_head_that_never_saw_it(scenes, backbone, tmp_path, monkeypatch):
-    """One image's label is turned round: what is said of it out of fold stays, and of the others changes."""
+def test_each_training_image_is_tagged_by_a_head_that_never_saw_it(scenes, backbone, tmp_path, monkeypatch):
+    """One image's label is inverted: its own out-of-fold prediction stays, those of the others change."""
     recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
     names, truth = object_names(dataset.prompt_names), present_classes(dataset)
     victim = dataset.ids[3]
@@ -183,27 +183,28 @@ def empty_the_scored_masks(folder):
     assert not any(present_classes(open_folder(folder, "segmentation", "val")).values())
 
 
-JUDGES = {
+TAGGERS = {
     "head without words": ("presence.source=head", "presence.first_pass=empty"),
     "head under the caption": ("presence.source=head", "presence.first_pass=caption"),
     "captioner": ("presence.source=captioner",),
     "own mask": ("presence.source=mask", "presence.passes=2", "presence.precision=0.05"),
 }
-QUICK_JUDGES = ("head without words", "own mask")
+QUICK_TAGGERS = ("head without words", "own mask")
 
 
 @pytest.mark.parametrize(
-    "judge", [judge if judge in QUICK_JUDGES else pytest.param(judge, marks=pytest.mark.slow) for judge in JUDGES]
+    "tagger",
+    [tagger if tagger in QUICK_TAGGERS else pytest.param(tagger, marks=pytest.mark.slow) for tagger in TAGGERS],
 )
-def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, tmp_path, monkeypatch):
-    """Trained and opened for scoring with the true masks of val, then with empty ones: all but the scores is equal."""
-    data, scored, judged, find = tmp_path / "data", [], [], FittedTagger.find
+def test_labels_of_the_scored_images_change_no_run_and_no_prompt(tagger, scenes, tmp_path, monkeypatch):
+    """Trained and evaluated with the true masks of val, then with empty ones: all but the metrics is equal."""
+    data, scored, tagged, find = tmp_path / "data", [], [], FittedTagger.find
     shutil.copytree(scenes, data)
     ids = open_folder(data, "segmentation", "val").ids
     captions = tmp_path / "captions.jsonl"
     everyone = (*open_folder(data, "segmentation", "train").ids, *ids)
     captions.write_text("".join(json.dumps({"id": i, "caption": f"a tree {i}"}) + "\n" for i in everyone))
-    recipe = recipe_of(data, f"data.captions={captions}", *JUDGES[judge])
+    recipe = recipe_of(data, f"data.captions={captions}", *TAGGERS[tagger])
 
     def evaluated(model, dataset, contexts, **options):
         scored.append(contexts.context(dataset.ids))
@@ -211,7 +212,7 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
 
     def listened_to(learned, dataset, *others):
         found = find(learned, dataset, *others)
-        judged.append(found.of(dataset.ids))
+        tagged.append(found.of(dataset.ids))
         return found
 
     monkeypatch.setattr("tadp_cli.pipelines.train.measure", evaluated)
@@ -222,9 +223,9 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(judge, scenes, 
         scored.append(opened.prompts.context(opened.model.backbone, ids))
         if name == "true":
             empty_the_scored_masks(data)
-    assert len(scored) == len(judged) == 4
+    assert len(scored) == len(tagged) == 4
     assert all(torch.equal(scored[0], context) for context in scored)
-    assert all(torch.equal(judged[0], chances) for chances in judged)
+    assert all(torch.equal(tagged[0], chances) for chances in tagged)
     kept = (file for file in (tmp_path / "true" / "presence").rglob("*") if file.is_file())
     files = [file.relative_to(tmp_path / "true") for file in kept]
     assert len(files) >= 2
@@ -258,7 +259,7 @@ def test_labels_of_the_scored_images_are_not_used(run, scenes, tmp_path, kind):
         config.write_text(kept)
 
 
-def test_a_run_keeps_its_judge_and_scores_the_same_again(run, scenes):
+def test_a_run_keeps_its_tagger_and_scores_the_same_again(run, scenes):
     first = json.loads((run / "results.json").read_text())["evaluations"][0]["metrics"]
     assert score_run(run)["metrics"] == first
     told = json.loads((run / "presence" / "presence.json").read_text())
@@ -266,14 +267,14 @@ def test_a_run_keeps_its_judge_and_scores_the_same_again(run, scenes):
     assert told["images"] == list(open_folder(scenes, "segmentation", "train").ids)
 
 
-def test_the_best_model_so_far_has_its_judge_beside_it(run):
-    """It was saved without: it could be scored nowhere."""
+def test_the_best_checkpoint_has_its_tagger(run):
+    """It was saved without one and could not be evaluated."""
     first = json.loads((run / "best" / "results.json").read_text())["evaluations"][0]["metrics"]
     assert score_run(run / "best")["metrics"] == first
 
 
-def test_a_judge_is_learned_anew_where_the_images_are_others(scenes, backbone, tmp_path):
-    """An image that was added after a run had failed was missing in what was kept of its judge."""
+def test_a_tagger_is_fitted_again_to_other_images(scenes, backbone, tmp_path):
+    """An image that was added after a run had failed was missing in its stored tagger."""
     recipe, dataset = recipe_of(scenes), open_folder(scenes, "segmentation", "train")
     for count in (8, 10, 10):
         dataset.ids = open_folder(scenes, "segmentation", "train").ids[:count]
@@ -287,7 +288,7 @@ def test_a_judge_is_learned_anew_where_the_images_are_others(scenes, backbone, t
         fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
 
 
-def test_loose_images_are_prompted_by_the_judge(run, scenes, tmp_path):
+def test_loose_images_are_prompted_by_the_tagger(run, scenes, tmp_path):
     file = next((scenes / "images").glob("val*.png"))
     predict_images(run, [str(file)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     kept = json.loads((tmp_path / "out" / "captions.jsonl").read_text().splitlines()[0])
@@ -303,14 +304,14 @@ def test_a_run_without_captions_is_explained_without_one(run, scenes, tmp_path):
         explain_image(file, tmp_path / "words.png", ExplainOptions(run=run, caption="a tree"), device="cpu")
 
 
-def test_a_judge_says_the_same_at_each_call_where_the_posterior_is_sampled(scenes):
-    """Prompts were others in each scoring, and in each of several processes."""
+def test_a_tagger_is_deterministic_where_the_posterior_is_sampled(scenes):
+    """Prompts differed between evaluations, and between processes."""
     backbone = DiffusionBackbone.from_pretrained("tiny", posterior="sample").freeze()
     names = ("circle", "tree")
     _, images, captions = next(images_in_batches(open_folder(scenes, "segmentation", "val"), None))
-    judge = FirstPass(backbone, {name: class_words(name) for name in names}, "sd", ClassMentions(names))
-    assert torch.equal(judge.pooled(images, captions), judge.pooled(images, captions))
-    drawn = [backbone.encode_image(judge.normalise(images)) for _ in range(2)]
+    tagger = FirstPass(backbone, {name: class_words(name) for name in names}, "sd", ClassMentions(names))
+    assert torch.equal(tagger.pooled(images, captions), tagger.pooled(images, captions))
+    drawn = [backbone.encode_image(tagger.normalise(images)) for _ in range(2)]
     assert not torch.equal(*drawn)
 
 
@@ -328,15 +329,15 @@ def test_batches_are_smaller_where_images_are_large(scenes, monkeypatch):
 def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, backbone):
     dataset = open_folder(scenes, "segmentation", "val")
     names, before = object_names(dataset.prompt_names), backbone.config
-    judge = FirstPass(backbone, {name: class_words(name) for name in names}, "sd", ClassMentions(names))
+    tagger = FirstPass(backbone, {name: class_words(name) for name in names}, "sd", ClassMentions(names))
     ids, images, _ = next(images_in_batches(dataset, None))
     captions = ["a tree and two circles"] + ["nothing"] * (len(ids) - 1)
-    assert judge.mentioned(captions)[0].nonzero().flatten().tolist() == sorted(
+    assert tagger.mentioned(captions)[0].nonzero().flatten().tolist() == sorted(
         names.index(name) for name in ClassMentions(names)("tree circles")
     )
-    pooled = judge.pooled(images, captions)
-    assert pooled.shape == (len(ids), 2 * sum(level.channels for level in judge.levels))
-    assert not torch.equal(pooled[0], judge.pooled(images, ["nothing"] * len(ids))[0])
+    pooled = tagger.pooled(images, captions)
+    assert pooled.shape == (len(ids), 2 * sum(level.channels for level in tagger.levels))
+    assert not torch.equal(pooled[0], tagger.pooled(images, ["nothing"] * len(ids))[0])
     assert backbone.config is before
 
 

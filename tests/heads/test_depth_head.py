@@ -1,4 +1,4 @@
-"""DepthHead against the plain formula in float64, in the public code's key names."""
+"""DepthHead against a reference implementation in float64, in the public code's key names."""
 
 import math
 

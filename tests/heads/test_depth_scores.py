@@ -1,4 +1,4 @@
-"""silog_loss, depth_metrics and the protocols against plain formulas in float64."""
+"""silog_loss, depth_metrics and the protocols against reference implementations in float64."""
 
 import math
 

@@ -35,7 +35,7 @@ def test_what_was_imported_is_what_was_drawn(tmp_path, name):
     assert (again.written, again.unchanged) == (0, 2)
 
 
-def test_what_cannot_be_read_is_left_out_and_named_and_the_rest_goes_on(tmp_path):
+def test_unreadable_files_are_left_out_and_listed_and_the_rest_continues(tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
     EXPORTS["labelme"](source)
     text(source / "broken.json", "{")

@@ -1,4 +1,4 @@
-"""Losses and mIoU against plain formulas and torchmetrics."""
+"""Losses and mIoU against reference implementations and torchmetrics."""
 
 import math
 

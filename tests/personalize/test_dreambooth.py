@@ -31,7 +31,7 @@ def test_the_written_pipeline_is_the_tuned_model(folder, pictures, make_pictures
     result = dreambooth(str(folder), pictures, config=config, out=tmp_path, held_out=unseen)
     before = StableDiffusionPipeline.from_pretrained(folder)
     after = StableDiffusionPipeline.from_pretrained(result.path)
-    assert result.after["learnt"] < result.before["learnt"]  # the toy knows nothing: any pictures teach it
+    assert result.after["learnt"] < result.before["learnt"]  # the random model knows nothing: it learns from any image
     for part, changes in (("unet", True), ("vae", False), ("text_encoder", text)):
         pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
         assert any(not torch.equal(a, b) for a, b in pairs) is changes, part
@@ -65,8 +65,8 @@ def test_the_lora_loads_into_diffusers_and_merges(pipe, make_pipeline, pictures,
     base = load_base(loaded)
     latents = ImageLatents(unseen, base.vae, size=16, flip=0.0, crop="center", cache=False).modes()
     words = {"templates": config.templates, "captions": ["", ""], "token": "sks", "word": "watercolor"}
-    judge = HeldOutLoss.build(latents=latents, count=4, train_timesteps=1000, seed=0, **words)
-    losses = judge(DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule()), base.tokenizer)
+    held_out = HeldOutLoss.build(latents=latents, count=4, train_timesteps=1000, seed=0, **words)
+    losses = held_out(DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule()), base.tokenizer)
     assert losses == pytest.approx(result.after, rel=1e-5)  # alpha, which is not the rank, came along
     loaded.fuse_lora()
     loaded.unload_lora_weights()

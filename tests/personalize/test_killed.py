@@ -47,7 +47,7 @@ def weights(result):
     return [tensor for file in files for _, tensor in sorted(load_file(file).items())]
 
 
-def check_that_it_goes_on_as_if_nothing_had_happened(name, pipe, pictures, folder, tmp_path):
+def check_that_it_resumes_as_if_nothing_had_happened(name, pipe, pictures, folder, tmp_path):
     method, config = METHODS[name]
     rest = method(pipe, pictures, config=config, out=folder, resume=True)
     whole = method(pipe, pictures, config=config, out=tmp_path / "whole")
@@ -65,7 +65,7 @@ def test_kill_9(name, pipe, pictures, tmp_path, request):
     assert killed.returncode == -signal.SIGKILL
     assert len(losses(folder)) == 3  # one more than the last state has
     assert not (folder / "README.md").exists()
-    check_that_it_goes_on_as_if_nothing_had_happened(name, pipe, pictures, folder, tmp_path)
+    check_that_it_resumes_as_if_nothing_had_happened(name, pipe, pictures, folder, tmp_path)
 
 
 def test_a_half_written_state_is_not_taken_for_one(pipe, pictures, tmp_path):
@@ -97,4 +97,4 @@ def test_sigterm(pipe, pictures, tmp_path, request):
     state = torch.load(folder / "state" / "state.pt", weights_only=True)
     assert said.split()[:3] == ["finished", "False", str(state["step"])]
     assert len(losses(folder)) == state["step"] < 6
-    check_that_it_goes_on_as_if_nothing_had_happened("dreambooth", pipe, pictures, folder, tmp_path)
+    check_that_it_resumes_as_if_nothing_had_happened("dreambooth", pipe, pictures, folder, tmp_path)

@@ -83,7 +83,7 @@ def test_learned_prompt_of_the_loaded_pipeline_gives_the_reported_held_out_loss(
     pipe.load_textual_inversion(str(result.folder))
     base = load_base(pipe)
     latents = ImageLatents(make_pictures(2, seed=7), base.vae, size=16, flip=0.0, crop="center", cache=False)
-    judge = HeldOutLoss.build(
+    loss = HeldOutLoss.build(
         latents=latents.modes(),
         templates=CONFIG.templates,
         captions=["", ""],
@@ -93,7 +93,7 @@ def test_learned_prompt_of_the_loaded_pipeline_gives_the_reported_held_out_loss(
         train_timesteps=1000,
         seed=0,
     )
-    losses = judge(DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule()), base.tokenizer)
+    losses = loss(DenoisingLoss(base.unet, base.text_encoder, base.noise_schedule()), base.tokenizer)
     assert losses == pytest.approx(result.after, rel=1e-6)
     assert result.before["plain"] == result.after["plain"]
     assert result.before["learnt"] != result.after["learnt"]

@@ -67,6 +67,6 @@ class CaptionRecord:
 
 
 def image_key(image_id: str) -> str:
-    """What two spellings of one image's id share: no leading slash, no image suffix."""
+    """An image's id in its normal form: no leading slash, no image suffix."""
     path = PurePosixPath(image_id.lstrip("/"))
     return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else str(path)

@@ -129,11 +129,11 @@ class DreamBoothConfig(TrainingConfig):
     train_text_encoder: bool = False
     """Train the text encoder too, in the same way as the UNet."""
     class_images: int = 0
-    """Images of `class_prompt` that the untouched model draws itself and goes on to be trained on; 0: no prior loss."""
+    """Images of `class_prompt` drawn by the untouched model for the prior-preservation loss; 0: no prior loss."""
     class_prompt: str = "a picture"
     """What the class images show: the domain's sentence without the token."""
     prior_weight: float = 1.0
-    """Weight of the class images' loss beside that of the target images."""
+    """Weight of the prior-preservation loss relative to the loss on the target images."""
     adam_8bit: bool = False
     """Keep AdamW's moments in 8 bits; needs bitsandbytes and a GPU."""
 

@@ -1,4 +1,4 @@
-"""Settings under a name: the paper's two accounts of its own runs, its code's, and one for the miniature model."""
+"""Settings by name: the paper's two accounts of its own runs, its code's, and one for the tiny model."""
 
 from dataclasses import replace
 

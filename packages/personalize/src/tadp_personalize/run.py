@@ -95,10 +95,10 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
             module.to(accelerator.device)
         extra = more_sources(base)
         with make_learner(base) as learner:
-            judge = _judge(request, base, material.unseen)
-            before = _measured(accelerator, judge, learner, base)
+            held_out = _held_out_loss(request, base, material.unseen)
+            before = _measured(accelerator, held_out, learner, base)
             outcome = _train(request, accelerator, base, learner, material, extra, trackers)
-            after = _measured(accelerator, judge, learner, base) if outcome.finished else None
+            after = _measured(accelerator, held_out, learner, base) if outcome.finished else None
             for when, losses in (("before", before), ("after", after)):
                 trackers.log(outcome.steps, {f"held_out/{kind}_{when}": loss for kind, loss in (losses or {}).items()})
             path = None
@@ -128,7 +128,7 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
             captions=dict(zip(material.report.used, material.training.captions, strict=True)),
             file=path.name,
             usage=learner.usage(path, fill(config.templates[0], request.token, material.training.captions[0])),
-            held_out=judge.as_dict() if judge else None,
+            held_out=held_out.as_dict() if held_out else None,
             seconds=time.perf_counter() - began,
         )
         write_card(card, result)
@@ -198,7 +198,7 @@ def _train(
     )
 
 
-def _judge(request: Request, base: Base, unseen: Captioned) -> HeldOutLoss | None:
+def _held_out_loss(request: Request, base: Base, unseen: Captioned) -> HeldOutLoss | None:
     if not unseen.images:
         return None
     latents = ImageLatents(unseen.images, base.vae, size=base.image_size, flip=0.0, crop="center", cache=False)
@@ -215,10 +215,10 @@ def _judge(request: Request, base: Base, unseen: Captioned) -> HeldOutLoss | Non
 
 
 def _measured(
-    accelerator: Accelerator, judge: HeldOutLoss | None, learner: Learner, base: Base
+    accelerator: Accelerator, held_out: HeldOutLoss | None, learner: Learner, base: Base
 ) -> dict[str, float] | None:
     with accelerator.autocast():  # the precision of training, before and after
-        return judge(learner.objective, base.tokenizer) if judge else None
+        return held_out(learner.objective, base.tokenizer) if held_out else None
 
 
 def _sheet(request: Request, base: Base, material: Material, path: Path) -> Image.Image:

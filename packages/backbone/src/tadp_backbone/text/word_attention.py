@@ -51,10 +51,10 @@ def words_of(tokenizer: CLIPTokenizer, text: str) -> list[Word]:
     open_word = False
     for position, (number, token) in enumerate(zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True), start=1):
         learned = token in added
-        goes_on = open_word and not learned
+        continues = open_word and not learned
         if learned and words and token.startswith(f"{words[-1].text}_"):
             words[-1] = Word(words[-1].text, (*words[-1].indices, position))
-        elif goes_on:
+        elif continues:
             numbers = (*words[-1].indices, position)
             words[-1] = Word(tokenizer.decode([ids[i - 1] for i in numbers]).strip(), numbers)
         else:

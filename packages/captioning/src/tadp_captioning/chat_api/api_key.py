@@ -43,14 +43,14 @@ def without_keys(text: str) -> str:
 
 
 def _runs(value: str) -> set[str]:
-    """What tells the key: its spellings, or all runs of `_RUN` characters of those that are longer."""
-    spellings = (spelling.translate(_FOLDED) for spelling in _spellings(value))
+    """Strings that identify the key: its encodings, or all substrings of `_RUN` characters of longer ones."""
+    encodings = (encoding.translate(_FOLDED) for encoding in _encodings(value))
     return {
-        spelling[start : start + _RUN] for spelling in spellings for start in range(max(1, len(spelling) - _RUN + 1))
+        encoding[start : start + _RUN] for encoding in encodings for start in range(max(1, len(encoding) - _RUN + 1))
     }
 
 
-def _spellings(value: str) -> set[str]:
+def _encodings(value: str) -> set[str]:
     """The key as it is, and as JSON, Python, URLs, HTML and base64 write it."""
     plain = {value, value.strip(), *value.split()}
     writers: tuple[Callable[[str], str], ...] = (
@@ -68,7 +68,7 @@ def _spellings(value: str) -> set[str]:
         *_BASE64,
     )
     encoded = {write(key) for key in plain for write in writers}
-    return {spelling for spelling in plain | encoded if len(spelling) >= _SHORTEST}
+    return {encoding for encoding in plain | encoded if len(encoding) >= _SHORTEST}
 
 
 def _bytes(key: str) -> bytes:

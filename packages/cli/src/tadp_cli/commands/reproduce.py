@@ -108,7 +108,7 @@ def _images_by_domain(texts: Iterable[str]) -> dict[str, str]:
 def _table_command(name: str) -> Any:
     def command(
         scale: Annotated[
-            str, typer.Option(help="miniature: Scenes and tiny models; full: the paper's own")
+            str, typer.Option(help="full: the paper's data and models; miniature: Scenes and the tiny models")
         ] = "miniature",
         row: Annotated[list[str] | None, typer.Option(help="a row of the table, several times; none: all")] = None,
         seeds: Annotated[int, typer.Option(help="how many; 0: as the recipes say")] = 0,
@@ -132,8 +132,8 @@ def _table_command(name: str) -> Any:
         fit: Annotated[
             str, typer.Option(help="memory, e.g. 24GB: picks batch size, accumulation, checkpointing and precision")
         ] = "",
-        train_images: Annotated[int, typer.Option(help="miniature: images to train on")] = 500,
-        scored_images: Annotated[int, typer.Option(help="miniature: images to evaluate on")] = 200,
+        train_images: Annotated[int, typer.Option(help="training images per domain (miniature)")] = 500,
+        scored_images: Annotated[int, typer.Option(help="evaluation images per domain (miniature)")] = 200,
         steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
         out: Annotated[Path | None, typer.Option(help="where runs go; what is there is not made again")] = None,
         only_plan: Annotated[

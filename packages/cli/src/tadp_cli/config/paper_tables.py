@@ -1,7 +1,7 @@
 """Tables of experiments, the paper's and ours: one TOML file each, its rows recipes at full and at small scale.
 
-A row is its table's base recipe with the changes that the row names; `load_recipe("table-1/tadp-40")` is the experiment
-itself, `load_recipe("table-1-miniature/tadp-40")` the same experiment on Scenes and the tiny models ("miniature").
+A row is its table's base recipe with the row's changes. `load_recipe("table-1/tadp-40")` is the experiment at full
+scale, `load_recipe("table-1-miniature/tadp-40")` the same one in the small-scale setting: Scenes and the tiny models.
 """
 
 import tomllib

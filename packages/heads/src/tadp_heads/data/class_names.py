@@ -15,7 +15,7 @@ _SYNONYMS = {
 
 
 def class_mapping(source: Sequence[str], target: Sequence[str], *, allow_missing: bool = False) -> dict[int, int]:
-    """{index in `source`: index in `target`} of the classes of one name; VOC's and COCO's spellings are taken as one.
+    """{index in `source`: index in `target`} of the same classes; VOC's and COCO's class-name variants are equal.
 
     A class of `target` that `source` lacks is an error unless allowed: it could never be found.
     """
@@ -27,7 +27,7 @@ def class_mapping(source: Sequence[str], target: Sequence[str], *, allow_missing
 
 
 def _plain(name: str) -> str:
-    """COCO's and VOC's spellings of twenty objects as one; COCO's "dining table" and "potted plant" lose the blank."""
+    """COCO's and VOC's class-name variants of twenty objects as one name, without blanks."""
     joined = name.lower().replace(" ", "").replace("_", "")
     return _SYNONYMS.get(joined, joined)
 

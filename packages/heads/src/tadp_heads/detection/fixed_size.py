@@ -33,7 +33,7 @@ def detect(head: FasterRCNNHead, features: Sequence[Tensor], image_size: tuple[i
     with torch.autocast(features[0].device.type, enabled=False):  # as in the head's own forward
         maps = list(head.fpn({str(i): feature.float() for i, feature in enumerate(features)}).values())
         regions, sure = _regions(head, maps, image_size)
-        return _detections(head, _judged(head, maps, regions), regions, sure, image_size)
+        return _detections(head, _classified(head, maps, regions), regions, sure, image_size)
 
 
 def padded_detections(found: Sequence[Detections]) -> DetectionOutput:
@@ -79,7 +79,7 @@ def _anchors(cells: Tensor, level: Tensor, stride: int) -> Tensor:
     return rearrange(moves[:, :, None] + cells, "h w a four -> (h w a) four")
 
 
-def _judged(head: FasterRCNNHead, maps: list[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
+def _classified(head: FasterRCNNHead, maps: list[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
     """Regions (B, P, 4) -> logits (B, P, 1 + K) and box changes (B, P, 4 (1 + K)), the background first."""
     roi, (batch, count) = head.roi_heads, regions.shape[:2]
     pool, flat = roi.box_roi_pool, regions.flatten(0, 1)
@@ -94,9 +94,9 @@ def _judged(head: FasterRCNNHead, maps: list[Tensor], regions: Tensor) -> tuple[
 
 
 def _detections(
-    head: FasterRCNNHead, judged: tuple[Tensor, Tensor], regions: Tensor, sure: Tensor, image_size: tuple[int, int]
+    head: FasterRCNNHead, classified: tuple[Tensor, Tensor], regions: Tensor, sure: Tensor, image_size: tuple[int, int]
 ) -> DetectionOutput:
-    logits, deltas = judged
+    logits, deltas = classified
     config, classes = head.config, logits.shape[-1] - 1
     # (B, P, 1 + K, 4): each class has a box of its own
     anchors = repeat(regions, "b p four -> b p k four", k=1 + classes)

@@ -32,17 +32,17 @@ class FasterRCNNHeadConfig:
     fpn_channels: int = 256
     """Width of the feature pyramid network."""
     representation_size: int = 1024
-    """Width of the two layers that judge a region."""
+    """Width of the two hidden layers of the box head."""
     anchor_cells: float = 4.0
     """Side of a level's square anchor in cells of the level: 32, 64, 128, 256 pixels for strides 8 to 64."""
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Height to width of the anchors."""
     regions_per_image: int = 512
-    """Proposals of an image that a training step samples to judge; pooling them is most of a step's time."""
+    """Proposals that a training step samples per image; pooling them is most of a step's time."""
     score_threshold: float = 0.05
-    """Detections of a lower score are dropped."""
+    """Detections with a lower score are dropped."""
     nms_iou: float = 0.5
-    """A detection that overlaps a surer one of its class by more is dropped."""
+    """IoU above which non-maximum suppression drops the lower-scoring of two detections of a class."""
     max_detections: int = 100
     """At most this many an image."""
 

@@ -18,8 +18,8 @@ class Calibration(NamedTuple):
 def calibrate(probabilities: Tensor, present: Tensor, precision: float) -> Calibration:
     """The threshold of the highest recall at which the precision is at least `precision`, in (0, 1].
 
-    `probabilities` (N, K) of N images that the judge was not trained on, `present` (N, K) of 0 and 1. A precision that
-    no threshold reaches is a ValueError that says what is reached.
+    `probabilities` (N, K) of N images that the tagger was not trained on, `present` (N, K) of 0 and 1. Raises
+    ValueError with the highest precision found where no threshold reaches `precision`.
     """
     check_labels(probabilities, present)
     scores, order = probabilities.flatten().double().sort(descending=True)

@@ -57,16 +57,16 @@ def evidence_of(probabilities: Tensor) -> Tensor:
 
 def fit_evidence(evidence: Tensor, present: Tensor) -> MaskEvidence:
     """The regression (N, K, 2) -> (N, K) of 0 and 1, on the CPU; the same for the same numbers."""
-    judge = MaskEvidence(present.shape[1])
-    optimizer = torch.optim.LBFGS(judge.parameters(), max_iter=_UPDATES, line_search_fn="strong_wolfe")
+    regression = MaskEvidence(present.shape[1])
+    optimizer = torch.optim.LBFGS(regression.parameters(), max_iter=_UPDATES, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        wrong = functional.binary_cross_entropy_with_logits(judge(evidence), present.float())
-        penalty = judge.weight.square().sum() + (judge.offset - judge.offset.mean()).square().sum()
+        wrong = functional.binary_cross_entropy_with_logits(regression(evidence), present.float())
+        penalty = regression.weight.square().sum() + (regression.offset - regression.offset.mean()).square().sum()
         total = wrong + _RIDGE * penalty / len(evidence)
         total.backward()
         return total
 
     optimizer.step(loss)
-    return judge.eval()
+    return regression.eval()

@@ -120,10 +120,10 @@ def _train_pass(
         head = _trained_head(cached, (fold_of != fold).nonzero().flatten(), build_head, settings, fold)
         evidence[outside] = cached.evidence(head, outside, labels)
     # A few numbers per class, fitted to evidence of masks that were predicted without the image.
-    judge = fit_evidence(evidence, present)
-    found = judge(evidence).sigmoid().detach()
+    regression = fit_evidence(evidence, present)
+    found = regression(evidence).sigmoid().detach()
     head = _trained_head(cached, torch.arange(count), build_head, settings, folds)
-    return Pass(head, judge, choose(found, present).threshold), found
+    return Pass(head, regression, choose(found, present).threshold), found
 
 
 def _trained_head(

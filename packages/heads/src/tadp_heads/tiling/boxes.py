@@ -48,10 +48,10 @@ def _merge_class(
     found_in: list[set[int]] = [set() for _ in near]  # of each window, places in `kept`
     for number, (box, source) in enumerate(zip(boxes, sources, strict=True)):
         # Two boxes of one window are two objects to the detector, however much they overlap.
-        rivals = sorted(set().union(*(found_in[window] for window in near[source])) - found_in[source])
-        inside = _share_of_smaller(box, merged[rivals])
-        if rivals and inside.max() >= shared:
-            at = rivals[int(inside.argmax())]
+        candidates = sorted(set().union(*(found_in[window] for window in near[source])) - found_in[source])
+        inside = _share_of_smaller(box, merged[candidates])
+        if candidates and inside.max() >= shared:
+            at = candidates[int(inside.argmax())]
             merged[at] = [*np.minimum(merged[at, :2], box[:2]), *np.maximum(merged[at, 2:], box[2:])]
         else:
             at = len(kept)

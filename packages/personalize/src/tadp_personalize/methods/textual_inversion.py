@@ -41,7 +41,7 @@ def textual_inversion(
     attributes), which stays as it is. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable
     ones to learn from. The token starts from the embedding of `initializer`. `progress(step, steps, loss)` is called
     after each update. `captioner(images)` says what each image shows, for templates with {caption}. With `resume`, a
-    run in `out` goes on from its last state; without, it begins anew.
+    run in `out` resumes from its last state; without, it starts again.
     """
 
     request = Request(

@@ -16,7 +16,7 @@ _AT_ONCE = 4
 def class_images(folder: Path, base: Base, prompt: str, count: int, *, seed: int) -> list[Image.Image]:
     """Return `count` pictures of `prompt` by `base`, from `folder` as far as they are there, else drawn and kept there.
 
-    Picture i depends on the model, the prompt, the seed and i, so a broken-off drawing goes on where it was.
+    Image i depends only on the model, the prompt, the seed and i, so interrupted sampling resumes where it stopped.
     """
     with PartialState().main_process_first():
         _claim(folder, {"base": base.identity, "prompt": prompt, "seed": seed})

@@ -29,7 +29,7 @@ class Source:
 class Batches:
     """Batches of `batch_size` samples of every source.
 
-    Batch k is the same whatever was drawn before it, so a resumed run goes on exactly.
+    Batch k does not depend on what was drawn before it, so a resumed run continues exactly.
     """
 
     sources: tuple[Source, ...]

@@ -43,7 +43,7 @@ def as_training_sees(where: str, reports: Sequence[CheckReport]) -> tuple[list[C
     Training opens two splits and reads their samples. Where both open, what is wrong with anything else, such as a
     broken image that no split lists or an image in both splits, becomes a warning. Where one does not, all stays.
     """
-    told: list[CheckReport] = []
+    checked: list[CheckReport] = []
     found: dict[str, Splits] = {}
     opened: dict[str, set[str] | DataError] = {}
     for report in reports:
@@ -54,10 +54,10 @@ def as_training_sees(where: str, reports: Sequence[CheckReport]) -> tuple[list[C
             opened[task] = splits if isinstance(splits, DataError) else _ids(where, task, splits)
             if not isinstance(splits, DataError) and not isinstance(opened[task], DataError):
                 found[task] = splits
-        told.append(_judged(report, opened[task], first))
-        if told[-1].problems:
+        checked.append(_only_fatal_problems(report, opened[task], first))
+        if checked[-1].problems:
             found.pop(task, None)
-    return told, found
+    return checked, found
 
 
 def images_of_both(train: SampleDataset, val: SampleDataset) -> list[str]:
@@ -89,7 +89,7 @@ def _ids(where: str, task: str, splits: Splits) -> set[str] | DataError:
         return error
 
 
-def _judged(report: CheckReport, opened: set[str] | DataError, first: bool) -> CheckReport:
+def _only_fatal_problems(report: CheckReport, opened: set[str] | DataError, first: bool) -> CheckReport:
     if isinstance(opened, DataError):
         known = report.problems or ((str(opened),) if first else ())
         return replace(report, problems=known)

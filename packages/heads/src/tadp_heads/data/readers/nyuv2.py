@@ -44,7 +44,7 @@ ROOM_TYPES = (
     "office",
     "bookstore",
 )
-"""VPD's room types (its nyu_class_list.json), spelling and order included: the first one in a scene's name counts."""
+"""VPD's room types (its nyu_class_list.json), verbatim and in its order: the first one in a scene's name counts."""
 
 
 class NYUv2(DepthPairs):

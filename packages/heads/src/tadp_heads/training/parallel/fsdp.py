@@ -1,4 +1,4 @@
-"""What trains, spread over processes: each holds a part of the weights, gradients and moments (FSDP, ZeRO stage 3).
+"""FSDP (ZeRO stage 3): trained weights, their gradients and optimizer states are sharded over processes.
 
 A copy of the model learns, whose weights are in parts; the model itself has none meanwhile, and gets them whole to be
 scored or saved, when no process waits for another's passes. Frozen weights and running statistics are one for both.
