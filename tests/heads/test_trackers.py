@@ -1,6 +1,5 @@
 """Experiment trackers: what is recorded is read back from the event files of TensorBoard."""
 
-import inspect
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,8 +9,6 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-import tadp_heads.training.tracking.trackers
-import tadp_personalize.training.trackers
 from tadp_heads import PerceptionConfig, PerceptionModel, get_task
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
@@ -55,11 +52,6 @@ def model_of(data):
 def recorded(folder):
     reader = event_file().EventAccumulator(str(folder / "tracking" / "tensorboard"), size_guidance={"images": 0})
     return reader.Reload()
-
-
-def test_packages_have_the_same_module_for_trackers():
-    ours, others = tadp_heads.training.tracking.trackers, tadp_personalize.training.trackers
-    assert inspect.getsource(ours) == inspect.getsource(others)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own imports

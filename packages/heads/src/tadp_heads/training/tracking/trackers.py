@@ -20,7 +20,7 @@ FOLDER = "tracking"
 PROJECT = "tadp"
 _IDENTITY = "identity.json"
 _SERVICES = ("trackio", "wandb")
-"""Those that find a record again by its name or identity."""
+"""Those that find a record again by its name or identity, and take the settings when they open it."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -63,7 +63,7 @@ class Trackers:
         PartialState()  # trackers ask it which process this is
         place = self.folder / FOLDER
         place.mkdir(parents=True, exist_ok=True)
-        identity, is_new = self._identity(place / _IDENTITY)
+        identity, is_new = _identity(place / _IDENTITY)
         for name in self.names:
             kind: Any = LOGGER_TYPE_TO_CLASS[name]
             options = self._options(name, identity, begun, place)
@@ -71,11 +71,12 @@ class Trackers:
                 tracker = kind("tensorboard" if name == "tensorboard" else PROJECT, str(place), **options)
             else:
                 tracker = kind(PROJECT, **options)
-            tracker.start()
+            _start(tracker)
             self._open.append(tracker)
             if is_new:
-                tracker.store_init_configuration({key: _plain(value) for key, value in self.settings.items()})
-                tracker.log(dict(self.texts), step=0)
+                self._describe(tracker)
+        # Last: a run whose trackers could not be opened describes itself when they can.
+        (place / _IDENTITY).write_text(json.dumps({"id": identity}) + "\n", encoding="utf-8")
 
     def log(self, step: int, values: Mapping[str, float | None]) -> None:
         """Numbers after `step` steps; None and what is not finite are left out."""
@@ -91,6 +92,10 @@ class Trackers:
         for tracker in self._open:
             if tracker.name == "tensorboard":
                 tracker.log_images({name: pixels[None]}, step=step, dataformats="NHWC")
+            elif tracker.name == "trackio":  # which accelerate gives no images
+                from trackio import Image as TrackioImage
+
+                tracker.log({name: TrackioImage(pixels)}, step=step)
             elif hasattr(tracker, "log_images"):
                 tracker.log_images({name: [pixels]}, step=step)
 
@@ -110,16 +115,42 @@ class Trackers:
             return {"purge_step": begun + 1}
         if name not in _SERVICES:
             return {}
-        shared = {"name": f"{self.folder.resolve().name}-{identity}", "resume": "allow"}
+        shared = {"name": f"{self.folder.resolve().name}-{identity}", "resume": "allow", "config": self._settings()}
         return shared | ({"id": identity, "dir": str(place)} if name == "wandb" else {})
 
-    def _identity(self, path: Path) -> tuple[str, bool]:
-        """Of the record, by which services find it when the run resumes; and whether it is new."""
-        if path.is_file():
-            return str(json.loads(path.read_text(encoding="utf-8"))["id"]), False
-        identity = secrets.token_hex(4)
-        path.write_text(json.dumps({"id": identity}) + "\n", encoding="utf-8")
-        return identity, True
+    def _settings(self) -> dict[str, bool | int | float | str]:
+        return {key: _plain(value) for key, value in self.settings.items()}
+
+    def _describe(self, tracker: Any) -> None:
+        """Record the settings, where they were not given before, and the texts."""
+        if tracker.name not in _SERVICES:
+            tracker.store_init_configuration(self._settings())
+        texts: dict[str, Any] = dict(self.texts)
+        if tracker.name == "trackio":
+            from trackio import Markdown
+
+            texts = {name: Markdown(text) for name, text in texts.items()}
+        if texts:
+            tracker.log(texts, step=0)
+
+
+def _start(tracker: Any) -> None:
+    """Open a tracker's record; ValueError where its service refuses, by exceptions of its own."""
+    try:
+        tracker.start()
+    except Exception as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"log_with {tracker.name}: its record could not be opened ({told}); log in, choose its offline mode "
+            "(docs/tracking.md), or leave it out"
+        ) from error
+
+
+def _identity(path: Path) -> tuple[str, bool]:
+    """Of the record, by which services find it when the run resumes; and whether it is new."""
+    if path.is_file():
+        return str(json.loads(path.read_text(encoding="utf-8"))["id"]), False
+    return secrets.token_hex(4), True
 
 
 def _plain(value: Any) -> bool | int | float | str:
