@@ -1,14 +1,10 @@
 """Images inside tar archives and parquet tables, captioned behind a server that answers many requests at once."""
 
-import io
 import json
-import tarfile
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from PIL import Image
+from crowd import Crowd
+from packed import image_bytes, shard
 
 from tadp_captioning import CaptionStore, caption_images, load_captioner
 from tadp_captioning.archives.images import is_packed, packed_images
@@ -16,69 +12,11 @@ from tadp_captioning.archives.images import is_packed, packed_images
 AT_ONCE = 64
 
 
-def jpeg(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8 + number % 50, 8), (number % 256, number // 256, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def shard(path, numbers):
-    with tarfile.open(path, "w") as archive:
-        for number in numbers:
-            for suffix, content in (("png", jpeg(number)), ("json", b"{}")):
-                member = tarfile.TarInfo(f"part/{number:06d}.{suffix}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-class Crowd:
-    """A chat server that answers as many requests at once as come, each after a while; it counts them."""
-
-    def __init__(self):
-        self.now = self.most = self.answered = 0
-        self.limit = None
-        lock = threading.Lock()
-        crowd = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                with lock:
-                    crowd.now += 1
-                    crowd.most = max(crowd.most, crowd.now)
-                time.sleep(0.2)
-                with lock:
-                    crowd.now -= 1
-                    crowd.answered += 1
-                    refused = crowd.limit is not None and crowd.answered > crowd.limit
-                body = json.dumps(
-                    {"choices": [{"message": {"content": "an image"}, "finish_reason": "stop"}], "model": "toy"}
-                ).encode()
-                self.send_response(401 if refused else 200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 2 * AT_ONCE
-            daemon_threads = True
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.base_url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-
 @pytest.fixture
 def crowd():
     server = Crowd()
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 def test_a_tar_is_captioned_stopped_and_resumed_with_none_twice_and_none_lost(crowd, tmp_path):
@@ -109,12 +47,14 @@ def test_a_parquet_table_of_images_is_read_and_captions_are_written_as_one(tmp_p
     pytest.importorskip("pyarrow")
     import pyarrow.parquet
 
-    rows = [{"id": f"n{number}.png", "image": {"bytes": jpeg(number), "path": None}} for number in range(5)]
+    rows = [{"id": f"n{number}.png", "image": {"bytes": image_bytes(number), "path": None}} for number in range(5)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "images.parquet", row_group_size=2)
     images = packed_images([str(tmp_path / "images.parquet")])
     assert list(images) == ["n0", "n1", "n2", "n3", "n4"]
-    assert images["n3"].read_bytes() == jpeg(3)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"jpg": jpeg(1)}, {"jpg": None}]), tmp_path / "bare.parquet")
+    assert images["n3"].read_bytes() == image_bytes(3)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist([{"jpg": image_bytes(1)}, {"jpg": None}]), tmp_path / "bare.parquet"
+    )
     bare = packed_images([str(tmp_path / "bare.parquet")])
     assert list(bare) == ["bare_00000000", "bare_00000001"]
     with pytest.raises(ValueError, match="no bytes"):

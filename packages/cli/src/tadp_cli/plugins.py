@@ -43,6 +43,11 @@ def given_plugins() -> dict[str, str]:
     return dict(_given)
 
 
+def plugin_files() -> list[Path]:
+    """The files of the plugins of this command, for processes that it starts."""
+    return [Path(str(sys.modules[_module_name(Path(name))].__file__)) for name in _given]
+
+
 def check_plugins(recorded: Mapping[str, str], where: str) -> None:
     """Raise ValueError unless the plugins that the file `where` records are loaded; warn of one that has changed.
 

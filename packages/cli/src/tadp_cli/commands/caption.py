@@ -10,7 +10,7 @@ from tadp_cli.console.caption_progress import caption_bar
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.launchers import process_share
 from tadp_cli.console.next_step import tell_next
-from tadp_cli.console.options import PluginOption
+from tadp_cli.console.options import ActorsOption, EngineOption, PluginOption
 from tadp_cli.console.progress import bars, console
 from tadp_cli.console.tiny_warning import warn_of_tiny
 
@@ -48,11 +48,13 @@ def caption(
     device: Annotated[
         str | None, typer.Option(help="torch device, e.g. cpu or cuda:1; none: a GPU if there is one")
     ] = None,
+    engine: EngineOption = "local",
+    actors: ActorsOption = 0,
     plugin: PluginOption = None,
 ) -> None:
     """Caption images, or Scenes where none are named; a command that was stopped resumes.
 
-    Under `accelerate launch` processes share the work.
+    Under `accelerate launch` processes share the work, with `--engine ray` actors of this machine or a cluster.
 
     Example: `tadp caption photos/ --captioner blip2 --min-tokens 40 --out captions.jsonl`
 
@@ -63,6 +65,8 @@ def caption(
         from tadp_captioning import CaptionStore, caption_images, load_captioner
         from tadp_cli.config.default_models import default_captioner, naming_tiny
         from tadp_cli.device import checked_device
+        from tadp_cli.engine.caption import caption_with_actors
+        from tadp_cli.engine.options import Engine
         from tadp_cli.prompts.captions import flagged_images, reports_of_all, whole_report
         from tadp_cli.run.lock import file_lock
 
@@ -75,31 +79,40 @@ def caption(
             images = flagged_images(only_flagged, images)
         if tags_first:
             prompt = _tags_first(prompt)
-        share, table = process_share(), out if out.suffix.lower() == ".parquet" else None
+        share, pool = process_share(), Engine(name=engine, actors=actors)
+        pool.check(share.world_size, device)
+        if pool.on_ray and workers:
+            raise ValueError("--workers are of --engine local: an actor reads its images itself")
+        table = out if out.suffix.lower() == ".parquet" else None
         out = out if table is None else out.with_suffix(".jsonl")  # what is added to, and resumed from
         with file_lock(out, share.rank):
-            with naming_tiny(captioner, "--captioner tiny"):
-                writer = load_captioner(
-                    captioner,
-                    device=device or share.device,
-                    min_new_tokens=min_tokens,
-                    max_new_tokens=max_tokens,
-                    prompt=prompt,
-                    batch_size=batch_size,
-                    base_url=base_url,
-                )
+            asked: dict[str, Any] = {
+                "device": device or share.device,
+                "min_new_tokens": min_tokens,
+                "max_new_tokens": max_tokens,
+                "prompt": prompt,
+                "batch_size": batch_size,
+                "base_url": base_url,
+            }
+            redo = images if only_flagged is not None else {}
+            if not pool.on_ray:
+                with naming_tiny(captioner, "--captioner tiny"):
+                    writer = load_captioner(captioner, **asked)
             store, start = CaptionStore.open(out), time.monotonic()
             with caption_bar(shown=share.rank == 0) as report:
-                done = caption_images(
-                    writer,
-                    images,
-                    store,
-                    workers=workers,
-                    redo=images if only_flagged is not None else (),
-                    rank=share.rank,
-                    world_size=share.world_size,
-                    progress=report,
-                )
+                if pool.on_ray:
+                    done = caption_with_actors(captioner, asked, images, store, pool, redo=redo, progress=report)
+                else:
+                    done = caption_images(
+                        writer,
+                        images,
+                        store,
+                        workers=workers,
+                        redo=redo,
+                        rank=share.rank,
+                        world_size=share.world_size,
+                        progress=report,
+                    )
         reports = reports_of_all(done, share)
         if share.rank > 0:
             return  # the first process speaks for all

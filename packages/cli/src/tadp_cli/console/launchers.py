@@ -45,11 +45,13 @@ class ProcessShare(NamedTuple):
 
 def process_share() -> ProcessShare:
     """This process's share of the work."""
+    world_size = _number("WORLD_SIZE", 1)
+    if world_size == 1:
+        return ProcessShare(0, 1, None)
     import torch
 
-    world_size = _number("WORLD_SIZE", 1)
-    several_gpus = world_size > 1 and torch.cuda.is_available()
-    device = f"cuda:{_number('LOCAL_RANK', 0) % torch.cuda.device_count()}" if several_gpus else None
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = f"cuda:{_number('LOCAL_RANK', 0) % gpus}" if gpus else None
     return ProcessShare(_number("RANK", 0), world_size, device)
 
 

@@ -49,6 +49,10 @@ PluginOption = Annotated[
         callback=_loaded_plugins,
     ),
 ]
+EngineOption = Annotated[
+    str, typer.Option(help="local: here, or by `accelerate launch`; ray: Ray's actors, each with a model of its own")
+]
+ActorsOption = Annotated[int, typer.Option(help="of --engine ray; 0: one per GPU, or a single one without")]
 OutFolder = Annotated[Path, typer.Option("--out", help="folder to write to")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="a data set in one of the user layouts")]
 CaptionsOption = Annotated[Path | None, typer.Option("--captions", help="captions, JSON Lines or the paper's JSON")]

@@ -1,0 +1,1 @@
+"""Work on many images beyond one process: Ray Data's pool of actors (extra: tadp-cli[ray])."""
