@@ -54,8 +54,8 @@ def self_training(results: Mapping[str, Any]) -> str:
     blocks = [header("Self-training on Scenes", "self-training", _SELF_TRAINING_HEAD)]
     blocks.append(
         f"Heads on the frozen tiny backbone, {settings['train_images']} labelled photos, {settings['target_images']} "
-        f"unlabelled images of the target, {settings['steps']} steps, scored on {settings['scored_images']} others of "
-        f"each; {settings['seeds']} seeds of the head. Source prompts and evaluation are under the target's modifier."
+        f"unlabelled images of the target, {settings['steps']} steps, evaluated on {settings['scored_images']} others "
+        f"of each; {settings['seeds']} seeds of the head. Source prompts and evaluation use the target's modifier."
     )
     for task, targets in results["rows"].items():
         metric = {"segmentation": "mIoU", "detection": "AP50"}[task]

@@ -6,7 +6,7 @@ FOLDER is data in the user's segmentation layout. The head is trained as `tadp t
 SETTINGS on top: frames of one size, mirrored at random, on a frozen backbone. `--set train.transform=user --set
 train.size=160` takes random crops, `--set train.unet_lr_scale=0.1` trains the backbone's UNet too. The plain U-Net then
 gets the CPU time which that took, features included; it reads the same versions of the same images in the same order,
-with the same loss. Both are scored on whole frames at the size that `--scale` gives.
+with the same loss. Both are evaluated on whole frames at the size that `--scale` gives.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from measuring import machine, table_head, table_row, write_json
 from PIL import Image
 
 from tadp_cli.config.recipe import Recipe, load_recipe
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import train
 from tadp_heads.data.files import split_ids
 from tadp_heads.data.ranges import RANGES
@@ -63,7 +63,7 @@ def measure(recipe: Recipe, splits: list[str], run: Path, width: int) -> list[di
     seconds, metrics = train_tiny(recipe, run)
     rows = [_row("tiny", recipe, splits[0], recipe.train.steps, seconds, metrics)]
     for split in splits[1:]:
-        metrics = score_run(run, split=split)["metrics"]
+        metrics = evaluate_run(run, split=split)["metrics"]
         rows.append(_row("tiny", recipe, split, recipe.train.steps, seconds, metrics))
     net, steps, spent = train_unet(recipe, seconds, width)
     for split in splits:
@@ -72,7 +72,7 @@ def measure(recipe: Recipe, splits: list[str], run: Path, width: int) -> list[di
 
 
 def train_tiny(recipe: Recipe, run: Path) -> tuple[float, dict[str, float]]:
-    """CPU seconds from nothing to the last step; the score on the recipe's validation split, which comes after them."""
+    """CPU seconds up to the last step, without the evaluation on the recipe's validation split that follows."""
     began, ended = time.process_time(), 0.0
 
     def watch(what: str, done: int, total: int) -> None:
@@ -164,7 +164,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="images/ masks/ classes.txt and split files")
     parser.add_argument("--train", default="day_train", help="split to learn from")
-    parser.add_argument("--test", nargs="+", default=["day_val", "dusk_test"], help="splits to score")
+    parser.add_argument("--test", nargs="+", default=["day_val", "dusk_test"], help="splits to evaluate on")
     parser.add_argument("--scale", type=float, default=0.5, help="size of the frames in terms of their own")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the recipe")
     parser.add_argument("--width", type=int, default=8, help="channels of the plain U-Net at the frames' own size")

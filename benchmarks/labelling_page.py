@@ -102,6 +102,6 @@ def _errors(part: Mapping[str, Any]) -> str:
 def _about(part: Mapping[str, Any]) -> str:
     settings = part["settings"]
     return (
-        f"{settings['val']} images scored, {settings['steps']} steps of 8 images, tiny backbone version "
+        f"{settings['val']} evaluation images, {settings['steps']} steps of 8 images, tiny backbone version "
         f"{part['weights']}. {made(part)}"
     )

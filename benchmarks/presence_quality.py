@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from tadp_captioning import load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_captioning.prompts.oracle import PrecisionRecall, precision_recall
-from tadp_cli.pipelines.evaluate import Scorable, open_scorable
+from tadp_cli.pipelines.evaluate import OpenedRun, open_run
 from tadp_cli.pipelines.predict import takes_captions
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.tagging.store import tagger_of
@@ -25,18 +25,18 @@ from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
 
 
-def quality(scorable: Scorable) -> PrecisionRecall:
+def quality(opened: OpenedRun) -> PrecisionRecall:
     """Of the classes that prompts name, or that the tagger finds where prompts have no words."""
-    dataset, prompts = scorable.dataset, scorable.prompts
+    dataset, prompts = opened.dataset, opened.prompts
     found = getattr(prompts, "found", None)
     mentions = ClassMentions(object_names(dataset.classes))
     named = {i: mentions(prompts.texts.get(i, "")) if found is None else found.named(i) for i in dataset.ids}
     return precision_recall(named, present_classes(dataset))
 
 
-def milliseconds(run: Path, scorable: Scorable, count: int) -> float:
+def milliseconds(run: Path, opened: OpenedRun, count: int) -> float:
     """An image, from pixels to prediction; the oracle's text costs nothing."""
-    recipe, model, dataset, prompts = scorable
+    recipe, model, dataset, prompts = opened
     tagger = tagger_of(run, recipe, model, "cpu")
     captioner = load_captioner(recipe.captioner, device="cpu") if takes_captions(model, recipe) else None
     ids = dataset.ids[:count]
@@ -67,11 +67,11 @@ def main() -> None:
         runs = sorted(path for path in row.iterdir() if (path / "results.json").is_file())
         if not runs:
             continue
-        scorables = [open_scorable(run, most=options.images) for run in runs]
-        found = [quality(scorable) for scorable in scorables]
+        all_opened = [open_run(run, most=options.images) for run in runs]
+        found = [quality(opened) for opened in all_opened]
         precision = sum(f.precision for f in found) / len(found)
         recall = sum(f.recall for f in found) / len(found)
-        spent = milliseconds(runs[0], scorables[0], options.timed)
+        spent = milliseconds(runs[0], all_opened[0], options.timed)
         print(f"| {row.name} | {precision:.2f} | {recall:.2f} | {spent:.0f} |", flush=True)
 
 

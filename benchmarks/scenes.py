@@ -26,7 +26,7 @@ from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.progress import bars
 from tadp_cli.experiments.demo import QUICK, Plan, run_demo
 from tadp_cli.experiments.pointing_game import pointing_game
-from tadp_cli.pipelines.evaluate import open_scorable
+from tadp_cli.pipelines.evaluate import open_run
 from tadp_cli.pipelines.train import train
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.contexts import PromptContexts
@@ -133,15 +133,15 @@ def _with_encoder(out: Path, task: str) -> dict[str, Any]:
             metrics = results["evaluations"][0]["metrics"]
             found["trained_on_it" if vae else "vae"].append(metrics[MAIN_METRIC[task]])
             if not vae:
-                found["as_trained"].append(_score_with_taesd(run)[MAIN_METRIC[task]])
+                found["as_trained"].append(_evaluate_with_taesd(run)[MAIN_METRIC[task]])
     return {"metric": MAIN_METRIC[task], **found}
 
 
-def _score_with_taesd(run: Path) -> dict[str, float]:
+def _evaluate_with_taesd(run: Path) -> dict[str, float]:
     """Metrics of a run's head behind the other encoder."""
-    scorable = open_scorable(run)
-    scorable.model.backbone.use_vae(fetch_taesd("tiny"))
-    return evaluate(scorable.model, scorable.dataset, PromptContexts(scorable.prompts, scorable.model.backbone))
+    opened = open_run(run)
+    opened.model.backbone.use_vae(fetch_taesd("tiny"))
+    return evaluate(opened.model, opened.dataset, PromptContexts(opened.prompts, opened.model.backbone))
 
 
 def grid(out: Path) -> dict[str, Any]:

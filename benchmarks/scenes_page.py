@@ -20,7 +20,7 @@ PROMPTS = {
 WHEN = {"before": "before learning", "after": "after learning"}
 HEAD = (
     "Scenes is built so that the domain matters. It demonstrates the mechanism and is not evidence about photographs. "
-    "All\nnumbers are of scenes that no training saw; labels of the images that are measured on are used for scores, "
+    "All\nnumbers are of scenes that no training saw; labels of the evaluation images are used for metrics, "
     "and for\nprompts by the oracle alone."
 )
 
@@ -102,8 +102,8 @@ def _grid(part: Mapping[str, Any]) -> str:
     settings = part["settings"]
     text = (
         f"mIoU in %, heads trained on {settings['train_images']} photos in {settings['steps']} steps as in the demo, "
-        f"scored on {settings['scored_images']} images a domain. Prompts without words or token for the domain do not "
-        f"name it: captions of other domains have lost the words that do. {spread_note(part['seeds'])}"
+        f"evaluated on {settings['scored_images']} images per domain. Prompts without words or token for the domain do "
+        f"not name it: captions of other domains have lost the words that do. {spread_note(part['seeds'])}"
     )
     return f"## Prompts and domains\n\n{text}\n\n{grid_table(part)}"
 
@@ -127,7 +127,7 @@ def _demo(part: Mapping[str, Any]) -> str:
     settings = part["settings"]
     text = (
         f"mIoU in %, as `tadp demo` measures it: heads trained on {settings['train_images']} photos in "
-        f"{settings['steps']} steps, {settings['scored_images']} images a domain. {spread_note(part['seeds'])}"
+        f"{settings['steps']} steps, {settings['scored_images']} images per domain. {spread_note(part['seeds'])}"
     )
     return f"## The demo\n\n{text}\n\n{grid_table(part)}"
 

@@ -3,7 +3,7 @@
     python benchmarks/self_training.py [--seeds 3] [--target night] [--out runs/self-training]
 
 Heads on the frozen tiny backbone, trained on photos; unlabelled images of the target domain are those of its split
-`train`, what is scored are others. `python3 tasks.py results` writes the page.
+`train`, evaluation images are others. `python3 tasks.py results` writes the page.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from measuring import machine, write_json
 
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.progress import bars
-from tadp_cli.pipelines.train_and_score import ensure_experiment
+from tadp_cli.pipelines.train_and_evaluate import ensure_experiment
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.metrics_log import read_steps
 

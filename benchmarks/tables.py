@@ -20,7 +20,7 @@ from measuring import machine, write_json
 from tadp_cli.config.paper_tables import Table, load_table
 from tadp_cli.console.progress import bars
 from tadp_cli.experiments.reproduce.plan import Bench
-from tadp_cli.experiments.reproduce.runner import Score, reproduce
+from tadp_cli.experiments.reproduce.runner import RowResult, reproduce
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGES = {
@@ -47,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
         table = load_table(name)
         with bars() as report:
             bench = Bench(out=options.out / name, **images)
-            scores = reproduce(table, bench, rows=options.row, seeds=options.seeds, report=report)
+            done = reproduce(table, bench, rows=options.row, seeds=options.seeds, report=report)
         how = {"command": f"python benchmarks/tables.py {given}", "machine": machine(torch.device("cpu"))}
-        part = {**how, "title": table.title, "seeds": options.seeds, "settings": images, "rows": rows(table, scores)}
+        part = {**how, "title": table.title, "seeds": options.seeds, "settings": images, "rows": rows(table, done)}
         page = next(page for page, names in PAGES.items() if name in names)
         file = options.results / f"{page}.json"
         known = json.loads(file.read_text()) if file.is_file() else {}
@@ -59,11 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def rows(table: Table, scores: Sequence[Score]) -> list[dict[str, Any]]:
+def rows(table: Table, done: Sequence[RowResult]) -> list[dict[str, Any]]:
     """Each row's label, the paper's numbers and the metrics of all seeds."""
     found = []
     for row in table.rows:
-        own = [score.metrics for score in scores if score.row == row.name]
+        own = [one.metrics for one in done if one.row == row.name]
         metrics = {metric: [values[metric] for values in own] for metric in (own[0] if own else {})}
         if own:
             found.append({"row": row.name, "label": row.label, "target": row.target, "metrics": metrics})

@@ -73,7 +73,7 @@ def choose(backbone: DiffusionBackbone, dataset: SampleDataset) -> tuple[Trainin
     tried = []
     for refinements in REFINEMENTS:
         metrics = {threshold: metric_of(dataset) for threshold in THRESHOLDS}
-        for _, scores, target, labels in scored(
+        for _, scores, target, labels in predictions(
             backbone, dataset, "oracle", TrainingFreeConfig(refinements=refinements)
         ):
             for threshold, metric in metrics.items():
@@ -89,7 +89,7 @@ def measured(
 ) -> tuple[float, dict[str, float]]:
     """mIoU, and for each class the share of its images in which its highest score lies on it."""
     metric, hits = metric_of(dataset), dict[str, list[bool]]()
-    for names, scores, target, labels in scored(backbone, dataset, prompt, config):
+    for names, scores, target, labels in predictions(backbone, dataset, prompt, config):
         metric.update(labels[segment(scores, config.threshold)], target)
         for index, name in enumerate(names):
             on = target == int(labels[1 + index])
@@ -102,7 +102,7 @@ def metric_of(dataset: SampleDataset) -> MeanIoU:
     return MeanIoU(dataset.classes)
 
 
-def scored(backbone: DiffusionBackbone, dataset: SampleDataset, prompt: str, config: TrainingFreeConfig) -> Any:
+def predictions(backbone: DiffusionBackbone, dataset: SampleDataset, prompt: str, config: TrainingFreeConfig) -> Any:
     """(names, scores (K, H, W), target (H, W), label of each id of a segmentation (1 + K,)) of each image."""
     present, names = present_classes(dataset), object_names(dataset.prompt_names)
     background = next(label for label, name in enumerate(dataset.classes) if is_background(name))

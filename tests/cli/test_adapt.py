@@ -11,7 +11,7 @@ from surface import assert_frozen, key_lines
 from tadp_captioning import CaptionStore
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.experiments.compare import rows_of_runs
-from tadp_cli.pipelines.adapt import scored_split
+from tadp_cli.pipelines.adapt import evaluated_split
 from tadp_cli.run.finished import newest_run
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -109,17 +109,17 @@ def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(wor
     assert "(captions cleaned by openai:mine)" in told
     captions = CaptionStore.read(out / "captions" / "paintings_tiny_min0_clean_openai-mine.jsonl")
     assert {captions[image] for image in captions} == {"a red star"}
-    scored = ("eval", out / "run", "--data", world / "paintings", "--split", "test", "--domain", "watercolor")
-    assert "captions cleaned by rules" in tadp(*scored, "--cleaner", "rules")
-    assert "captions cleaned by openai:mine" in tadp(*scored, "--base-url", model_url, "--price", "0,0")
+    evaluation = ("eval", out / "run", "--data", world / "paintings", "--split", "test", "--domain", "watercolor")
+    assert "captions cleaned by rules" in tadp(*evaluation, "--cleaner", "rules")
+    assert "captions cleaned by openai:mine" in tadp(*evaluation, "--base-url", model_url, "--price", "0,0")
     given = ("--captions", out / "captions" / "paintings_tiny_min0_clean_openai-mine.jsonl")
-    assert "captions cleaned by openai:mine" in tadp(*scored, *given), "no model is asked about them again"
+    assert "captions cleaned by openai:mine" in tadp(*evaluation, *given), "no model is asked about them again"
     entries = json.loads((out / "run/results.json").read_text())["evaluations"]
     assert [entry.get("cleaner") for entry in entries] == [None, "rules", "openai:mine"]
     rows = rows_of_runs([out / "run"])[1:]
     assert [row["test"] for row in rows] == ["paintings/test", "paintings/test (captions cleaned by openai:mine)"]
     assert [row["cleaner"] for row in rows] == ["rules", "openai:mine"]
-    assert "name it with --domain" in tadp(*scored[:-2], "--cleaner", "rules", code=2)
+    assert "name it with --domain" in tadp(*evaluation[:-2], "--cleaner", "rules", code=2)
 
 
 def test_a_target_without_labels_is_predicted_and_it_is_said_why(world, tmp_path):
@@ -130,21 +130,21 @@ def test_a_target_without_labels_is_predicted_and_it_is_said_why(world, tmp_path
     assert [entry["split"] for entry in evaluations] == ["val"]
 
 
-def test_which_split_is_scored(world, tmp_path):
+def test_which_split_is_evaluated(world, tmp_path):
     photos, extra = str(world / "photos"), tmp_path / "extra"
-    assert scored_split(photos, "detection", "") == ("val", "it has labels in train, val; --split names another")
-    assert scored_split(photos, "detection", "train") == ("train", "named by --split")
-    assert scored_split(photos, "depth", "") == ("", "it has no labels for depth")
+    assert evaluated_split(photos, "detection", "") == ("val", "it has labels in train, val; --split names another")
+    assert evaluated_split(photos, "detection", "train") == ("train", "named by --split")
+    assert evaluated_split(photos, "depth", "") == ("", "it has no labels for depth")
     for split in ("train", "first"):
         write_scenes(extra, task="depth", domain="photo", split=split, count=1, seed=0, size=32)
     with pytest.raises(ValueError, match="labels in the splits first, train: name one of them with --split"):
-        scored_split(str(extra), "depth", "")
+        evaluated_split(str(extra), "depth", "")
     for split in ("val", "test"):
         write_scenes(extra, task="depth", domain="photo", split=split, count=1, seed=0, size=32)
-    assert scored_split(str(extra), "depth", "")[0] == "test"
+    assert evaluated_split(str(extra), "depth", "")[0] == "test"
     for file in extra.glob("*.txt"):
         file.unlink()
-    split, why = scored_split(str(extra), "depth", "")
+    split, why = evaluated_split(str(extra), "depth", "")
     assert split == ""
     assert "it has labels, but no split file with an image that has one; write test.txt" in why
 

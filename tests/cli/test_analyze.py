@@ -23,7 +23,7 @@ from tadp_heads.data import Sample
 from tadp_heads.data.copy_paste import pastes
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.segmentation.per_image import scored_images
+from tadp_heads.segmentation.per_image import per_image_metrics
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_users_run_and_data_are_taken(out, tmp_path):
     assert "leave --run out" in tadp("analyze", "variation", *arguments, code=2)
 
 
-def test_a_blind_map_scores_the_area_and_a_sharp_one_everything():
+def test_a_uniform_map_gives_the_area_and_a_sharp_one_everything():
     masks = torch.zeros(2, 6, 10, dtype=torch.bool)
     masks[:, 1:3, 2:7] = True
     maps = torch.full((2, 6, 10), 0.3)
@@ -200,17 +200,17 @@ def test_what_is_pasted_lies_free_and_the_rest_stays(tmp_path):
         assert (before[:, pasted.mask] != after[:, pasted.mask]).any()
 
 
-def test_scores_of_images_and_probabilities_are_the_heads(out):
+def test_metrics_of_images_and_probabilities_are_the_heads(out):
     setting = Setting(out=out, images=IMAGES, steps=2, train_images=2)
-    scorable = setting.open_scorable("oracle")
-    scored = next(scored_images(scorable.model, scorable.dataset, scorable.context))
-    text = scorable.prompts.texts[scored.sample.id]
-    found = off_target._probabilities(scorable, scored.sample.image, text, scored.prediction.shape)
+    opened = setting.open_run("oracle")
+    measured = next(per_image_metrics(opened.model, opened.dataset, opened.context))
+    text = opened.prompts.texts[measured.sample.id]
+    found = off_target._probabilities(opened, measured.sample.image, text, measured.prediction.shape)
     torch.testing.assert_close(found.sum(0), torch.ones(64, 64))
-    assert_same_ids(found.argmax(0), scored.prediction)
-    truth = scored.sample.target.as_subclass(torch.Tensor)
-    for name, area in scored.areas.items():
-        label = scorable.dataset.classes.index(name)
-        own, guess = truth == label, scored.prediction == label
+    assert_same_ids(found.argmax(0), measured.prediction)
+    truth = measured.sample.target.as_subclass(torch.Tensor)
+    for name, area in measured.areas.items():
+        label = opened.dataset.classes.index(name)
+        own, guess = truth == label, measured.prediction == label
         assert area == pytest.approx(float(own.double().mean()))
-        assert scored.iou[name] == pytest.approx(float((own & guess).sum() / (own | guess).sum()))
+        assert measured.iou[name] == pytest.approx(float((own & guess).sum() / (own | guess).sum()))

@@ -100,7 +100,7 @@ def test_predict_writes_an_overlay_a_mask_and_the_caption_of_each_image(world, t
 
 
 @pytest.mark.slow
-def test_a_run_is_not_written_over_and_a_score_stands_once(world, tmp_path):
+def test_a_run_is_not_written_over_and_an_evaluation_is_listed_once(world, tmp_path):
     run, token = tmp_path / "run", tmp_path / "token"
     short = ("--set", "train.steps=1", "--set", "prompt.kind=empty")
     tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, *short)

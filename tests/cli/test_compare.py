@@ -33,7 +33,7 @@ def test_data_sets_of_one_folder_name_are_told_apart(tmp_path):
     assert [row["metrics"]["mIoU"] for row in rows] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_split_that_was_scored_twice_counts_once_with_its_last_score(tmp_path):
+def test_a_split_that_was_evaluated_twice_counts_once_with_its_last_metrics(tmp_path):
     rows = rows_of_runs([_run(tmp_path / "run", 0.0, ["photo", "photo"])])
     assert [row["metrics"]["mIoU"] for row in rows] == [1.0]
 

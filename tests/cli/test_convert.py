@@ -78,7 +78,7 @@ def convert(path, out, source, *options, code=0):
 IMAGE = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def test_an_ade_file_becomes_a_run_that_is_scored(source, tmp_path):
+def test_an_ade_file_becomes_a_run_that_is_evaluated(source, tmp_path):
     head = new_head(source.levels, "ade")
     path = write_checkpoint(tmp_path / "ade.pth", source, head, "ade")
     (tmp_path / "classes.txt").write_text("\n".join(SEGMENTATION_CLASSES))
@@ -212,7 +212,7 @@ def test_embeddings_that_a_captioned_model_keeps_are_left_out(source, tmp_path, 
 
 
 def test_what_training_code_keeps_beside_the_tensors_is_passed_over(source, tmp_path, monkeypatch):
-    """mmcv's best files have the score as a scalar of NumPy, Lightning's their settings, others the command's."""
+    """mmcv's best files have the metric as a scalar of NumPy, Lightning's their settings, others the command's."""
     parsing = ModuleType("pytorch_lightning.utilities.parsing")
     parsing.AttributeDict = type("AttributeDict", (dict,), {"__module__": parsing.__name__})
     for name in ("pytorch_lightning", "pytorch_lightning.utilities", parsing.__name__):

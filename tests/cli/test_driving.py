@@ -1,4 +1,4 @@
-"""Real driving frames in the layout of a user's data: trained by day, scored by day and at dusk."""
+"""Real driving frames in the layout of a user's data: trained by day, evaluated by day and at dusk."""
 
 import json
 
@@ -37,7 +37,7 @@ def tadp(*arguments) -> str:
     return " ".join(result.output.split())
 
 
-def test_trained_by_day_and_scored_by_day_and_at_dusk(frames, tmp_path):
+def test_trained_by_day_and_evaluated_by_day_and_at_dusk(frames, tmp_path):
     run = tmp_path / "run"
     settings = ("data.train=day_train", "data.val=day_val", f"test.folder={frames}", "test.split=dusk_test")
     settings += ("prompt.kind=class-names", "train.transform=user", "train.size=64", "train.batch_size=2")

@@ -3,7 +3,7 @@
 import pytest
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.pipelines.evaluate import scored
+from tadp_cli.pipelines.evaluate import evaluated
 from tadp_cli.pipelines.train import train
 from tadp_cli.precision import Speed
 from tadp_heads.data.scenes.write import write_scenes
@@ -24,7 +24,7 @@ def test_half_precision_keeps_the_metrics_of_a_trained_run(task, tmp_path, recor
     kind = "empty" if task == "depth" else "class-names"
     settings = (f"data.folder={tmp_path / 'data'}", f"prompt.kind={kind}", "train.steps=150", "train.flip=false")
     train(load_recipe(f"scenes-{task}", settings), tmp_path / "run")
-    full, half = (scored(tmp_path / "run", speed=Speed(precision=name))["metrics"] for name in ("fp32", "bf16"))
+    full, half = (evaluated(tmp_path / "run", speed=Speed(precision=name))["metrics"] for name in ("fp32", "bf16"))
     name, tolerance = TOLERANCES[task]
     record_property(name, f"fp32 {full[name]:.4f}, bf16 {half[name]:.4f}")
     assert half[name] == pytest.approx(full[name], **tolerance)

@@ -45,9 +45,9 @@ def written_by_the_four(folder, images):
     assert len(captions) == images
     assert {line["captioner"] for line in captions} == {"tiny"}
     assert (folder / "domains/watercolor/textual-inversion/learned_embeds.safetensors").is_file()
-    (scores,) = json.loads((folder / "runs/scenes-segmentation/results.json").read_text())["evaluations"]
-    assert scores["data"] == str(folder / "data/scenes/segmentation/photo")
-    return scores["metrics"]["mIoU"]
+    (entry,) = json.loads((folder / "runs/scenes-segmentation/results.json").read_text())["evaluations"]
+    assert entry["data"] == str(folder / "data/scenes/segmentation/photo")
+    return entry["metrics"]["mIoU"]
 
 
 def test_the_first_commands_make_and_use_their_own_data(empty, few):

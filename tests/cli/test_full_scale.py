@@ -13,10 +13,10 @@ from tadp_captioning import CaptionStore, get_domain, modify
 from tadp_cli.config.inheritance import shipped_recipes
 from tadp_cli.config.paper_tables import load_table, row_names
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import load_token
-from tadp_cli.pipelines.train_and_score import run_experiment, score_once
+from tadp_cli.pipelines.train_and_evaluate import evaluate_once, run_experiment
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 
@@ -88,7 +88,7 @@ def _train(recipe, run):
 def _train_evaluate_and_predict(bench, folder, recipe):
     run = folder / "run"
     results = _train(recipe, run)
-    again = score_run(run)["metrics"]
+    again = evaluate_run(run)["metrics"]
     assert again == pytest.approx(results["evaluations"][0]["metrics"], rel=1e-3, abs=1e-4, nan_ok=True)
     caption = "bathroom" if recipe.prompt.kind == "room-type" else CAPTION
     captioned = recipe.needs_captions or recipe.prompt.kind in ("oracle", "room-type")
@@ -116,11 +116,11 @@ def test_a_recipe_trains_resumes_evaluates_and_predicts(bench, tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", different_rows())
-def test_a_row_of_a_table_runs_and_is_scored_by_all_its_protocols(bench, tmp_path, name):
+def test_a_row_of_a_table_runs_and_is_evaluated_by_all_its_protocols(bench, tmp_path, name):
     recipe = bench.recipe(name)
     run = _train_evaluate_and_predict(bench, tmp_path, recipe)
     for protocol in load_table(name.partition("/")[0]).metrics.values():
-        assert all(math.isfinite(value) for value in score_once(run, recipe, protocol).values())
+        assert all(math.isfinite(value) for value in evaluate_once(run, recipe, protocol).values())
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning.flops import captioner_costs
 from tadp_cli.config.paper_tables import load_table
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.console.score_tables import show_costs
+from tadp_cli.console.metric_tables import show_costs
 from tadp_cli.pipelines.inference_cost import costs_of
 
 

@@ -10,7 +10,7 @@ import tadp_cli.precision
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.precision import Precision
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.pipelines.evaluate import scored
+from tadp_cli.pipelines.evaluate import evaluated
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO, COMPILED_FROM, Speed, evaluation_speed, speed_up, with_precision
 from tadp_heads import PerceptionModel
@@ -85,7 +85,7 @@ def test_commands_decide_once_and_say_what_and_why(run, decided, tmp_path):
 
 
 def test_half_precision_reaches_the_backbone_and_hardly_moves_the_numbers(run, tmp_path):
-    full, half = (scored(run, speed=Speed(precision=name))["metrics"] for name in ("fp32", "bf16"))
+    full, half = (evaluated(run, speed=Speed(precision=name))["metrics"] for name in ("fp32", "bf16"))
     assert half == pytest.approx(full, abs=0.03)
     model = loaded_model(run, Speed(precision="bf16"), "cpu")
     assert model.backbone.unet.dtype == model.backbone.vae.dtype == torch.bfloat16

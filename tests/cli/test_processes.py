@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tadp_cli.config.recipe import TrainConfig, load_recipe
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import train
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.parallel.accelerator import make_accelerator
@@ -107,8 +107,8 @@ def _assert_close(one: Path, two: Path, **tolerance: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", ["false", "true"])
-def test_two_processes_train_and_score_as_one(tmp_path, shard):
-    """Depth has BatchNorm, a loss that is no mean over images, and a score that is a sum of floats."""
+def test_two_processes_train_and_evaluate_as_one(tmp_path, shard):
+    """Depth has BatchNorm, a loss that is no mean over images, and a metric that is a sum of floats."""
     settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 37)}"]
     train(load_recipe("scenes-depth", tuple(settings)), tmp_path / "one")
     printed = _train_on_two(tmp_path / "two", [*settings, f"train.shard={shard}"])
@@ -116,7 +116,7 @@ def test_two_processes_train_and_score_as_one(tmp_path, shard):
     assert ("sharded over 2 processes" in printed) == (shard == "true")
     _assert_alike(tmp_path / "one", tmp_path / "two")
     two = json.loads((tmp_path / "two" / "results.json").read_text())["evaluations"][0]["metrics"]
-    assert score_run(tmp_path / "two")["metrics"] == two, "the same batches on the same machine"
+    assert evaluate_run(tmp_path / "two")["metrics"] == two, "the same batches on the same machine"
 
 
 @pytest.mark.slow
@@ -128,8 +128,8 @@ def test_two_processes_train_and_score_as_one(tmp_path, shard):
     ],
 )
 def test_a_run_sharded_over_two_processes_resumes_on_two_or_one(tmp_path, more):
-    """With a part frozen; a moving average, several passes and scores on the way, or low-rank updates, learned vectors
-    and no clipping."""
+    """With a part frozen; with EMA, gradient accumulation and evaluations on the way; or with LoRA, learned vectors and
+    no clipping."""
     settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 3)}", *more]
     settings += ['train.freeze=["unet.mid_block.*"]', "train.shard=true", "train.save_every=1", "train.keep=3"]
     _train_on_two(tmp_path / "whole", settings)

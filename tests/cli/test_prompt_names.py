@@ -11,7 +11,7 @@ from tadp_backbone.text.encoder import word_ids
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.config.prompt import PromptConfig
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.pipelines.evaluate import open_scorable
+from tadp_cli.pipelines.evaluate import open_run
 from tadp_cli.pipelines.train import build_model, load_backbone, train
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.run.resume import with_version
@@ -122,13 +122,13 @@ def test_class_prompts_are_kept_in_the_run(voc, tmp_path):
     (other / "classes.txt").write_text("\n".join(("background", *VOC_CLASSES)))
     (other / "val.txt").write_text("a")
     assert json.loads((run / "config.json").read_text())["model"]["prompt"] == FIGURE_S1
-    assert set(open_scorable(run).prompts.texts.values()) == {FIGURE_S1}
+    assert set(open_run(run).prompts.texts.values()) == {FIGURE_S1}
     assert json.loads((run / NAMES_FILE).read_text())["aeroplane"] == "airplane"
-    there = open_scorable(run, folder=str(other))
+    there = open_run(run, folder=str(other))
     assert there.prompts.texts == {"a": FIGURE_S1}
     assert present_classes(there.dataset) == {"a": {"airplane", "motorcycle"}}
     (run / NAMES_FILE).unlink()
-    assert set(open_scorable(run).prompts.texts.values()) == {LABELS}
+    assert set(open_run(run).prompts.texts.values()) == {LABELS}
 
 
 def test_an_older_run_resumes_with_the_names_of_its_labels(voc, tmp_path):

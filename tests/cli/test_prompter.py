@@ -18,7 +18,7 @@ from tadp_cli.config.prompt import MODIFIERS, PromptConfig
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.adapt import adapt
 from tadp_cli.pipelines.error_analysis import examine_run
-from tadp_cli.pipelines.evaluate import scored
+from tadp_cli.pipelines.evaluate import evaluated
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import train
@@ -105,7 +105,7 @@ def every_path(run, world, encoded, out):
         call()
         texts[name] = list(encoded)
 
-    note("eval", lambda: scored(run, folder=str(world.data), split=world.split))
+    note("eval", lambda: evaluated(run, folder=str(world.data), split=world.split))
     options = PredictOptions(caption=caption)
     note("predict", lambda: predict_images(run, [str(world.image)], out, options, device="cpu", report=quiet))
     explained = explain_image(world.image, out / "words.png", ExplainOptions(run=run, caption=caption), device="cpu")
@@ -188,7 +188,7 @@ def test_embeddings_are_those_of_the_training(adapted, tmp_path, monkeypatch, ki
     monkeypatch.setattr(UNet2DConditionModel, "forward", spy)
     world = trained_on_one_image(adapted, tmp_path / "run", **{"prompt.kind": kind})
     trained = len(contexts)
-    scored(world.run, folder=str(world.data), split="train")
+    evaluated(world.run, folder=str(world.data), split="train")
     predict_images(world.run, [str(world.image)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     PerceptionModel.from_pretrained(world.run).predict(Image.open(world.image).convert("RGB"))
     examine_run(world.run, 1, device="cpu", report=quiet)

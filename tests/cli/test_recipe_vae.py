@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from tadp_backbone import BACKBONES, DiffusionBackbone
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.inputs.prerequisites import missing_weights
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.inference_cost import costs_of
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import train
@@ -45,7 +45,7 @@ def test_a_run_is_trained_evaluated_and_predicted_with_its_encoder(shipped, enco
     settings = ("train.steps=1", "train.batch_size=1", "prompt.kind=class-names", "backbone.latent_scale=1")
     recipe = load_recipe("scenes-segmentation", (f"data.folder={tmp_path / 'data'}", "backbone.vae=taesd", *settings))
     results = train(recipe, tmp_path / "run")
-    assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
+    assert evaluate_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     image = torch.rand(1, 3, 32, 32)
     full = DiffusionBackbone.from_pretrained("tiny")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tadp_cli.console.score_tables import show_evaluations, show_rows
+from tadp_cli.console.metric_tables import show_evaluations, show_rows
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.heat_maps import heat_overlay
@@ -170,11 +170,11 @@ def test_lower_is_better_for_depth():
     assert bold("depth") == [("caption", None, "photo")]
 
 
-def test_undefined_score_is_neither_best_nor_compared_with():
+def test_undefined_metric_is_neither_best_nor_compared_with():
     assert bold("detection") == []
 
 
-def test_scores_that_print_alike_are_both_best():
+def test_metrics_that_print_alike_are_both_best():
     rows = [row("empty", None, "photo", 0, 0.40001), row("caption", None, "photo", 0, 0.40002)]
     (table,) = task_tables(group_rows({"rows": rows}))
     assert all(table.groups[0].is_best(r, "photo") for r in table.groups[0].rows)

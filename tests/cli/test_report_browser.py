@@ -60,7 +60,7 @@ def write_runs_page(path):
         confusions={"first-run": matrix, "second-run": matrix[::-1]},
         classes=classes,
         worst=[image],
-        chosen="by the score.",
+        chosen="by the metric.",
         colours={"tree": (128, 0, 0)},
         samples={"<look>": picture(600, 300)},
         settings={"first-run": {"train.steps": 1, "seed": 0}, "second-run": {"train.steps": 2}},

@@ -10,7 +10,7 @@ from PIL import Image
 from tadp_backbone.text.conditioning import averaged_eos_context
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.error_analysis import examine_run
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import load_backbone, train
 from tadp_cli.prompts.loose_images import prompted
@@ -69,7 +69,7 @@ def test_a_run_prompted_with_rooms_gives_the_unet_one_context_everywhere(nyu, tm
     path, run = "training", tmp_path / "run"
     results = train(_recipe(nyu, "backbone.text_adapter=true"), run)
     path = "eval"
-    assert score_run(run)["metrics"] == results["evaluations"][0]["metrics"]
+    assert evaluate_run(run)["metrics"] == results["evaluations"][0]["metrics"]
     path, image = "predict", next(nyu.rglob("rgb_00001.jpg"))
     options, out = PredictOptions(caption="living room"), tmp_path / "out"
     done = predict_images(run, [str(image)], out, options, device="cpu", report=lambda *_: None)

@@ -81,9 +81,9 @@ def test_a_page_about_several_runs(world, tmp_path):
 def test_a_sheet_shows_where_the_last_run_is_ahead_and_where_it_is_behind(world, tmp_path, monkeypatch):
     """As the paper's Figures S14 to S20 do, of a method against another."""
     first, last = (examine_run(world / name, 4, device="cpu", report=lambda *_: None) for name in ("a", "b"))
-    ids = list(first.scores)
-    first.scores.update(zip(ids, (0.5, 0.5, 0.5, 0.5), strict=True))
-    last.scores.update(zip(ids, (0.4, 0.9, 0.6, 0.1), strict=True))
+    ids = list(first.per_image)
+    first.per_image.update(zip(ids, (0.5, 0.5, 0.5, 0.5), strict=True))
+    last.per_image.update(zip(ids, (0.4, 0.9, 0.6, 0.1), strict=True))
     drawn = []
     monkeypatch.setattr(
         prediction_sheet, "sheet_figure", lambda path, *, titles, rows, foot: drawn.append((titles, rows))
@@ -104,7 +104,7 @@ def test_images_of_the_test_data_are_looked_at_where_asked_for(world, monkeypatc
     asked = Run(world / "a").recipe.replace(**test)
     monkeypatch.setattr(error_analysis.Run, "finished_recipe", lambda run: asked)
     examined = examine_run(world / "a", 4, on_target=True, device="cpu", report=lambda *_: None)
-    assert list(examined.scores) == list(open_folder(world / "segmentation", "segmentation", "train").ids)
+    assert list(examined.per_image) == list(open_folder(world / "segmentation", "segmentation", "train").ids)
 
 
 def test_any_set_is_shown_with_labels_its_best_and_worst_images(world, tmp_path):
@@ -123,7 +123,7 @@ def test_any_set_is_shown_with_labels_its_best_and_worst_images(world, tmp_path)
 
 
 @pytest.mark.parametrize("run", ["b", "c"])
-def test_a_set_without_labels_is_shown_without_scores(world, tmp_path, run):
+def test_a_set_without_labels_is_shown_without_metrics(world, tmp_path, run):
     """A folder of images, and a split of a data set that has labels in others."""
     page, alone = tmp_path / "page.html", tmp_path / "photos"
     task = {"b": "segmentation", "c": "depth"}[run]
@@ -155,7 +155,7 @@ def test_a_page_without_pictures_goes_into_the_first_run(world):
     assert "expected the name of an .html" in tadp("report", world / "c", "--out", world / "c", code=2)
 
 
-def test_confusions_and_scores_are_those_of_a_count_by_hand(world):
+def test_confusions_and_metrics_are_those_of_a_count_by_hand(world):
     examined = examine_run(world / "b", 3, device="cpu", report=lambda *_: None)
     dataset = open_folder(world / "segmentation", "segmentation", "val")
     model = PerceptionModel.from_pretrained(world / "b")
@@ -169,18 +169,18 @@ def test_confusions_and_scores_are_those_of_a_count_by_hand(world):
             union = ((found == label) | (truth == label)).sum()
             if union:
                 own.append(float(((found == label) & (truth == label)).sum() / union))
-        assert examined.scores[image_id] == pytest.approx(np.mean(own))
+        assert examined.per_image[image_id] == pytest.approx(np.mean(own))
         for t, p in zip(truth.flatten().tolist(), found.flatten().tolist(), strict=True):
             counts[t, p] += 1
     np.testing.assert_allclose(examined.confusion, counts / np.maximum(counts.sum(1, keepdims=True), 1), atol=1e-6)
-    assert len(examined.scores) == 3
+    assert len(examined.per_image) == 3
 
 
 def test_words_are_of_the_runs_prompt_and_predictions_of_its_model(world):
     examined = examine_run(world / "a", 2, device="cpu", report=lambda *_: None)
-    image_id = examined.scorable.dataset.ids[0]
+    image_id = examined.opened.dataset.ids[0]
     words = word_maps(examined, image_id, 4)
-    assert {word for word, _ in words} <= set(examined.scorable.prompts.texts[image_id].split())
+    assert {word for word, _ in words} <= set(examined.opened.prompts.texts[image_id].split())
     peaks = [heat.max() for _, heat in words]
     assert peaks == sorted(peaks, reverse=True)
     overlay = prediction_overlays(examined, [image_id])[image_id]

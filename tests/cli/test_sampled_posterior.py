@@ -11,7 +11,7 @@ from tadp_backbone.text.word_attention import words_of
 from tadp_cli.experiments.analyses.localisation import maps_of
 from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.error_analysis import predicted
-from tadp_cli.pipelines.evaluate import Scorable
+from tadp_cli.pipelines.evaluate import OpenedRun
 from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.prompts.builder import Prompts
 from tadp_cli.prompts.contexts import PromptContexts
@@ -19,7 +19,7 @@ from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation import FPNHead
-from tadp_heads.segmentation.per_image import scored_images
+from tadp_heads.segmentation.per_image import per_image_metrics
 from tadp_heads.training import evaluate
 
 
@@ -75,10 +75,10 @@ def test_all_ways_to_predict_agree(model, scenes):
     contexts = PromptContexts(prompts, model.backbone)
     one, three = (evaluate(model, scenes, contexts, batch_size=size)["mIoU"] for size in (1, 3))
     assert three == pytest.approx(one, abs=2e-3)
-    scorable = Scorable(None, model, scenes, prompts)
+    opened = OpenedRun(None, model, scenes, prompts)
     ways = [
-        [image.prediction for image in scored_images(scorable.model, scorable.dataset, scorable.context)],
-        predicted(scorable, scenes.ids)[1],
+        [image.prediction for image in per_image_metrics(opened.model, opened.dataset, opened.context)],
+        predicted(opened, scenes.ids)[1],
         [result.ids for result in model.predict_batch([to_pil(sample.image) for sample in scenes], batch_size=3)],
         [model.predict(to_pil(sample.image)).ids for sample in scenes],
     ]

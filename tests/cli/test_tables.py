@@ -19,12 +19,12 @@ from tadp_backbone.summary import untrained
 from tadp_cli.config.inheritance import shipped_recipes
 from tadp_cli.config.paper_tables import load_table, row_names, table_names
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.console.score_tables import show_reproduction
+from tadp_cli.console.metric_tables import show_reproduction
 from tadp_cli.experiments.reproduce import plan as reproduction_plan
 from tadp_cli.experiments.reproduce import runner
 from tadp_cli.experiments.reproduce.commands import commands_of
 from tadp_cli.experiments.reproduce.plan import Bench, chosen, plan_runs
-from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, Score, averages_of, reproduce
+from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, RowResult, averages_of, reproduce
 from tadp_cli.inputs.prepare import domain_settings
 from tadp_cli.main import app
 from tadp_cli.pipelines import personalize
@@ -91,11 +91,11 @@ def test_rows_that_the_paper_quotes_are_listed_with_their_numbers_and_not_run(ca
         chosen(table, "full", ["dark-zurich-ptdiffseg"])
     assert not any("ptdiffseg" in name for name in row_names())
     assert len(chosen(table, "full", [])) == 12
-    scores = [Score("dark-zurich-null", 42, {"mIoU": 0.4})]
-    show_reproduction(Console(width=200), table, "full", scores)
+    done = [RowResult("dark-zurich-null", 42, {"mIoU": 0.4})]
+    show_reproduction(Console(width=200), table, "full", done)
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "PTDiffSeg" in line)
     assert line.replace("│", " ").split() == ["Dark", "Zurich:", "PTDiffSeg", "(reported)", "37.0"]
-    show_reproduction(Console(width=200), table, "miniature", scores)
+    show_reproduction(Console(width=200), table, "miniature", done)
     assert "PTDiffSeg" not in capsys.readouterr().out, "no number of another scale"
 
 
@@ -108,14 +108,14 @@ def test_averages_over_both_targets_are_those_of_the_text(capsys):
             for metric, value in average.target.items():
                 assert value == pytest.approx(sum(rows[row][metric] for row in average.rows) / 2, abs=apart)
     table = load_table("table-5")
-    scores = [
-        Score(row, seed, {"AP": ap, "AP50": 2 * ap})
+    done = [
+        RowResult(row, seed, {"AP": ap, "AP50": 2 * ap})
         for row, seed, ap in (("watercolor-null", 0, 0.2), ("comic-null", 0, 0.4), ("watercolor-null", 1, 0.3))
     ]
-    show_reproduction(Console(width=200), table, "miniature", scores)
+    show_reproduction(Console(width=200), table, "miniature", done)
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "both:" in line)
     assert line.replace("│", " ").split() == ["both:", "TADP", "null", "36.6", "30.0", "60.0"]
-    assert averages_of(table, scores[:1]) == {}
+    assert averages_of(table, done[:1]) == {}
 
 
 def test_figure_3_has_its_three_data_sets_and_each_its_metric(tmp_path, capsys):
@@ -130,8 +130,8 @@ def test_figure_3_has_its_three_data_sets_and_each_its_metric(tmp_path, capsys):
     bench = Bench(out=tmp_path, scale="full", data=("nyuv2:/n", "ade20k:/a"))
     folders = dict.fromkeys(recipe.data.folder for _, recipe, _ in plan_runs(table, bench))
     assert list(folders) == ["voc2012:data/voc2012", "ade20k:/a", "nyuv2:/n"]
-    scores = [Score("pascal-tadp-40", 42, {"mIoU": 0.8}), Score("nyuv2-tadp-40", 42, {"rmse": 0.3})]
-    show_reproduction(Console(width=200), table, "full", scores)
+    done = [RowResult("pascal-tadp-40", 42, {"mIoU": 0.8}), RowResult("nyuv2-tadp-40", 42, {"rmse": 0.3})]
+    show_reproduction(Console(width=200), table, "full", done)
     shown = capsys.readouterr().out.replace("│", " ").splitlines()
     assert [line.split()[2:] for line in shown if "TADP-40" in line] == [["87.1", "80.0"], ["0.225", "0.300"]]
 
@@ -228,31 +228,31 @@ def test_options_per_data_set_and_per_domain_are_repeatable(tmp_path):
 def test_a_small_scale_table_is_run_once_and_its_commands_make_the_same(tmp_path):
     table = load_table("table-1")
     bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
-    scores = reproduce(table, bench, rows=["nouns-20", "vpd"], seeds=2)
-    assert [(score.row, score.seed) for score in scores] == [("vpd", 0), ("vpd", 1), ("nouns-20", 0), ("nouns-20", 1)]
+    done = reproduce(table, bench, rows=["nouns-20", "vpd"], seeds=2)
+    assert [(one.row, one.seed) for one in done] == [("vpd", 0), ("vpd", 1), ("nouns-20", 0), ("nouns-20", 1)]
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert results["rows"][0] == {
         "row": "vpd",
         "seed": 0,
-        "metrics": {"mIoU": scores[0].metrics["mIoU"]},
+        "metrics": {"mIoU": done[0].metrics["mIoU"]},
         "target": {"mIoU": 0.8234},
     }
     assert_frozen("reproduce", key_lines(tmp_path / "out", "results.json"))
 
     reports = []
-    assert reproduce(table, bench, rows=["vpd"], seeds=2, report=lambda *told: reports.append(told[0])) == scores[:2]
-    assert set(reports) == {"table-1"}, "nothing was trained or scored again"
+    assert reproduce(table, bench, rows=["vpd"], seeds=2, report=lambda *told: reports.append(told[0])) == done[:2]
+    assert set(reports) == {"table-1"}, "nothing was trained or evaluated again"
 
 
-def test_a_target_is_scored_with_cleaned_captions(tmp_path):
+def test_a_target_is_evaluated_with_cleaned_captions(tmp_path):
     table = load_table("table-4")
     bench = Bench(out=tmp_path / "out", train_images=6, scored_images=3, steps=2)
-    scores = reproduce(table, bench, rows=["dark-zurich-simple"], seeds=1)
+    done = reproduce(table, bench, rows=["dark-zurich-simple"], seeds=1)
     run = tmp_path / "out/runs/dark-zurich-simple/seed0"
     own, target = json.loads((run / "results.json").read_text())["evaluations"]
     assert own["data"].endswith("photo")
     assert target["data"].endswith("night")
-    assert scores[0].metrics == {"mIoU": target["metrics"]["mIoU"]}
+    assert done[0].metrics == {"mIoU": target["metrics"]["mIoU"]}
     captions = (tmp_path / "out/captions/night_tiny_min0_clean.jsonl").read_text()
     assert "night" not in " ".join(json.loads(line)["caption"] for line in captions.splitlines())
 
@@ -278,7 +278,7 @@ def evaluated(out, row):
 @pytest.mark.parametrize(
     "row", ["dark-zurich-simple", pytest.param("dark-zurich-textual-inversion", marks=pytest.mark.slow)]
 )
-def test_the_printed_commands_make_the_same_from_captions_to_scores(row, tmp_path, monkeypatch):
+def test_the_printed_commands_make_the_same_from_captions_to_metrics(row, tmp_path, monkeypatch):
     """They list the captions, their cleaning and the personalization too, and every setting."""
     short = {method: replace(config, steps=2, warmup=0) for method, config in PRESETS["miniature"].items()}
     monkeypatch.setitem(PRESETS, "miniature", short)
@@ -351,8 +351,8 @@ def test_at_full_scale_looks_of_scenes_are_no_tests(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction_plan, "load_recipe", lambda *_: small)
     table = load_table("class-maps-segmentation")
     bench = Bench(out=tmp_path / "out", scale="full", data=(str(tmp_path / "data"),))
-    (score,) = reproduce(table, bench, rows=["oracle"], seeds=1)
-    assert list(score.metrics) == ["mIoU"]
+    (one,) = reproduce(table, bench, rows=["oracle"], seeds=1)
+    assert list(one.metrics) == ["mIoU"]
     assert not (tmp_path / "out" / "data").exists(), "no Scenes are drawn"
 
 
@@ -389,13 +389,13 @@ def test_rows_have_heads_of_shipped_recipes():
 def test_a_table_too_wide_for_the_terminal_continues_below(capsys):
     table = load_table("table-3")
     numbers = {name: 0.1 + index / 100 for index, name in enumerate(table.metrics)}
-    scores = [Score("tadp-40", 0, numbers), Score("empty", 0, numbers)]
+    done = [RowResult("tadp-40", 0, numbers), RowResult("empty", 0, numbers)]
     shown = {}
     for width in (80, 300):
-        show_reproduction(Console(width=width), table, "miniature", scores)
+        show_reproduction(Console(width=width), table, "miniature", done)
         shown[width] = capsys.readouterr().out
         assert "\u2026" not in shown[width]
         assert all(len(line) <= width for line in shown[width].splitlines())
-        assert all(shown[width].count(f"{value:.3f}") >= len(scores) for value in numbers.values())
+        assert all(shown[width].count(f"{value:.3f}") >= len(done) for value in numbers.values())
     assert shown[300].count("TADP-40") == 1
     assert shown[80].count("TADP-40") > 1

@@ -14,7 +14,7 @@ from tadp_captioning import modify
 from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.error_analysis import examine_run
-from tadp_cli.pipelines.evaluate import open_scorable, score_run
+from tadp_cli.pipelines.evaluate import evaluate_run, open_run
 from tadp_cli.pipelines.explain import ExplainOptions, explain_image
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.pipelines.train import train
@@ -98,7 +98,7 @@ def test_an_image_has_one_prompt_in_training_evaluation_and_prediction(scenes, t
     train(recipe_of(scenes, f"prompt.kind={kind}", "train.steps=1", *chosen), run)
     prompts = last()
     assert len(set(prompts.values())) > 1
-    score_run(run)
+    evaluate_run(run)
     assert last() == prompts
     examine_run(run, len(ids), device="cpu", report=quiet)
     assert last() == prompts
@@ -174,7 +174,7 @@ def test_each_training_image_is_tagged_by_a_head_that_never_saw_it(scenes, backb
     assert not torch.equal(torch.stack(list(rows[0].values())), torch.stack(list(rows[1].values())))
 
 
-def empty_the_scored_masks(folder):
+def empty_the_evaluation_masks(folder):
     """All ground; what is in the pictures stays."""
     before = present_classes(open_folder(folder, "segmentation", "val"))
     for file in (folder / "masks").glob("val*.png"):
@@ -196,9 +196,9 @@ QUICK_TAGGERS = ("head without words", "own mask")
     "tagger",
     [tagger if tagger in QUICK_TAGGERS else pytest.param(tagger, marks=pytest.mark.slow) for tagger in TAGGERS],
 )
-def test_labels_of_the_scored_images_change_no_run_and_no_prompt(tagger, scenes, tmp_path, monkeypatch):
+def test_labels_of_the_evaluation_images_change_no_run_and_no_prompt(tagger, scenes, tmp_path, monkeypatch):
     """Trained and evaluated with the true masks of val, then with empty ones: all but the metrics is equal."""
-    data, scored, tagged, find = tmp_path / "data", [], [], FittedTagger.find
+    data, contexts_used, tagged, find = tmp_path / "data", [], [], FittedTagger.find
     shutil.copytree(scenes, data)
     ids = open_folder(data, "segmentation", "val").ids
     captions = tmp_path / "captions.jsonl"
@@ -207,7 +207,7 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(tagger, scenes,
     recipe = recipe_of(data, f"data.captions={captions}", *TAGGERS[tagger])
 
     def evaluated(model, dataset, contexts, **options):
-        scored.append(contexts.context(dataset.ids))
+        contexts_used.append(contexts.context(dataset.ids))
         return measure(model, dataset, contexts, **options)
 
     def listened_to(learned, dataset, *others):
@@ -219,12 +219,12 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(tagger, scenes,
     monkeypatch.setattr(FittedTagger, "find", listened_to)
     for name in ("true", "emptied"):
         train(recipe, tmp_path / name)
-        opened = open_scorable(tmp_path / "true")
-        scored.append(opened.prompts.context(opened.model.backbone, ids))
+        opened = open_run(tmp_path / "true")
+        contexts_used.append(opened.prompts.context(opened.model.backbone, ids))
         if name == "true":
-            empty_the_scored_masks(data)
-    assert len(scored) == len(tagged) == 4
-    assert all(torch.equal(scored[0], context) for context in scored)
+            empty_the_evaluation_masks(data)
+    assert len(contexts_used) == len(tagged) == 4
+    assert all(torch.equal(contexts_used[0], context) for context in contexts_used)
     assert all(torch.equal(tagged[0], chances) for chances in tagged)
     kept = (file for file in (tmp_path / "true" / "presence").rglob("*") if file.is_file())
     files = [file.relative_to(tmp_path / "true") for file in kept]
@@ -234,11 +234,11 @@ def test_labels_of_the_scored_images_change_no_run_and_no_prompt(tagger, scenes,
 
 
 @pytest.mark.parametrize("kind", ["presence", "caption+presence", "soft-presence", "presence-only"])
-def test_labels_of_the_scored_images_are_not_used(run, scenes, tmp_path, kind):
+def test_labels_of_the_evaluation_images_are_not_used(run, scenes, tmp_path, kind):
     """The same images with other masks get the same prompts."""
     other = tmp_path / "other"
     shutil.copytree(scenes, other)
-    empty_the_scored_masks(other)
+    empty_the_evaluation_masks(other)
     captions = tmp_path / "captions.jsonl"
     ids = open_folder(scenes, "segmentation", "val").ids
     captions.write_text("".join(json.dumps({"id": i, "caption": "a tree"}) + "\n" for i in ids))
@@ -252,16 +252,16 @@ def test_labels_of_the_scored_images_are_not_used(run, scenes, tmp_path, kind):
         contexts = []
         for folder in (scenes, other):
             given = captions if kind == "caption+presence" else None
-            _, model, _, texts, *_ = open_scorable(run, folder=str(folder), captions=given)
+            _, model, _, texts, *_ = open_run(run, folder=str(folder), captions=given)
             contexts.append(texts.context(model.backbone, ids))
         assert torch.equal(*contexts)
     finally:
         config.write_text(kept)
 
 
-def test_a_run_keeps_its_tagger_and_scores_the_same_again(run, scenes):
+def test_a_run_keeps_its_tagger_and_its_metrics(run, scenes):
     first = json.loads((run / "results.json").read_text())["evaluations"][0]["metrics"]
-    assert score_run(run)["metrics"] == first
+    assert evaluate_run(run)["metrics"] == first
     told = json.loads((run / "presence" / "presence.json").read_text())
     assert told["precision"] >= 0.1
     assert told["images"] == list(open_folder(scenes, "segmentation", "train").ids)
@@ -270,7 +270,7 @@ def test_a_run_keeps_its_tagger_and_scores_the_same_again(run, scenes):
 def test_the_best_checkpoint_has_its_tagger(run):
     """It was saved without one and could not be evaluated."""
     first = json.loads((run / "best" / "results.json").read_text())["evaluations"][0]["metrics"]
-    assert score_run(run / "best")["metrics"] == first
+    assert evaluate_run(run / "best")["metrics"] == first
 
 
 def test_a_tagger_is_fitted_again_to_other_images(scenes, backbone, tmp_path):
@@ -292,14 +292,14 @@ def test_loose_images_are_prompted_by_the_tagger(run, scenes, tmp_path):
     file = next((scenes / "images").glob("val*.png"))
     predict_images(run, [str(file)], tmp_path / "out", PredictOptions(), device="cpu", report=quiet)
     kept = json.loads((tmp_path / "out" / "captions.jsonl").read_text().splitlines()[0])
-    assert kept["prompt"] == open_scorable(run).prompts.texts[file.stem]
+    assert kept["prompt"] == open_run(run).prompts.texts[file.stem]
 
 
 def test_a_run_without_captions_is_explained_without_one(run, scenes, tmp_path):
     """It was asked for a caption, which then no one read."""
     file = next((scenes / "images").glob("val*.png"))
     (explained,) = explain_image(file, tmp_path / "words.png", ExplainOptions(run=run), device="cpu")
-    assert explained.prompt == open_scorable(run).prompts.texts[file.stem]
+    assert explained.prompt == open_run(run).prompts.texts[file.stem]
     with pytest.raises(ValueError, match="was trained without captions: leave --caption"):
         explain_image(file, tmp_path / "words.png", ExplainOptions(run=run, caption="a tree"), device="cpu")
 
@@ -342,14 +342,14 @@ def test_first_pass_reads_mentions_and_leaves_the_backbone_as_it_was(scenes, bac
 
 
 @pytest.mark.parametrize("source", ["head", pytest.param("captioner", marks=pytest.mark.slow)])
-def test_a_detector_trains_is_scored_and_predicts_under_presence(source, tmp_path):
+def test_a_detector_trains_is_evaluated_and_predicts_under_presence(source, tmp_path):
     data, out, run = tmp_path / "data", tmp_path / "out", tmp_path / "run"
     for split, count in (("train", 4), ("val", 2)):
         write_scenes(data, task="detection", domain="photo", split=split, count=count, seed=0)
     metrics = train(recipe_of(data, f"presence.source={source}", task="detection"), run)["evaluations"][0]["metrics"]
     assert "AP" in metrics
-    assert score_run(run)["metrics"] == metrics
-    texts = open_scorable(run).prompts.texts
+    assert evaluate_run(run)["metrics"] == metrics
+    texts = open_run(run).prompts.texts
     dataset = open_folder(data, "detection", "val")
     known = [dataset.classes.index(name) for text in texts.values() for name in text.split()]
     assert known, "nothing was found: no prompt is tested"
@@ -378,13 +378,13 @@ def test_learned_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
     )
     first = train(recipe, tmp_path / "run")["evaluations"][0]["metrics"]
     begun = DiffusionBackbone.from_pretrained("tiny", learnt_context=5).learnt_context.vectors
-    scorable = open_scorable(tmp_path / "run")
-    vectors = scorable.model.backbone.learnt_context.vectors
+    opened = open_run(tmp_path / "run")
+    vectors = opened.model.backbone.learnt_context.vectors
     assert vectors.shape == begun.shape
     assert not torch.equal(vectors, begun)
-    assert score_run(tmp_path / "run")["metrics"] == first
+    assert evaluate_run(tmp_path / "run")["metrics"] == first
     image = Image.open(next((scenes / "images").glob("val*.png")))
-    assert scorable.model.predict(image).overlay().size == image.size
+    assert opened.model.predict(image).overlay().size == image.size
 
 
 @pytest.mark.parametrize(

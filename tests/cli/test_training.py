@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tadp_backbone.registry import BACKBONES
 from tadp_cli.config.recipe import TrainConfig, load_recipe
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import train
 from tadp_heads import PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
@@ -69,7 +69,7 @@ def _recipe(scenes, *settings):
     ],
 )
 def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, scenes, unet_lr_scale, transform):
-    """Stopped by a crash after step 2 of 4: weights, metrics and scores end the same."""
+    """Stopped by a crash after step 2 of 4: weights, metrics end the same."""
 
     class CrashError(RuntimeError):
         pass
@@ -147,7 +147,7 @@ def test_maps_by_class_go_with_the_run_and_do_not_shift_with_a_modifier(tmp_path
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     assert model.backbone.config.class_words[0] == ("circles", "circle")
     assert model.head.config.levels[0].channels == WIDTH + len(model.backbone.config.class_words)
-    assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
+    assert evaluate_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
 
     images = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_maps_by_class_say_what_they_do_not_go_with(scenes, settings, message):
         _recipe(scenes, "backbone.map_index=class", *settings)
 
 
-def test_a_sampled_posterior_gives_a_score_the_same_features_each_time(tmp_path, scenes):
+def test_a_sampled_posterior_gives_an_evaluation_the_same_features_each_time(tmp_path, scenes):
     train(_recipe(scenes, "train.steps=1", "prompt.kind=empty", "backbone.posterior=sample"), tmp_path / "run")
     model, dataset = PerceptionModel.from_pretrained(tmp_path / "run"), open_folder(scenes, "segmentation", "val")
     seen = []
@@ -195,4 +195,4 @@ def test_depth_gets_a_map_for_each_word_that_the_recipe_names(tmp_path):
     model = PerceptionModel.from_pretrained(tmp_path / "run")
     assert [words[-1] for words in model.backbone.config.class_words] == ["tree", "star"]
     assert model.head.config.levels[0].channels == WIDTH + 2
-    assert score_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]
+    assert evaluate_run(tmp_path / "run")["metrics"] == results["evaluations"][0]["metrics"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.recipe import Recipe, load_recipe
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone, train
 from tadp_cli.prompts.contexts import training_contexts
 from tadp_cli.prompts.prompter import Prompter
@@ -437,11 +437,11 @@ def test_the_best_model_so_far_is_a_run_of_its_own(recipe, tmp_path):
     results = train(recipe(*settings, "train.save_every=1"), out)
     lines = [line for line in _lines(out) if "val" in line]
     assert [line["step"] for line in lines] == [1, 2, 3]
-    scores = [*(line["val"]["mIoU"] for line in lines), results["evaluations"][0]["metrics"]["mIoU"]]
+    metrics = [*(line["val"]["mIoU"] for line in lines), results["evaluations"][0]["metrics"]["mIoU"]]
     best = json.loads((out / "best" / "results.json").read_text())
-    assert best["evaluations"][0]["metrics"]["mIoU"] == max(scores)
-    assert best["step"] == 1 + scores.index(max(scores))
-    assert score_run(out / "best")["metrics"]["mIoU"] == max(scores)
+    assert best["evaluations"][0]["metrics"]["mIoU"] == max(metrics)
+    assert best["step"] == 1 + metrics.index(max(metrics))
+    assert evaluate_run(out / "best")["metrics"]["mIoU"] == max(metrics)
     assert sorted(path.name for path in (out / "state").iterdir()) == ["step_00000003.pt", "step_00000004.pt"]
 
 

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from tadp_captioning import get_domain
 from tadp_cli.config.paper_tables import DomainTest, load_table
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.console.score_tables import show_reproduction
+from tadp_cli.console.metric_tables import show_reproduction
 from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.experiments.reproduce.plan import Bench, chosen
 from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, reproduce
 from tadp_cli.main import app
-from tadp_cli.pipelines.evaluate import open_scorable, score_run
+from tadp_cli.pipelines.evaluate import evaluate_run, open_run
 from tadp_heads.data.scenes.scene import TRAINED_DOMAINS, UNSEEN_DOMAINS
 
 ROW = "looks-styles"
@@ -38,7 +38,7 @@ def bench(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scores(table, bench):
+def done(table, bench):
     return reproduce(table, bench, rows=[ROW], seeds=1)
 
 
@@ -56,7 +56,7 @@ def test_no_row_trains_on_or_names_in_training_an_unseen_domain():
         chosen(table, "full", ())
 
 
-def test_a_row_trains_on_its_looks_without_their_words_and_is_scored_on_all_others(scores, bench):
+def test_a_row_trains_on_its_domains_without_their_words_and_is_evaluated_on_all_others(done, bench):
     run = bench.out / f"runs/{ROW}/seed0"
     own, *others = json.loads((run / "results.json").read_text())["evaluations"]
     assert own["data"].endswith("photo+watercolor+night")
@@ -65,7 +65,7 @@ def test_a_row_trains_on_its_looks_without_their_words_and_is_scored_on_all_othe
         ("neon", "null", None),
         ("neon", "simple", "neon"),
     ]
-    assert list(scores[0].metrics.values()) == [entry["metrics"]["mIoU"] for entry in others]
+    assert list(done[0].metrics.values()) == [entry["metrics"]["mIoU"] for entry in others]
     captions = (bench.out / "captions/photo+watercolor+night_tiny_min0_clean.jsonl").read_text().splitlines()
     said = " ".join(json.loads(line)["caption"] for line in captions)
     assert not any(domain in said for domain in ("watercolor", "night"))
@@ -74,21 +74,21 @@ def test_a_row_trains_on_its_looks_without_their_words_and_is_scored_on_all_othe
 
 
 @pytest.mark.slow
-def test_what_is_there_is_not_made_again_and_the_commands_make_the_same(scores, table, bench, tmp_path):
+def test_what_is_there_is_not_made_again_and_the_commands_make_the_same(done, table, bench, tmp_path):
     told = []
-    assert reproduce(table, bench, rows=[ROW], seeds=1, report=lambda *what: told.append(what[0])) == scores
-    assert not set(told) & {"features", "train", "score"}
+    assert reproduce(table, bench, rows=[ROW], seeds=1, report=lambda *what: told.append(what[0])) == done
+    assert not set(told) & {"features", "train", "evaluate"}
     run = bench.out / f"runs/{ROW}/seed0"
     for line in (bench.out / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand")).splitlines():
         assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0, line
     assert json.loads((tmp_path / "hand/results.json").read_text()) == json.loads((run / "results.json").read_text())
 
 
-def test_a_modifier_to_test_with_changes_the_prompts_alone(scores, bench):
+def test_a_modifier_to_test_with_changes_the_prompts_alone(done, bench):
     run, folder = bench.out / f"runs/{ROW}/seed0", str(bench.out / "data/segmentation/neon")
     captions = bench.out / "captions/neon_tiny_min0_clean.jsonl"
     how = {"folder": folder, "split": "test", "captions": captions, "domain": "neon"}
-    plain, named = (open_scorable(run, **how, modifier=modifier).prompts.texts for modifier in ("null", "simple"))
+    plain, named = (open_run(run, **how, modifier=modifier).prompts.texts for modifier in ("null", "simple"))
     template = get_domain("neon").simple
     assert {key: template.format(caption=text) for key, text in plain.items()} == named
     for wrong, message in (
@@ -100,14 +100,14 @@ def test_a_modifier_to_test_with_changes_the_prompts_alone(scores, bench):
         ({"token_file": "some.safetensors"}, "goes with the modifier textual-inversion"),
     ):
         with pytest.raises(ValueError, match=message):
-            score_run(run, **{**how, **wrong})
+            evaluate_run(run, **{**how, **wrong})
 
 
-def test_looks_stand_side_by_side_a_table_for_each_way_to_name_them(scores, table, capsys):
-    show_reproduction(Console(width=80), table, "miniature", scores)
+def test_domains_are_columns_with_one_table_per_way_to_name_them(done, table, capsys):
+    show_reproduction(Console(width=80), table, "miniature", done)
     unnamed, named = (part.splitlines() for part in capsys.readouterr().out.split("Unseen domains (miniature), ")[1:])
     assert "prompts: null" in unnamed[0]
     assert unnamed[2].replace("┃", " ").split() == ["row", "photo", "neon"]
     assert "prompts: simple" in named[0]
     assert named[2].replace("┃", " ").split() == ["row", "neon"]
-    assert f"{100 * scores[0].metrics['mIoU (neon, named)']:.1f}" in "".join(named)
+    assert f"{100 * done[0].metrics['mIoU (neon, named)']:.1f}" in "".join(named)

@@ -1,4 +1,4 @@
-"""What a run names and has scored is the same from every working directory, and a run need not be writable."""
+"""What a run names and has evaluated is the same from every working directory, and a run need not be writable."""
 
 import os
 from types import SimpleNamespace

@@ -21,7 +21,7 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
-def test_both_models_get_the_same_time_and_a_score_a_split(folder, tmp_path, capsys):
+def test_both_models_get_the_same_time_and_an_evaluation_per_split(folder, tmp_path, capsys):
     out = tmp_path / "driving.json"
     chosen = [part for setting in SETTINGS for part in ("--set", setting)]
     driving.main([str(folder), "--train", "by_day", "--test", "val", "by_night", "--out", str(out), *chosen])

@@ -1,4 +1,4 @@
-"""From files on disk to a score: the depth head learns four real scenes on top of a fixed random pyramid."""
+"""From files on disk to metrics: the depth head learns four real scenes on top of a fixed random pyramid."""
 
 import numpy as np
 import torch
@@ -47,6 +47,6 @@ def test_two_scenes_are_learned_by_heart(tmp_path):
     metrics = DepthMetrics("full")
     for depth, target in zip(task.predict(head.eval(), extract, images, "full"), targets, strict=True):
         metrics.update(depth, target)
-    scores = metrics.compute()
-    assert scores["rmse"] < 0.05 * 10  # 5 % of the range, metres
-    assert scores["d1"] > 0.95
+    metrics = metrics.compute()
+    assert metrics["rmse"] < 0.05 * 10  # 5 % of the range, metres
+    assert metrics["d1"] > 0.95

@@ -1,4 +1,4 @@
-"""From files on disk to a score: the detection head learns four real scenes on top of a fixed random pyramid."""
+"""From files on disk to metrics: the detection head learns four real scenes on top of a fixed random pyramid."""
 
 import pytest
 import torch

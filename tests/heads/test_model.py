@@ -237,7 +237,7 @@ def test_every_task_goes_through_the_same_calls(name, plugin):
     predictions = model.predict_tensors(bytes_, backbone.encode_text(["a", "b", "c"]), batch_size=2)
     metric = task.metric(classes, next(iter(task.protocols)))
     for prediction in predictions:
-        metric.update(prediction, task.scoring_target(targets[0], next(iter(task.protocols))))
+        metric.update(prediction, task.evaluation_target(targets[0], next(iter(task.protocols))))
     assert all(isinstance(value, float) for value in metric.compute().values())
     width, height = model.predict(picture(50, 40), "c").overlay().size
     factor = width // 50 if name == "detection" else 1  # boxes are drawn on a small image enlarged
@@ -272,5 +272,5 @@ def test_overfitting_four_scenes_from_disk(plugin, tmp_path, variant):
         optimizer.step()
     metric = task.metric(dataset.classes, "whole")
     for prediction, target in zip(model.predict_tensors([s.image for s in samples], context), targets, strict=True):
-        metric.update(prediction, task.scoring_target(target, "whole"))
+        metric.update(prediction, task.evaluation_target(target, "whole"))
     assert metric.compute()["mIoU"] > 0.9

@@ -139,7 +139,7 @@ def test_coco_in_the_classes_of_voc_joins_voc(tmp_path):
         InClasses(boxes, ["apple"])
 
 
-def test_twenty_classes_are_scored_as_six():
+def test_twenty_classes_are_evaluated_as_six():
     """A detector of VOC's classes on Watercolor2k: other classes are dropped, the six renumbered."""
     task = get_task("detection")
     labels = torch.tensor([VOC_CLASSES.index(name) for name in ("dog", "sheep", "person", "aeroplane", "bicycle")])
@@ -185,7 +185,7 @@ def test_a_perfect_detector_of_xml_numbers_gets_one_ap_on_voc_and_on_art(tmp_pat
         metric = get_task("detection").metric(dataset.classes, rules)
         for sample in dataset:
             own = {**found, "labels": found["labels"] + dataset.classes.index("person")}
-            metric.update(own, get_task("detection").scoring_target(sample.target, rules))
+            metric.update(own, get_task("detection").evaluation_target(sample.target, rules))
         scores[name] = metric.compute()
     assert all(score == scores["voc0712-boxes-xml"] for score in scores.values())
     assert scores["comic2k"]["AP75"] == 1

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from tadp_heads.segmentation import PROTOCOLS, SegmentationProtocol, SegmentationTask, predict_probabilities
-from tadp_heads.segmentation.protocol import scoring_mask, windows
+from tadp_heads.segmentation.protocol import evaluation_mask, windows
 
 SIZES = [(333, 517), (300, 4000), (4000, 300), (64, 64), (30, 17)]
 
@@ -39,7 +39,7 @@ def test_every_protocol_at_every_size(name, size):
     images, truth = halves(*size, batch=1)
     found = predict_probabilities(Painter(), images, PROTOCOLS[name], multiple=16)
     if PROTOCOLS[name].squash:
-        truth = scoring_mask(truth[0], PROTOCOLS[name])[None]
+        truth = evaluation_mask(truth[0], PROTOCOLS[name])[None]
     assert found.shape == (1, 2, *truth.shape[-2:])
     torch.testing.assert_close(found.sum(1), torch.ones_like(truth, dtype=torch.float32))
     wrong = (found.argmax(1) != truth).float().mean(dim=(0, 1))  # by column
@@ -96,7 +96,7 @@ def test_fit_follows_mmsegmentation():
 
 def test_squashed_labels_are_nearest():
     mask = torch.randint(0, 200, (30, 50))
-    squashed = scoring_mask(mask, PROTOCOLS["squash-512"])
+    squashed = evaluation_mask(mask, PROTOCOLS["squash-512"])
     rows, columns = (torch.arange(512) * 30 // 512), (torch.arange(512) * 50 // 512)
     assert torch.equal(squashed, mask[rows][:, columns])
 
@@ -115,7 +115,7 @@ def test_task_predicts_each_image_once_whatever_the_batch():
         assert len(found) == 5
         metric = task.metric(["blue", "red"], "whole")
         for prediction, target in zip(found, truth, strict=True):
-            metric.update(prediction, task.scoring_target(target, "whole"))
+            metric.update(prediction, task.evaluation_target(target, "whole"))
         assert metric.compute()["mIoU"] > 0.9
 
 

@@ -20,10 +20,10 @@ from tadp_cli.pipelines import adapt as adaptation
 from tadp_cli.pipelines import explain as explanation
 from tadp_cli.pipelines import personalize as personalization
 from tadp_cli.pipelines.adapt import Adapted
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.explain import Explained, ExplainOptions
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
-from tadp_cli.pipelines.train_and_score import run_experiment
+from tadp_cli.pipelines.train_and_evaluate import run_experiment
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.run import Run
 from tadp_personalize import Personalization
@@ -49,7 +49,7 @@ def evaluate(
     """
     folder = Run(run).folder
     where = {"folder": str(data) or None, "split": split}
-    return score_run(folder, **where, **how, device=checked_device(device), report=report)["metrics"]
+    return evaluate_run(folder, **where, **how, device=checked_device(device), report=report)["metrics"]
 
 
 def predict(
@@ -139,7 +139,7 @@ def adapt(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     changes = {"data.folder": str(source), "prompt.domain": domain, "prompt.kind": "caption"}
-    split, _ = adaptation.scored_split(str(target), recipe.task, split)
+    split, _ = adaptation.evaluated_split(str(target), recipe.task, split)
     recipe = recipe.replace(**changes, **{"test.split": split})
     if split:
         check_classes(recipe, str(target), split)

@@ -1,4 +1,4 @@
-"""Heads, losses, scores, protocols and data sets of segmentation, depth and detection on a feature pyramid."""
+"""Heads, losses, metrics, protocols and data sets of segmentation, depth and detection on a feature pyramid."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

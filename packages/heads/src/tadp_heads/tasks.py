@@ -1,4 +1,4 @@
-"""What a task is to the code that trains and scores: segmentation, depth and detection behind one set of calls."""
+"""The interface of a task to training and evaluation, for segmentation, depth and detection."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Metric(Protocol):
     """Accumulates over a data set, one image per call."""
 
     def update(self, prediction: Any, target: Any) -> None:
-        """Takes one item of `Task.predict` and the target it is to be scored against."""
+        """Takes one item of `Task.predict` and the target it is evaluated against."""
 
     def compute(self) -> dict[str, float]:
         """Names and values as the paper's tables have them."""
@@ -87,7 +87,7 @@ class Task(Protocol):
     """Of the default head: a registered class, or a `PretrainedHead`."""
     main_metric: MainMetric
     protocols: Mapping[str, Any]
-    """Named ways to predict and score; the first one is the default."""
+    """Named ways to predict and evaluate; the first one is the default."""
     train_transforms: Mapping[str, Callable[[int], Transform]]
     """Named ways to vary and to frame training images: size -> (image, target) to a square of `size` pixels."""
 
@@ -109,7 +109,7 @@ class Task(Protocol):
         """
 
     def predict(self, head: nn.Module, extract: Extract, images: Tensor, protocol: str) -> list[Any]:
-        """One prediction an image of `images` (B, 3, H, W), in the frame in which the protocol scores:
+        """One prediction an image of `images` (B, 3, H, W), in the protocol's evaluation frame:
         segmentation (H, W) int64 ids; depth (H, W) float32 metres; detection a dict of boxes (N, 4) XYXY pixels,
         scores (N,) descending, labels (N,) 0-based."""
 
@@ -121,10 +121,10 @@ class Task(Protocol):
         """
 
     def translate(self, prediction: Any, classes: Sequence[str], wanted: Sequence[str]) -> Any:
-        """A prediction in the model's `classes` -> in those of the data set that it is scored on."""
+        """A prediction in the model's `classes` -> in those of the data set that it is evaluated on."""
 
-    def scoring_target(self, target: Target, protocol: str) -> Target:
-        """The target in the frame in which the protocol scores, which is nearly always the image's own."""
+    def evaluation_target(self, target: Target, protocol: str) -> Target:
+        """The target in the protocol's evaluation frame, nearly always the image's own."""
 
     def metric(self, classes: Sequence[str], protocol: str, **options: Any) -> Metric:
         """An empty metric with the protocol's rules."""

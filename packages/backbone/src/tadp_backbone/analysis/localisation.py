@@ -16,7 +16,7 @@ class Localised(NamedTuple):
     mass: Tensor
     """Share of the map's sum that lies on the object."""
     area: Tensor
-    """Share of the image that the object is: what a map that knows nothing scores in both."""
+    """Share of the image that the object covers: the value of a uniform map in both."""
     spread: Tensor
     """Share of the image over which the map is spread: exp(entropy) / pixels; 1 is even."""
 

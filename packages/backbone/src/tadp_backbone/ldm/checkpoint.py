@@ -36,8 +36,8 @@ class _Inert:
         pass
 
 
-# Lightning: the states of callbacks under their classes (sd-v1-x .ckpt), hyper-parameters. mmcv: the best score so far,
-# a scalar of NumPy, in the file's meta data. Depth code after GLPDepth: the command's arguments.
+# Lightning: the states of callbacks under their classes (sd-v1-x .ckpt), hyper-parameters. mmcv: the best metric, a
+# scalar of NumPy, in the file's meta data. Depth code after GLPDepth: the command's arguments.
 _HARMLESS = [
     (OrderedDict, "pytorch_lightning.utilities.parsing.AttributeDict"),
     *(

@@ -76,7 +76,7 @@ def adapt(
         from tadp_cli.inputs.preflight_checks import check_classes
         from tadp_cli.inputs.scenes_data import source_and_target
         from tadp_cli.pipelines.adapt import adapt as run
-        from tadp_cli.pipelines.adapt import scored_split
+        from tadp_cli.pipelines.adapt import evaluated_split
         from tadp_cli.precision import Speed
         from tadp_heads.data.scenes.marker import is_scenes
 
@@ -93,7 +93,7 @@ def adapt(
         limits = cleaning_limits(base_url, price, max_usd, max_requests)
         recipe = recipe or (f"scenes-{task}" if is_scenes(source) else task)
         chosen = load_recipe(recipe, tuple(settings or ())).replace(**changes).with_backbone
-        split, why = scored_split(target, chosen.task, split)
+        split, why = evaluated_split(target, chosen.task, split)
         told = f"the split {split} is evaluated" if split else "predicted, not evaluated"
         console.print(f"{target}: {told} ({why})", markup=False, highlight=False, soft_wrap=True)
         chosen = chosen.replace(**{"test.split": split})

@@ -28,8 +28,8 @@ def demo(
     with one_line_errors():
         from dataclasses import replace
 
+        from tadp_cli.console.metric_tables import show_rows
         from tadp_cli.console.resources import resources_used
-        from tadp_cli.console.score_tables import show_rows
         from tadp_cli.experiments.demo import FULL, QUICK, run_demo
 
         plan = FULL if full else QUICK

@@ -60,8 +60,8 @@ def evaluate(
     Example: `tadp eval runs/first --data data/watercolor --split test --domain watercolor`
     """
     with one_line_errors():
-        from tadp_cli.console.score_tables import show_evaluations
-        from tadp_cli.pipelines.evaluate import scored
+        from tadp_cli.console.metric_tables import show_evaluations
+        from tadp_cli.pipelines.evaluate import evaluated
         from tadp_cli.precision import Speed
         from tadp_cli.run.finished import newest_run, own_run
         from tadp_cli.run.run import Run
@@ -71,7 +71,7 @@ def evaluate(
         own = Run(run).finished_recipe()
         warn_of_recipe(own, *([data] if data else []))
         with bars() as report, notes():
-            entry = scored(
+            entry = evaluated(
                 run,
                 folder=None if data is None else str(data),
                 split=split,

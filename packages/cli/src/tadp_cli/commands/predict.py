@@ -43,7 +43,7 @@ def predict(
         str, typer.Option(help="png, or objects for an annotation tool: labelme, coco, yolo, voc, label-studio")
     ] = "png",
     tolerance: Annotated[float, typer.Option(help="pixels by which polygons may differ from the mask")] = 0.35,
-    min_score: Annotated[float, typer.Option(help="leave out objects of a lower score, 0 to 1")] = 0.0,
+    min_score: Annotated[float, typer.Option(help="leave out objects with a lower score, 0 to 1")] = 0.0,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="write the probability of each pixel's class, as 8-bit PNG")
     ] = False,

@@ -48,7 +48,7 @@ def report(
     Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1 --out report.html`
     """
     with one_line_errors():
-        from tadp_cli.console.score_tables import show_rows
+        from tadp_cli.console.metric_tables import show_rows
         from tadp_cli.experiments.compare import rows_of_runs
         from tadp_cli.pipelines.report import ReportOptions, set_to_show, write_run_report
         from tadp_cli.run.finished import runs_of

@@ -151,7 +151,7 @@ def _table_command(name: str) -> Any:
         device: DeviceOption = "auto",
     ) -> None:
         with one_line_errors():
-            from tadp_cli.console.score_tables import show_backbone_costs, show_costs, show_reproduction
+            from tadp_cli.console.metric_tables import show_backbone_costs, show_costs, show_reproduction
             from tadp_cli.experiments.reproduce.plan import Bench
             from tadp_cli.experiments.reproduce.runner import COMMANDS_FILE, reproduce
             from tadp_cli.run.records import read_object
@@ -181,9 +181,9 @@ def _table_command(name: str) -> Any:
                 _print_plan(table, bench, row or (), seeds)
                 return
             with bars() as report:
-                scores = reproduce(table, bench, rows=row or (), seeds=seeds, report=report)
-            show_reproduction(console, table, scale, scores)
-            show_costs(console, table, scale, [score.row for score in scores])
+                done = reproduce(table, bench, rows=row or (), seeds=seeds, report=report)
+            show_reproduction(console, table, scale, done)
+            show_costs(console, table, scale, [one.row for one in done])
             if table.costs:
                 show_backbone_costs(console, table, read_object(bench.out / RESULTS_FILE, "costs")["costs"])
             console.print(f"runs: {bench.out}; the same by hand: {bench.out / COMMANDS_FILE}", soft_wrap=True)

@@ -47,10 +47,10 @@ def train(
     with one_line_errors():
         from tadp_cli.config.default_models import default_recipe
         from tadp_cli.config.recipe import load_recipe
-        from tadp_cli.console.score_tables import show_evaluations
+        from tadp_cli.console.metric_tables import show_evaluations
         from tadp_cli.experiments.compare import rows_of_runs
         from tadp_cli.inputs.scenes_data import with_scenes
-        from tadp_cli.pipelines.train_and_score import run_experiment
+        from tadp_cli.pipelines.train_and_evaluate import run_experiment
 
         changes: dict[str, object] = {}
         if data is not None:

@@ -1,4 +1,4 @@
-"""The scores of finished runs side by side."""
+"""The metrics of finished runs side by side."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from tadp_heads.data.registry import split_name
 
 
 def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row an evaluation, in the form of the demo's results.json; a split scored again counts with its last score.
+    """One row per evaluation, in the format of the demo's results.json; of two evaluations of a split, the last one.
 
     Runs that differ in nothing but the seed share a line of the table; where prompt and modifier are the same and
     something else differs, a line has its run's name.
@@ -22,7 +22,7 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
     names = _test_names({place_of(entry)[0]: entry["data"] for found in entries.values() for entry in found})
     rows = []
     for run, recipe in recipes.items():
-        scores = {_told_place(entry): entry for entry in entries[run]}
+        latest = {_place(entry): entry for entry in entries[run]}
         rows += [
             {
                 "task": recipe.task,
@@ -33,12 +33,12 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
                 "metrics": entry["metrics"],
                 **{key: entry[key] for key in ("cleaner", "per_class") if key in entry},
             }
-            for (data, split, how), entry in scores.items()
+            for (data, split, how), entry in latest.items()
         ]
     return rows
 
 
-def _told_place(entry: dict[str, Any]) -> tuple[str, str, str]:
+def _place(entry: dict[str, Any]) -> tuple[str, str, str]:
     """Data, split, and in brackets what tells evaluations on them apart; of cleaners, all but the rules."""
     data, split, protocol, modifier, domain, cleaner = place_of(entry)
     by = f"captions cleaned by {cleaner}" if cleaner not in ("", RULES) else ""

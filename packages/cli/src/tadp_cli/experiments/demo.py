@@ -16,7 +16,7 @@ from tadp_cli.inputs.prepare import cleaned, write_captions
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.loading import loaded_backbone
 from tadp_cli.pipelines.personalize import draw_domain, learn, settings
-from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
+from tadp_cli.pipelines.train_and_evaluate import ensure_experiment, evaluate_once
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.run.guard import claim
@@ -120,7 +120,7 @@ def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -
     runs = _settings(plan, seed)
     for index, setting in enumerate(runs):
         report("runs", index, len(runs))
-        results["rows"] += _train_and_score(out, plan, setting, device, report)
+        results["rows"] += _train_and_evaluate(out, plan, setting, device, report)
     report("runs", len(runs), len(runs))
     write_json(out / RESULTS_FILE, results)
     write_demo_report(out, results, backbone)
@@ -148,7 +148,7 @@ def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
 
 
 def _caption_quality(out: Path, plan: Plan) -> dict[str, dict[str, float | None]]:
-    """Class precision and recall, in [0, 1], of the captions of what is scored."""
+    """Class precision and recall, in [0, 1], of the evaluation images' captions."""
     quality = {}
     for domain, split in ((SOURCE, "val"), *((target, "test") for target in plan.targets)):
         dataset = open_folder(data_folder(out, "segmentation", domain), "segmentation", split)
@@ -212,18 +212,18 @@ def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
     return load_recipe(f"scenes-{setting.task}").replace(**changes)
 
 
-def _train_and_score(out: Path, plan: Plan, setting: _Setting, device: str, report: Report) -> list[dict[str, Any]]:
+def _train_and_evaluate(out: Path, plan: Plan, setting: _Setting, device: str, report: Report) -> list[dict[str, Any]]:
     """A row for the source's validation split and one for each target."""
     folder, recipe = run_folder(out, setting.task, setting.folder), _recipe(out, plan, setting)
     results = ensure_experiment(recipe, folder, device=device, report=report)
     rows = []
-    # With several targets a modifier's score on the source would be several numbers under one name.
+    # With several targets a modifier's metric on the source would be several numbers under one name.
     if not setting.target or len(plan.targets) == 1:
         rows.append(_row(setting, SOURCE, results["evaluations"][0]["metrics"]))
     for target in (setting.target,) if setting.target else plan.targets:
         captions = str(captions_file(out, target)) if _takes_captions(setting.prompt) else ""
         test = {"test.folder": str(data_folder(out, setting.task, target)), "test.captions": captions}
-        metrics = score_once(folder, recipe.replace(**test), "", device=device, report=report)
+        metrics = evaluate_once(folder, recipe.replace(**test), "", device=device, report=report)
         rows.append(_row(setting, target, metrics))
     return rows
 

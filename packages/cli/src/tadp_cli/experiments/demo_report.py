@@ -15,7 +15,7 @@ from tadp_captioning.mentions.words import ClassMentions
 from tadp_cli.experiments.demo_files import captions_file, data_folder, run_folder
 from tadp_cli.inputs.scenes_data import SOURCE
 from tadp_cli.inputs.user_images import to_pil
-from tadp_cli.pipelines.evaluate import open_scorable
+from tadp_cli.pipelines.evaluate import open_run
 from tadp_cli.pipelines.forward_pass import run_pass
 from tadp_cli.report.figures import overview_figure
 from tadp_cli.report.page import write_report
@@ -92,7 +92,7 @@ def _predicted(out: Path, domain: str, runs: Mapping[str, str]) -> _Predicted:
         folder = run_folder(out, TASK, run)
         if folder.is_dir():
             given = captions if run.startswith("caption") else None
-            _, model, _, prompts, _ = open_scorable(folder, folder=str(where), split=split, captions=given)
+            _, model, _, prompts, _ = open_run(folder, folder=str(where), split=split, captions=given)
             results = model.predict_batch(images, context=prompts.context(model.backbone, ids))
             found[prompt] = dict(zip(ids, results, strict=True))
     return _Predicted(domain, dataset, ids, CaptionStore.read(captions), found)

@@ -12,7 +12,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.prepare import LEARNED, captions_file, cleaned, domain_settings, learn_domain
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.personalize import draw_domain
 from tadp_cli.run.run import Run
 from tadp_heads.data.scenes.write import write_scenes
@@ -36,14 +36,14 @@ class DomainData:
     token_file: str
     split: str = _SPLIT
 
-    def score(self, run: Path, device: str, report: Report) -> dict[str, float]:
+    def evaluate(self, run: Path, device: str, report: Report) -> dict[str, float]:
         """The run's metrics here, read from its results where they are there already."""
         place = (absolute(self.folder), _SPLIT, "", self.modifier, self.domain)
         cleaner = "" if self.captions is None else cleaner_of(CaptionStore.read(self.captions))
         known = Run(run).metrics_at(place, cleaner)
         if known is not None:
             return known
-        entry = score_run(
+        entry = evaluate_run(
             run,
             folder=self.folder,
             split=_SPLIT,
@@ -57,7 +57,7 @@ class DomainData:
         return entry["metrics"]
 
     def command(self, run: Path, device: str) -> str:
-        """What a user types for the same score."""
+        """The command for the same metric."""
         line = ["tadp", "eval", str(run), "--data", self.folder, "--split", _SPLIT, "--modifier", self.modifier]
         line += ["--device", device]
         line += ["--captions", str(self.captions)] if self.captions else []

@@ -18,7 +18,7 @@ from tadp_cli.inputs.prepare import LEARNED, domain_settings, with_captions, wit
 from tadp_cli.inputs.unlabelled_target import check_self_training, write_list
 from tadp_cli.pipelines.predict import Predicted, PredictOptions, predict_images
 from tadp_cli.pipelines.report import ReportOptions, write_run_report
-from tadp_cli.pipelines.train_and_score import ensure_experiment, score_once
+from tadp_cli.pipelines.train_and_evaluate import ensure_experiment, evaluate_once
 from tadp_cli.precision import AUTO, Speed, with_precision
 from tadp_cli.run.finished import ADAPTATION_FILE, AFTER, BEFORE, runs_of
 from tadp_cli.run.guard import claim
@@ -31,7 +31,7 @@ from tadp_heads.data.registry import labelled_splits
 PREDICTIONS_FOLDER = "predictions"
 SELF_TRAINING_FILE = "self_training_images.txt"
 """The target's images that are trained on without labels, one path per line."""
-_SCORED_FIRST = ("test", "val")
+_EVALUATED_FIRST = ("test", "val")
 """Of several splits with labels, the first of these is evaluated."""
 
 
@@ -49,7 +49,7 @@ class Adapted:
     """The page that shows the target before and after; None: there is nothing to compare."""
 
 
-def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
+def evaluated_split(target: str, task: str, asked: str) -> tuple[str, str]:
     """(split of the target to evaluate, "" where it can only be predicted; why), of `asked` or of what is there."""
     if asked:
         return asked, "named by --split"
@@ -57,7 +57,7 @@ def scored_split(target: str, task: str, asked: str) -> tuple[str, str]:
     if len(splits) == 1:
         return splits[0], "its only split with labels"
     if splits:
-        chosen = next((name for name in _SCORED_FIRST if name in splits), None)
+        chosen = next((name for name in _EVALUATED_FIRST if name in splits), None)
         if chosen is None:
             raise ValueError(f"{target} has labels in the splits {', '.join(splits)}: name one of them with --split")
         return chosen, f"it has labels in {', '.join(splits)}; --split names another"
@@ -139,7 +139,7 @@ def compare_on_target(out: Path, recipe: Recipe, device: str, report: Report) ->
     """
     runs, page = runs_of(out), out / "report.html"
     recipes = {run: Run(run).recipe for run in runs}
-    metrics = {run.name: score_once(run, recipes[run], "", device=device, report=report) for run in runs}
+    metrics = {run.name: evaluate_once(run, recipes[run], "", device=device, report=report) for run in runs}
     told: dict[str, Any] = {"task": recipe.task, "domain": recipe.prompt.domain, "modifier": recipe.prompt.modifier}
     told |= {"data": absolute(recipe.test.folder), "split": recipe.test.split}
     told |= {"before": metrics[BEFORE], "after": metrics[AFTER]}

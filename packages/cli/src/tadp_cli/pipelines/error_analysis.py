@@ -17,7 +17,7 @@ from tadp_captioning.matching import captions_of_files
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.user_images import to_pil
-from tadp_cli.pipelines.evaluate import Scorable, captions_folder, open_scorable
+from tadp_cli.pipelines.evaluate import OpenedRun, captions_folder, open_run
 from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.prompts.authors import read_captions
 from tadp_cli.run.run import Run
@@ -34,11 +34,11 @@ class Examined:
     """A run on the first images of its validation split, or of another set."""
 
     run: Path
-    scorable: Scorable
-    scores: dict[str, float]
+    opened: OpenedRun
+    per_image: dict[str, float]
     """{image id: the task's main metric on this image alone}; images on which it is not defined are left out."""
     per_class: dict[str, float]
-    """{class: score over all images}; empty where the metric has none."""
+    """{class: metric over all images}; empty where the metric is not per class."""
     confusion: list[list[float]]
     """Segmentation: share of a class's pixels (rows) that is taken for a class (columns); else empty."""
     where: Mapping[str, Any] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Examined:
 
     @property
     def recipe(self) -> Recipe:
-        return self.scorable.recipe
+        return self.opened.recipe
 
 
 def examine_run(
@@ -62,7 +62,7 @@ def examine_run(
     device: str,
     report: Report,
 ) -> Examined:
-    """Predict and score the first `images` of the validation split once more, one by one.
+    """Evaluate the first `images` of the validation split image by image.
 
     `on_target`: those of the recipe's test data instead; `where`: those of the set that these fields of
     `EvaluateOptions` name. Images without labels are opened alone.
@@ -71,34 +71,34 @@ def examine_run(
     where = _target(recipe, run) if on_target else dict(where or {})
     if not recipe.needs_captions:
         where = {key: value for key, value in where.items() if key not in ("captions", "domain")}
-    scorable = open_scorable(run, **where, most=images, device=device, report=report)
+    opened = open_run(run, **where, most=images, device=device, report=report)
     if not where.get("labelled", True):
-        return Examined(run=run, scorable=scorable, scores={}, per_class={}, confusion=[], where=where)
-    _, model, dataset, *_ = scorable
+        return Examined(run=run, opened=opened, per_image={}, per_class={}, confusion=[], where=where)
+    _, model, dataset, *_ = opened
     task, protocol = model.task, recipe.protocol or next(iter(model.task.protocols))
-    whole, scores = task.metric(dataset.classes, protocol), {}
+    whole, per_image = task.metric(dataset.classes, protocol), {}
     for start in range(0, len(dataset), _BATCH):
         ids = dataset.ids[start : start + _BATCH]
-        for sample, raw in zip(*predicted(scorable, ids, protocol), strict=True):
+        for sample, raw in zip(*predicted(opened, ids, protocol), strict=True):
             own = task.metric(dataset.classes, protocol)
             pair = (
                 task.translate(raw, model.config.classes, dataset.classes),
-                task.scoring_target(sample.target, protocol),
+                task.evaluation_target(sample.target, protocol),
             )
             whole.update(*pair)
             own.update(*pair)
             value = float(own.compute()[task.main_metric.key])
             if not math.isnan(value):
-                scores[sample.id] = value
+                per_image[sample.id] = value
         report(f"examine {run.name}", min(start + _BATCH, len(dataset)), len(dataset))
     per_class = whole.per_class() if hasattr(whole, "per_class") else {}
     confusion = getattr(whole, "confusion", None)
     shares = [] if confusion is None else (confusion / confusion.sum(1, keepdim=True).clamp(min=1)).tolist()
-    return Examined(run=run, scorable=scorable, scores=scores, per_class=per_class, confusion=shares, where=where)
+    return Examined(run=run, opened=opened, per_image=per_image, per_class=per_class, confusion=shares, where=where)
 
 
 def _target(recipe: Recipe, run: Path) -> dict[str, Any]:
-    """Data, split and captions of the recipe's test, for `open_scorable`."""
+    """Data, split and captions of the recipe's test, for `open_run`."""
     test = recipe.test
     if not test.folder:
         raise ValueError(f"{run}: its recipe has no test data (test.folder); leave --target out")
@@ -111,24 +111,24 @@ def _target(recipe: Recipe, run: Path) -> dict[str, Any]:
     }
 
 
-def predicted(scorable: Scorable, ids: Sequence[str], protocol: str = "") -> tuple[list[Sample], list[Any]]:
+def predicted(opened: OpenedRun, ids: Sequence[str], protocol: str = "") -> tuple[list[Sample], list[Any]]:
     """The samples and their raw predictions."""
-    samples = [scorable.dataset.read(image_id) for image_id in ids]
+    samples = [opened.dataset.read(image_id) for image_id in ids]
     images = [sample.image for sample in samples]
-    return samples, scorable.model.predict_tensors(images, scorable.context(ids), protocol or None)
+    return samples, opened.model.predict_tensors(images, opened.context(ids), protocol or None)
 
 
-def extremes(scores: Mapping[str, float], task: str, count: int) -> tuple[list[str], list[str]]:
+def extremes(per_image: Mapping[str, float], task: str, count: int) -> tuple[list[str], list[str]]:
     """Ids of the `count` best and, the worst first, the `count` worst images; no image is in both."""
-    order = sorted(scores, key=scores.__getitem__, reverse=get_task(task).main_metric.higher_is_better)
+    order = sorted(per_image, key=per_image.__getitem__, reverse=get_task(task).main_metric.higher_is_better)
     count = min(count, len(order) // 2)
     return order[:count], order[len(order) - count :][::-1]
 
 
 def prediction_overlays(examined: Examined, ids: Sequence[str]) -> dict[str, Image.Image]:
     """{id: the run's prediction over the image}."""
-    model = examined.scorable.model
-    samples, found = predicted(examined.scorable, ids, examined.recipe.protocol)
+    model = examined.opened.model
+    samples, found = predicted(examined.opened, ids, examined.recipe.protocol)
     return {
         sample.id: model.task.result(to_pil(sample.image), raw, model.config.classes, model.config.palette).overlay()
         for sample, raw in zip(samples, found, strict=True)
@@ -137,7 +137,7 @@ def prediction_overlays(examined: Examined, ids: Sequence[str]) -> dict[str, Ima
 
 def truth_overlay(examined: Examined, image_id: str) -> Image.Image:
     """The annotation over the image."""
-    dataset = examined.scorable.dataset
+    dataset = examined.opened.dataset
     sample = dataset.read(image_id)
     if dataset.task == "detection":
         target = {k: sample.target[k] for k in ("boxes", "labels")} | {
@@ -151,7 +151,7 @@ def truth_overlay(examined: Examined, image_id: str) -> Image.Image:
 @torch.no_grad()
 def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, Any]]:
     """(word, (H, W)) of the prompt's content words with the highest maxima; none where embeddings replace text."""
-    _, model, dataset, prompts, *_ = examined.scorable
+    _, model, dataset, prompts, *_ = examined.opened
     text = prompts.texts.get(image_id)
     if text is None:
         return []
@@ -169,7 +169,7 @@ def word_maps(examined: Examined, image_id: str, most: int) -> list[tuple[str, A
 
 def caption_history(examined: Examined, image_id: str) -> tuple[str, str] | None:
     """(caption as it is stored, prompt as the model is given it), where the run is prompted with captions."""
-    prompts = examined.scorable.prompts
+    prompts = examined.opened.prompts
     store = stored_captions(examined)
     if store is None or image_id not in prompts.texts or image_id not in store:
         return None
@@ -185,7 +185,7 @@ def stored_captions(examined: Examined) -> CaptionStore | None:
     file = Path(given) if given else written
     if not recipe.needs_captions or not file.is_file():
         return None
-    return captions_of_files(read_captions(file, recipe.data.captioner), examined.scorable.dataset.image_files)
+    return captions_of_files(read_captions(file, recipe.data.captioner), examined.opened.dataset.image_files)
 
 
 def loss_curve(run: Path) -> tuple[list[int], list[float]]:

@@ -1,4 +1,4 @@
-"""Scoring a finished run on a split of any data set with the same classes."""
+"""Evaluates a finished run on a split of any data set with the same classes."""
 
 import hashlib
 import os
@@ -44,8 +44,8 @@ from tadp_heads.training import measure
 from tadp_heads.training.parallel.accelerator import make_accelerator
 
 
-class Scorable(NamedTuple):
-    """A run and a split of data, with the text of each image: what scoring needs."""
+class OpenedRun(NamedTuple):
+    """A run's model and a split of data with the prompt of each image, ready for evaluation."""
 
     recipe: Recipe
     model: PerceptionModel
@@ -85,7 +85,7 @@ class EvaluateOptions:
 
 
 @in_float32()
-def open_scorable(
+def open_run(
     run: Path,
     *,
     most: int | None = None,
@@ -93,7 +93,7 @@ def open_scorable(
     device: str = "cpu",
     report: Report = quiet,
     **how: Any,
-) -> Scorable:
+) -> OpenedRun:
     """A finished run on a split, or on the split's first `most` images; `how`: fields of `EvaluateOptions`.
 
     `read_inside`: see `speed_up`.
@@ -131,7 +131,7 @@ def open_scorable(
             if target and (asked or any(not r.cleaner and r.error is None for r in store.records())):
                 store = cleaned_captions(store, dataset.ids, cleaner, target, limits, report)
     prompts = _prompts(run, recipe, model, dataset, store, device, report)
-    return Scorable(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
+    return OpenedRun(recipe, model, dataset, prompts, "" if store is None else cleaner_of(store))
 
 
 def _captions(
@@ -144,7 +144,7 @@ def _captions(
     device: str,
     report: Report,
 ) -> CaptionStore:
-    """Of the images to be scored: those given, those that the run was trained with, or new ones, kept in the run."""
+    """Captions of the evaluation images: those given, those of the run's training, or new ones, stored in the run."""
     own = Path(recipe.data.captions) if _is_own(recipe, folder) and recipe.data.captions else None
     if not (given or own):
         check_author(recipe, run, "give captions of these images with --captions")
@@ -206,9 +206,9 @@ def _asked(recipe: Recipe, options: EvaluateOptions) -> Recipe:
     return recipe.replace(**changes, **({"prompt.token_file": token_file, "prompt.token": ""} if token_file else {}))
 
 
-def score_run(run: Path, **how: Any) -> dict[str, Any]:
-    """`scored`, also put into the run's results.json in place of the metrics of the same data."""
-    entry = scored(run, **how)
+def evaluate_run(run: Path, **how: Any) -> dict[str, Any]:
+    """`evaluated`, also put into the run's results.json in place of the metrics of the same data."""
+    entry = evaluated(run, **how)
     Run(run).add_evaluation(entry)
     return entry
 
@@ -221,15 +221,15 @@ def captions_folder(run: Path) -> Path:
 
 
 @in_float32()
-def scored(run: Path, *, protocol: str = "", device: str = "cpu", report: Report = quiet, **how: Any) -> dict[str, Any]:
+def evaluated(
+    run: Path, *, protocol: str = "", device: str = "cpu", report: Report = quiet, **how: Any
+) -> dict[str, Any]:
     """The metrics by a protocol, "" for the recipe's, with what results.json records of them.
 
     `how`: fields of `EvaluateOptions`.
     """
     options = EvaluateOptions(**how)
-    recipe, model, dataset, prompts, cleaned_by = open_scorable(
-        run, read_inside=False, device=device, report=report, **how
-    )
+    recipe, model, dataset, prompts, cleaned_by = open_run(run, read_inside=False, device=device, report=report, **how)
     folder, split = absolute(options.folder or recipe.data.folder), options.split or recipe.data.val
     evaluation = measure(
         model,
@@ -237,7 +237,7 @@ def scored(run: Path, *, protocol: str = "", device: str = "cpu", report: Report
         PromptContexts(prompts, model.backbone),
         protocol=protocol or recipe.protocol,
         batch_size=recipe.train.batch_size,
-        progress=lambda d, t: report("score", d, t),
+        progress=lambda d, t: report("evaluate", d, t),
     )
     entry = {"data": folder, "split": split, **measured(evaluation)}
     if protocol:

@@ -1,4 +1,4 @@
-"""The page about finished runs: what they were, what they score, where they are right and wrong."""
+"""The page about finished runs: settings, metrics, best and worst images."""
 
 import platform
 from collections.abc import Collection, Mapping, Sequence
@@ -91,7 +91,7 @@ def write_run_report(
     if options.sheet is not None:
         write_prediction_sheet(options.sheet, examined, names, options.shown)
     shown = rows_of_images(examined, names, options.shown, options.original_captions)
-    first = examined[0].scorable if examined else None
+    first = examined[0].opened if examined else None
     title = next(iter(names.values())) if len(names) == 1 else f"{len(names)} runs side by side"
     evaluations = {name: Run(run).evaluations for run, name in names.items()}
     classes = class_columns(evaluations)

@@ -68,10 +68,10 @@ def train(
     report: Report = lambda *_: None,
     bundle: bool = False,
 ) -> dict[str, Any]:
-    """Train as the recipe says and score on its validation split; returns what results.json holds.
+    """Train by the recipe and evaluate on its validation split; returns the content of results.json.
 
     An unfinished run of the same settings resumes; a finished one is read with `resume`, and else refused. Under
-    `accelerate launch` or `torchrun` all processes share each step's images, and the scoring; the first one writes.
+    `accelerate launch` or `torchrun` all processes share each step's images and the evaluation; the first one writes.
     `bundle`: the run holds a copy of the frozen backbone in place of a reference to it.
     """
     checked_device(device)
@@ -109,17 +109,20 @@ def _train(
     check_head(recipe, backbone.levels, dataset.classes)
     # What is not captioned yet is captioned by the first process; the others find it done.
     with accelerator.main_process_first():
-        prompts, scored = _prompts(recipe, dataset, validation, backbone, out, device, report)
+        prompts, validation_prompts = _prompts(recipe, dataset, validation, backbone, out, device, report)
         of_target = (out, device, report)
         target = unlabelled_target(recipe, dataset, backbone, *of_target) if recipe.self_training.images else None
     model = build_model(recipe, backbone, dataset, prompts)
 
     def evaluated() -> Evaluation:
         def progress(done: int, total: int) -> None:
-            report("score", done, total)
+            report("evaluate", done, total)
 
         with out_of_memory_named():
-            contexts, how = PromptContexts(scored, model.backbone), {"protocol": recipe.protocol, "progress": progress}
+            contexts, how = (
+                PromptContexts(validation_prompts, model.backbone),
+                {"protocol": recipe.protocol, "progress": progress},
+            )
             return measure(model, validation, contexts, batch_size=config.batch_size, **how)
 
     if main:
@@ -129,7 +132,7 @@ def _train(
     keep_if_best = BestModel(recipe, out, model, bundle)
 
     def panel() -> Image.Image:
-        return validation_panel(model, validation, PromptContexts(scored, model.backbone))
+        return validation_panel(model, validation, PromptContexts(validation_prompts, model.backbone))
 
     names, recorded = config.log_with if main else (), {"recipe": f"```toml\n{recipe.to_toml()}```"}
     with Trackers(names, out, settings=flat_settings(recipe), texts=recorded) as trackers:
@@ -284,8 +287,8 @@ def _prompts(
         tagger = fit_tagger(recipe, dataset, backbone, captions, out, device, report)
         known, found = tagger.out_of_fold, tagger.find(validation, unseen, report)
     plain = Prompter.of(recipe.of_training_prompts).of_data(dataset, backbone, captions, known)
-    scored = Prompter.of(recipe).of_data(validation, backbone, unseen, found)
-    return with_styles(plain, recipe.prompt.styles), scored
+    validation_prompts = Prompter.of(recipe).of_data(validation, backbone, unseen, found)
+    return with_styles(plain, recipe.prompt.styles), validation_prompts
 
 
 def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report) -> CaptionStore:

@@ -39,7 +39,7 @@ class PredictOptions:
     tolerance: float = DEFAULT_TOLERANCE
     """Pixels by which polygons may differ from the mask."""
     min_score: float = 0.0
-    """Objects of a lower score are left out of an annotation tool's files."""
+    """Objects with a lower score are left out of an annotation tool's files."""
     confidence: bool = False
     """Whether the probability of each pixel's class is written too."""
     tile: int = 0

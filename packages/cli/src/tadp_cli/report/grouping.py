@@ -14,7 +14,7 @@ CROSS_DOMAIN = "Cross-domain: captions with a modifier for the target's domain (
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The score of one prompt on one test set, in the unit of the task's metric."""
+    """The main metric of one prompt on one test set, in its unit."""
 
     mean: float
     spread: float | None
@@ -29,14 +29,14 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """The scores of one prompt with one modifier."""
+    """The metrics of one prompt with one modifier."""
 
     task: str
     prompt: str
     modifier: str | None
     """None where modifiers are no question: the single-domain part."""
     cells: dict[str, Cell]
-    """{test set: score}."""
+    """{test set: metric}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Group:
     rows: tuple[TableRow, ...]
 
     def is_best(self, row: TableRow, test: str) -> bool:
-        """No row of the group has a better score on `test` as shown; the only row is no best."""
+        """No row of the group has a better metric on `test` as shown; the only row is no best."""
         shown = [self.metric.show(r.cells[test].mean) for r in self.rows if test in r.cells]
         values = [float(text) for text in shown if text != self.metric.show(math.nan)]
         if test not in row.cells or len(values) < 2:
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTable:
-    """All scores of a task."""
+    """All metrics of a task."""
 
     task: str
     metric: MainMetric

@@ -27,13 +27,13 @@ _WORDS = 4
 
 
 class ShownImages(NamedTuple):
-    """Rows of images, which the first run's scores choose."""
+    """Rows of images, selected by the first run's metric per image."""
 
     best: list[ImageRow]
     """Of images without labels some, evenly spaced."""
     worst: list[ImageRow]
     lead: ImageRow | None
-    """That of the median score, or the first one without labels."""
+    """The one with the median metric, or the first one without labels."""
 
 
 def rows_of_images(
@@ -43,11 +43,11 @@ def rows_of_images(
     if not examined:
         return ShownImages([], [], None)
     first = examined[0]
-    best, worst = extremes(first.scores, first.recipe.task, count)
+    best, worst = extremes(first.per_image, first.recipe.task, count)
     if not first.labelled:
-        known = first.scorable.dataset.ids
+        known = first.opened.dataset.ids
         best = list(known[:: max(1, len(known) // (2 * count))][: 2 * count])
-    order = sorted(first.scores, key=first.scores.__getitem__)
+    order = sorted(first.per_image, key=first.per_image.__getitem__)
     ids = dict.fromkeys([*best, *worst, *order[len(order) // 2 :][:1]])
     if not ids:
         return ShownImages([], [], None)
@@ -60,22 +60,22 @@ def rows_of_images(
 
 def how_chosen(first: Examined, names: Mapping[Path, str], images: int) -> str:
     """How the images of the page were chosen."""
-    count = min(images, len(first.scorable.dataset))
+    count = min(images, len(first.opened.dataset))
     if not first.labelled:
         return f"Evenly spaced among the first {count} images of {first.where['folder']}; no labels are read."
     place = "/".join(filter(None, (Path(first.where.get("folder", "")).name, first.where.get("split", ""))))
-    return f"by the score of {names[first.run]} on the image alone, of {count} images{f' of {place}' if place else ''}."
+    return f"by the metric of {names[first.run]} per image, of {count} images{f' of {place}' if place else ''}."
 
 
 def _image_row(
     first: Examined, image_id: str, overlays: Mapping[str, Overlays], originals: CaptionStore | None
 ) -> ImageRow:
-    image = to_pil(first.scorable.dataset.read(image_id).image)
+    image = to_pil(first.opened.dataset.read(image_id).image)
     history, maps = caption_history(first, image_id), word_maps(first, image_id, _WORDS)
     metric = get_task(first.recipe.task).main_metric
     shown = {}
     for name, (examined, pictures) in overlays.items():
-        value = examined.scores.get(image_id)
+        value = examined.per_image.get(image_id)
         score = "" if value is None else f"{metric.name} {metric.show(metric.scale * value)}"
         shown[name] = (pictures[image_id], score)
     written = originals[image_id] if originals is not None and image_id in originals else None

@@ -18,15 +18,15 @@ def write_prediction_sheet(path: Path, examined: Sequence[Examined], names: Mapp
     ahead, behind = extremes(_compared(first, last), last.recipe.task, count)
     ids = [*ahead, *behind]
     if not ids:
-        raise ValueError(f"{first.run}: fewer than two images with a score: a figure needs more; raise --images")
+        raise ValueError(f"{first.run}: fewer than two images with a metric: a figure needs more; raise --images")
     overlays = {run.run: prediction_overlays(run, ids) for run in examined}
     metric = get_task(first.recipe.task).main_metric
     rows = []
     for image_id in ids:
-        image = to_pil(first.scorable.dataset.read(image_id).image)
+        image = to_pil(first.opened.dataset.read(image_id).image)
         row = [Panel(image_id, image), Panel("annotation", truth_overlay(first, image_id))]
         for run in examined:
-            score = metric.show(metric.scale * run.scores[image_id])
+            score = metric.show(metric.scale * run.per_image[image_id])
             row.append(Panel(f"{names[run.run]}: {metric.name} {score}", overlays[run.run][image_id]))
         rows.append(row)
     order = f"{names[last.run]} against {names[first.run]}" if len(examined) > 1 else names[first.run]
@@ -36,8 +36,7 @@ def write_prediction_sheet(path: Path, examined: Sequence[Examined], names: Mapp
 
 
 def _compared(first: Examined, last: Examined) -> dict[str, float]:
-    """{image id: how far the last run's score is above the first's}; a run's own scores where it is alone."""
+    """{image id: the last run's metric minus the first's}; of a single run, its metric."""
     if first is last:
-        return first.scores
-    both = first.scores.keys() & last.scores.keys()
-    return {image_id: last.scores[image_id] - first.scores[image_id] for image_id in first.scores if image_id in both}
+        return first.per_image
+    return {name: last.per_image[name] - value for name, value in first.per_image.items() if name in last.per_image}

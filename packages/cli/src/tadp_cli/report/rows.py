@@ -62,7 +62,7 @@ class ImageRow:
     """The annotation over the image; None where it has none."""
     title: str
     predictions: Mapping[str, tuple[Image.Image, str]]
-    """{run: (prediction over the image, its score as text)}."""
+    """{run: (prediction over the image, its metric as text)}."""
     heat: HeatRow | None
     """Where the first run's words attend."""
     caption: str | None

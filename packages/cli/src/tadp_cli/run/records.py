@@ -34,7 +34,7 @@ def read_evaluations(path: Path) -> list[dict[str, Any]]:
             path,
             found=f"evaluations {str(entries)[:80]!r}",
             expected="a list of data, split and metrics, which are numbers",
-            fix="restore the file, or score the run again",
+            fix="restore the file, or evaluate the run again",
         )
     return entries
 
@@ -50,7 +50,7 @@ def _is_evaluation(entry: Any) -> bool:
 
 
 def measured(evaluation: "Evaluation") -> dict[str, Any]:
-    """What an entry of results.json has of an evaluation: its metrics, and where classes have their own, those.
+    """The metrics in an entry of results.json, with those of each class where the task has them.
 
     "per_class" is {class: IoU or AP}, null where neither annotated nor predicted.
     """
@@ -59,7 +59,7 @@ def measured(evaluation: "Evaluation") -> dict[str, Any]:
 
 
 def results_of(recipe: Recipe, measured: dict[str, Any]) -> dict[str, Any]:
-    """What results.json holds after the first scoring; `measured`: the entry's "metrics" and "per_class"."""
+    """results.json after the first evaluation; `measured`: the entry's "metrics" and "per_class"."""
     return {
         "task": recipe.task,
         "prompt": recipe.prompt.kind,
@@ -70,7 +70,7 @@ def results_of(recipe: Recipe, measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def place_of(entry: dict[str, Any]) -> tuple[str, ...]:
-    """What was scored of a run, and how: of two evaluations of the same place the later one counts.
+    """Data and conditions of an evaluation: of two evaluations with the same ones, the later one counts.
 
     Data by its absolute path, split, protocol, where the prompts were made otherwise than in training their modifier
     and domain, and the cleaner of the captions where they were cleaned.

@@ -104,7 +104,7 @@ _BUILT_IN = {
     "voc2007-boxes": _detection((*_VOC_SPLITS, "test"), partial(_voc_year, "VOC2007")),
     "voc2012-boxes": _detection(_VOC_SPLITS, partial(_voc_year, "VOC2012")),
     "voc0712-boxes": _detection(("trainval", "test"), _voc0712),
-    # As the paper's detector was trained and scored: boxes with the numbers of the XML files.
+    # As the paper's detector was trained and evaluated: boxes with the numbers of the XML files.
     "voc0712-boxes-xml": _detection(("trainval", "test"), partial(_voc0712, xml_frame=True)),
     "watercolor2k": _detection(("train", "test"), partial(_cross_domain, "watercolor", "WATERCOLOR_CLASSES")),
     "comic2k": _detection(("train", "test"), partial(_cross_domain, "comic", "WATERCOLOR_CLASSES")),

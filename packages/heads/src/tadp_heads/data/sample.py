@@ -23,7 +23,7 @@ class DetectionTarget(TypedDict):
     labels: torch.Tensor
     """(N,) int64 index into the data set's `classes`; there is no background class."""
     difficult: torch.Tensor
-    """(N,) bool; such objects are neither counted nor punished in scoring."""
+    """(N,) bool; the evaluation ignores such objects."""
     xml_frame: NotRequired[torch.Tensor]
     """() bool: whether boxes have the numbers of VOC's XML files instead: pixels count from 1, a box includes its last
     one. Every reader sets it."""

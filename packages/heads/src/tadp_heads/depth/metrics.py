@@ -1,4 +1,4 @@
-"""Depth scores as NYUv2 is scored (docs/reference.md, section 2: models/depth/utils_depth/metrics.py:9-77)."""
+"""Depth metrics of NYUv2 (docs/reference.md, section 2: models/depth/utils_depth/metrics.py:9-77)."""
 
 import math
 
@@ -12,7 +12,7 @@ METRICS = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "
 
 
 class DepthMetrics(Metric):
-    """Means over images, collected batch by batch; an image without a single scored pixel is left out.
+    """Means over images, collected batch by batch; an image without a valid pixel is left out.
 
     Under torch.distributed, `compute` joins the images of all processes.
     """
@@ -39,7 +39,7 @@ class DepthMetrics(Metric):
             )
         pairs = zip(prediction.reshape(-1, *size), target.as_subclass(Tensor).reshape(-1, *size), strict=True)
         for one_prediction, one_target in pairs:
-            scores = _image_scores(one_prediction, one_target, self.protocol)
+            scores = _image_metrics(one_prediction, one_target, self.protocol)
             if scores is not None:
                 self.sums += scores.to(self.sums.device)
                 self.images += 1
@@ -50,20 +50,20 @@ class DepthMetrics(Metric):
 
 
 def depth_metrics(pred: Tensor, target: Tensor, protocol: str | DepthProtocol = "nyu-eigen") -> dict[str, float]:
-    """Scores of a batch, metres in: {"d1": share within a factor 1.25, ..., "rmse": metres, "silog": ...}."""
+    """Metrics of a batch, metres in: {"d1": share within a factor 1.25, ..., "rmse": metres, "silog": ...}."""
     metrics = DepthMetrics(protocol)
     metrics.update(pred, target)
     return metrics.compute()
 
 
-def _image_scores(pred: Tensor, target: Tensor, protocol: DepthProtocol) -> Tensor | None:
+def _image_metrics(pred: Tensor, target: Tensor, protocol: DepthProtocol) -> Tensor | None:
     """METRICS of one image (H, W), or None when no pixel counts."""
     rows, columns = slice(*(protocol.rows or (None,))), slice(*(protocol.columns or (None,)))
     pred, target = pred[rows, columns].double(), target[rows, columns].double()
     valid = (target > protocol.min_m) & (target < protocol.max_m)
     if not valid.any():
         return None
-    # The prediction is deliberately not clamped to the scored range: the reference does not.
+    # The prediction is deliberately not clamped to the evaluated range: the reference does not.
     pred = pred.nan_to_num(nan=protocol.min_m, posinf=protocol.max_m, neginf=protocol.max_m)[valid]
     target = target[valid]
     ratio = torch.maximum(pred / target, target / pred)

@@ -1,4 +1,4 @@
-"""How depth maps are predicted and scored, by name."""
+"""How depth maps are predicted and evaluated, by name."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Predict = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class DepthProtocol:
-    """How an image is cut up for prediction, and which of its pixels are scored."""
+    """How an image is cut up for prediction, and which of its pixels are evaluated."""
 
     windows: bool = False
     """Predict square windows along the longer side and average their overlap, instead of the whole image at once."""
@@ -24,9 +24,9 @@ class DepthProtocol:
     max_m: float = math.inf
     """Only targets below it count, metres; also what an infinite prediction is taken for."""
     rows: tuple[int, int] | None = None
-    """First row scored and row after the last, None for all."""
+    """First evaluated row and the row after the last one, None for all."""
     columns: tuple[int, int] | None = None
-    """First column scored and column after the last, None for all."""
+    """First evaluated column and the column after the last one, None for all."""
     image_size: tuple[int, int] | None = None
     """(height, width) that rows and columns refer to."""
 

@@ -1,4 +1,4 @@
-"""Depth as the code that trains and scores sees it."""
+"""Depth, as training and evaluation see it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -68,8 +68,8 @@ class DepthTask:
         """The map as it is."""
         return prediction
 
-    def scoring_target(self, target: Target, protocol: str | DepthProtocol) -> Target:
-        """The target itself: depth is scored at the image's own size."""
+    def evaluation_target(self, target: Target, protocol: str | DepthProtocol) -> Target:
+        """The target itself: depth is evaluated at the image's own size."""
         return target
 
     def metric(self, classes: Sequence[str], protocol: str | DepthProtocol = "full") -> DepthMetrics:

@@ -1,4 +1,4 @@
-"""How boxes are predicted and scored, by name."""
+"""How boxes are predicted and evaluated, by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Predict = Callable[[Tensor], list[Detections]]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionProtocol:
-    """A way to predict, and rules to score by; boxes are always scored in the image's own frame."""
+    """How to predict, and the rules of evaluation; boxes are always evaluated in the image's own frame."""
 
     rules: str = "coco"
     """One of the metric's RULES."""

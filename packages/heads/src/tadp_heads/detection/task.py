@@ -1,4 +1,4 @@
-"""Detection as the code that trains and scores sees it."""
+"""Detection, as training and evaluation see it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -82,8 +82,8 @@ class DetectionTask:
             return prediction
         return map_classes(prediction, class_mapping(classes, wanted))
 
-    def scoring_target(self, target: DetectionTarget, protocol: str | DetectionProtocol) -> DetectionTarget:
-        """The target itself: boxes are scored in the image's own frame."""
+    def evaluation_target(self, target: DetectionTarget, protocol: str | DetectionProtocol) -> DetectionTarget:
+        """The target itself: boxes are evaluated in the image's own frame."""
         return target
 
     def metric(

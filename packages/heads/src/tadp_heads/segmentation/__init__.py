@@ -1,4 +1,4 @@
-"""Semantic segmentation: head, losses, score and protocols."""
+"""Semantic segmentation: head, losses, metrics and protocols."""
 
 from tadp_heads.segmentation.head import FPNHead, SegmentationHeadConfig
 from tadp_heads.segmentation.loss import cross_entropy, focal_loss, resize_logits

@@ -30,7 +30,7 @@ class ScoredImage(NamedTuple):
         return sum(self.iou.values()) / len(self.iou)
 
 
-def scored_images(
+def per_image_metrics(
     model: PerceptionModel,
     dataset: SampleDataset,
     context: Callable[[Sequence[str]], Tensor | None],

@@ -1,4 +1,4 @@
-"""How a segmentation is predicted and in which frame it is scored; for any batch and any image size."""
+"""How a segmentation is predicted and in which frame it is evaluated; for any batch and any image size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class SegmentationProtocol:
     fit: tuple[int, int] | None = None
     """(long, short) pixels into which the image is scaled first, keeping its aspect ratio; None: no scaling."""
     squash: int | None = None
-    """Side in pixels of the square to which the image is forced first AND in which it is scored; None: image's own."""
+    """Side in pixels of the square to which the image is resized and in which it is evaluated; None: its own frame."""
     crop: int | None = None
     """Side of the sliding windows in pixels; None: the whole image in one pass."""
     stride: int = 341
@@ -77,8 +77,8 @@ def predict_probabilities(
     return torch.stack(passes).mean(0) if len(passes) > 1 else passes[0]
 
 
-def scoring_mask(mask: Tensor, protocol: SegmentationProtocol) -> Tensor:
-    """The label (H, W) in the frame in which the protocol scores: its own, or squashed by nearest neighbour."""
+def evaluation_mask(mask: Tensor, protocol: SegmentationProtocol) -> Tensor:
+    """The label (H, W) in the protocol's evaluation frame: its own, or squashed by nearest neighbour."""
     if protocol.squash is None:
         return mask
     side = (protocol.squash, protocol.squash)

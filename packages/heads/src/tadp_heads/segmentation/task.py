@@ -1,4 +1,4 @@
-"""Segmentation as the code that trains and scores sees it."""
+"""Segmentation, as training and evaluation see it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +19,9 @@ from tadp_heads.segmentation.output import ConfidentIds, SegmentationOutput
 from tadp_heads.segmentation.protocol import (
     PROTOCOLS,
     SegmentationProtocol,
+    evaluation_mask,
     get_protocol,
     predict_probabilities,
-    scoring_mask,
 )
 from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS
 from tadp_heads.tasks import Extract, Features, MainMetric
@@ -96,9 +96,9 @@ class SegmentationTask:
             raise ValueError(f"the model knows the classes {', '.join(classes)}; the data has {', '.join(wanted)}")
         return prediction
 
-    def scoring_target(self, target: Tensor, protocol: str | SegmentationProtocol) -> Tensor:
-        """The mask at the size in which the protocol scores."""
-        return scoring_mask(target.as_subclass(Tensor), get_protocol(protocol))
+    def evaluation_target(self, target: Tensor, protocol: str | SegmentationProtocol) -> Tensor:
+        """The mask at the size at which the protocol evaluates."""
+        return evaluation_mask(target.as_subclass(Tensor), get_protocol(protocol))
 
     def metric(self, classes: Sequence[str], protocol: str | SegmentationProtocol = "whole", **options: Any) -> MeanIoU:
         """mIoU; `options` are further arguments of MeanIoU."""

@@ -46,7 +46,7 @@ class TrainConfig:
     clip: float = 0.0
     """Largest norm of the gradient; 0: no clipping, as in the reference."""
     ema: float = 0.0
-    """Decay of an exponential moving average of what trains; where above 0, the average is scored and saved."""
+    """Decay of an exponential moving average of the trained parameters, which is evaluated and saved; 0: none."""
     freeze: tuple[str, ...] = ()
     """Patterns of names that don't train, such as unet.down_blocks.* or head.neck.*."""
     lora_rank: int = 0

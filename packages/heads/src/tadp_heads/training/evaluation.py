@@ -116,5 +116,5 @@ def _counted(
     predictions = model.predict_tensors([s.image for s in samples], context, protocol, len(samples))
     for sample, prediction in zip(samples, predictions, strict=True):
         translated = task.translate(prediction, model.config.classes, dataset.classes)
-        metric.update(translated, task.scoring_target(sample.target, protocol))
+        metric.update(translated, task.evaluation_target(sample.target, protocol))
     return metric

@@ -60,8 +60,8 @@ def analyze(setting: Setting) -> Findings:
         columns=("prompt", "words", "peak on object", "mass on object", "spread", "absent: peak on any", "spread"),
         rows=[(KINDS[kind], *_cells(found)) for kind, found in numbers.items()],
         remark=(
-            f"A present class is {100 * tally['oracle'].area():.1f} % of its image: what a blind map scores. Spread is "
-            "the share of the image over which a map lies (100 %: evenly). Absent: classes that a prompt names in vain."
+            f"A present class is {100 * tally['oracle'].area():.1f} % of its image: the value of a uniform map. Spread "
+            "is the share of the image over which a map lies (100 %: evenly). Absent: named classes without an object."
         ),
     )
 

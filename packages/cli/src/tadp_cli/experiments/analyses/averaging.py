@@ -60,8 +60,8 @@ def analyze(setting: Setting) -> Findings:
             for kind, n in numbers.items()
         ],
         remark=(
-            f"An object is {100 * numbers['one template']['area']:.1f} % of its image: what a blind map scores. Spread "
-            "is the share of the image over which a map lies (100 %: evenly)."
+            f"An object is {100 * numbers['one template']['area']:.1f} % of its image: the value of a uniform map. "
+            "Spread is the share of the image over which a map lies (100 %: evenly)."
         ),
     )
 

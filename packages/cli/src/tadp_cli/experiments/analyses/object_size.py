@@ -4,19 +4,19 @@ from tadp_cli.experiments.analyses.regression import fit_line
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_heads.data.class_names import is_background
-from tadp_heads.segmentation.per_image import scored_images
+from tadp_heads.segmentation.per_image import per_image_metrics
 
 
 def analyze(setting: Setting) -> Findings:
     """A point a class of an image, the background left out: its share of the pixels and its IoU."""
-    scorable = setting.open_scorable("caption")
+    opened = setting.open_run("caption")
     sizes, scores = [], []
-    for number, scored in enumerate(scored_images(scorable.model, scorable.dataset, scorable.context), start=1):
-        for name, area in scored.areas.items():
+    for number, measured in enumerate(per_image_metrics(opened.model, opened.dataset, opened.context), start=1):
+        for name, area in measured.areas.items():
             if not is_background(name):
                 sizes.append(area)
-                scores.append(scored.iou[name])
-        setting.report("object-size", number, len(scorable.dataset))
+                scores.append(measured.iou[name])
+        setting.report("object-size", number, len(opened.dataset))
     line = fit_line(sizes, scores)
     scatter_figure(
         setting.figure("object-size"),

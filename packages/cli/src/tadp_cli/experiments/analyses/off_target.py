@@ -5,7 +5,7 @@ from torch import Tensor
 
 from tadp_captioning import class_names_prompt
 from tadp_cli.experiments.analyses.setting import Findings, Setting
-from tadp_cli.pipelines.evaluate import Scorable
+from tadp_cli.pipelines.evaluate import OpenedRun
 from tadp_cli.report.charts import Matrix, matrices_figure
 from tadp_heads.data.class_names import listed_names
 from tadp_heads.data.ranges import RANGES
@@ -16,15 +16,15 @@ from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities
 # K classes, P pixels, H W image pixels
 _PAIRS = 5
 """Rises that are named."""
-_TITLES = {"present": "told the classes present", "all": "told all classes"}
+_TITLES = {"present": "prompt: classes present", "all": "prompt: all classes"}
 
 
 def analyze(setting: Setting) -> Findings:
-    """Mean softmax scores over the pixels of each class, told the classes present and told all."""
-    scorable = setting.open_scorable("oracle")
-    sums, off_target, pixels = _summed(setting, scorable)
+    """Mean softmax probabilities over the pixels of each class, under a prompt of the classes present and of all."""
+    opened = setting.open_run("oracle")
+    sums, off_target, pixels = _summed(setting, opened)
     seen = pixels > 0
-    classes = [name for name, there in zip(scorable.dataset.classes, seen, strict=True) if there]
+    classes = [name for name, there in zip(opened.dataset.classes, seen, strict=True) if there]
     shown = {kind: (total / pixels[:, None])[seen][:, seen] for kind, total in sums.items()}
     matrices_figure(
         setting.figure("off-target"),
@@ -44,9 +44,9 @@ def analyze(setting: Setting) -> Findings:
     )
 
 
-def _summed(setting: Setting, scorable: Scorable) -> tuple[dict[str, Tensor], dict[str, float], Tensor]:
+def _summed(setting: Setting, opened: OpenedRun) -> tuple[dict[str, Tensor], dict[str, float], Tensor]:
     """By kind of prompt, sums of scores (K, K) and of those of absent classes; pixels of each class (K,)."""
-    dataset = scorable.dataset
+    dataset = opened.dataset
     count = len(dataset.classes)
     everything = class_names_prompt(listed_names(dataset.prompt_names))
     sums = {kind: torch.zeros(count, count, dtype=torch.double) for kind in _TITLES}
@@ -60,8 +60,8 @@ def _summed(setting: Setting, scorable: Scorable) -> tuple[dict[str, Tensor], di
         absent = torch.ones(count, dtype=torch.bool)
         absent[ids.unique()] = False
         pixels += ids.bincount(minlength=count)
-        for kind, text in (("present", scorable.prompts.texts[image_id]), ("all", everything)):
-            scores = _probabilities(scorable, sample.image, text, size_of(truth))[:, valid].T.double()  # (P, K)
+        for kind, text in (("present", opened.prompts.texts[image_id]), ("all", everything)):
+            scores = _probabilities(opened, sample.image, text, size_of(truth))[:, valid].T.double()  # (P, K)
             sums[kind].index_add_(0, ids, scores)
             off_target[kind] += float(scores[:, absent].sum())
         setting.report("off-target", number, len(dataset))
@@ -69,7 +69,7 @@ def _summed(setting: Setting, scorable: Scorable) -> tuple[dict[str, Tensor], di
 
 
 def _rises(shown: dict[str, Tensor], classes: list[str]) -> list[tuple[str, str, float, float]]:
-    """(truth, taken for, score told the classes present, score told all), the largest rises first."""
+    """(truth, predicted, probability under the classes present, under all), the largest increases first."""
     rise = shown["all"] - shown["present"]
     rise.fill_diagonal_(-1)
     found = []
@@ -85,9 +85,9 @@ def _told(truth: str, taken_for: str, before: float, after: float) -> str:
 
 
 @torch.no_grad()
-def _probabilities(scorable: Scorable, image: Tensor, text: str, size: tuple[int, int]) -> Tensor:
+def _probabilities(opened: OpenedRun, image: Tensor, text: str, size: tuple[int, int]) -> Tensor:
     """(K, H, W) of one image (3, H, W) under a prompt, modifier and all."""
-    model = scorable.model
+    model = opened.model
     protocol = get_protocol(model.config.protocol or "whole")
     context = model.backbone.encode_text([text])
     pixels = image.as_subclass(Tensor)[None]

@@ -8,27 +8,27 @@ from tadp_captioning.stats import class_report
 from tadp_cli.experiments.analyses.regression import fit_line
 from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.pipelines.caption_quality import end_token_encoder
-from tadp_cli.pipelines.evaluate import Scorable
+from tadp_cli.pipelines.evaluate import OpenedRun
 from tadp_cli.report.charts import Scatter, scatter_figure
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
-from tadp_heads.segmentation.per_image import scored_images
+from tadp_heads.segmentation.per_image import per_image_metrics
 
 
 def analyze(setting: Setting) -> Findings:
     """A point an image with objects: which share of its classes the caption names, and its mIoU."""
-    scorable = setting.open_scorable("caption")
-    dataset = scorable.dataset
+    opened = setting.open_run("caption")
+    dataset = opened.dataset
     present = {image_id: names for image_id, names in present_classes(dataset).items() if names}
-    texts = CaptionStore(CaptionRecord(id=i, caption=scorable.prompts.texts[i]) for i in dataset.ids)
-    mentions = _mentions(setting, scorable, object_names(dataset.prompt_names))
+    texts = CaptionStore(CaptionRecord(id=i, caption=opened.prompts.texts[i]) for i in dataset.ids)
+    mentions = _mentions(setting, opened, object_names(dataset.prompt_names))
     quality = class_report(texts, present, object_names(dataset.prompt_names), mentions=mentions).by_image
     recalls, scores = [], []
-    for number, scored in enumerate(scored_images(scorable.model, scorable.dataset, scorable.context), start=1):
-        found = quality.get(scored.sample.id)
+    for number, measured in enumerate(per_image_metrics(opened.model, opened.dataset, opened.context), start=1):
+        found = quality.get(measured.sample.id)
         if found is not None and found.recall is not None:
             recalls.append(found.recall)
-            scores.append(scored.miou)
+            scores.append(measured.miou)
         setting.report("recall", number, len(dataset))
     line = fit_line(recalls, scores)
     scatter_figure(
@@ -51,11 +51,11 @@ def analyze(setting: Setting) -> Findings:
     )
 
 
-def _mentions(setting: Setting, scorable: Scorable, names: Sequence[str]) -> CosineMentions | None:
+def _mentions(setting: Setting, opened: OpenedRun, names: Sequence[str]) -> CosineMentions | None:
     """As the paper finds named classes, where a cosine is asked for: by the text encoder of the run's backbone."""
     if not setting.cosine:
         return None
-    return CosineMentions(names, end_token_encoder(scorable.model.backbone), threshold=setting.cosine)
+    return CosineMentions(names, end_token_encoder(opened.model.backbone), threshold=setting.cosine)
 
 
 def _way(setting: Setting) -> str:

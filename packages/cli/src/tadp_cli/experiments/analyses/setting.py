@@ -10,9 +10,9 @@ from tadp_captioning import CaptionStore
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
-from tadp_cli.pipelines.evaluate import Scorable, open_scorable
+from tadp_cli.pipelines.evaluate import OpenedRun, open_run
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
-from tadp_cli.pipelines.train_and_score import ensure_experiment
+from tadp_cli.pipelines.train_and_evaluate import ensure_experiment
 from tadp_cli.precision import FULL_PRECISION
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.run.records import read_object
@@ -115,7 +115,7 @@ class Setting:
             progress=lambda p: self.report("caption", p.done, p.total),
         )
 
-    def open_scorable(self, prompt: str) -> Scorable:
+    def open_run(self, prompt: str) -> OpenedRun:
         """A segmentation run trained with this kind of prompt, and the first images of the split with their texts."""
         run = self.run or self._trained(prompt)
         recipe = Run(run).finished_recipe()
@@ -124,7 +124,7 @@ class Setting:
                 f"{run} is a {recipe.task} run with the prompt {recipe.prompt.kind!r}; this analysis takes "
                 f"segmentation runs with the prompt {prompt!r}"
             )
-        return open_scorable(
+        return open_run(
             run,
             folder=self.data or None,
             split=self.split,

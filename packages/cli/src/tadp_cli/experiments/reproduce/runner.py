@@ -18,7 +18,7 @@ from tadp_cli.inputs.prerequisites import check_inputs
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.fit_to_memory import fitted
 from tadp_cli.pipelines.personalize import draw_domain
-from tadp_cli.pipelines.train_and_score import MEAN, ensure_experiment, score_conditions, score_once
+from tadp_cli.pipelines.train_and_evaluate import MEAN, ensure_experiment, evaluate_conditions, evaluate_once
 from tadp_cli.run.run import RESULTS_FILE, Run
 from tadp_heads.data.readers.driving_layouts import CONDITIONS
 from tadp_heads.data.scenes.write import write_scenes
@@ -26,7 +26,7 @@ from tadp_heads.data.scenes.write import write_scenes
 COMMANDS_FILE = "commands.txt"
 
 
-class Score(NamedTuple):
+class RowResult(NamedTuple):
     """One run of one row."""
 
     row: str
@@ -38,14 +38,14 @@ class Score(NamedTuple):
 
 def reproduce(
     table: Table, bench: Bench, *, rows: Sequence[str] = (), seeds: int = 0, report: Report = lambda *_: None
-) -> list[Score]:
-    """Scores of the rows named, or of all; writes results.json and the commands that make the same by hand.
+) -> list[RowResult]:
+    """Metrics of the rows named, or of all; writes results.json and the equivalent single commands.
 
     `seeds`: how many, counted up from the recipe's first; 0: the recipe's own.
     """
     plan = plan_runs(table, bench, rows, seeds)
     check_inputs(plan, bench)
-    scores: list[Score] = []
+    done: list[RowResult] = []
     commands: list[str] = []
     for index, planned in enumerate(plan):
         row, recipe, run = planned
@@ -54,17 +54,17 @@ def reproduce(
         if bench.fit:
             ready = fitted(ready, bench.fit, run, device=bench.device, resume=Run(run).begun)
         unseen = _unseen(table, ready, bench, report)
-        metrics = _scored(table, ready, unseen, run, bench, report)
+        metrics = _evaluated(table, ready, unseen, run, bench, report)
         cleaner = ready.test.cleaner if ready.needs_captions and (ready.test.folder or unseen) else ""
-        scores.append(Score(row.name, recipe.train.seed, metrics, cleaner))
+        done.append(RowResult(row.name, recipe.train.seed, metrics, cleaner))
         commands += commands_of(table, planned, ready, bench, unseen)
-        write_json(bench.out / RESULTS_FILE, _results(table, bench, scores))
+        write_json(bench.out / RESULTS_FILE, _results(table, bench, done))
         write_text(bench.out / COMMANDS_FILE, "".join(f"{line}\n" for line in dict.fromkeys(commands)))
     report(table.name, len(plan), len(plan))
     if table.costs:
-        results = _results(table, bench, scores) | {"costs": costs_of_rows(plan, bench.device)}
+        results = _results(table, bench, done) | {"costs": costs_of_rows(plan, bench.device)}
         write_json(bench.out / RESULTS_FILE, results)
-    return scores
+    return done
 
 
 def _prepared(recipe: Recipe, bench: Bench, trained_on: str, report: Report) -> Recipe:
@@ -118,13 +118,15 @@ def _unseen(table: Table, recipe: Recipe, bench: Bench, report: Report) -> dict[
     }
 
 
-def _scored(
+def _evaluated(
     table: Table, recipe: Recipe, unseen: dict[str, DomainData], run: Path, bench: Bench, report: Report
 ) -> dict[str, float]:
     """The table's metrics of one run, on the target where there is one; what is there already is not made again."""
     ensure_experiment(recipe, run, device=bench.device, report=report)
     found: dict[str, float] = {}
-    by_condition = score_conditions(run, recipe, device=bench.device, report=report) if recipe.test.conditions else {}
+    by_condition = (
+        evaluate_conditions(run, recipe, device=bench.device, report=report) if recipe.test.conditions else {}
+    )
     for metric, how in table.metrics.items():
         name, _, condition = metric.removesuffix(")").partition(" (")
         if by_condition or condition in CONDITIONS:
@@ -132,20 +134,20 @@ def _scored(
             found |= {metric: values[name]} if name in values else {}
             continue
         if metric in unseen:
-            metrics = unseen[metric].score(run, bench.device, report)
+            metrics = unseen[metric].evaluate(run, bench.device, report)
         elif isinstance(how, DomainTest) or (bench.scale == "miniature" and how):
             continue  # a test of the other scale: domains are of Scenes, and protocols are made for images of full size
         else:
-            metrics = score_once(run, recipe, how, device=bench.device, report=report)
+            metrics = evaluate_once(run, recipe, how, device=bench.device, report=report)
         name = metric.partition(" (")[0]
         if name in metrics:  # a table over several tasks has metrics of each
             found[metric] = metrics[name]
     return found
 
 
-def averages_of(table: Table, scores: Sequence[Score]) -> dict[str, list[dict[str, float]]]:
+def averages_of(table: Table, done: Sequence[RowResult]) -> dict[str, list[dict[str, float]]]:
     """{label: for each seed the mean of each metric over the rows}, of averages whose rows have all been run."""
-    by_row = {row.name: {s.seed: s.metrics for s in scores if s.row == row.name} for row in table.rows}
+    by_row = {row.name: {s.seed: s.metrics for s in done if s.row == row.name} for row in table.rows}
     found = {}
     for average in table.averages:
         seeds = set.intersection(*(set(by_row[name]) for name in average.rows))
@@ -158,15 +160,15 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {metric: sum(row[metric] for row in rows) / len(rows) for metric in rows[0]}
 
 
-def _results(table: Table, bench: Bench, scores: list[Score]) -> dict[str, Any]:
+def _results(table: Table, bench: Bench, done: list[RowResult]) -> dict[str, Any]:
     targets = {row.name: row.target for row in table.rows}
     rows = [
         {"row": s.row, "seed": s.seed, "metrics": s.metrics, "target": targets[s.row]}
         | ({"cleaner": s.cleaner} if s.cleaner else {})
-        for s in scores
+        for s in done
     ]
     results = {"table": table.name, "scale": bench.scale, "rows": rows}
-    averages = averages_of(table, scores)
+    averages = averages_of(table, done)
     if averages:
         wanted = {average.label: average.target for average in table.averages}
         results["averages"] = [{"label": key, "seeds": v, "target": wanted[key]} for key, v in averages.items()]

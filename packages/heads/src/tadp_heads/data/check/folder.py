@@ -159,7 +159,7 @@ def _split_problems(root: Path, folder: Path, known: Iterable[str]) -> list[str]
             problem = DataError(
                 folder / f"{first}.txt",
                 found=f"{len(shared)} ids that are also in {second}.txt, such as {shared[0]!r}",
-                expected="no image both for training and for scoring",
+                expected="no image both for training and for evaluation",
                 fix="take them off one of the two files",
             )
             problems.append(str(problem))

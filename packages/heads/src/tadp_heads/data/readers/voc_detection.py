@@ -59,7 +59,7 @@ class VOCDetection(SampleDataset):
 
     VOC's pixels count from 1 and its boxes include their last one; here xmin and ymin become one less, so that boxes
     are edges: 0-based, right and bottom exclusive. `xml_frame` leaves the numbers as they are in the file, which is
-    what the paper's detector was trained and scored on (docs/reference.md, section 3: utils/detection_utils.py:38-53).
+    the frame of the paper's detector (docs/reference.md, section 3: utils/detection_utils.py:38-53).
     """
 
     task = "detection"

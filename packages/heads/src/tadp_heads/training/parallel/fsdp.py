@@ -1,7 +1,7 @@
 """FSDP (ZeRO stage 3): trained weights, their gradients and optimizer states are sharded over processes.
 
-A copy of the model learns, whose weights are in parts; the model itself has none meanwhile, and gets them whole to be
-scored or saved, when no process waits for another's passes. Frozen weights and running statistics are one for both.
+A copy of the model with sharded weights is trained; the model itself is empty meanwhile and gets the full weights to be
+evaluated or saved. Both share the frozen weights and the running statistics.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""No image is left unscored, whatever the size of a batch: the score is that of the images one by one."""
+"""Metrics cover every image and do not depend on the batch size."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_scores_do_not_depend_on_the_batch(tmp_path, name):
+def test_metrics_do_not_depend_on_the_batch(tmp_path, name):
     write_scenes(tmp_path, task=name, domain="photo", split="val", count=5, seed=0, size=32)
     dataset = open_data(tmp_path, name, "val")
     torch.manual_seed(0)
@@ -32,10 +32,10 @@ def test_scores_do_not_depend_on_the_batch(tmp_path, name):
     seen: list[str] = []
     read = dataset.read
     dataset.read = lambda image_id: seen.append(image_id) or read(image_id)
-    scores = {}
+    metrics = {}
     for size in (1, 2, 16):
-        scores[size] = evaluate(model, dataset, contexts, batch_size=size)
+        metrics[size] = evaluate(model, dataset, contexts, batch_size=size)
         assert seen == list(dataset.ids)
         seen.clear()
     for size in (2, 16):
-        assert scores[size] == pytest.approx(scores[1], abs=1e-3, nan_ok=True), size
+        assert metrics[size] == pytest.approx(metrics[1], abs=1e-3, nan_ok=True), size

@@ -1,4 +1,4 @@
-"""Scores as tables in a terminal."""
+"""Metrics as tables in a terminal."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from tadp_cli.report.grouping import Group, TaskTable, class_metric, group_rows,
 from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:
-    from tadp_cli.experiments.reproduce.runner import Score
+    from tadp_cli.experiments.reproduce.runner import RowResult
 
 
 def show_rows(console: Console, results: dict[str, Any]) -> None:
@@ -71,25 +71,25 @@ def _share(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def show_reproduction(console: Console, table: PaperTable, scale: str, scores: "Sequence[Score]") -> None:
+def show_reproduction(console: Console, table: PaperTable, scale: str, done: "Sequence[RowResult]") -> None:
     """A table of the paper's numbers and those reproduced: mean and min-max/2 over seeds.
 
     At full scale the rows that the paper quotes from other work are listed too; means over rows come last.
     """
-    lines = _lines(table, scale, scores)
+    lines = _lines(table, scale, done)
     parts: dict[str, dict[str, str]] = {}
     for metric, how in table.metrics.items():
         on_domain = how if isinstance(how, DomainTest) else None
         name = metric.partition(" (")[0]
         title = f"({scale}), {name}, prompts: {on_domain.modifier}" if on_domain else f"({scale})"
-        if any(metric in score.metrics for score in scores):
+        if any(metric in one.metrics for one in done):
             parts.setdefault(title, {})[metric] = on_domain.domain if on_domain else metric
     for title, headings in parts.items():
         console.print(Text(f"\n{table.title} {title}", style="bold"))
         for drawn in _drawn_to_fit(console, headings, lambda shown: _with_numbers(table, shown, lines)):
             console.print(drawn)
-    runs = len({score.seed for score in scores})
-    cleaners = dict.fromkeys(score.cleaner for score in scores if score.cleaner)
+    runs = len({one.seed for one in done})
+    cleaners = dict.fromkeys(one.cleaner for one in done if one.cleaner)
     if cleaners:
         console.print(f"Captions of other domains cleaned by {', '.join(cleaners)}.")
     console.print(f"Mean ± min-max/2 over {runs} seeds." if runs > 1 else "One seed; no spread measured.")
@@ -147,11 +147,11 @@ class _Line(NamedTuple):
     """Metrics per seed; empty for what is only reported."""
 
 
-def _lines(table: PaperTable, scale: str, scores: "Sequence[Score]") -> list[_Line]:
+def _lines(table: PaperTable, scale: str, done: "Sequence[RowResult]") -> list[_Line]:
     from tadp_cli.experiments.reproduce.runner import averages_of
 
-    found = averages_of(table, scores)
-    rows = [_Line(row.label, row.target, [s.metrics for s in scores if s.row == row.name]) for row in table.rows]
+    found = averages_of(table, done)
+    rows = [_Line(row.label, row.target, [s.metrics for s in done if s.row == row.name]) for row in table.rows]
     run = [line for line in rows if line.own]
     reported = [_Line(f"{row.label} (reported)", row.target, []) for row in table.rows if row.reported]
     means = [_Line(a.label, a.target, found[a.label]) for a in table.averages if a.label in found]

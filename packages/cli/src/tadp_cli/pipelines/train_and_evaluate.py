@@ -1,4 +1,4 @@
-"""A whole experiment: a recipe's training, and the scores on its validation split and on its target domain."""
+"""A whole experiment: a recipe's training, and the metrics on its validation split and on its target domain."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.vision import for_backbone
 from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.inputs.preflight_checks import check_target
-from tadp_cli.pipelines.evaluate import score_run
+from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import train
 from tadp_cli.precision import AUTO, Speed
 from tadp_cli.run.run import Run
@@ -27,7 +27,7 @@ def run_experiment(
     speed: Speed = AUTO,
     bundle: bool = False,
 ) -> dict[str, Any]:
-    """`train`, then the score on `recipe.test` where it names a data set; what results.json holds.
+    """`train`, then the evaluation on `recipe.test` where it names a data set; the content of results.json.
 
     `speed`: how the trained model computes. `bundle`: as for `train`.
     """
@@ -38,9 +38,9 @@ def run_experiment(
         check_target(recipe)
     train(recipe, out, device=device, resume=resume, report=report, bundle=bundle)
     if recipe.test.conditions:
-        score_conditions(out, recipe, device=device, report=report, limits=limits, speed=speed)
+        evaluate_conditions(out, recipe, device=device, report=report, limits=limits, speed=speed)
     elif recipe.test.folder:
-        score_once(out, recipe, "", device=device, report=report, limits=limits, speed=speed)
+        evaluate_once(out, recipe, "", device=device, report=report, limits=limits, speed=speed)
     return Run(out).results
 
 
@@ -49,7 +49,7 @@ def ensure_experiment(recipe: Recipe, out: Path, **how: Any) -> dict[str, Any]:
     return run_experiment(recipe, out, resume=Run(out).begun, **how)
 
 
-def score_once(
+def evaluate_once(
     run: Path,
     recipe: Recipe,
     protocol: str,
@@ -68,7 +68,7 @@ def score_once(
     known = Run(run).metrics_at((absolute(where[0]), where[1], protocol, "", ""), _cleaner(recipe))
     if known is not None:
         return known
-    entry = score_run(
+    entry = evaluate_run(
         run,
         folder=where[0],
         split=where[1],
@@ -87,7 +87,7 @@ MEAN = "mean"
 """Of the conditions."""
 
 
-def score_conditions(run: Path, recipe: Recipe, **how: Any) -> dict[str, dict[str, float]]:
+def evaluate_conditions(run: Path, recipe: Recipe, **how: Any) -> dict[str, dict[str, float]]:
     """{condition, or MEAN: metrics} of a trained run, prompts by the image's condition.
 
     What results.json has already is not evaluated again; the mean is an entry of its own there.
@@ -101,7 +101,7 @@ def score_conditions(run: Path, recipe: Recipe, **how: Any) -> dict[str, dict[st
             captions = Path(test.captions) if test.captions else None
             named = condition if recipe.needs_captions or test.modifier != "null" else ""
             place = {"folder": test.folder, "split": split, "captions": captions}
-            known = score_run(run, **place, domain=named, modifier=test.modifier, **how)["metrics"]
+            known = evaluate_run(run, **place, domain=named, modifier=test.modifier, **how)["metrics"]
         found[condition] = known
     names = next(iter(found.values()))
     mean = {name: sum(metrics[name] for metrics in found.values()) / len(found) for name in names}
