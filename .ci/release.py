@@ -56,22 +56,29 @@ def check_changelog(root: Path) -> None:
 
 
 def check_wheels(folder: Path, version: str, packages: list[str]) -> None:
-    """Raise unless there is one wheel per package, with this version and valid metadata."""
+    """Raise unless there is one wheel per package, with this version and valid metadata, and no other."""
     from packaging.metadata import Metadata
 
-    found = {}
+    found, others = {}, []
     for wheel in sorted(folder.glob("tadp_*.whl")):
         with zipfile.ZipFile(wheel) as files:
             name = next(name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
             metadata = Metadata.from_email(files.read(name), validate=True)
         if str(metadata.version) == version:
             found[metadata.name] = metadata
+        else:
+            others.append(wheel.name)
     missing = sorted(set(packages) - set(found))
     if missing:
         raise ValueError(f"{folder} has no wheel of version {version} of {', '.join(missing)}")
+    if others:
+        raise ValueError(f"{folder} has wheels of other versions too: remove {', '.join(others)}, or they are uploaded")
     for name, metadata in found.items():
-        if not metadata.summary or not metadata.license_expression or not metadata.requires_python:
-            raise ValueError(f"{name}: a summary, a licence and the Python versions belong into its pyproject.toml")
+        told = (metadata.summary, metadata.description, metadata.license_expression, metadata.requires_python)
+        if not all(told):
+            raise ValueError(
+                f"{name}: a summary, a readme, a licence and the Python versions belong into its pyproject.toml"
+            )
 
 
 def names_of(root: Path) -> list[str]:

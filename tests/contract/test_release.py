@@ -13,6 +13,9 @@ Version: {version}
 Summary: a package
 License-Expression: Apache-2.0
 Requires-Python: >=3.11
+Description-Content-Type: text/markdown
+
+# A package
 """
 
 
@@ -65,6 +68,12 @@ def test_wheels_are_those_of_this_version_with_metadata(release, repository, tmp
         with zipfile.ZipFile(tmp_path / f"{stem}-py3-none-any.whl", "w") as wheel:
             wheel.writestr(f"{stem}.dist-info/METADATA", METADATA.format(name=name, version="1.0.0"))
     release.check_wheels(tmp_path, "1.0.0", names)
+    older = tmp_path / "tadp_heads-0.9.0-py3-none-any.whl"
+    with zipfile.ZipFile(older, "w") as wheel:
+        wheel.writestr("tadp_heads-0.9.0.dist-info/METADATA", METADATA.format(name="tadp-heads", version="0.9.0"))
+    with pytest.raises(ValueError, match=f"wheels of other versions too: remove {older.name}"):
+        release.check_wheels(tmp_path, "1.0.0", names)
+    older.unlink()
     with pytest.raises(ValueError, match=r"no wheel of version 1.0.1 of tadp-backbone, tadp-captioning"):
         release.check_wheels(tmp_path, "1.0.1", names)
 

@@ -42,13 +42,30 @@ def _shipped(what: str) -> Licence:
     return Licence(name="Apache-2.0", key="apache-2.0", source=what, verified=True)
 
 
-def _data(name: str, note: str = "") -> Licence:
-    return Licence(name=name, source="the data set's own pages", note=note)
+def _data(name: str, note: str = "", source: str = "") -> Licence:
+    """Terms of a data set; `source`: what was read of them."""
+    return Licence(name=name, source=source or "the data set's own pages", verified=bool(source), note=note)
 
 
-_VOC = _data("Flickr's terms for the images", "research")
-_ART = _data("research", "the images belong to their artists")
+_VOC = "Flickr's terms for the images"
+_ART = _data(
+    "education and research only",
+    "who offers them does not hold the copyright of the images",
+    "datasets/README.md of naoto0804/cross-domain-detection",
+)
+_BDD = _data(
+    "BDD100K's licence",
+    "education, research and not-for-profit purposes; commercial use for members of Berkeley DeepDrive",
+    "doc/source/license.rst of bdd100k/bdd100k",
+)
 _DRIVING = _data(_RESEARCH)
+_VISION = {
+    "clip": "LICENSE of openai/CLIP",
+    "dinov2": "README.md of facebookresearch/dinov2",
+    "dinov2_with_registers": "README.md of facebookresearch/dinov2",
+    "dinov3_vit": "README.md of facebookresearch/dinov3",
+}
+"""{model type: where the terms of its weights were read}."""
 
 
 def _cleandift(base: str) -> Licence:
@@ -64,16 +81,17 @@ def _cleandift(base: str) -> Licence:
 def _vision() -> dict[str, Licence]:
     """Those of the vision transformers, as their table has them."""
     keys = {"Apache-2.0": "apache-2.0", "MIT": "mit"}
-    return {
-        name: Licence(
+    table = {}
+    for name, entry in VISION_BACKBONES.data.items():
+        read = _VISION.get(entry.model_type) if entry.source else "drawn by tadp"
+        table[name] = Licence(
             name=entry.licence,
             key=keys.get(entry.licence, OTHER),
-            source=f"model card of {entry.source.repository}" if entry.source else "drawn by tadp",
-            verified=entry.source is None,
+            source=read or f"model card of {entry.source.repository}",
+            verified=read is not None,
             note=entry.licence_note,
         )
-        for name, entry in VISION_BACKBONES.data.items()
-    }
+    return table
 
 
 LICENCES = {
@@ -97,15 +115,24 @@ LICENCES = {
     "sdxl": Licence(
         name="CreativeML Open RAIL++-M",
         key="openrail++",
-        source="model card of stabilityai/stable-diffusion-xl-base-1.0",
+        source="model_licenses/LICENSE-SDXL1.0 of Stability-AI/generative-models",
+        verified=True,
         note=_RAIL,
     ),
     "cleandift-sd15": _cleandift("sd15"),
     "cleandift-sd21": _cleandift("sd21"),
-    "clip": Licence(name="MIT", key="mit", source="LICENSE of openai/CLIP", verified=True, note="its code and weights"),
+    "clip": Licence(
+        name="MIT",
+        key="mit",
+        source="LICENSE of openai/CLIP",
+        verified=True,
+        note="of the code; the weights' page names none",
+    ),
     TAESD: Licence(name="MIT", key="mit", source="LICENSE of madebyollin/taesd", verified=True),
     "blip2": Licence(name="MIT", key="mit", source="model card of Salesforce/blip2-opt-2.7b", verified=True, note=_OPT),
-    "blip2-flan-t5-xl": Licence(name="MIT", key="mit", source="model card of Salesforce/blip2-flan-t5-xl"),
+    "blip2-flan-t5-xl": Licence(
+        name="MIT", key="mit", source="model card of Salesforce/blip2-flan-t5-xl", verified=True
+    ),
     "florence2-base": Licence(name="MIT", key="mit", source="model card of microsoft/Florence-2-base"),
     "florence2-large": Licence(name="MIT", key="mit", source="model card of microsoft/Florence-2-large"),
     "qwen2.5-vl-3b": Licence(
@@ -116,15 +143,17 @@ LICENCES = {
     ),
     "qwen3-vl": Licence(name="Apache-2.0", key="apache-2.0", source="model card of Qwen/Qwen3-VL-2B-Instruct"),
     "smolvlm-256m": Licence(
-        name="Apache-2.0", key="apache-2.0", source="model card of HuggingFaceTB/SmolVLM-256M-Instruct"
+        name="Apache-2.0",
+        key="apache-2.0",
+        source="model card of HuggingFaceTB/SmolVLM-256M-Instruct",
+        verified=True,
     ),
     **_vision(),
-    "voc2012": _VOC,
-    "voc2007-boxes": _VOC,
-    "voc2012-boxes": _VOC,
-    "voc0712-boxes": _VOC,
-    "voc0712-boxes-xml": _VOC,
-    "ade20k": _data("annotations BSD-3-Clause", "images for research and education only"),
+    **dict.fromkeys(("voc2012", "voc2012-boxes"), _data(_VOC, source="VOC2012's page, Database Rights")),
+    **dict.fromkeys(("voc2007-boxes", "voc0712-boxes", "voc0712-boxes-xml"), _data(_VOC)),
+    "ade20k": _data(
+        "annotations BSD-3-Clause", "terms of the images not read", "card of the data set scene_parse_150 on the hub"
+    ),
     "cityscapes": _data(_RESEARCH, "no redistribution"),
     "dark-zurich": _DRIVING,
     "nighttime-driving": _DRIVING,
@@ -133,9 +162,13 @@ LICENCES = {
     "watercolor2k": _ART,
     "comic2k": _ART,
     "clipart1k": _ART,
-    "bdd100k": _data("BDD100K's licence", "research and education"),
-    "bdd100k-night": _data("BDD100K's licence", "research and education"),
-    "coco": _data("annotations CC BY 4.0", "images under Flickr's terms"),
+    "bdd100k": _BDD,
+    "bdd100k-night": _BDD,
+    "coco": _data(
+        "annotations CC BY 4.0",
+        "images under Flickr's terms; COCO does not hold their copyright",
+        "dataset/termsofuse.htm of cocodataset/cocodataset.github.io",
+    ),
 }
 
 

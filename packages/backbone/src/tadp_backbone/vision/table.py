@@ -86,6 +86,7 @@ def _dinov3(name: str, sizes: dict[str, Any], data: str = "lvd1689m") -> VisionE
     return VisionEntry(
         source=Source(repository=f"facebook/dinov3-{name}-pretrain-{data}"),
         licence=DINOV3_LICENCE,
+        licence_note="terms of its own: read them before you use the weights",
         gated=True,
         model_type="dinov3_vit",
         config={"patch_size": 16, "num_register_tokens": 4, **sizes},
