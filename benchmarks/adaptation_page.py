@@ -22,7 +22,7 @@ def training_free(results: Mapping[str, Any]) -> str:
     ]
     settings = results["settings"]
     tried = [[str(t["threshold"]), str(t["refinements"]), f"{100 * t['mIoU']:.1f}"] for t in results["tried"]]
-    told = (
+    heading = (
         f"mIoU in %, {results['images']} images per domain, {results['seeds']} seeds of the images (the model draws "
         f"nothing). Threshold {settings['threshold']} and {settings['refinements']} refinements were chosen on photos "
         "of another seed, whose labels count for that alone."
@@ -31,7 +31,7 @@ def training_free(results: Mapping[str, Any]) -> str:
         "\n\n".join(
             [
                 header("Training-free segmentation on Scenes", "training-free", _TRAINING_FREE_HEAD),
-                f"{told}\n\n{table(['prompt', *domains], scores)}",
+                f"{heading}\n\n{table(['prompt', *domains], scores)}",
                 "## Pointing game\n\nShare in % of a class's images in which its highest score lies on it; the prompt "
                 f"names the classes that are there.\n\n{table(['class', *domains], hits)}",
                 f"## Settings that were tried\n\n{table(['threshold', 'refinements', 'mIoU'], tried)}",

@@ -146,9 +146,9 @@ def _row(
     model: str, recipe: Recipe, split: str, steps: int, seconds: float, metrics: dict[str, float]
 ) -> dict[str, object]:
     images = len(open_data(recipe.data.folder, recipe.task, split))
-    told = {"model": model, "trained on": recipe.data.train, "steps": steps, "CPU s": seconds}
+    row = {"model": model, "trained on": recipe.data.train, "steps": steps, "CPU s": seconds}
     return {
-        **told,
+        **row,
         "scored on": split,
         "images": images,
         **{f"{name} %": 100 * value for name, value in metrics.items()},

@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=list(FORMATS))
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--width", type=float, default=1.0, help="of sd15's and sd21's channels, in (0, 1]")
-    told = "milliseconds of the processor in place of the clock's, where others use the machine too"
-    parser.add_argument("--cpu-time", action="store_true", help=told)
+    help_text = "milliseconds of the processor in place of the clock's, where others use the machine too"
+    parser.add_argument("--cpu-time", action="store_true", help=help_text)
     options = parser.parse_args()
     if options.cpu_time:
         timing.clock = time.process_time

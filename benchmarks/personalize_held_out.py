@@ -53,10 +53,10 @@ def passes(before: dict[str, float], after: dict[str, float], began: float) -> b
 
 def line(row: dict[str, object]) -> str:
     before, after = row["before"], row["after"]
-    told = [f"{before['learnt']:.5f}", *(f"{after[kind]:.5f}" for kind in COLUMNS)]
-    told += [f"{before[kind]:.5f}" for kind in ("empty", "plain")]
-    told += [f"{row['seconds']:.0f} s", "passes" if row["passes"] else "FAILS"]
-    return f"| {row['domain']} | {row['method']} | {row['seed']} | {' | '.join(told)} |"
+    cells = [f"{before['learnt']:.5f}", *(f"{after[kind]:.5f}" for kind in COLUMNS)]
+    cells += [f"{before[kind]:.5f}" for kind in ("empty", "plain")]
+    cells += [f"{row['seconds']:.0f} s", "passes" if row["passes"] else "FAILS"]
+    return f"| {row['domain']} | {row['method']} | {row['seed']} | {' | '.join(cells)} |"
 
 
 def main() -> int:

@@ -168,8 +168,8 @@ def _demo(out: Path, plan: Plan) -> dict[str, Any]:
         how = row["prompt"] if row["modifier"] in (None, "null") else row["modifier"]
         rows.setdefault(how, {}).setdefault(row["test"], []).append(row["metrics"]["mIoU"])
     settings = {"train_images": plan.train_images, "scored_images": plan.scored_images, "steps": plan.steps}
-    told = {"captions": results["captions"], "personalization": results["personalization"]}
-    return {"seeds": plan.seeds, "settings": settings, "mIoU": rows, **told}
+    others = {"captions": results["captions"], "personalization": results["personalization"]}
+    return {"seeds": plan.seeds, "settings": settings, "mIoU": rows, **others}
 
 
 def _scenes(out: Path, domain: str) -> SampleDataset:

@@ -100,8 +100,8 @@ def measured(options: argparse.Namespace, task: str, target: str, way: str, seed
         results = ensure_experiment(load_recipe(f"scenes-{task}").replace(**changes), run, report=report)
     on_source, on_target = (entry["metrics"][TASKS[task]] for entry in results["evaluations"])
     last = read_steps(run / "metrics.jsonl")[-1]
-    told = {name: last[name] for name in ("pseudo_labels", "effective_classes") if name in last}
-    return {"source": on_source, "target": on_target, **told}
+    monitored = {name: last[name] for name in ("pseudo_labels", "effective_classes") if name in last}
+    return {"source": on_source, "target": on_target, **monitored}
 
 
 def scenes(folder: Path, task: str, domain: str, **counts: int) -> Path:

@@ -15,7 +15,7 @@ SENTENCES = 12_000
 _SMALLEST = 0.3  # smaller weights are left out; agreement with NLTK's tagger stays within 0.2 %
 _OF_NAMES, _OF_VERBS = ("NN", "NNS", "NNP", "NNPS", "JJ"), ("VBG", "VBN", "VBZ", "VBD", "VBP", "VB")
 _TAGS = frozenset((*_OF_NAMES, *_OF_VERBS, "DT", "IN", "CC", "CD", "PRP$", "TO", "RB", "RP"))
-"""Told apart, for what comes next depends on them; all others are one."""
+"""Distinguished, since the next tag depends on them; all others are one."""
 
 
 def train_tagger(seed: int) -> PerceptronTagger:

@@ -71,7 +71,7 @@ def train_unet(
     """`grounding`: weight of the grounding loss. `export` gets copies with averaged weights, now and then and last.
 
     `start`: weights to begin with. Sentences then name objects in any order: from left to right, the place of a word
-    tells where its object is, and the text encoder learns that in place of the class.
+    encodes where its object is, and the text encoder learns that instead of the class.
     """
     torch.manual_seed(config.seed)
     unet, text_encoder = build_unet(), build_text_encoder(tokenizer)

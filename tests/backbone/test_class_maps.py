@@ -72,18 +72,18 @@ def test_words_are_kept_with_the_weights_and_wrong_contexts_are_refused(backbone
 
 
 def test_presence_input_says_what_is_named_but_not_where():
-    told = DiffusionBackbone.from_pretrained("tiny", class_words=WORDS, class_input="presence").freeze()
-    context = told.encode_text(["two trees and a star", ""])
+    output = DiffusionBackbone.from_pretrained("tiny", class_words=WORDS, class_input="presence").freeze()
+    context = output.encode_text(["two trees and a star", ""])
     context[1, 0, -2] = 0.25  # a probability, put where no word stands
     with torch.no_grad():
-        features = told(torch.rand(2, 3, 64, 64) * 2 - 1, context)
-    shown = [f for f, level in zip(features.levels, told.levels, strict=True) if level.stride in features.attention]
+        features = output(torch.rand(2, 3, 64, 64) * 2 - 1, context)
+    shown = [f for f, level in zip(features.levels, output.levels, strict=True) if level.stride in features.attention]
     assert shown
     for level in shown:
         channels = level[:, -len(WORDS) :].flatten(2)
         expected = torch.tensor([[0, 1, 0, 1], [0, 0, 0.25, 0]])[..., None]
         assert torch.equal(channels, expected.expand_as(channels))
-    assert [level.shape[1] for level in features.levels] == [level.channels for level in told.levels]
+    assert [level.shape[1] for level in features.levels] == [level.channels for level in output.levels]
 
 
 def test_presence_input_needs_class_words():

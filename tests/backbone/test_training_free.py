@@ -53,6 +53,6 @@ def test_pixels_below_the_threshold_are_background():
 
 
 @pytest.mark.parametrize("settings", [{"threshold": 1.0}, {"refinements": -1}])
-def test_settings_out_of_range_are_told(settings):
+def test_settings_out_of_range_are_reported(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         TrainingFreeConfig(**settings)

@@ -199,7 +199,7 @@ def test_presence_is_one_where_the_prompt_names_the_class():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"taps": ("1", "2", "3", "9")}, "blocks of 1 to 4"),
         ({"taps": ("up_blocks.1",)}, "numbers of its blocks"),
@@ -207,8 +207,8 @@ def test_presence_is_one_where_the_prompt_names_the_class():
         ({"timestep": 3}, "no setting timestep"),
     ],
 )
-def test_settings_that_do_not_fit_are_told(settings, told, tmp_path):
-    with pytest.raises(ValueError, match=told):
+def test_settings_that_do_not_fit_are_reported(settings, expected, tmp_path):
+    with pytest.raises(ValueError, match=expected):
         load_backbone(tiny_vision("dinov3_vit", tmp_path), **settings)
 
 

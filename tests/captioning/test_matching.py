@@ -50,7 +50,7 @@ def test_folders_with_the_same_names_keep_both_captions(tmp_path):
     assert said(store, val) == expected(val)
 
 
-def test_folders_of_one_name_are_told_apart_by_content(tmp_path):
+def test_folders_of_one_name_are_distinguished_by_content(tmp_path):
     folders = [folder(tmp_path, f"{name}/night/images", first) for name, first in (("a", 10), ("b", 20), ("c", 30))]
     store = CaptionStore.open(tmp_path / "c.jsonl")
     for files in folders:

@@ -61,7 +61,7 @@ def test_a_parquet_table_of_images_is_read_and_captions_are_written_as_one(tmp_p
         bare["bare_00000001"].read_bytes()
 
 
-def test_what_cannot_be_read_is_told(tmp_path):
+def test_what_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(ValueError, match=r"unpack it to a plain \.tar"):
         is_packed(["a.tar.gz"])
     with pytest.raises(ValueError, match="name archives and tables alone"):

@@ -37,11 +37,11 @@ def adapt(world, out, *arguments, target="paintings", code=0):
 
 
 def test_a_target_with_labels_is_evaluated_before_and_after_and_nothing_is_done_twice(world, tmp_path):
-    told = adapt(world, tmp_path, "--modifier", "simple")
+    output = adapt(world, tmp_path, "--modifier", "simple")
     for when in ("before adaptation: ", ""):
-        assert f"{when}{world}/paintings test: AP" in told
-    assert "paintings: the split test is evaluated (its only split with labels)" in told
-    assert "paintings test: AP" in told
+        assert f"{when}{world}/paintings test: AP" in output
+    assert "paintings: the split test is evaluated (its only split with labels)" in output
+    assert "paintings test: AP" in output
     assert not (tmp_path / "predictions").exists()
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert "test is evaluated (named by --split)" in adapt(world, tmp_path, "--modifier", "simple", "--split", "test")
@@ -105,8 +105,8 @@ def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(wor
     out, mine = tmp_path / "out", ("--modifier", "null", "--cleaner", "openai:mine")
     assert "no price is known for model 'mine'" in adapt(world, out, *mine, "--base-url", model_url, code=2)
     assert not (out / "captions").exists(), "before anything is captioned"
-    told = adapt(world, out, *mine, "--base-url", model_url, "--max-requests", "1")
-    assert "(captions cleaned by openai:mine)" in told
+    output = adapt(world, out, *mine, "--base-url", model_url, "--max-requests", "1")
+    assert "(captions cleaned by openai:mine)" in output
     captions = CaptionStore.read(out / "captions" / "paintings_tiny_min0_clean_openai-mine.jsonl")
     assert {captions[image] for image in captions} == {"a red star"}
     evaluation = ("eval", out / "run", "--data", world / "paintings", "--split", "test", "--domain", "watercolor")
@@ -123,8 +123,8 @@ def test_captions_of_the_target_are_cleaned_by_a_model_and_results_record_it(wor
 
 
 def test_a_target_without_labels_is_predicted_and_it_is_said_why(world, tmp_path):
-    told = adapt(world, tmp_path, "--modifier", "simple", target="paintings/JPEGImages")
-    assert "JPEGImages: predicted, not evaluated (it has no labels for detection)" in told
+    output = adapt(world, tmp_path, "--modifier", "simple", target="paintings/JPEGImages")
+    assert "JPEGImages: predicted, not evaluated (it has no labels for detection)" in output
     assert len(list((tmp_path / "predictions").glob("*_overlay.png"))) == 3
     evaluations = json.loads((tmp_path / "run/results.json").read_text())["evaluations"]
     assert [entry["split"] for entry in evaluations] == ["val"]
@@ -152,15 +152,15 @@ def test_which_split_is_evaluated(world, tmp_path):
 def test_labels_of_other_classes_are_refused_before_anything_is_done(world, tmp_path):
     write_scenes(tmp_path / "target", task="detection", domain="comic", split="test", count=1, seed=1)
     (tmp_path / "target" / "classes.txt").write_text("zebra\n")
-    told = adapt(world, tmp_path / "out", "--modifier", "simple", target=tmp_path / "target", code=2)
-    assert "classes zebra are not among those of the model" in told
+    output = adapt(world, tmp_path / "out", "--modifier", "simple", target=tmp_path / "target", code=2)
+    assert "classes zebra are not among those of the model" in output
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow  # learns a token
 def test_a_target_without_labels_is_learned_from_and_predicted(world, tmp_path):
-    told = adapt(world, tmp_path, target="paintings/JPEGImages")
-    assert "predicted: 3 images" in told
+    output = adapt(world, tmp_path, target="paintings/JPEGImages")
+    assert "predicted: 3 images" in output
     assert (tmp_path / "domains/watercolor/textual-inversion/learned_embeds.safetensors").is_file()
     recipe = (tmp_path / "run/config.toml").read_text()
     assert 'token = "<watercolor>"' in recipe
@@ -195,8 +195,8 @@ def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_
     settings = ("--set", "self_training.start=0", "--set", "self_training.confidence=0.0", "--set", "train.steps=2")
     places = ["--source", world / "photos", "--target", images, "--out", tmp_path / "out", "--domain", "watercolor"]
     command = ["adapt", *places, "--task", "detection", *SHORT, *settings, "--modifier", "simple", "--self-train"]
-    told = tadp(*command)
-    assert "predicted: 3 images" in told
+    output = tadp(*command)
+    assert "predicted: 3 images" in output
     run = tmp_path / "out" / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all("effective_classes" in line for line in lines)

@@ -11,7 +11,7 @@ RUN = "tests/data/first_layout/run"
 def test_each_size_and_precision_is_measured(repository, tmp_path, monkeypatch):
     monkeypatch.setattr("tadp_heads.export.timing.SECONDS", 0.01)
     options = ("--size", "32x48", "--size", "50x30", "--precision", "fp32", "--precision", "bf16", "--batch-size", "2")
-    told = tadp("benchmark", repository / RUN, *options, "--device", "cpu", "--json", tmp_path / "costs.json")
+    output = tadp("benchmark", repository / RUN, *options, "--device", "cpu", "--json", tmp_path / "costs.json")
     found = json.loads((tmp_path / "costs.json").read_text())
     costs = found["costs"]
     assert [(cost["height"], cost["width"], cost["precision"]) for cost in costs] == [
@@ -22,7 +22,7 @@ def test_each_size_and_precision_is_measured(repository, tmp_path, monkeypatch):
     ]
     assert all(cost["milliseconds"] > 0 and cost["batch_size"] == 2 for cost in costs)
     assert all(cost["memory_mb"] is None or cost["memory_mb"] > 10 for cost in costs)
-    assert "32x48 fp32 2" in told
+    assert "32x48 fp32 2" in output
     assert found["device"].startswith("cpu")
 
 

@@ -1,4 +1,4 @@
-"""`tadp caption` killed, launched twice at once, and told to redo what was flagged."""
+"""`tadp caption` killed, launched twice at once, and asked to redo what was flagged."""
 
 import json
 import signal
@@ -53,7 +53,7 @@ def test_accelerate_launch_shares_the_work_and_waits_for_all(tmp_path):
     launch += ["--main_process_port", "0", "--no_python"]
     arguments = ["caption", str(images), "--captioner", "tiny", "--batch-size", "2", "--out", str(out)]
     result = subprocess.run([*launch, *TADP, *arguments], capture_output=True, text=True, timeout=300)
-    assert result.returncode != 0, "the exit code tells of the bad image"
+    assert result.returncode != 0, "the exit code reports the bad image"
     said = " ".join((result.stdout + result.stderr).split())
     assert said.count("11 captioned by 2 processes (5 + 6)") == 1, said
     assert "failed: 000" in said

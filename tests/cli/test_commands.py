@@ -55,8 +55,8 @@ def test_caption_clean_personalize_train_eval(world, tmp_path):
     assert [entry["split"] for entry in evaluations] == ["val", "test"]
     assert all(0 <= entry["metrics"]["mIoU"] <= 1 for entry in evaluations)
     table = tadp("report", run)
-    for told in ("photo/val", "watercolor/test", f"{100 * evaluations[1]['metrics']['mIoU']:.1f}"):
-        assert told in table
+    for output in ("photo/val", "watercolor/test", f"{100 * evaluations[1]['metrics']['mIoU']:.1f}"):
+        assert output in table
 
 
 def test_oracle_captions_reach_the_recall_asked_for_and_nouns_are_kept(world, tmp_path):

@@ -20,7 +20,7 @@ def test_seeds_share_a_line_and_other_settings_do_not(tmp_path):
     assert [row["prompt"] for row in rows_of_runs(runs)] == [f"oracle: {run}" for run in runs]
 
 
-def test_data_sets_of_one_folder_name_are_told_apart(tmp_path):
+def test_data_sets_of_one_folder_name_are_distinguished(tmp_path):
     data = ["a/photo", "b/photo", "c/night", "watercolor2k:d/dt", "comic2k:d/dt"]
     rows = rows_of_runs([_run(tmp_path / "run", 0.0, data)])
     assert [row["test"] for row in rows] == [

@@ -20,7 +20,7 @@ def street(tmp_path_factory):
     return root
 
 
-def test_each_condition_is_evaluated_under_its_prompt_and_their_mean_is_told(street, tmp_path):
+def test_each_condition_is_evaluated_under_its_prompt_and_their_mean_is_reported(street, tmp_path):
     settings = ("backbone.source=tiny", "backbone.posterior=", "prompt.kind=class-names", "protocol=whole")
     settings += ("train.steps=1", "train.warmup=0", "train.size=32", "train.workers=0", "train.unet_lr_scale=0")
     settings += ("head.width=16", f"test.folder=acdc:{street / 'acdc'}", "backbone.image_range=sd")
@@ -37,7 +37,7 @@ def test_each_condition_is_evaluated_under_its_prompt_and_their_mean_is_told(str
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "expected"),
     [
         ("test.conditions=['hail']", "condition in test.conditions"),
         ("test.conditions=['fog','fog']", "name each condition once"),
@@ -45,6 +45,6 @@ def test_each_condition_is_evaluated_under_its_prompt_and_their_mean_is_told(str
         ("test.folder=", "name it in test.folder"),
     ],
 )
-def test_conditions_that_cannot_be_are_told(setting, told):
-    with pytest.raises(ValueError, match=told):
+def test_conditions_that_cannot_be_are_reported(setting, expected):
+    with pytest.raises(ValueError, match=expected):
         load_recipe("cityscapes-acdc", (setting,))

@@ -198,7 +198,7 @@ def assert_same(found, wanted, but=("-",)):
 
 @pytest.mark.parametrize(("variant", "rows"), [pytest.param("ade", 13, marks=pytest.mark.slow), ("depth", 27)])
 def test_embeddings_that_a_captioned_model_keeps_are_left_out(source, tmp_path, variant, rows):
-    """77 maps tell that the text was a caption; a depth model's embeddings are of room types, one an image."""
+    """77 maps: the text was a caption; a depth model's embeddings are of room types, one per image."""
     plain = DiffusionBackbone(unet=source.unet, vae=source.vae, config=BackboneConfig(map_strides=()))
     head = new_head(plain.levels if variant == "depth" else source.levels, variant)
     extra = {"class_embeddings": torch.zeros(rows, source.unet.config.cross_attention_dim)}

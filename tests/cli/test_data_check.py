@@ -123,12 +123,12 @@ def split_files(root, **splits):
         (("test",), " --set data.train=test --set data.val=test"),
     ],
 )
-def test_the_settings_that_are_told_are_those_that_train_takes(tmp_path, splits, settings):
+def test_the_printed_settings_are_those_that_train_takes(tmp_path, splits, settings):
     """A folder with day_train.txt passed, and then failed in training."""
     root = split_files(tmp_path / "data", **dict.fromkeys(splits, 1))
-    told = tadp("data", "check", root, "--out", tmp_path / "check")
-    assert told.endswith(f"to train on it: tadp train segmentation --data {root}{settings}")
-    assert ("is the only split with labels" in told) == (len(splits) == 1)
+    output = tadp("data", "check", root, "--out", tmp_path / "check")
+    assert output.endswith(f"to train on it: tadp train segmentation --data {root}{settings}")
+    assert ("is the only split with labels" in output) == (len(splits) == 1)
     recipe = load_recipe("segmentation", tuple(settings.split(" --set ")[1:]))
     for split in (recipe.data.train, recipe.data.val):
         assert len(open_data(root, "segmentation", split)) == 1
@@ -137,10 +137,10 @@ def test_the_settings_that_are_told_are_those_that_train_takes(tmp_path, splits,
 def test_without_a_split_file_it_cannot_be_trained_on(tmp_path):
     root = split_files(tmp_path / "data", train=1)
     (root / "train.txt").unlink()
-    told = tadp("data", "check", root, "--out", tmp_path / "check", code=1)
-    assert "problem: " in told
-    assert "found no split file that lists an image with labels, expected train.txt and val.txt" in told
-    assert "to train on it" not in told
+    output = tadp("data", "check", root, "--out", tmp_path / "check", code=1)
+    assert "problem: " in output
+    assert "found no split file that lists an image with labels, expected train.txt and val.txt" in output
+    assert "to train on it" not in output
 
 
 def overlap(root):
@@ -195,7 +195,7 @@ def test_what_training_accepts_is_a_note_and_what_it_refuses_a_problem(tmp_path,
         accepted = False
     assert accepted == (spoil not in (broken, unknown_id))
     assert ("images are trained on and evaluated, such as 'train_00000'" in caplog.text) == (spoil is overlap)
-    told = tadp("data", "check", root, "--out", tmp_path / "check", code=int(not accepted))
-    assert SPOILED[spoil] in told
-    assert ("problem: " in told) == (not accepted)
-    assert ("to train on it: tadp train" in told) == accepted
+    output = tadp("data", "check", root, "--out", tmp_path / "check", code=int(not accepted))
+    assert SPOILED[spoil] in output
+    assert ("problem: " in output) == (not accepted)
+    assert ("to train on it: tadp train" in output) == accepted

@@ -62,10 +62,10 @@ def test_a_recipe_follows_the_rule_where_it_names_no_model(world, tmp_path):
     assert found == own | explicit | stable
 
 
-def test_the_tiny_models_on_other_images_are_told_once(world, tmp_path):
+def test_the_tiny_models_on_other_images_are_reported_once(world, tmp_path):
     mine, run = world / "mine", tmp_path / "run"
     short = ("--set", "train.steps=1", "--set", "train.batch_size=1", "--set", "head.width=4")
-    told = {
+    output = {
         "caption": tadp("caption", mine, "--captioner", "tiny", "--out", tmp_path / "c.jsonl"),
         "train": tadp("train", "scenes-segmentation", "--data", mine, "--out", run, *short),
         "eval": tadp("eval", run),
@@ -78,10 +78,10 @@ def test_the_tiny_models_on_other_images_are_told_once(world, tmp_path):
     shutil.copytree(run, adapted / "run")
     (adapted / "adapt.json").write_text("{}")
     few = ("--images", "2", "--out", tmp_path / "analyses")
-    told["analyze"] = tadp("analyze", "attention", "--run", adapted, *few)
-    assert {command: text.count(WARNING) for command, text in told.items()} == dict.fromkeys(told, 1)
-    assert "WARNING: the tiny backbone and captioner on images that are not Scenes" in told["train"]
-    assert "know only Scenes: good for trying every step, no models of photographs" in told["caption"]
+    output["analyze"] = tadp("analyze", "attention", "--run", adapted, *few)
+    assert {command: text.count(WARNING) for command, text in output.items()} == dict.fromkeys(output, 1)
+    assert "WARNING: the tiny backbone and captioner on images that are not Scenes" in output["train"]
+    assert "know only Scenes: good for trying every step, no models of photographs" in output["caption"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_without_the_large_weights_a_line_names_the_tiny_ones(world, tmp_path, m
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     given = [argument.format(mine=world / "mine", tmp=tmp_path) for argument in arguments]
-    told = tadp(*given, code=2 if arguments[0] == "caption" else 1)
-    assert f"or take {option}: the tiny models come with tadp and know only Scenes" in told
-    assert WARNING not in told
-    assert told.count("error:") == 1
+    output = tadp(*given, code=2 if arguments[0] == "caption" else 1)
+    assert f"or take {option}: the tiny models come with tadp and know only Scenes" in output
+    assert WARNING not in output
+    assert output.count("error:") == 1

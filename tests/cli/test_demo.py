@@ -42,8 +42,8 @@ def test_the_demo(tmp_path):
     first = _run(tmp_path / "a")
     assert _run(tmp_path / "a") == first  # resumed: every stage is done already
     results = json.loads(first)
-    told = {(row["prompt"], row["modifier"], row["test"]) for row in results["rows"]}
-    assert told == {
+    output = {(row["prompt"], row["modifier"], row["test"]) for row in results["rows"]}
+    assert output == {
         *((prompt, None, "photo") for prompt in TOY.prompts),
         *((prompt, None, "watercolor") for prompt in TOY.prompts if prompt != "caption"),
         *(("caption", modifier, "watercolor") for modifier in ("null", "simple", "textual-inversion")),

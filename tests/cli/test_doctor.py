@@ -194,7 +194,7 @@ def test_what_fits_is_the_arithmetic_of_the_weights(hub_cache):
 @pytest.mark.parametrize(
     ("free", "message"), [(1 << 20, "make room, or set HF_HOME"), (8 << 30, "too little for Stable Diffusion")]
 )
-def test_a_full_disk_is_told_with_its_remedy(hub_cache, monkeypatch, free, message):
+def test_a_full_disk_is_reported_with_its_remedy(hub_cache, monkeypatch, free, message):
     import shutil
     from types import SimpleNamespace
 

@@ -141,8 +141,8 @@ def test_an_adaptation_by_lora_is_trained_evaluated_and_predicted(tmp_path, monk
 def test_personalize_draws_from_a_split(paintings, tmp_path):
     given = ("--domain", "watercolor", "--images", f"watercolor2k:{paintings}", "--split", "test", "--count", "1")
     given = (*given, "--backbone", "tiny", "--captioner", "none", "--steps", "1", "--out", tmp_path / "out")
-    told = tadp("personalize", *given, code=2)
-    assert "1 usable images, at least 3 are needed" in told
+    output = tadp("personalize", *given, code=2)
+    assert "1 usable images, at least 3 are needed" in output
     assert "--rank 2 goes with --modifier dreambooth" in tadp(
         *("adapt", "--source", paintings, "--target", paintings, "--domain", "watercolor", "--task", "detection"),
         *("--modifier", "simple", "--rank", "2", "--out", tmp_path / "adapted"),

@@ -1,4 +1,4 @@
-"""What went wrong is one line, and its exit code tells input files, environment and Ctrl-C apart."""
+"""What went wrong is one line, and its exit code distinguishes input files, environment and Ctrl-C."""
 
 import errno
 import os
@@ -57,10 +57,10 @@ def test_each_cause_has_its_line_and_code(case, capsys):
     with pytest.raises(SystemExit) as caught, one_line_errors():
         raise error
     assert caught.value.code == code
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert line in told
+    output = capsys.readouterr().err
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert line in output
 
 
 def test_other_errors_are_ours_and_keep_their_traceback():
@@ -81,12 +81,12 @@ def world(tmp_path_factory):
     return root
 
 
-def test_metrics_are_told_where_the_run_cannot_be_written_to(world):
+def test_metrics_are_reported_where_the_run_cannot_be_written_to(world):
     with failing(world / "run", 0, errno.EROFS):
-        told = tadp("eval", world / "run", "--data", world / "data", "--split", "train", code=1)
-    assert "mIoU" in told
-    assert told.count("error: ") == 1
-    assert f"{world / 'run' / 'results.json'} cannot be written" in told
+        output = tadp("eval", world / "run", "--data", world / "data", "--split", "train", code=1)
+    assert "mIoU" in output
+    assert output.count("error: ") == 1
+    assert f"{world / 'run' / 'results.json'} cannot be written" in output
     assert "mIoU" in tadp("eval", world / "run", "--data", world / "data", "--split", "train")
 
 
@@ -99,11 +99,11 @@ def test_captions_that_cannot_be_kept_are_made_all_the_same(world, monkeypatch, 
     assert "run cannot be written to" in caplog.text
 
 
-def test_what_a_check_finds_is_told_where_nothing_can_be_drawn(world):
+def test_what_a_check_finds_is_reported_where_nothing_can_be_drawn(world):
     with failing(world / "check", 0, errno.ENOSPC):
-        told = tadp("data", "check", world / "data", "--out", world / "check", code=1)
-    assert "segmentation: 2 images" in told
-    assert "check" in told.split("error: ")[1]
+        output = tadp("data", "check", world / "data", "--out", world / "check", code=1)
+    assert "segmentation: 2 images" in output
+    assert "check" in output.split("error: ")[1]
 
 
 SECOND = {
@@ -121,9 +121,9 @@ def test_the_second_process_stops_with_one_line(world, monkeypatch, name):
     monkeypatch.chdir(world)
     file = world / "out" / SECOND[name][-1].removeprefix("out/")
     with file_lock(file) if file.suffix else run_lock(world / "out"):
-        told = tadp(*SECOND[name], code=2)
+        output = tadp(*SECOND[name], code=2)
         assert [path.name for path in (world / "out").iterdir()] == [f".{file.name}.lock" if file.suffix else ".lock"]
-    assert told.count("another process is at work on ") == 1
+    assert output.count("another process is at work on ") == 1
     assert not (world / "out").exists()
 
 
@@ -148,11 +148,11 @@ def test_an_image_that_memory_cannot_hold_is_named_with_what_to_do_and_the_other
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 500 * 2**20, before[1]))
     try:
-        told = tadp("predict", world / "run", world / "large.png", small, "--out", world / "predictions", code=1)
+        output = tadp("predict", world / "run", world / "large.png", small, "--out", world / "predictions", code=1)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-    assert "1 predicted, 1 failed" in told
-    line = told.split("error: ")[1]
+    assert "1 predicted, 1 failed" in output
+    line = output.split("error: ")[1]
     assert "large.png: not enough memory for 8000x8000 pixels" in line
     assert "--size 1024" in line
     assert "--protocol slide" in line

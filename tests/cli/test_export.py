@@ -55,9 +55,9 @@ def test_one_graph_for_any_number_of_images_and_any_caption(model, of_captions, 
 
 @pytest.mark.slow
 def test_the_text_encoder_is_a_second_file(model, of_captions):
-    file, told = of_captions
+    file, output = of_captions
     text_file = file.with_name("of captions_text.onnx")
-    assert str(text_file) in told
+    assert str(text_file) in output
     tokenizer = type(model.backbone.tokenizer).from_pretrained(file.with_name("of captions_text_tokenizer"))
     length = model.backbone.tokenizer.model_max_length
     ids = tokenizer(TEXTS, padding="max_length", max_length=length, return_tensors="pt").input_ids
@@ -67,8 +67,8 @@ def test_the_text_encoder_is_a_second_file(model, of_captions):
 
 
 @pytest.mark.slow
-def test_the_card_tells_what_goes_in_and_comes_out(of_captions):
-    file, told = of_captions
+def test_the_card_describes_inputs_and_outputs(of_captions):
+    file, output = of_captions
     card = file.with_suffix(".md").read_text()
     assert "`images` float32 (N, 3, H, W): RGB in [-1, 1]" in card
     assert "H = 30, W = 44" in card
@@ -76,8 +76,8 @@ def test_the_card_tells_what_goes_in_and_comes_out(of_captions):
     assert "`logits` float32 (N, C, H, W)" in card
     assert "0 `background`, 1 `circle`" in card
     assert "licence: of the weights of" in card
-    assert "largest difference: logits" in told
-    assert "exported:" in told
+    assert "largest difference: logits" in output
+    assert "exported:" in output
 
 
 @pytest.mark.slow
@@ -98,8 +98,8 @@ def test_one_caption_is_folded_in_and_the_image_is_the_only_input(run, model, tm
 @pytest.mark.slow
 def test_a_compiled_package_gives_the_same(run, model, tmp_path):
     file = tmp_path / "red.pt2"
-    told = tadp("export", run, "--format", "pt2", "--size", "32x32", "--caption", TEXTS[0], "--out", file)
-    assert "largest difference: logits" in told
+    output = tadp("export", run, "--format", "pt2", "--size", "32x32", "--caption", TEXTS[0], "--out", file)
+    assert "largest difference: logits" in output
     images = torch.rand(3, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         expected = model(images, model.encode_captions([TEXTS[0]])).logits

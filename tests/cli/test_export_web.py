@@ -69,8 +69,8 @@ def folder(tmp_path_factory):
         pytest.skip(str(error))
     pytest.importorskip("onnxruntime", reason="the extra tadp-heads[export] is not installed")
     out = tmp_path_factory.mktemp("export") / "site"
-    told = tadp("export", "tiny", "--format", "web", "--out", out)
-    assert "largest difference: maps" in told
+    output = tadp("export", "tiny", "--format", "web", "--out", out)
+    assert "largest difference: maps" in output
     assert sum(path.stat().st_size for path in out.iterdir()) < 30_000_000
     return out
 

@@ -48,8 +48,8 @@ def test_a_run_with_a_task_a_data_set_a_captioner_and_a_backbone_of_ones_own(fil
         "prompt.kind=short",
     )
     settings = [word for s in (*settings, "train.steps=2", "train.batch_size=2") for word in ("--set", s)]
-    told = tadp("train", "scenes-segmentation", "--data", f"tags:{scenes}", *settings, *plugins, "--out", run)
-    assert re.search(rf"tags:{re.escape(str(scenes))} val: accuracy [01]\.\d", told), told
+    output = tadp("train", "scenes-segmentation", "--data", f"tags:{scenes}", *settings, *plugins, "--out", run)
+    assert re.search(rf"tags:{re.escape(str(scenes))} val: accuracy [01]\.\d", output), output
     assert "a tall image" in (run / "captions.jsonl").read_text()
     assert '"noise": true' in (run / "backbone" / "config.json").read_text()
     tadp("predict", run, scenes / "images" / "val_00000.png", *plugins, "--out", out)

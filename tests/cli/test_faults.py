@@ -153,7 +153,9 @@ def test_the_same_command_completes_after_a_kill_and_after_a_refused_operation(n
     consistent = len(killed) - len(wrong)
     sys.stdout.write(f"{name}: {len(killed)} of {len(states)} injection points, {consistent} consistent states; ")
     failed = _refused(undisturbed, refused)
-    sys.stdout.write(f"{len(refused)} of {count} operations refused, {len(refused) - len(failed)} told and resumed\n")
+    sys.stdout.write(
+        f"{len(refused)} of {count} operations refused, {len(refused) - len(failed)} reported and resumed\n"
+    )
     assert not wrong | failed, "\n".join(f"{point}: {what}" for point, what in (wrong | failed).items())
 
 
@@ -174,9 +176,9 @@ def _refused(undisturbed: Undisturbed, points: Sequence[int]) -> dict[str, list[
         with failing(undisturbed.out, point, code) as refused:
             result = undisturbed.invoke()
         if refused:
-            told = [line for line in result.output.splitlines() if line.startswith("error: ")]
+            output = [line for line in result.output.splitlines() if line.startswith("error: ")]
             left = [path.name for path in undisturbed.out.rglob(".*")] if undisturbed.out.exists() else []
-            clear = result.exit_code == 1 and len(told) == 1 and str(undisturbed.out) in told[0] and not left
+            clear = result.exit_code == 1 and len(output) == 1 and str(undisturbed.out) in output[0] and not left
             found = [] if clear else [result.output[-300:], repr(result.exception), *left]
             wrong[f"{errno.errorcode[code]} at operation {point}, {refused[0]}"] = found + undisturbed.completes()
     return {point: found for point, found in wrong.items() if found}

@@ -28,16 +28,16 @@ def few(monkeypatch):
 
 def run_all(train=(), personalize=()):
     """The four commands, each of which ends with how to go on."""
-    told = {
+    outputs = {
         "caption": tadp("caption"),
         "personalize": tadp("personalize", "--domain", "watercolor", *personalize),
         "train": tadp("train", *train),
         "eval": tadp("eval"),
     }
-    for command, output in told.items():
+    for command, output in outputs.items():
         assert output.rpartition(NEXT)[2].startswith(command), output
         assert "WARNING" not in output
-    return told
+    return outputs
 
 
 def written_by_the_four(folder, images):
@@ -51,12 +51,12 @@ def written_by_the_four(folder, images):
 
 
 def test_the_first_commands_make_and_use_their_own_data(empty, few):
-    told = run_all(
+    outputs = run_all(
         ("--set", "train.steps=1", "--set", "train.batch_size=2"), ("--steps", "1", "--count", "3", *ONE_LEVEL)
     )
     assert 0 <= written_by_the_four(empty, 6) <= 1
-    assert "runs/scenes-segmentation/results.json" in told["eval"]
-    assert "domains/watercolor/textual-inversion" in told["personalize"]
+    assert "runs/scenes-segmentation/results.json" in outputs["eval"]
+    assert "domains/watercolor/textual-inversion" in outputs["personalize"]
     assert "6 were there already" in tadp("caption"), "and the data are not written again"
 
 
@@ -68,18 +68,18 @@ def test_the_first_commands_verbatim(empty):
 
 def test_a_recipe_of_a_domain_brings_its_target_and_another_task_its_own_data(empty, few):
     small = ("train.steps=1", "train.batch_size=2", "head.fpn_channels=16", "head.representation_size=32")
-    told = tadp("train", "scenes-watercolor", *(f"--set={setting}" for setting in (*small, "prompt.kind=empty")))
-    assert "watercolor test: AP" in told
-    assert "run: runs/scenes-watercolor" in told
+    output = tadp("train", "scenes-watercolor", *(f"--set={setting}" for setting in (*small, "prompt.kind=empty")))
+    assert "watercolor test: AP" in output
+    assert "run: runs/scenes-watercolor" in output
     assert is_scenes("data/scenes/detection/watercolor")
     assert len(list((empty / "data/scenes/detection/photo/JPEGImages").iterdir())) == 6
 
 
 def test_adapt_makes_scenes_in_both_domains(empty, few):
     short = ("--set", "train.steps=1", "--set", "train.batch_size=2", "--set", "head.width=16")
-    told = tadp("adapt", "--domain", "night", "--modifier", "simple", "--no-baseline", "--out", "adapted", *short)
-    assert "WARNING" not in told
-    assert "night: the split test is evaluated (it has labels in test, train; --split names another)" in told
+    output = tadp("adapt", "--domain", "night", "--modifier", "simple", "--no-baseline", "--out", "adapted", *short)
+    assert "WARNING" not in output
+    assert "night: the split test is evaluated (it has labels in test, train; --split names another)" in output
     source, target = (str(empty / "data/scenes/segmentation" / domain) for domain in ("photo", "night"))
     evaluations = json.loads((empty / "adapted/run/results.json").read_text())["evaluations"]
     assert [(entry["data"], entry["split"]) for entry in evaluations] == [(source, "val"), (target, "test")]

@@ -44,9 +44,9 @@ def test_captions_by_two_captioners_are_one_line(world, tmp_path):
     lines[1]["id"] = "train_00001"
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     given = ("--data", world / "photo", "--captions", tmp_path / "c.jsonl", "--out", tmp_path / "out")
-    told = tadp("train", "scenes-segmentation", *given, code=2)
-    assert "has captions by several captioners, tiny (1), blip2 (1): choose one with --set data.captioner=" in told
-    assert told.count("error:") == 1
+    output = tadp("train", "scenes-segmentation", *given, code=2)
+    assert "has captions by several captioners, tiny (1), blip2 (1): choose one with --set data.captioner=" in output
+    assert output.count("error:") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -54,5 +54,5 @@ def test_an_unknown_domain_without_a_phrase_is_one_line(world, tmp_path):
     places = ("--source", world / "photo", "--target", world / "night", "--out", tmp_path / "out")
     assert "unknown domain 'dusk'; choose from watercolor" in tadp("adapt", *places, "--domain", "dusk", code=2)
     phrase = ("--set", "prompt.domain_phrase=dusk photo")
-    told = tadp("train", "scenes-segmentation", "--data", world / "photo", *phrase, "--out", tmp_path / "out", code=2)
-    assert "prompt.domain_phrase 'dusk photo' describes prompt.domain: name it too" in told
+    output = tadp("train", "scenes-segmentation", "--data", world / "photo", *phrase, "--out", tmp_path / "out", code=2)
+    assert "prompt.domain_phrase 'dusk photo' describes prompt.domain: name it too" in output

@@ -90,7 +90,7 @@ def test_nyu_vectors_and_biases_are_not_decayed(name, backbone):
     assert not settings
 
 
-def test_what_matched_is_told_in_numbers(head, backbone):
+def test_what_matched_is_reported_in_numbers(head, backbone):
     config = TrainConfig(lr=8e-5, groups="norms-apart")
     lines = describe_groups(parameter_groups(choose_trained(head, backbone, config), config))
     count = sum(p.numel() for p in head.parameters())

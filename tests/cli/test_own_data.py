@@ -54,13 +54,13 @@ def test_the_guide_runs_as_it_is_written(repository, folders):
     blocks = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     assert {shlex.split(line)[1] for line in lines} == {"data", "adapt", "predict", "train", "label-next"}
-    told = []
+    output = []
     for line in lines:
         words = shlex.split(line)[1:]
-        told.append(tadp(*words, *QUICK.get(words[0], ())))
-    assert "segmentation: 5 images (LabelMe JSON)" in told[0]
-    assert "5 images written" in told[1]
-    assert "0 images written, 5 were there already" in told[-1]
+        output.append(tadp(*words, *QUICK.get(words[0], ())))
+    assert "segmentation: 5 images (LabelMe JSON)" in output[0]
+    assert "5 images written" in output[1]
+    assert "0 images written, 5 were there already" in output[-1]
     drawings = sorted(path.stem for path in (folders / "drawings").iterdir())
     for out in ("proposed", "named"):
         assert sorted(path.stem for path in (folders / out).glob("train_*.json")) == drawings

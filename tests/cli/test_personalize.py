@@ -47,8 +47,8 @@ def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
     results = json.loads((out / "results.json").read_text())
     assert list(results) == ["textual-inversion", "dreambooth"]
     for kind, row in (("learnt", "learned"), ("plain", "plain"), ("empty", "empty")):
-        told = [results[name]["held_out"][when][kind] for name in results for when in ("before", "after")]
-        assert losses_in(said, row) == pytest.approx(told, abs=6e-6)
+        output = [results[name]["held_out"][when][kind] for name in results for when in ("before", "after")]
+        assert losses_in(said, row) == pytest.approx(output, abs=6e-6)
     card = json.loads((out / "textual-inversion" / "personalization.json").read_text())
     assert set(card["captions"]) == set(names)
     assert not any("comic" in caption for caption in card["captions"].values())

@@ -51,8 +51,8 @@ def test_a_head_of_ones_own_is_trained_evaluated_and_predicts(examples, scenes, 
     own_registries()  # as in a new process
     loaded = PerceptionModel.from_pretrained(run)  # what Python imported stays registered
     assert type(loaded.head).__name__ == "LinearHead"
-    told = tadp("eval", run, code=2)
-    assert "config.toml was made with the plugin my_head.py: pass --plugin FILE with the path of my_head.py" in told
+    output = tadp("eval", run, code=2)
+    assert "config.toml was made with the plugin my_head.py: pass --plugin FILE with the path of my_head.py" in output
     plugin.parent.mkdir()
     plugin.write_text((examples / "my_head.py").read_text().replace('"linear")', '"other")') + "# edited\n")
     out = tmp_path / "predictions"
@@ -75,16 +75,16 @@ def test_choosing_a_head_drops_the_settings_of_the_other(tmp_path):
 
 def test_an_unknown_head_is_refused_before_anything_is_written(scenes, tmp_path):
     settings = ("--set", "head.name=linear", "--set", "prompt.kind=empty")
-    told = tadp("train", "scenes-segmentation", "--data", scenes, "--out", tmp_path / "run", *settings, code=2)
+    output = tadp("train", "scenes-segmentation", "--data", scenes, "--out", tmp_path / "run", *settings, code=2)
     assert (
         "unknown segmentation head 'linear' in head.name; choose from fpn, bn-linear, or pass the file that registers"
-        in told
+        in output
     )
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "expected"),
     [
         ("\n\nimport no_such_module\n", "line 3: ModuleNotFoundError: No module named 'no_such_module'"),
         ("def f():\n    return 1 +\n", "line 2: SyntaxError: invalid syntax"),
@@ -97,11 +97,11 @@ def test_an_unknown_head_is_refused_before_anything_is_written(scenes, tmp_path)
         ),
     ],
 )
-def test_errors_in_a_plugin_name_its_file_and_line(tmp_path, code, told):
+def test_errors_in_a_plugin_name_its_file_and_line(tmp_path, code, expected):
     file = tmp_path / "broken.py"
     file.write_text(code)
     said = tadp("train", "scenes-segmentation", "--out", tmp_path / "run", "--plugin", file, code=2)
-    assert f"error: {file}, {told}" in said
+    assert f"error: {file}, {expected}" in said
     assert not any(name.startswith("tadp_plugin_") for name in sys.modules)
 
 

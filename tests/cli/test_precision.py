@@ -113,7 +113,7 @@ def test_a_run_trained_in_fp32_is_evaluated_in_fp32_unless_asked_otherwise():
 
 
 class Recorded:
-    """A backbone that keeps what it is told to become."""
+    """A backbone that records what it is asked to become."""
 
     def optimize(self, **how):
         self.how = how

@@ -83,8 +83,8 @@ def test_a_large_image_is_predicted_in_windows(world, tmp_path):
     with Image.open(tmp_path / "whole" / "large_mask.png") as file:
         whole = np.array(file)
     tadp(*command, "--out", tmp_path / "one", "--tile", "256")
-    told = tadp(*command, "--out", tmp_path / "many", "--tile", "64", "--mask-file", "tiff", "--confidence")
-    assert "windows of large.png: 12 done" in told
+    output = tadp(*command, "--out", tmp_path / "many", "--tile", "64", "--mask-file", "tiff", "--confidence")
+    assert "windows of large.png: 12 done" in output
     for out, suffix, equal in (("one", "png", 0.95), ("many", "tiff", 0.5)):
         with Image.open(tmp_path / out / f"large_mask.{suffix}") as file:
             assert file.size == (200, 150)

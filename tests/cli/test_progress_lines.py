@@ -5,7 +5,7 @@ from rich.progress import Progress
 from tadp_cli.console import progress
 
 
-def test_long_work_is_told_about_while_it_runs(monkeypatch, capsys):
+def test_long_work_is_reported_while_it_runs(monkeypatch, capsys):
     """A training under nohup printed nothing for minutes."""
     clock = iter(range(0, 1000, 4))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))

@@ -172,7 +172,7 @@ def test_a_run_is_used_with_the_prompt_that_it_was_trained_with(adapted, encoded
     named = {"prompt.kind": kind, "prompt.modifier": modifier, "prompt.domain": "night"}
     world = trained_on_one_image(adapted, tmp_path / "run", **named)
     (prompt,) = set(encoded)
-    world.caption = prompt if kind == "oracle" else None  # of a loose image only its caption tells the classes
+    world.caption = prompt if kind == "oracle" else None  # of a loose image only its caption names the classes
     texts = every_path(world.run, world, encoded, tmp_path / "out")
     assert texts == {path: [prompt] for path in ("eval", "predict", "explain", "report", "Python")}
 
@@ -285,10 +285,10 @@ def test_of_two_captioners_in_one_file_one_is_chosen(tmp_path):
 def test_a_run_whose_captions_nobody_can_write_asks_for_a_captioner(adapted, tmp_path):
     run = shutil.copytree(adapted.run, tmp_path / "run", symlinks=True)
     text = (run / "config.toml").read_text()
-    for author, told in (("scenes", "are by 'scenes', which cannot be loaded"), ("unknown", "name no captioner")):
+    for author, problem in (("scenes", "are by 'scenes', which cannot be loaded"), ("unknown", "name no captioner")):
         (run / "config.toml").write_text(text.replace('captioner = "tiny"', f'captioner = "{author}"'))
         said = tadp("predict", run, adapted.image, "--out", tmp_path / "out", code=2)
-        assert f"its captions {told}: give the text with --caption or --captions, or name a --captioner" in said
+        assert f"its captions {problem}: give the text with --caption or --captions, or name a --captioner" in said
         assert "give the text with --caption" in tadp("explain", adapted.image, "--run", run, "--out", "w.png", code=2)
     given = ("--data", adapted.root / "photos", "--split", "train")
     (run / "config.toml").write_text((run / "config.toml").read_text().replace(str(adapted.root / "photos"), "/gone"))
@@ -317,9 +317,9 @@ def test_a_run_without_records_uses_what_its_recipe_holds_and_says_so(adapted, e
 def test_where_a_model_that_cleaned_the_captions_cannot_be_asked_the_rules_are_named(adapted, tmp_path):
     run = written_like(adapted.run, tmp_path / "run", **{"test.cleaner": "openai:gone"})
     command = ("predict", run, adapted.image, "--out", tmp_path / "out")
-    told = tadp(*command, code=2)
-    assert "no price is known for model 'gone'" in told
-    assert "captions of this run are cleaned by openai:gone, --cleaner rules needs no model" in told
+    output = tadp(*command, code=2)
+    assert "no price is known for model 'gone'" in output
+    assert "captions of this run are cleaned by openai:gone, --cleaner rules needs no model" in output
     assert not (tmp_path / "out" / "captions.jsonl").exists(), "before anything is captioned"
     assert "1 predicted" in tadp(*command, "--cleaner", "rules")
     assert json.loads((tmp_path / "out" / "captions.jsonl").read_text())["prompt"] == adapted.prompt

@@ -1,4 +1,4 @@
-"""Reading and computing overlap, in order, and what fails while reading is told by the caller's own call."""
+"""Reading and computing overlap, in order, and what fails while reading is raised by the caller's own call."""
 
 import threading
 

@@ -122,14 +122,15 @@ def test_an_error_names_the_file_in_which_the_setting_stands(tmp_path):
 
 def test_an_error_names_every_place_that_it_is_about(tmp_path):
     (tmp_path / "r.toml").write_text("[train]\nmin_lr = 1e-5\n")
-    told = _error(tmp_path / "r.toml", "train.lr=1e-3", "train.lr=1e-6")
-    assert told.startswith(f"{tmp_path / 'r.toml'}, line 2 and --set train.lr=1e-6: train.min_lr is 1e-05")
+    output = _error(tmp_path / "r.toml", "train.lr=1e-3", "train.lr=1e-6")
+    assert output.startswith(f"{tmp_path / 'r.toml'}, line 2 and --set train.lr=1e-6: train.min_lr is 1e-05")
     assert _error(tmp_path / "r.toml", "train.steps=0") == (
         "--set train.steps=0: train.steps is 0, expected at least 1"
     )
     # A table's rows are not read from a text of their own.
-    told = _error("table-4/dark-zurich-simple", "prompt.domain=")
-    assert told.startswith("recipe table-4/dark-zurich-simple and --set prompt.domain=: prompt.modifier 'simple' needs")
+    output = _error("table-4/dark-zurich-simple", "prompt.domain=")
+    start = "recipe table-4/dark-zurich-simple and --set prompt.domain=: prompt.modifier 'simple' needs"
+    assert output.startswith(start)
 
 
 def test_what_is_not_there_has_no_line():

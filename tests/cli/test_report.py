@@ -292,11 +292,11 @@ def test_classes_of_several_domains_are_side_by_side_in_a_terminal():
     }
     console = Console(width=80, record=True, file=io.StringIO())
     show_evaluations(console, "segmentation", entries)
-    told = console.export_text()
-    assert max(map(len, told.splitlines())) <= 80
-    assert told.count("IoU ") == 2 * 2, "heading and mIoU, in two tables"
-    assert all(f"domain number {i}" in told and f"{0.25 + i:.4f}" in told for i in range(6))
-    assert re.search(r"star[ │|]*\n", told)
+    output = console.export_text()
+    assert max(map(len, output.splitlines())) <= 80
+    assert output.count("IoU ") == 2 * 2, "heading and mIoU, in two tables"
+    assert all(f"domain number {i}" in output and f"{0.25 + i:.4f}" in output for i in range(6))
+    assert re.search(r"star[ │|]*\n", output)
     show_evaluations(console, "depth", {"data/val": {"metrics": {"rmse": 1.0}}})
     assert not console.export_text(clear=False).strip()
 

@@ -15,7 +15,7 @@ SMALL = ("--seeds", "1", "--train-images", "3", "--scored-images", "2", "--steps
 def test_rows_at_small_scale_are_listed_with_what_their_backbone_costs(tmp_path):
     rows = ("random-dinov3-linear", "random-clip-fpn-oracle")
     chosen = [part for row in rows for part in ("--row", row)]
-    told = tadp("reproduce", "backbones", *chosen, *SMALL, "--out", tmp_path)
+    output = tadp("reproduce", "backbones", *chosen, *SMALL, "--out", tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
     assert [row["row"] for row in results["rows"]] == list(rows)
     assert all(0 <= row["metrics"]["mIoU"] <= 1 for row in results["rows"])
@@ -26,14 +26,14 @@ def test_rows_at_small_scale_are_listed_with_what_their_backbone_costs(tmp_path)
         assert costs["gflops"] > 0
         assert costs["milliseconds"] > 0
         assert (costs["licence"], costs["gated"]) == ("none: weights drawn at random", False)
-    assert "licence" in told
+    assert "licence" in output
 
 
 @pytest.mark.parametrize("row", ["acdc-dinov3-vitl16-fpn", "acdc-siglip2-linear-oracle", "watercolor2k-dinov2-vitl14"])
 def test_a_row_at_full_scale_is_planned_without_weights(row):
-    told = tadp("reproduce", "backbones", "--scale", "full", "--row", row, "--dry-run")
-    assert row in told
-    assert "GB" in told
+    output = tadp("reproduce", "backbones", "--scale", "full", "--row", row, "--dry-run")
+    assert row in output
+    assert "GB" in output
 
 
 def test_rows_of_vision_transformers_are_recipes_with_known_sources():

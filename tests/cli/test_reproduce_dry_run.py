@@ -116,21 +116,21 @@ def test_every_row_of_the_paper_resolves_to_its_data_prompt_captions_and_target(
 
 
 def test_night_is_learned_once_from_dark_zurich_s_training_images(tmp_path):
-    """For both targets of Table 4; a download without that split is told before anything is run."""
+    """For both targets of Table 4; a download without that split is reported before anything is run."""
     LAYOUTS["dark-zurich"](tmp_path / "dz", "val")
     bench = Bench(out=tmp_path / "out", scale="full", targets=(f"dark-zurich:{tmp_path / 'dz'}",))
     rows = ["dark-zurich-textual-inversion", "nighttime-driving-textual-inversion"]
     plan = plan_runs(load_table("table-4"), bench, rows)
     for planned in plan:
-        (told,) = (line for line in missing_inputs(planned.recipe, bench) if "domain" in line)
-        assert told.startswith("images of the domain night: ")
+        (output,) = (line for line in missing_inputs(planned.recipe, bench) if "domain" in line)
+        assert output.startswith("images of the domain night: ")
     picture(tmp_path / "dz/rgb_anon/train/night/seq/tr1_rgb_anon.png")
     sources = {images_of_domain(planned.recipe, bench) for planned in plan}
     assert sources == {f"dark-zurich:{tmp_path / 'dz'}"}
     assert not [line for planned in plan for line in missing_inputs(planned.recipe, bench) if "domain" in line]
 
 
-def test_a_row_tells_its_schedule_its_memory_and_what_is_missing(tmp_path):
+def test_a_row_lists_its_schedule_its_memory_and_what_is_missing(tmp_path):
     """Of Table 1 by command; the full-size UNet is built without memory."""
     (tmp_path / "voc").mkdir()
     said = tadp(

@@ -49,9 +49,9 @@ def test_each_class_has_its_iou_in_the_results_and_in_the_terminal(world):
     values = [value for value in entry["per_class"].values() if value is not None]
     assert np.mean(values) == pytest.approx(entry["metrics"]["mIoU"])
     assert "per_class" not in Run(world / "c").evaluations[0]
-    told = tadp("eval", world / "a", "--split", "train")
-    assert "segmentation/train" in told
-    assert all(name in told for name in entry["per_class"])
+    output = tadp("eval", world / "a", "--split", "train")
+    assert "segmentation/train" in output
+    assert all(name in output for name in entry["per_class"])
 
 
 def test_a_page_about_several_runs(world, tmp_path):
@@ -115,8 +115,8 @@ def test_any_set_is_shown_with_labels_its_best_and_worst_images(world, tmp_path)
     assert set(re.findall(r"<h3>(\w+_\d+)</h3>", html)) == set(
         open_folder(world / "segmentation", "segmentation", "train").ids
     )
-    told = tadp("report", world / "a", "--data", world / "segmentation", "--out", page, code=2)
-    assert "has labels in the splits train, val: name one of them with --split" in told
+    output = tadp("report", world / "a", "--data", world / "segmentation", "--out", page, code=2)
+    assert "has labels in the splits train, val: name one of them with --split" in output
     assert "name them with --data" in tadp("report", world / "a", "--split", "val", "--out", page, code=2)
     both = ("--data", world / "segmentation", "--target")
     assert "expected one of them" in tadp("report", world / "a", *both, "--out", page, code=2)
@@ -143,8 +143,8 @@ def test_a_set_without_labels_is_shown_without_metrics(world, tmp_path, run):
     tadp("report", world / run, "--data", whole, "--split", "test", *shown)
     assert re.findall(r"<h3>(\w+_\d+)</h3>", page.read_text()) == ["val_00001"]
     if run == "b":
-        told = tadp("report", world / "a", "--data", alone, "--out", page, code=2)
-        assert "of which prompts of the kind 'oracle' are made" in told
+        output = tadp("report", world / "a", "--data", alone, "--out", page, code=2)
+        assert "of which prompts of the kind 'oracle' are made" in output
 
 
 def test_a_page_without_pictures_goes_into_the_first_run(world):
@@ -239,7 +239,7 @@ def test_a_recipe_of_the_package_is_found_in_a_run_s_settings():
     assert recipe_of_package(changed.replace(description="")) is None
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_of_one_name_are_distinguished(tmp_path):
     assert run_names([tmp_path / "x" / "run", tmp_path / "y" / "other"]) == ["run", "other"]
     assert run_names([tmp_path / "x" / "run", tmp_path / "y" / "run"]) == [
         str(tmp_path / "x" / "run"),

@@ -166,8 +166,8 @@ def test_images_that_wait_together_are_one_batch(server):
 )
 def test_what_cannot_be_predicted_is_one_line(server, path, body, status, line):
     _, port = server
-    found, told, _ = ask(port, "POST", path, body)
-    assert (found, line in told.decode(), told.count(b"\n")) == (status, True, 1)
+    found, output, _ = ask(port, "POST", path, body)
+    assert (found, line in output.decode(), output.count(b"\n")) == (status, True, 1)
 
 
 def test_a_body_that_is_said_to_be_far_too_large_is_not_waited_for(server):
@@ -238,7 +238,7 @@ def test_the_load_test_counts_and_loses_nothing(server, tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_told_and_replaced(server):
+def test_a_killed_worker_is_reported_and_replaced(server):
     process, port = server
     for child in psutil.Process(process.pid).children(recursive=True):
         if "spawn_main" in " ".join(child.cmdline()):
@@ -281,6 +281,6 @@ def test_wrong_options_are_one_line(tmp_path, options, message):
 
 def test_a_port_that_is_taken_is_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = tadp("serve", tmp_path, "--port", taken.getsockname()[1], code=1)
-    assert "cannot listen on 127.0.0.1" in told
-    assert "choose another --port" in told
+        output = tadp("serve", tmp_path, "--port", taken.getsockname()[1], code=1)
+    assert "cannot listen on 127.0.0.1" in output
+    assert "choose another --port" in output

@@ -73,9 +73,9 @@ def test_a_version_is_the_prompt_under_a_style_and_the_target_s_modifier_is_for_
         assert "style" not in text
         assert [styled[key] for styled in prompts.styled] == [modify(text, n, "simple") for n in ("comic", "night")]
     ids = list(prompts.texts)[:2]
-    told = [prompts.texts[ids[0]], prompts.styled[1][ids[1]]]
+    output = [prompts.texts[ids[0]], prompts.styled[1][ids[1]]]
     context = passes.contexts.context(ids, [0, 2])
-    torch.testing.assert_close(context, passes.model.backbone.encode_text(told))
+    torch.testing.assert_close(context, passes.model.backbone.encode_text(output))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

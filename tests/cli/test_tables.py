@@ -240,7 +240,7 @@ def test_a_small_scale_table_is_run_once_and_its_commands_make_the_same(tmp_path
     assert_frozen("reproduce", key_lines(tmp_path / "out", "results.json"))
 
     reports = []
-    assert reproduce(table, bench, rows=["vpd"], seeds=2, report=lambda *told: reports.append(told[0])) == done[:2]
+    assert reproduce(table, bench, rows=["vpd"], seeds=2, report=lambda *what: reports.append(what[0])) == done[:2]
     assert set(reports) == {"table-1"}, "nothing was trained or evaluated again"
 
 

@@ -150,7 +150,7 @@ def test_prompts_of_tags_say_what_they_lack(backbone):
         make_kind(recipe.prompt, NAMES).prompts(Given(["a", "b"]), backbone)
 
 
-def test_presence_only_tells_the_head_and_not_the_unet():
+def test_presence_only_conditions_the_head_and_not_the_unet():
     words = tuple((name,) for name in NAMES)
     backbone = DiffusionBackbone.from_pretrained("tiny", class_words=words, class_input="presence").freeze()
     context = prompts("presence-only", backbone, also=["backbone.map_index=presence"]).context(backbone, ["a", "b"])
@@ -262,9 +262,9 @@ def test_labels_of_the_evaluation_images_are_not_used(run, scenes, tmp_path, kin
 def test_a_run_keeps_its_tagger_and_its_metrics(run, scenes):
     first = json.loads((run / "results.json").read_text())["evaluations"][0]["metrics"]
     assert evaluate_run(run)["metrics"] == first
-    told = json.loads((run / "presence" / "presence.json").read_text())
-    assert told["precision"] >= 0.1
-    assert told["images"] == list(open_folder(scenes, "segmentation", "train").ids)
+    output = json.loads((run / "presence" / "presence.json").read_text())
+    assert output["precision"] >= 0.1
+    assert output["images"] == list(open_folder(scenes, "segmentation", "train").ids)
 
 
 def test_the_best_checkpoint_has_its_tagger(run):

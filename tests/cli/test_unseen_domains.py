@@ -75,9 +75,9 @@ def test_a_row_trains_on_its_domains_without_their_words_and_is_evaluated_on_all
 
 @pytest.mark.slow
 def test_what_is_there_is_not_made_again_and_the_commands_make_the_same(done, table, bench, tmp_path):
-    told = []
-    assert reproduce(table, bench, rows=[ROW], seeds=1, report=lambda *what: told.append(what[0])) == done
-    assert not set(told) & {"features", "train", "evaluate"}
+    output = []
+    assert reproduce(table, bench, rows=[ROW], seeds=1, report=lambda *what: output.append(what[0])) == done
+    assert not set(output) & {"features", "train", "evaluate"}
     run = bench.out / f"runs/{ROW}/seed0"
     for line in (bench.out / COMMANDS_FILE).read_text().replace(str(run), str(tmp_path / "hand")).splitlines():
         assert CliRunner().invoke(app, shlex.split(line)[1:]).exit_code == 0, line

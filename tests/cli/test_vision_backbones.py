@@ -67,7 +67,7 @@ def test_each_family_trains_and_is_evaluated_and_predicts(kind, voc, tmp_path):
         )
 
 
-def test_settings_of_diffusion_are_not_used_and_those_that_cannot_be_are_told(tmp_path):
+def test_settings_of_diffusion_are_not_used_and_those_that_cannot_be_are_reported(tmp_path):
     source = tiny_vision("dinov3_vit", tmp_path)
     recipe = load_recipe("cityscapes-dark-zurich", (f"backbone.source={source}", "backbone.taps=['1','2','3','4']"))
     used = for_backbone(recipe)

@@ -91,10 +91,10 @@ def test_what_names_a_repository(tmp_path, monkeypatch, source, is_one):
 def test_a_run_arrives_as_it_was_sent_after_an_upload_that_was_cut(hub, first_layout, tmp_path):
     run = first_layout / "run"
     hub.cut_after = 2
-    told = tadp("push", run, "me/first", "--private", code=1)
-    assert "me/first: the upload failed" in told
-    assert "run the same again" in told
-    assert hub.uploads == 2, told
+    output = tadp("push", run, "me/first", "--private", code=1)
+    assert "me/first: the upload failed" in output
+    assert "run the same again" in output
+    assert hub.uploads == 2, output
     assert hub.files("me/first") == {}
     hub.cut_after = None
     image = first_layout / "photos" / "images" / "val_00004.png"

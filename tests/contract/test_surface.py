@@ -52,7 +52,7 @@ def test_an_option_is_described_by_each_of_its_names():
     assert _options("--steps", hidden=True)["tadp --steps"] == "int, default 3, hidden"
 
 
-def test_an_option_that_disappears_is_told_even_where_the_file_is_written_anew(tmp_path, monkeypatch):
+def test_an_option_that_disappears_is_reported_even_where_the_file_is_written_anew(tmp_path, monkeypatch):
     monkeypatch.setattr("surface.FOLDER", tmp_path / "tests" / "contract" / "surface")
     monkeypatch.setenv("TADP_UPDATE_SURFACE", "1")
     assert_frozen("one", {"tadp --old": "int", "tadp --other": "str"})

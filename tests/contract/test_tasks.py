@@ -99,13 +99,13 @@ def test_an_old_python_can_read_it(repository):
     ast.parse((repository / "tasks.py").read_text(), feature_version=(3, 8))
 
 
-def test_an_old_python_is_told_so(tasks):
+def test_an_old_python_is_reported(tasks):
     tasks.check_python((3, 11, 0))
     with pytest.raises(tasks.TaskError, match=r"This is Python 3\.9\.2; at least 3\.11 is needed"):
         tasks.check_python((3, 9, 2))
 
 
-def test_a_full_disk_is_told_before_the_download(tasks, tmp_path):
+def test_a_full_disk_is_reported_before_the_download(tasks, tmp_path):
     tasks.check_disk(tmp_path, 0)
     with pytest.raises(tasks.TaskError, match=r"GB free, the environment needs about 1e\+09 GB"):
         tasks.check_disk(tmp_path, 1e9)
@@ -225,11 +225,11 @@ def test_a_failing_command_passes_its_exit_code_on(tasks, monkeypatch, capsys):
     assert "failed with exit code 5" in capsys.readouterr().out
 
 
-def test_everywhere_runs_all_environments_and_tells_the_time_of_each(tasks, monkeypatch, capsys):
+def test_everywhere_runs_all_environments_and_prints_the_time_of_each(tasks, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "setup", lambda *_, **__: None)
     fails = "import os; raise SystemExit(3 * (os.environ.get('ATEN_CPU_CAPABILITY') == 'default'))"
     monkeypatch.setattr(tasks, "commands_of", lambda *_: [[sys.executable, "-c", fails]])
     assert tasks.main(["test", "--everywhere"]) == 3
-    told = capsys.readouterr().out.splitlines()[-len(tasks.ENVIRONMENTS) :]
-    assert [line.partition("=")[0] for line in told] == [next(iter(environment)) for environment in tasks.ENVIRONMENTS]
-    assert [line.endswith(" s  passed") for line in told] == [False, True, True, True, True]
+    output = capsys.readouterr().out.splitlines()[-len(tasks.ENVIRONMENTS) :]
+    assert [line.partition("=")[0] for line in output] == [next(iter(one)) for one in tasks.ENVIRONMENTS]
+    assert [line.endswith(" s  passed") for line in output] == [False, True, True, True, True]

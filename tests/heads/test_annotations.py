@@ -476,7 +476,7 @@ def test_wrong_settings_give_one_line(tmp_path, toml, message):
     assert message in str(raised.value)
 
 
-def test_several_formats_in_one_folder_are_told_apart_by_the_settings(tmp_path):
+def test_several_formats_in_one_folder_are_distinguished_by_the_settings(tmp_path):
     EXPORTS["labelme"](tmp_path)
     json_text(tmp_path / "coco.json", coco_content({"first.png": SHAPES["first.png"][:1]}))
     with pytest.raises(DataError, match=r"several formats \(labelme, coco\).*format = \"NAME\""):

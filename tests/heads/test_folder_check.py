@@ -1,4 +1,4 @@
-"""The check of depth and detection folders tells all that is wrong at once, one line each."""
+"""The check of depth and detection folders reports all problems at once, one line each."""
 
 import json
 import os

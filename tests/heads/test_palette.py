@@ -24,7 +24,7 @@ def seen_distance(palette):
     return np.min(distances, axis=0)
 
 
-def test_classes_are_told_apart_with_and_without_colour_vision():
+def test_classes_are_distinguished_with_and_without_colour_vision():
     """Pascal VOC's first twelve colours come as near as 0.006 to each other, neighbours as near as 0.015."""
     distance = seen_distance(default_palette([f"class {i}" for i in range(32)]))
     assert np.diag(distance, 1).min() > 0.09

@@ -174,6 +174,6 @@ def test_a_stopped_run_continues_on_the_source_alone(data, tmp_path, caplog, mon
 @pytest.mark.parametrize(
     "settings", [{"confidence": 1.0}, {"decay": -0.1}, {"prompted": "nobody"}, {"weight": -1.0}, {"start": -1}]
 )
-def test_settings_out_of_range_are_told(settings):
+def test_settings_out_of_range_are_reported(settings):
     with pytest.raises(ValueError, match=f"self_training.{next(iter(settings))}"):
         SelfTrainingConfig(**settings)

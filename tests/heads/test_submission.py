@@ -34,7 +34,7 @@ def test_each_mask_lies_under_its_images_name(predictions, tmp_path, ids, expect
     assert (tmp_path / "out.zip").read_bytes() == first
 
 
-def test_other_classes_and_folders_are_told(predictions, tmp_path):
+def test_other_classes_and_folders_are_reported(predictions, tmp_path):
     with pytest.raises(ValueError, match="expected label or train"):
         write_submission(predictions, tmp_path / "out.zip", "colours")
     (predictions / "classes.json").write_text('[{"name": "cat"}]')

@@ -218,9 +218,9 @@ def test_objects_of_windows_are_those_of_the_image(image):
     assert len(whole.scores)
     torch.testing.assert_close(alone.boxes, whole.boxes)
     torch.testing.assert_close(alone.scores, whole.scores)
-    told = []
-    many = tiled_boxes(model, image, context_of, TILING, lambda *numbers: told.append(numbers))
-    assert told[-1] == (6, 6)
+    output = []
+    many = tiled_boxes(model, image, context_of, TILING, lambda *numbers: output.append(numbers))
+    assert output[-1] == (6, 6)
     assert len(many.scores)
     assert many.boxes.min() >= 0
     assert (many.boxes.amax(0) <= torch.tensor([150, 101, 150, 101])).all()

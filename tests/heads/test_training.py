@@ -113,7 +113,7 @@ def test_a_plain_object_is_a_backbone_and_a_run_in_two_halves_is_the_whole(model
     assert evaluate(whole, data["val"]) == evaluate(parts, data["val"])
 
 
-def test_callbacks_are_told_of_steps_and_evaluations(model, data, tmp_path):
+def test_callbacks_get_steps_and_evaluations(model, data, tmp_path):
     steps, evaluated, reported = [], [], []
     ours = model(Patches(), prompt="")
     fit(

@@ -24,7 +24,7 @@ SIZES = [(40, 60), (16, 200), (90, 31)]
 
 
 def ramp(height, width):
-    """An image whose red tells the depth in units of 20 levels a metre."""
+    """An image whose red encodes the depth in units of 20 levels a metre."""
     depth = torch.linspace(1, 9, width).expand(height, width).contiguous()
     red = (depth * 20).round()
     image = torch.stack([red, torch.full_like(red, 90), torch.full_like(red, 140)]).to(torch.uint8)

@@ -44,10 +44,10 @@ def test_captions_are_written_down_and_measured_with(pipe, pictures, make_pictur
     result = textual_inversion(pipe, pictures, config=CONFIG, out=tmp_path, held_out=unseen, captioner=name_the_size)
     card = json.loads((tmp_path / "personalization.json").read_text())
     assert list(card["captions"].values()) == name_the_size(pictures)
-    told = json.loads((tmp_path / "results.json").read_text())["held_out"]["prompts"]
-    assert told["plain"] == "a 24 by 20 c"
-    assert told["learnt"] == "a <watercolor> style painting of a 24 by 20 c"
-    assert told["empty"] == ""
+    output = json.loads((tmp_path / "results.json").read_text())["held_out"]["prompts"]
+    assert output["plain"] == "a 24 by 20 c"
+    assert output["learnt"] == "a <watercolor> style painting of a 24 by 20 c"
+    assert output["empty"] == ""
     assert len({result.after[kind] for kind in ("learnt", "plain", "empty")}) == 3
 
 

@@ -89,12 +89,14 @@ def _command_lines(path: str, command: Any) -> Iterator[tuple[str, str]]:
         if parameter.name not in hints:
             continue  # typer's own, for shell completion
         described = _described(hints[parameter.name], defaults[parameter.name].default)
-        told = ", ".join((described, *(word for word in ("required", "hidden") if getattr(parameter, word, False))))
+        description = ", ".join(
+            (described, *(word for word in ("required", "hidden") if getattr(parameter, word, False)))
+        )
         options = [name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-")]
         if not options:
             place += 1
         for name in options or [f"argument {place}"]:
-            yield f"{path} {name}", told
+            yield f"{path} {name}", description
 
 
 def _described(hint: Any, default: Any) -> str:
@@ -157,4 +159,4 @@ def _read(file: Path) -> dict[str, str]:
 def _write(file: Path, lines: Mapping[str, str]) -> None:
     width = max(map(len, lines)) + 2
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{name:{width}}{told}\n" for name, told in lines.items()), encoding="utf-8")
+    file.write_text("".join(f"{name:{width}}{description}\n" for name, description in lines.items()), encoding="utf-8")

@@ -74,7 +74,7 @@ def is_limit(error: Exception) -> bool:
 
 
 def _partial(path: Path) -> Path:
-    # A name may have 255 bytes: the long ones are cut, and told apart by their hash.
+    # A name may have 255 bytes: the long ones are cut, and distinguished by their hash.
     name = os.fsencode(path.name)
     cut = path.name if len(name) < 250 else f"{path.name[:50]}.{hashlib.sha256(name).hexdigest()[:12]}"
     return path.with_name(f".{cut}.part")

@@ -81,9 +81,9 @@ def _execute(file: Path, source: bytes) -> None:
     try:
         exec(compile(source, module.__file__, "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
-        told = plugin_error(error)
+        message = plugin_error(error)
         del sys.modules[name]
-        raise ValueError(told or f"{file}: {type(error).__name__}: {error}") from error
+        raise ValueError(message or f"{file}: {type(error).__name__}: {error}") from error
 
 
 def _module_name(file: Path) -> str:

@@ -16,7 +16,7 @@ from tadp_heads._io import replacing, write_json
 from tadp_heads.data.errors import DataError
 from tadp_heads.hub.repository import local_folder
 from tadp_heads.precision import in_float32
-from tadp_heads.schema import fits, told
+from tadp_heads.schema import fits, type_name
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -141,7 +141,7 @@ def read_config(config_class: type, values: Any, path: Path) -> Any:
             raise DataError(
                 path,
                 found=f"{name} {str(value)[:80]!r}",
-                expected=told(hints[name]),
+                expected=type_name(hints[name]),
                 fix="use the file as it was saved",
             )
     try:

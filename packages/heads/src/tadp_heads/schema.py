@@ -14,8 +14,8 @@ MOST_RATE = 100.0
 """Of learning."""
 
 
-def told(kind: Any) -> str:
-    """A type in words."""
+def type_name(kind: Any) -> str:
+    """A type's name for messages."""
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
 
 
@@ -24,7 +24,7 @@ def check_config(config: Any) -> None:
     for name, kind in get_type_hints(type(config)).items():
         value = getattr(config, name)
         if not fits(value, kind):
-            raise ValueError(f"{name} is {str(value)[:80]}, expected {told(kind)}")
+            raise ValueError(f"{name} is {str(value)[:80]}, expected {type_name(kind)}")
         if type(value) is int and value > LARGEST_SIZE:
             raise ValueError(f"{name} is {value}, expected at most {LARGEST_SIZE}")
 
@@ -53,12 +53,12 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 class SettingError(ValueError):
-    """Says what is wrong, and with which settings, so that whoever read them can tell where they stand."""
+    """An invalid setting, with the keys that lead to it, so that the reader of a file can name its place."""
 
     def __init__(self, message: str, *settings: tuple[str, ...]):
         super().__init__(message)
         self.settings = settings
-        """The keys that lead to each."""
+        """Path of keys to each one."""
 
 
 def checked(value: Any, expected: Any, keys: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""What the UNet is told about an image: the text conditionings of the field, by their names."""
+"""Text conditionings of the UNet from the literature, by their names."""
 
 # B images, T tokens, D width of the text encoder, K class names
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from .encoder import tokenize
 
 _SIZES = 6
-"""Numbers that tell the UNet of the image: its size, the corner of the crop, the size that is wanted."""
+"""Size conditioning (SDXL, section 2.2): original size, top-left corner of the crop, target size."""
 
 
 def has_pooled_row(unet: UNet2DConditionModel) -> bool:
@@ -43,7 +43,7 @@ def encode_two(first: tuple[Any, Any], second: tuple[Any, Any], texts: Sequence[
 def conditioning(unet: UNet2DConditionModel, context: Tensor, size: tuple[int, int]) -> dict[str, Any]:
     """A context as arguments of the UNet's forward; `size`: the padded image's (H, W) in pixels.
 
-    SDXL's UNet is told that the image was neither scaled nor cropped.
+    SDXL's UNet is conditioned on an image that was neither scaled nor cropped.
     """
     if not has_pooled_row(unet):
         return {"encoder_hidden_states": context}

@@ -20,9 +20,9 @@ class WordChances:
     """
 
     def __init__(self, captioner: Any, names: Sequence[str]):
-        """`captioner`: one of `load_captioner` that runs here; servers don't tell their chances."""
+        """`captioner`: one of `load_captioner` that runs here; servers do not return probabilities."""
         if not hasattr(captioner, "model"):
-            raise ValueError(f"captioner {captioner.name!r} runs on a server, which does not tell chances of words")
+            raise ValueError(f"captioner {captioner.name!r} runs on a server, which returns no word probabilities")
         self.captioner, self.names = captioner, tuple(names)
         self._tokens = [self._first_tokens(name) for name in self.names]
 

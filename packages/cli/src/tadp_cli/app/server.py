@@ -1,4 +1,4 @@
-"""Listens on this machine until it is told to stop."""
+"""Serves the app on this machine until it is stopped."""
 
 import os
 import socket

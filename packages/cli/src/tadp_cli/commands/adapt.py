@@ -94,8 +94,8 @@ def adapt(
         recipe = recipe or (f"scenes-{task}" if is_scenes(source) else task)
         chosen = load_recipe(recipe, tuple(settings or ())).replace(**changes).with_backbone
         split, why = evaluated_split(target, chosen.task, split)
-        told = f"the split {split} is evaluated" if split else "predicted, not evaluated"
-        console.print(f"{target}: {told} ({why})", markup=False, highlight=False, soft_wrap=True)
+        status = f"the split {split} is evaluated" if split else "predicted, not evaluated"
+        console.print(f"{target}: {status} ({why})", markup=False, highlight=False, soft_wrap=True)
         chosen = chosen.replace(**{"test.split": split})
         if split:
             check_classes(chosen, target, split)

@@ -42,7 +42,7 @@ def analyze(
 
     attention: maps by kind of prompt (Fig. 4). variation: an image denoised under class names or its caption (S1).
     copy-paste: where a word attends once its object is pasted in (S2). averaging: end tokens averaged over templates
-    (S3). off-target: an oracle's model told all classes (S4). recall: a caption's recall against mIoU (S5).
+    (S3). off-target: an oracle's model prompted with all classes (S4). recall: a caption's recall against mIoU (S5).
     object-size: relative size against IoU (S6).
 
     Example: `tadp analyze recall --run runs/mine --data data/voc --split val`

@@ -74,10 +74,10 @@ def check(
         for name, found in splits.items():
             recipe = f"scenes-{name}" if is_scenes(where) else name
             if found.train == found.val:
-                told = f"note: {found.val} is the only split with labels; images to evaluate on belong in another"
-                console.print(told, markup=False, highlight=False, soft_wrap=True)
-            told = f"to train on it: tadp train {recipe} --data {where}{found.settings}"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+                message = f"note: {found.val} is the only split with labels; images to evaluate on belong in another"
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
+            message = f"to train on it: tadp train {recipe} --data {where}{found.settings}"
+            console.print(message, markup=False, highlight=False, soft_wrap=True)
         problems = sum(len(report.problems) for report in reports)
         if problems:
             raise RuntimeError(f"{problems} problems in {where}; fix them and check again")

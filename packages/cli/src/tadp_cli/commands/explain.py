@@ -80,8 +80,8 @@ def explain(
             for word, peak in one.peaks:
                 console.print(f"{word:<20} max {peak:.3f}", markup=False, highlight=False)
             if one.unknown:
-                told = f"The tiny model never read {', '.join(one.unknown)}: maps of unknown words mean nothing."
-                console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
+                message = f"The tiny model never read {', '.join(one.unknown)}: maps of unknown words mean nothing."
+                console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
         console.print(found[0].pooling, markup=False, highlight=False, soft_wrap=True)
         console.print(f"written: {out}", markup=False, highlight=False, soft_wrap=True)
 

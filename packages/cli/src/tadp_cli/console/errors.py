@@ -41,15 +41,15 @@ def one_line_errors() -> Iterator[None]:
     except ValueError as error:
         _leave(plugin_error(error) or (str(error.args[0]) if error.args else type(error).__name__), WRONG_INPUT)
     except (RuntimeError, OSError, MemoryError, ImportError) as error:
-        told = None if is_out_of_memory(error) else plugin_error(error)
-        if isinstance(error, ImportError) and not is_out_of_memory(error) and told is None:
+        message = None if is_out_of_memory(error) else plugin_error(error)
+        if isinstance(error, ImportError) and not is_out_of_memory(error) and message is None:
             raise
         wrong_path = isinstance(error, _WRONG_PATHS) and error.errno is not None
-        _leave(told or _line(error), WRONG_INPUT if wrong_path or told else FAILED)
+        _leave(message or _line(error), WRONG_INPUT if wrong_path or message else FAILED)
     except Exception as error:
-        if (told := plugin_error(error)) is None:
+        if (message := plugin_error(error)) is None:
             raise
-        _leave(told, WRONG_INPUT)
+        _leave(message, WRONG_INPUT)
 
 
 def _unicode_line(error: UnicodeError) -> str:
@@ -69,8 +69,8 @@ def _line(error: Exception) -> str:
         return f"not enough memory{memory_asked(error)}: use smaller images or batches{_memory_limit()}"
     if isinstance(error, OSError) and error.errno is not None:
         name = "a file" if error.filename is None else str(error.filename)
-        told = _REFUSALS.get(error.errno)
-        return f"{name}: {error.strerror}" if told is None else told.format(file=name, limit=_limit("NOFILE"))
+        message = _REFUSALS.get(error.errno)
+        return f"{name}: {error.strerror}" if message is None else message.format(file=name, limit=_limit("NOFILE"))
     return str(error)
 
 

@@ -1,4 +1,4 @@
-"""This process among those that `accelerate launch` or `torchrun` started, as the environment tells."""
+"""This process among those that `accelerate launch` or `torchrun` started, from the environment."""
 
 import os
 from typing import NamedTuple
@@ -35,7 +35,7 @@ def require_one_process(command: str) -> None:
 
 
 class ProcessShare(NamedTuple):
-    """Which of several processes this is, as `accelerate launch` and `torchrun` tell each by its environment."""
+    """Rank of this process, from the environment variables of `accelerate launch` and `torchrun`."""
 
     rank: int
     world_size: int

@@ -27,28 +27,28 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
         self.begun: dict[str, tuple[float, int]] = {}
         """{work: (when it was first reported, what was done by then)}"""
-        self.told = time.monotonic()
+        self.last_line = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:
             self.tasks[what] = self.progress.add_task(what, total=total)
         self.progress.update(self.tasks[what], completed=done, total=total)
         if not console.is_terminal and first_process():
-            self._tell(what, done, total)
+            self._print_line(what, done, total)
 
-    def _tell(self, what: str, done: int, total: int) -> None:
+    def _print_line(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         begun, before = self.begun.setdefault(what, (now, done))
         if done == total:
             console.print(f"{what}: {total} done", highlight=False)
-        elif now - self.told >= _LINE_SECONDS and done > before:
+        elif now - self.last_line >= _LINE_SECONDS and done > before:
             rate = (done - before) / max(now - begun, 1e-9)
             console.print(
                 f"{what}: {done} of {total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", highlight=False
             )
         else:
             return
-        self.told = now
+        self.last_line = now
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Who is told of progress."""
+"""Receivers of progress reports."""
 
 from tadp_heads.training.protocols import Report
 

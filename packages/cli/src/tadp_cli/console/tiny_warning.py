@@ -20,8 +20,8 @@ def warn_of_tiny(data: Iterable[str | Path], instead: str, **models: str) -> Non
 
     tiny = [kind for kind, name in models.items() if name == TINY]
     if tiny and first_process() and not are_scenes(data):
-        told = f"WARNING: the tiny {' and '.join(tiny)} on images that are not Scenes: {PURPOSE}; for results {instead}"
-        console.print(told, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+        text = f"WARNING: the tiny {' and '.join(tiny)} on images that are not Scenes: {PURPOSE}; for results {instead}"
+        console.print(text, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def warn_of_recipe(recipe: "Recipe", *further: str | Path, instead: str = "") -> None:

@@ -34,7 +34,7 @@ class Cost:
     milliseconds: float
     """Per image, median."""
     memory_mb: float | None
-    """Peak: of the device's memory on a GPU, of the process on a CPU; None where the system does not tell."""
+    """Peak: of the device's memory on a GPU, of the process on a CPU; None where the system does not report it."""
 
 
 @in_float32()

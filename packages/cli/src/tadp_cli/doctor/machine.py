@@ -31,7 +31,7 @@ def machine() -> Iterator[Finding]:
 
 
 def free_memory() -> tuple[int, int] | None:
-    """(free, total) bytes of main memory; None where the system does not tell."""
+    """(free, total) bytes of main memory; None where the system does not report it."""
     path = Path("/proc/meminfo")
     if not path.is_file():
         return None
@@ -76,7 +76,7 @@ def precisions() -> Iterator[Finding]:
 
 
 def nvidia_driver() -> str | None:
-    """Version of the driver, None where there is none; an answer that is no number is told as it is."""
+    """Version of the driver, None where there is none; an answer that is no number is returned verbatim."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return None

@@ -39,7 +39,7 @@ def rows_of_runs(runs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _place(entry: dict[str, Any]) -> tuple[str, str, str]:
-    """Data, split, and in brackets what tells evaluations on them apart; of cleaners, all but the rules."""
+    """Data, split, and in brackets what distinguishes evaluations on them; of cleaners, all but the rules."""
     data, split, protocol, modifier, domain, cleaner = place_of(entry)
     by = f"captions cleaned by {cleaner}" if cleaner not in ("", RULES) else ""
     return data, split, "".join(f" ({how})" for how in (protocol, modifier, domain, by) if how)

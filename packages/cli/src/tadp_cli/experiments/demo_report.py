@@ -32,7 +32,7 @@ TASK = "segmentation"
 """Of all images that are shown."""
 SHOWN = 6
 """Images in each section."""
-CANDIDATES, TOLD = 24, 2
+CANDIDATES, IN_OVERVIEW = 24, 2
 """Images of a domain that are predicted, and how many of them the overview shows."""
 TITLES = {
     "empty": "without text",
@@ -121,13 +121,13 @@ def _story(
     def rank(image_id: str) -> tuple[bool, list[float]]:
         return scores[image_id] == sorted(set(scores[image_id])), scores[image_id][-2:]
 
-    chosen = sorted(shown.ids, key=rank, reverse=True)[:TOLD]
+    chosen = sorted(shown.ids, key=rank, reverse=True)[:IN_OVERVIEW]
     mentions = ClassMentions(object_names(shown.dataset.prompt_names))
     for image_id, row in zip(chosen, _prediction_rows(shown, chosen), strict=True):
         prompt = shown.captions[image_id]
         words = [word for word in words_of(backbone.tokenizer, prompt) if mentions(word.text)]
-        told = {TITLES[name]: row.predictions[name] for name in found}
-        yield _heat_row(backbone, shown.dataset, image_id, prompt, words), replace(row, predictions=told)
+        predictions = {TITLES[name]: row.predictions[name] for name in found}
+        yield _heat_row(backbone, shown.dataset, image_id, prompt, words), replace(row, predictions=predictions)
 
 
 def _prediction_rows(shown: _Predicted, ids: Sequence[str]) -> list[PredictionRow]:

@@ -104,7 +104,7 @@ def adapt(
         locate(recipe.backbone.source)  # before hours of captioning
     with run_lock(out):
         folders = [absolute(recipe.data.folder), absolute(target)]
-        fixed = asdict(recipe.replace(plugins={}))  # the run itself tells of plugins that changed
+        fixed = asdict(recipe.replace(plugins={}))  # the run itself reports changed plugins
         settings = {"recipe": fixed, "target": target, "folders": folders}
         claim(out / ADAPTATION_FILE, settings, "an adaptation", {"recipe": asdict(Recipe()), "folders": folders})
         recipe = with_captions(recipe, out, device, report, limits)
@@ -140,10 +140,10 @@ def compare_on_target(out: Path, recipe: Recipe, device: str, report: Report) ->
     runs, page = runs_of(out), out / "report.html"
     recipes = {run: Run(run).recipe for run in runs}
     metrics = {run.name: evaluate_once(run, recipes[run], "", device=device, report=report) for run in runs}
-    told: dict[str, Any] = {"task": recipe.task, "domain": recipe.prompt.domain, "modifier": recipe.prompt.modifier}
-    told |= {"data": absolute(recipe.test.folder), "split": recipe.test.split}
-    told |= {"before": metrics[BEFORE], "after": metrics[AFTER]}
-    if not (page.is_file() and (out / RESULTS_FILE).is_file() and read_object(out / RESULTS_FILE) == told):
+    result: dict[str, Any] = {"task": recipe.task, "domain": recipe.prompt.domain, "modifier": recipe.prompt.modifier}
+    result |= {"data": absolute(recipe.test.folder), "split": recipe.test.split}
+    result |= {"before": metrics[BEFORE], "after": metrics[AFTER]}
+    if not (page.is_file() and (out / RESULTS_FILE).is_file() and read_object(out / RESULTS_FILE) == result):
         write_run_report(page, recipes, rows_of_runs(runs), ReportOptions(on_target=True, device=device), report)
-        write_json(out / RESULTS_FILE, told)
+        write_json(out / RESULTS_FILE, result)
     return page

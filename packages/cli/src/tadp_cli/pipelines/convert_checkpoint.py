@@ -36,7 +36,7 @@ def convert(
     latent_scale: float | None = None,
     max_depth_m: float = 10.0,
 ) -> dict[str, str]:
-    """Writes the run and tells what was found in the file.
+    """Writes the run and reports what was found in the file.
 
     The text encoder was frozen in training, so that it and the tokenizer are those of `base`, as is a VAE that the file
     leaves out.
@@ -147,8 +147,8 @@ def _backbone(
 def _is_context(embeddings: Tensor, head: PretrainedHead, config: BackboneConfig) -> bool:
     """Whether the file's embeddings were the text of every image, and not just kept along with captions.
 
-    There are as many maps as tokens, which tells the two apart. VPD's depth model has an embedding a room type, and an
-    image gets that of its own, never all.
+    There are as many maps as tokens, which distinguishes the two. VPD's depth model has one embedding per room type,
+    and an image gets that of its own, never all.
     """
     if isinstance(head, DepthHead):
         return False

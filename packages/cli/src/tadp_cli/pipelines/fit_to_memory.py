@@ -37,15 +37,15 @@ def fitted(recipe: Recipe, memory: str, out: Path, *, device: str = "cpu", resum
     if state.num_processes > 1:
         device = str(state.device)
     # One process measures for all: they must not pick differently.
-    told: list[Fit | str | None] = [None]
+    answer: list[Fit | str | None] = [None]
     if state.is_main_process:
         try:
-            told = [_fit(recipe, limit, device, state.num_processes)]
+            answer = [_fit(recipe, limit, device, state.num_processes)]
         except ValueError as error:
-            told = [str(error)]
+            answer = [str(error)]
     if state.num_processes > 1:
-        told = broadcast_object_list(told)
-    found = told[0]
+        answer = broadcast_object_list(answer)
+    found = answer[0]
     if not isinstance(found, Fit):
         raise ValueError(found)
     log.info("--fit %s: %s", memory, found)

@@ -27,7 +27,7 @@ from tadp_heads.training.memory.probe import DTYPES, OVERHEAD, WORKSPACES, arriv
 from tadp_heads.training.memory.tracker import LiveBytes, weight_bytes
 
 CLASSES = {"voc2012": 21, "ade20k": 150, "cityscapes": 19, "nyuv2": 1}
-"""Of the recipes' data sets, for where the data itself is not there to tell; those of detection have VOC's 20."""
+"""Of the recipes' data sets, for where the data itself is missing; those of detection have VOC's 20."""
 _VOC_CLASSES, _SCENES_CLASSES = 20, 13
 _CLIP_LENGTH = 77
 SCENES_SIDE = 64

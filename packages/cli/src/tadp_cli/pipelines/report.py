@@ -123,7 +123,7 @@ def write_run_report(
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:
-    """A folder's name where that is enough to tell the runs apart, else its path."""
+    """A folder's name where that is unique among the runs, else its path."""
     short = [run.resolve().name for run in runs]
     return [name if short.count(name) == 1 else str(run) for name, run in zip(short, runs, strict=True)]
 

@@ -26,9 +26,9 @@ def read_captions(file: Path, author: str = "") -> CaptionStore:
     store = CaptionStore(records)
     counts = Counter(record.captioner for record in _written(store) if record.captioner)
     if len(counts) > 1:
-        told = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
+        found = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
         raise ValueError(
-            f"{file} has captions by several captioners, {told}: choose one with --set data.captioner="
+            f"{file} has captions by several captioners, {found}: choose one with --set data.captioner="
             f"{counts.most_common(1)[0][0]}"
         )
     return store
@@ -64,8 +64,8 @@ def _with_params(recipe: Recipe, author: str, params: str, kinds: int) -> Recipe
         return recipe.replace(**{"data.captioner": author})
     asked = recipe.data.min_tokens not in (0, generation.min_new_tokens)
     if kinds > 1 or asked:
-        told = f"data.min_tokens is {recipe.data.min_tokens}" if asked else f"they have {kinds} different settings"
-        log.warning("%s: new images are captioned with %s as its captions; %s", recipe.data.captions, params, told)
+        reason = f"data.min_tokens is {recipe.data.min_tokens}" if asked else f"they have {kinds} different settings"
+        log.warning("%s: new images are captioned with %s as its captions; %s", recipe.data.captions, params, reason)
     changes: dict[str, Any] = {"data.captioner": author, "data.min_tokens": generation.min_new_tokens}
     changes |= {"data.max_tokens": generation.max_new_tokens, "data.captioner_prompt": generation.prompt or ""}
     return recipe.replace(**changes)
@@ -89,8 +89,8 @@ def check_author(recipe: Recipe, whose: object, fix: str) -> None:
     if is_captioner(recipe.captioner):
         return
     name = recipe.captioner
-    told = "name no captioner" if name == UNKNOWN else f"are by {name!r}, which cannot be loaded"
-    raise ValueError(f"{whose}: its captions {told}: {fix}")
+    problem = "name no captioner" if name == UNKNOWN else f"are by {name!r}, which cannot be loaded"
+    raise ValueError(f"{whose}: its captions {problem}: {fix}")
 
 
 def captioner_of(recipe: Recipe, device: str, name: str = "") -> Captioner:

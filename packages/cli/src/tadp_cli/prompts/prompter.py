@@ -96,7 +96,7 @@ class Prompter:
     ) -> Prompts:
         """Of images that are in no data set; their ids are "0", "1", ... in order.
 
-        A caption stands in place of what only annotations or folders tell: the oracle's names, the kind of room.
+        A caption replaces what only annotations or folders provide: the oracle's names, the kind of room.
         """
         texts = {str(place): caption for place, caption in enumerate(captions)}
         if "tags" in prompt_kind(self.config.kind).needs and found is None:

@@ -21,7 +21,7 @@ from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
 
 _TITLE = "Text-aligned diffusion perception"
 _INTRO = (
-    "Does a model see better when it is told in words what is in the image? Everything on this page was made at small "
+    "Does a model see better when it is prompted with what is in the image? Everything on this page was made at small "
     "scale: by a tiny latent diffusion model and a tiny captioner, on Scenes, images drawn by a program. It shows how "
     "the method's parts work together. It is not Stable Diffusion, and its numbers are not those of the paper or of "
     "real photographs."

@@ -13,11 +13,11 @@ from tadp_cli._io import replacing
 INK, SOFT, GRID = "#22252a", "#5c636d", "#dcdad3"
 FONT: dict[str, Any] = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # it comes with matplotlib
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#22252a")
-"""Okabe and Ito's colours, told apart without colour vision too; the first series is the first colour everywhere."""
+"""Okabe and Ito's colours, distinguished without colour vision too; the first series is the first colour everywhere."""
 AMOUNTS = "viridis"
 """Colours of a matrix of amounts: even in lightness."""
 DIFFERENCES = "PuOr_r"
-"""Of a matrix of differences: orange above 0, purple below, told apart without colour vision too."""
+"""Of a matrix of differences: orange above 0, purple below, distinguished without colour vision too."""
 DPI = 100
 
 

@@ -29,7 +29,7 @@ def class_columns(evaluations: Evaluations) -> dict[str, dict[str, float]]:
 
 
 def place_name(entry: Mapping[str, Any]) -> str:
-    """Data and split of an evaluation, with what tells its prompts or protocol apart from the training's."""
+    """Data and split of an evaluation, with how its prompts or protocol differ from the training's."""
     data, split, *how = place_of(dict(entry))
     named = ", ".join(part for part in how[:3] if part)
     return f"{split_name(data)[1].name}/{split}{f' ({named})' if named else ''}"

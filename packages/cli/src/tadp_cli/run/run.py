@@ -65,8 +65,8 @@ class Run:
         """Its recipe; ValueError unless it is finished."""
         recipe = self.recipe
         if not self.finished:
-            told = f"`tadp train ... --resume --out {self.folder}`"
-            raise ValueError(f"{self.folder} is not finished; resume it with {told}")
+            command = f"`tadp train ... --resume --out {self.folder}`"
+            raise ValueError(f"{self.folder} is not finished; resume it with {command}")
         return recipe
 
     def metrics_at(self, place: tuple[str, ...], cleaner: str) -> dict[str, float] | None:

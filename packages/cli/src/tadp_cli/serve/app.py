@@ -137,7 +137,7 @@ def _key_check(key: str | None) -> Any:
             return
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if not secrets.compare_digest(given.encode(), key.encode()):
-            told = f"wrong or missing key: send the header Authorization: Bearer KEY (the server's {KEY_VARIABLE})"
-            raise HTTPException(401, told, {"WWW-Authenticate": "Bearer"})
+            message = f"wrong or missing key: send the header Authorization: Bearer KEY (the server's {KEY_VARIABLE})"
+            raise HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
     return check

@@ -72,7 +72,7 @@ class Batcher:
         self.metrics.batch_sizes.observe(len(there))
         try:
             answers = await self.worker.predict([waiting.job for waiting in there])
-        except Exception as error:  # ours: each client is told, and the next batch is predicted
+        except Exception as error:  # our own fault: each client gets it, and the next batch is predicted
             answers = [refusal(500, f"{type(error).__name__}: {error}")] * len(there)
         for waiting, answer in zip(there, answers, strict=True):
             waiting.answer.set_result(answer)

@@ -11,8 +11,8 @@ _BATCHES = (1, 2, 4, 8, 16, 32)
 class Histogram:
     """Counts of values up to each bound."""
 
-    def __init__(self, name: str, told: str, bounds: Sequence[float]):
-        self.name, self.told, self.bounds = name, told, bounds
+    def __init__(self, name: str, description: str, bounds: Sequence[float]):
+        self.name, self.description, self.bounds = name, description, bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
@@ -21,7 +21,7 @@ class Histogram:
         self.total += value
 
     def lines(self) -> Iterator[str]:
-        yield from _head(self.name, self.told, "histogram")
+        yield from _head(self.name, self.description, "histogram")
         reached = 0
         for bound, count in zip((*self.bounds, "+Inf"), self.counts, strict=True):
             reached += count
@@ -51,14 +51,14 @@ class Metrics:
         errors = sum(count for status, count in self.requests.items() if status != 200)
         yield from _single("tadp_errors_total", "Answers that are no prediction.", "counter", errors)
         yield from _single("tadp_queue_length", "Images that wait for a batch.", "gauge", queued)
-        told = "Processes with the model that ended before they answered."
-        yield from _single("tadp_worker_restarts_total", told, "counter", restarts)
+        description = "Processes with the model that ended before they answered."
+        yield from _single("tadp_worker_restarts_total", description, "counter", restarts)
 
 
-def _single(name: str, told: str, kind: str, value: int) -> Iterator[str]:
-    yield from _head(name, told, kind)
+def _single(name: str, description: str, kind: str, value: int) -> Iterator[str]:
+    yield from _head(name, description, kind)
     yield f"{name} {value}"
 
 
-def _head(name: str, told: str, kind: str) -> tuple[str, str]:
-    return f"# HELP {name} {told}", f"# TYPE {name} {kind}"
+def _head(name: str, description: str, kind: str) -> tuple[str, str]:
+    return f"# HELP {name} {description}", f"# TYPE {name} {kind}"

@@ -1,4 +1,4 @@
-"""Listens until it is told to stop."""
+"""Serves requests until it is stopped."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from tadp_cli.serve.options import KEY_VARIABLE, ServeOptions
 from tadp_cli.serve.worker import Worker
 
 _GRACE_SECONDS = 30
-"""In which requests that have arrived are answered after the server was told to stop."""
+"""Seconds for answering the requests that arrived before the server was stopped."""
 
 
 def serve_run(run: Path, options: ServeOptions, plugins: Sequence[Path], tell: Callable[[str], None]) -> None:

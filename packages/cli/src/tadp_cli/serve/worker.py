@@ -27,7 +27,7 @@ class Worker:
         return self._pool.submit(model.load, *self._model).result()
 
     async def predict(self, jobs: Sequence[Job]) -> list[Answer]:
-        """One answer per job. Where the process died, each is told to try again, and a new one is started."""
+        """One answer per job. Where the process died, each job fails with "try again", and a new process starts."""
         try:
             return await asyncio.wrap_future(self._pool.submit(model.predict, jobs))
         except BrokenProcessPool:

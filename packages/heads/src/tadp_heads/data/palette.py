@@ -1,4 +1,4 @@
-"""The colour of each class: a data set's own, else colours that are told apart without colour vision."""
+"""The colour of each class: a data set's own, else colours that are distinguished without colour vision."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _BLACK: Color = (0, 0, 0)
 def default_palette(classes: Sequence[str]) -> tuple[Color, ...]:
     """One colour per class, no two alike; a background that comes first is black.
 
-    The first 32 are told apart with a colour vision deficiency; from there on they are Pascal VOC's.
+    The first 32 are distinguished with a colour vision deficiency; from there on they are Pascal VOC's.
     """
     black = (_BLACK,) if classes and is_background(classes[0]) else ()
     own = (*black, *_COLORS)

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from tadp_heads.data.class_names import is_background
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.safe_paths import inside
-from tadp_heads.schema import fits, told
+from tadp_heads.schema import fits, type_name
 
 SETTINGS_FILE = "tadp.toml"
 BACKGROUND, IGNORE = "background", "ignore"
@@ -129,7 +129,7 @@ def _table(kind: type, values: Mapping[str, Any], path: Path, prefix: str = "") 
             continue
         if not fits(value, expected):
             raise DataError(
-                path, found=f"{prefix}{name} = {str(value)[:80]}", expected=told(expected), fix="correct it"
+                path, found=f"{prefix}{name} = {str(value)[:80]}", expected=type_name(expected), fix="correct it"
             )
         checked[name] = tuple(value) if isinstance(value, list) else value
     try:

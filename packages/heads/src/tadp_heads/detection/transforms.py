@@ -21,7 +21,7 @@ class DropCutBoxes(nn.Module):
 
     def forward(self, image: Any, target: DetectionTarget) -> tuple[Any, DetectionTarget]:
         """The inner transform, then the clipping."""
-        # torchvision's crop would clip them itself, and nobody could tell how much of an object is left.
+        # torchvision's crop would clip them itself, and the remaining share of an object would be unknown.
         whole = tv_tensors.wrap(target["boxes"], like=target["boxes"], clamping_mode=None)
         image, target = self.inner(image, {**target, "boxes": whole})
         clipped = TF.clamp_bounding_boxes(target["boxes"], clamping_mode="hard")

@@ -157,5 +157,5 @@ def _writer(settings: ExportSettings) -> Callable[..., None]:
 def _require_equal(found: Sequence[Difference], path: Path, settings: ExportSettings) -> None:
     if not all(difference.is_small for difference in found):
         hint = "; try --precision fp32" if settings.precision == "fp16" else ""
-        told = ", ".join(map(str, found))
-        raise RuntimeError(f"{path} gives something else than the model and is not kept: {told}{hint}")
+        differences = ", ".join(map(str, found))
+        raise RuntimeError(f"{path} gives something else than the model and is not kept: {differences}{hint}")

@@ -29,7 +29,7 @@ class SegmentationHeadConfig:
     width: int = 256
     """Channels of the pyramid."""
     inner_width: int | None = None
-    """Channels from which classes are told; None: half of `width` for "pascal", `width` for "ade"."""
+    """Input channels of the classifier; None: half of `width` for "pascal", `width` for "ade"."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", as_levels(self.levels))
@@ -38,12 +38,12 @@ class SegmentationHeadConfig:
             raise ValueError(f"unknown FPN variant {self.variant!r}; choose from {', '.join(VARIANTS)}")
         if self.num_classes < 1:
             raise ValueError(f"num_classes {self.num_classes}: expected at least 1")
-        if self.width < 1 or self.told_from < 1:
+        if self.width < 1 or self.classifier_width < 1:
             raise ValueError(f"width {self.width}, inner_width {self.inner_width}: expected at least 1")
-        if self.variant == "pascal" and self.told_from % GROUPS:
+        if self.variant == "pascal" and self.classifier_width % GROUPS:
             raise ValueError(
-                f"{self.told_from} channels to tell classes from (inner_width, or half of width): the variant 'pascal' "
-                f"needs a multiple of {GROUPS}"
+                f"{self.classifier_width} input channels of the classifier (inner_width, or half of width): the "
+                f"variant 'pascal' needs a multiple of {GROUPS}"
             )
         strides = [level.stride for level in self.levels]
         if self.variant == "ade" and any((s // strides[0]).bit_count() != 1 or s % strides[0] for s in strides):
@@ -52,7 +52,7 @@ class SegmentationHeadConfig:
             )
 
     @property
-    def told_from(self) -> int:
+    def classifier_width(self) -> int:
         """`inner_width`, or what stands for it."""
         if self.inner_width is not None:
             return self.inner_width
@@ -77,7 +77,7 @@ class FPNHead(PretrainedHead):
         self.config = config = SegmentationHeadConfig(
             levels=tuple(levels), num_classes=num_classes, variant=variant, width=width, inner_width=inner_width
         )
-        self.fpn = VARIANTS[variant](config.levels, num_classes, width, config.told_from)
+        self.fpn = VARIANTS[variant](config.levels, num_classes, width, config.classifier_width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Levels finest first -> (B, num_classes, H, W), or h x w of the finest level for the variant "ade"."""
@@ -94,7 +94,7 @@ class FPNHead(PretrainedHead):
         """A head with the weights of the paper's public code, in eval mode; sizes are read from the tensors.
 
         `state_dict` may be that of the head or of the whole model, under any outer prefix. `finest_stride` is the one
-        size that the tensors do not tell.
+        size that the tensors do not determine.
         """
         if variant not in VARIANTS:
             raise ValueError(f"unknown FPN variant {variant!r}; choose from {', '.join(VARIANTS)}")

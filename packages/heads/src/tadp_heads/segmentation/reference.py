@@ -21,7 +21,7 @@ class ReferenceHead:
     width: int
     """Channels of the pyramid."""
     inner_width: int
-    """Channels from which classes are told."""
+    """Input channels of the classifier."""
     weights: dict[str, Tensor]
     """Under our names."""
 
@@ -41,7 +41,7 @@ def _read_pascal(state_dict: Mapping[str, Tensor]) -> ReferenceHead:
         if not (outer + key).startswith(decoder) and key.endswith(".0.weight")
     }
     inner_width = _shape(weights, "decoder.seg_blocks.0.block.0.block.0.weight")[0]
-    # The classifier's module has no name that all versions of the code agree on; its shape tells it.
+    # The classifier's module has no name that all versions of the code agree on; it is recognised by its shape.
     classifiers = [key for key, value in beside.items() if tuple(value.shape[1:]) == (inner_width, 1, 1)]
     named = [key for key in classifiers if key == "segmentation_head.0.weight"] or classifiers
     if len(named) != 1:
@@ -64,7 +64,7 @@ def _read_pascal(state_dict: Mapping[str, Tensor]) -> ReferenceHead:
 def _read_ade(state_dict: Mapping[str, Tensor]) -> ReferenceHead:
     neck = _prefix(state_dict, "lateral_convs.0.conv.weight", "ade")
     head = _prefix(state_dict, "scale_heads.0.0.conv.weight", "ade")
-    # Each is told by its own first names: without prefixes neck and head lie side by side.
+    # Each is recognised by its own first names: without prefixes neck and head are siblings.
     parts = {"neck.": (neck, ("lateral_convs.", "fpn_convs.")), "decode_head.": (head, ("scale_heads.", "conv_seg."))}
     weights = {
         ours + key: value

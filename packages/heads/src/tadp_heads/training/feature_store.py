@@ -87,7 +87,7 @@ class FeatureStore:
 def store_for(live: LiveBatches, run: Path, needed: int) -> FeatureStore | None:
     """The store for a run's features of so many bytes; None where they are not to be kept on disk.
 
-    That is where they are more than `train.features_gb` or the disk's free space, or where the backbone cannot tell
+    That is where they are more than `train.features_gb` or the disk's free space, or where the backbone cannot identify
     its weights.
     """
     fingerprint: Callable[[], str] | None = getattr(live.model.backbone, "fingerprint", None)

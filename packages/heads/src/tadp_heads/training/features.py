@@ -23,8 +23,8 @@ from tadp_heads.training.sampler import Pick, Positions, all_picks, draw_version
 
 CACHE_LIMIT = 2 * 2**30
 """Bytes of features that are kept in memory; more are read from disk at each step."""
-_MEASURED, _WORTH_TELLING = 5.0, 60.0
-"""Seconds of computing from which the time left is estimated, and from which it is told."""
+_MEASURED, _WORTH_REPORTING = 5.0, 60.0
+"""Seconds of computing before the time left is estimated; seconds left from which it is logged."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class CachedFeatures:
         self.rows = {picked: row for row, picked in enumerate(picks)}
         self.kept: _InMemory | _OnDisk = _InMemory(len(picks), self.versions) if in_memory else _OnDisk(store)
         self.targets: dict[int, Target] = {}
-        self._seconds, self._computed, self._told = 0.0, 0, False
+        self._seconds, self._computed, self._reported = 0.0, 0, False
         sizes = set()
         for start in range(0, len(picks), batch_size):
             part = picks[start : start + batch_size]
@@ -92,11 +92,11 @@ class CachedFeatures:
         return computed
 
     def _estimate(self, left: int) -> None:
-        """Tell once how long computing the features of the `left` images takes, if it is long."""
-        if self._told or self._seconds < _MEASURED:
+        """Log once how long computing the features of the `left` images takes, if it is long."""
+        if self._reported or self._seconds < _MEASURED:
             return
-        self._told, seconds = True, self._seconds / self._computed * left
-        if seconds >= _WORTH_TELLING:
+        self._reported, seconds = True, self._seconds / self._computed * left
+        if seconds >= _WORTH_REPORTING:
             log.info("computing features: at most %.0f minutes left", seconds / 60)
 
     def batches(self, positions: Iterable[list[int]]) -> Generator[Batch, None, None]:
@@ -167,12 +167,12 @@ def features_for(
     most = max(CACHE_LIMIT, int(config.features_gb * 1e9))
     used = _drawn(config, count, Positions(share, range(config.steps)), most // each)
     store, needed = store_for(live, run, each * len(used)), each * len(used)
-    told = f"features of {len(used)} images{' or more' if needed > most else ''}: {needed / 1e6:,.1f} MB"
+    size = f"features of {len(used)} images{' or more' if needed > most else ''}: {needed / 1e6:,.1f} MB"
     if needed > CACHE_LIMIT and store is None:
-        log.info("%s, computed at every step; up to train.features_gb they are kept on disk", told)
+        log.info("%s, computed at every step; up to train.features_gb they are kept on disk", size)
         return live
     log.info(
-        "%s%s", told, "" if store is None else f", kept in {store.folder}{'' if config.cache else ' for a resume'}"
+        "%s%s", size, "" if store is None else f", kept in {store.folder}{'' if config.cache else ' for a resume'}"
     )
     left = _drawn(config, count, Positions(share, range(begun, config.steps)), len(used))
     cached = CachedFeatures(live, report, used, left, store, in_memory=needed <= CACHE_LIMIT)

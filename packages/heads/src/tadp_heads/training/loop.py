@@ -142,7 +142,7 @@ class Training:
         if self.shards is not None:
             log.info("parameters, gradients and optimizer state: sharded over %d processes (FSDP)", self.processes)
         self.rates = [group["lr"] for group in groups]
-        # torch steps through spread tensors one by one unless it is told not to.
+        # torch's default updates sharded tensors one by one.
         together = True if spread else None
         beta1, beta2 = config.betas
         self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=(beta1, beta2), foreach=together))
@@ -279,12 +279,12 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.trained.values())
-        told: dict[str, Any] = {}
+        self_trained: dict[str, Any] = {}
         if self.self_training is not None:
             self.self_training.after_step()
-            told = self.self_training.told
+            self_trained = self.self_training.record
         rate, norm = self.optimizer.param_groups[0]["lr"], norm if math.isfinite(norm) else None
-        return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, **told}
+        return {"step": step + 1, "loss": loss, "lr": rate, "grad_norm": norm, **self_trained}
 
     def _tracked(self, line: Mapping[str, Any]) -> dict[str, float | None]:
         """What trackers record of a step: with the learning rate of each group of parameters."""

@@ -78,13 +78,13 @@ class VideoFile:
 
 
 def frame_rate(path: Path) -> float:
-    """Frames per second, on average; 25 where the file does not tell."""
+    """Frames per second, on average; 25 where the file does not state it."""
     with _av().open(str(path)) as container:
         return float(container.streams.video[0].average_rate or 25)
 
 
 def frame_count(path: Path) -> int:
-    """As the file's header says; 0 where it does not tell."""
+    """From the file's header; 0 where it does not state it."""
     with _av().open(str(path)) as container:
         return int(container.streams.video[0].frames)
 

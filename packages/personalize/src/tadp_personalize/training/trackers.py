@@ -139,9 +139,9 @@ def _start(tracker: Any) -> None:
     try:
         tracker.start()
     except Exception as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"log_with {tracker.name}: its record could not be opened ({told}); log in, choose its offline mode "
+            f"log_with {tracker.name}: its record could not be opened ({reason}); log in, choose its offline mode "
             "(docs/tracking.md), or leave it out"
         ) from error
 

@@ -119,7 +119,7 @@ def oracle(
             for key, words in named.items()
         ]
         CaptionStore(rows).write(out)
-        told, there = ({key: objects & set(names) for key, names in of.items()} for of in (named, present))
-        reached = precision_recall(told, there)
+        given, there = ({key: objects & set(names) for key, names in of.items()} for of in (named, present))
+        reached = precision_recall(given, there)
         shown = f"precision {share(reached.precision)}, recall {share(reached.recall)}"
         console.print(f"{len(rows)} captions, {shown}: {out}")

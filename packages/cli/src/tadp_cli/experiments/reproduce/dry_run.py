@@ -37,7 +37,7 @@ class DryRow(NamedTuple):
 
 
 def dry_rows(plan: Sequence[PlannedRun], bench: Bench) -> Iterator[DryRow]:
-    """A DryRow per row; seeds of a row are told together."""
+    """One DryRow per row, for all of its seeds."""
     by_row: dict[str, list[PlannedRun]] = {}
     known: dict[str, float] = {}
     for planned in plan:

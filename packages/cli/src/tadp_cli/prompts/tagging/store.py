@@ -64,8 +64,9 @@ class FittedTagger:
         ids = list(self.out_of_fold.probabilities)
         with replacing(folder / _TRAINED) as partial:
             save_file({"probabilities": self.out_of_fold.of(ids)}, partial)
-        told = {"settings": settings(recipe), "names": self.tagger.names, **self.calibration._asdict(), "images": ids}
-        write_json(folder / _FILE, told)
+        content = {"settings": settings(recipe), "names": self.tagger.names, **self.calibration._asdict()}
+        content["images"] = ids
+        write_json(folder / _FILE, content)
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:

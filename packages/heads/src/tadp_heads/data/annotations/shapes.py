@@ -147,7 +147,7 @@ class Annotations:
 
     @property
     def has_regions(self) -> bool:
-        """Whether a shape tells pixels, not only a box."""
+        """Whether a shape marks pixels, not only a box."""
         return any(
             not (isinstance(shape.region, Polygons) and shape.region.is_box)
             for image in self.images.values()

@@ -117,12 +117,12 @@ def _unpaired(
     bare = {n: (images[n], f"no {kind} of its name", expected.format(n)) for n in images if n not in targets}
     bare |= {n: (targets[n], "no image of its name", f"images/{n}.*") for n in targets if n not in images}
     listed = _listed(folder, {*images, *targets})
-    told: tuple[list[str], list[str]] = ([], [])
+    reports: tuple[list[str], list[str]] = ([], [])
     for name, (path, found, wanted) in bare.items():
         left_out = listed and name not in listed
         fix = "add it, or leave it: no split lists it" if left_out else "add it, or delete this one"
-        told[bool(left_out)].append(str(DataError(path, found=found, expected=wanted, fix=fix)))
-    return told
+        reports[bool(left_out)].append(str(DataError(path, found=found, expected=wanted, fix=fix)))
+    return reports
 
 
 def _listed(folder: Path, known: set[str]) -> set[str]:

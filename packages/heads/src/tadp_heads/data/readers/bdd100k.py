@@ -66,7 +66,7 @@ def _night(root: Path, split: str) -> set[str]:
         raise DataError(
             root,
             found=f"neither {listed.name} nor {_ATTRIBUTES[0].format(split=split)}",
-            expected="one of them, which tells the images by night",
+            expected="one of them, which lists the images by night",
             fix="add a list of their names, or BDD100K's detection labels",
         )
     return found

@@ -19,7 +19,7 @@ _LOGGED: set[Path] = set()
 
 def read_in_frame(path: Path, size: tuple[int, int] | None, target: Path | None = None) -> tv_tensors.Image:
     """(3, H, W) uint8 RGB, turned as the file's EXIF tag says unless only the stored pixels have the annotation's
-    `size` (width, height). Where sizes cannot tell, the image is turned, and the folder's first is logged.
+    `size` (width, height). Where sizes are ambiguous, the image is turned, and the folder's first is logged.
 
     `target`: the annotation, where it is an image with an EXIF tag of its own.
     """
@@ -58,7 +58,7 @@ def require_declared(path: Path, declared: tuple[int, int] | None, image_path: P
 
 
 def _is_undecided(stored: Image.Image, size: tuple[int, int] | None, target: Path | None) -> bool:
-    """Whether the image is turned by its EXIF tag in a way that neither the annotation's size nor its tag tells."""
+    """Whether the image is turned by its EXIF tag, and neither the annotation's size nor its tag resolves it."""
     if not _is_turned(stored) or (size is not None and stored.size != upright(stored).size):
         return False
     return target is None or not _is_turned(open_stored(target))

@@ -1,8 +1,8 @@
 """How the domains of Scenes are drawn: a domain changes where an object's colour is laid, as its medium does.
 
-So the same pixels can mean different classes in different domains, and knowing the domain tells which:
+So the same pixels can mean different classes in different domains, and only the domain resolves which:
 
-- photo: the silhouette is filled, textured and shaded; exposure and haze vary, so that colours alone do not tell a dark
+- photo: the silhouette is filled, textured and shaded; exposure and haze vary, so that colours do not separate a dark
   photo from a night, or a pale one from a watercolor.
 - comic: wide silhouettes are drawn as outlines with the ground showing inside (a circle looks like a photo's ring),
   holes are filled with ink (a ring looks like a disc).

@@ -1,4 +1,4 @@
-"""How Scenes on disk are told from other data: by the scenes_SPLIT.json that `write_scenes` leaves next to a split."""
+"""Recognises Scenes on disk by the scenes_SPLIT.json that `write_scenes` leaves next to a split."""
 
 import json
 from pathlib import Path

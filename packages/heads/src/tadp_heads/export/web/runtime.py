@@ -47,12 +47,12 @@ def _fetch(archive: Path) -> None:
         command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", folder]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=folder)
-            told = done.stderr.strip().splitlines()[:1] or [f"npm ended with {done.returncode}"]
+            message = done.stderr.strip().splitlines()[:1] or [f"npm ended with {done.returncode}"]
         except subprocess.TimeoutExpired:
-            told = [f"npm did not finish within {_SECONDS} seconds"]
+            message = [f"npm did not finish within {_SECONDS} seconds"]
         fetched = Path(folder) / _ARCHIVE
         if not fetched.is_file():
-            raise RuntimeError(f"npm could not fetch {PACKAGE} {VERSION} ({told[0]}): {by_hand}")
+            raise RuntimeError(f"npm could not fetch {PACKAGE} {VERSION} ({message[0]}): {by_hand}")
         with replacing(archive) as partial:
             shutil.copyfile(fetched, partial)
 

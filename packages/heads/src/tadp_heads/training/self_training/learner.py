@@ -58,7 +58,7 @@ class SelfTraining:
         self.monitor = CollapseMonitor(classes, self.config.least_diversity)
         self.stopped = 0
         """Step after which the monitor stopped it; 0: it did not."""
-        self.told: dict[str, float] = {}
+        self.record: dict[str, float] = {}
         """Of the last step, for metrics.jsonl."""
 
     def start(self, *, fixed: bool, report: Report, share: Share, begun: int, run: Path) -> None:
@@ -78,7 +78,7 @@ class SelfTraining:
             levels = features_of(objective.backbone, of_teacher)
             found = pseudo_labels(objective.task, objective.head, levels, of_teacher, self.confidence)
         self.monitor.update(found.counts)
-        self.told = {"pseudo_labels": found.kept, "effective_classes": self.monitor.diversity}
+        self.record = {"pseudo_labels": found.kept, "effective_classes": self.monitor.diversity}
         if self.monitor.collapsed:
             self.stopped = step
             log.warning(

@@ -1,4 +1,4 @@
-"""Whether self-training collapses, told from predictions alone: no label is needed."""
+"""Detects a collapse of self-training from predictions only, without labels."""
 
 # K classes
 

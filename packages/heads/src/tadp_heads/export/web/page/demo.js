@@ -7,7 +7,7 @@ const page = Object.fromEntries(
   ),
 );
 const tokenizer = new Tokenizer(site.tokenizer);
-// Okabe and Ito's colours, told apart without colour vision too.
+// Okabe and Ito's colours, distinguished without colour vision too.
 const WORD_COLOURS = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233]];
 const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 // Words of a share of the attention below this colour no pixel.
