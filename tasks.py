@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 MIN_PYTHON = (3, 11)
 FRESH_GB = 9
-"""Free disk a new environment needs: 6.3 GB lie in it in the end, 2.7 GB of downloads lie beside it on the way."""
+"""Free disk a new environment needs: 6.3 GB in the end, and 2.7 GB of downloads on the way."""
 UPDATE_GB = 2
 """Free disk to bring an existing environment up to date."""
 EVERYTHING = "all"

@@ -37,7 +37,7 @@ def attention_alone(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tens
 
 
 def attention_and_product(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Maps beside a fused attention, no gradient through them: the product of queries and keys a second time."""
+    """Maps in addition to a fused attention, without gradient: the product of queries and keys a second time."""
     maps = (q.detach() @ k.detach().transpose(-1, -2) * scale).softmax(-1).mean(1)
     return F.scaled_dot_product_attention(q, k, v, scale=scale), maps
 

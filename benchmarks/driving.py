@@ -79,7 +79,7 @@ def train_tiny(recipe: Recipe, run: Path) -> tuple[float, dict[str, float]]:
         nonlocal ended
         if what == "train":
             ended = time.process_time()
-            _told("tiny", done, f"{total} in all")
+            _log("tiny", done, f"{total} in all")
 
     results = train(recipe, run, report=watch)
     return ended - began, results["evaluations"][0]["metrics"]
@@ -107,7 +107,7 @@ def train_unet(recipe: Recipe, seconds: float, width: int) -> tuple[UNet, int, f
         loss.backward()
         optimizer.step()
         steps += 1
-        _told("U-Net", steps, f"{spent:.0f} of {seconds:.0f} s, loss {loss.item():.2f}")
+        _log("U-Net", steps, f"{spent:.0f} of {seconds:.0f} s, loss {loss.item():.2f}")
     return net.eval(), steps, time.process_time() - began
 
 
@@ -155,7 +155,7 @@ def _row(
     }
 
 
-def _told(model: str, step: int, state: str) -> None:
+def _log(model: str, step: int, state: str) -> None:
     if step % 10 == 0:
         print(f"{model}: step {step}, {state}", file=sys.stderr, flush=True)
 

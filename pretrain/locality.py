@@ -10,7 +10,7 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2VisionModel
 
 FREQUENCIES = 5
 NEIGHBOURS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
-"""(down, right) in patches, one for each attention head: the patch itself and the four beside it."""
+"""(down, right) in patches, one for each attention head: the patch itself and its four neighbours."""
 
 
 @torch.no_grad()

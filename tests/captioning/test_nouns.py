@@ -12,7 +12,7 @@ TAGGER = "taggers/averaged_perceptron_tagger_eng"
 
 @pytest.fixture(scope="session")
 def perceptron(repository):
-    """NLTK's tagger, if its data lies where NLTK_DATA says or beside the other test data."""
+    """NLTK's tagger, if its data lies where NLTK_DATA says or with the other test data."""
     import nltk
 
     folders = [Path(os.environ.get("NLTK_DATA", "")), repository.parent / "shared" / "nltk_data"]

@@ -19,7 +19,7 @@ SIBLINGS = {
     "heads": set(),
     "cli": {"tadp_captioning", "tadp_backbone", "tadp_personalize", "tadp_heads"},
 }
-"""The packages each one may import besides itself."""
+"""The packages that each one may import, in addition to itself."""
 
 
 @functools.cache

@@ -82,7 +82,7 @@ def test_torch_is_one_range_everywhere(projects):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_wheel_would_hold_every_file_of_the_package(repository, package):
-    """Weights and recipes are data beside the code; an ignore rule must not drop one silently."""
+    """Weights and recipes are package data; an ignore rule must not drop one silently."""
     root = repository / "packages" / package
     included = {file.distribution_path for file in WheelBuilder(str(root)).recurse_included_files()}
     files = [path for path in (root / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]

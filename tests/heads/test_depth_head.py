@@ -19,7 +19,7 @@ TOY_LEVELS = ((16, 8), (24, 16), (32, 32), (32, 64))
 
 
 def reference_weights(widths=(16, 24, 64), fusion=32, deconv=8, head=16, prefix="", seed=0):
-    """Random tensors under the names and in the shapes of VPD's depth model; a few of its other parts beside them."""
+    """Random tensors under the names and in the shapes of VPD's depth model; with a few of its other parts."""
     generator = torch.Generator().manual_seed(seed)
     state = {}
 

@@ -126,7 +126,7 @@ def test_from_reference_computes_what_the_public_head_computes(variant, outer):
     weights, features = make(SMALL, 5), pyramid(SMALL, 128, 64)
     prefix = {"": "", "public": public_prefix, "public.deeper": "model." + public_prefix}[outer]
     state = {prefix + key: value for key, value in weights.items()}
-    if outer == "public.deeper":  # The rest of a whole checkpoint lies beside the head.
+    if outer == "public.deeper":  # The rest of a full checkpoint is next to the head.
         state |= {"model.encoder_vq.decoder.conv_in.weight": torch.zeros(1), "model.unet.out.0.weight": torch.zeros(1)}
     head = FPNHead.from_reference(state, variant)
     assert head.config.num_classes == 5

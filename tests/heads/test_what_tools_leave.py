@@ -1,4 +1,4 @@
-"""Files beside the data and tables with slips: neither stops the rest, and no guess is made."""
+"""Stray files next to the data, and tables with errors: neither stops the rest, and no guess is made."""
 
 import json
 

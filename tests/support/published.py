@@ -120,4 +120,4 @@ LAYOUTS = {
         **{f"module.{key}": value for key, value in vae_names(source.vae, "encoder_vq.").items()},
     },
 }
-"""Where a published file may have the parts beside the head: in `sd_model`, beside it too, below DDP's `module`."""
+"""Where a published file may have the other parts: in `sd_model`, next to it too, below DDP's `module`."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name beside their place, then renamed.
+"""Files that are complete or absent: written under a temporary name in the same folder, then renamed.
 
 Packages do not import each other, so each has its own copy of what it needs of this module, kept equal by a test. A
 killed process leaves `.NAME.part`: the next writer of NAME takes it over.

@@ -348,7 +348,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         check_context(context, batch, width + len(self.config.class_words))
         context, named = context[..., :width], context[..., width:]
         if self.text_adapter is not None:
-            # It keeps its own precision beside a UNet of half precision.
+            # It keeps its own precision with a UNet in half precision.
             context = self.text_adapter(context.to(self.text_adapter.gamma))
         context, named = (x.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1) for x in (context, named))
         return context, named

@@ -34,13 +34,13 @@ class BackboneConfig:
     """Cut the gradient through the maps, as the paper's code does by its checkpointing; False lets it pass."""
 
     class_words: tuple[tuple[str, ...], ...] = ()
-    """The words and phrases that name each class. Where given, the maps beside the features are one a class: the sum
+    """The words and phrases that name each class. Where given, there is one map per class: the sum
     over the tokens that name it, wherever they stand in the prompt, and 0 for a class that is not named. (): one a
     token, by its place in the prompt, as in the paper."""
 
     class_input: Literal["maps", "presence"] = "maps"
-    """With class words, what stands beside the features for each class: its map; or the largest value that its column
-    of the context has, the same in every cell, which says what is named but not where."""
+    """With class words, the channel appended to the features for each class. "maps": its map. "presence": the largest
+    value of its column of the context, constant over cells: whether the class is named, not where it is."""
 
     num_tokens: int = 77
     """Tokens of the contexts to come; only `backbone.levels` counts with it, any number runs."""

@@ -73,7 +73,7 @@ def _maps_by_stride(
 
 
 def _beside_level(config: BackboneConfig, maps: Tensor, named: Tensor) -> Tensor:
-    """Maps by token (B, T, h, w) and which class a token names (B, T, K) -> what stands beside a level."""
+    """Maps by token (B, T, h, w) and which class a token names (B, T, K) -> the channels appended to a level."""
     if not config.class_words:
         return maps
     named = named[:, : maps.shape[1]]  # a pooled row has no map

@@ -24,7 +24,7 @@ class CaptionStore:
 
     @classmethod
     def read(cls, path: str | Path, *, columns: Columns | None = None, revision: str | None = None) -> "CaptionStore":
-        """A .jsonl, the paper's .json, .csv, .tsv, .parquet, or a folder of .txt files beside images.
+        """A .jsonl, the paper's .json, .csv, .tsv, .parquet, or a folder of .txt files next to images.
 
         Or a data set repository owner/name of the hub, that `push_to_hub` made, at `revision`. `columns` name a table's
         id and caption where they are not called so.

@@ -1,4 +1,4 @@
-"""Files of captions: JSON Lines, the paper's JSON, CSV, parquet, and .txt beside images."""
+"""Files of captions: JSON Lines, the paper's JSON, CSV, parquet, and .txt next to images."""
 
 import errno
 import json
@@ -103,7 +103,7 @@ def _write_jsonl(records: list[CaptionRecord], path: Path) -> None:
 
 
 def _read_txt(folder: Path) -> Iterator[CaptionRecord]:
-    """x.txt beside x.jpg (any image suffix), at any depth; other .txt files are none of ours."""
+    """x.txt next to x.jpg (any image suffix), at any depth; other .txt files are ignored."""
     files = [file for file in sorted(folder.rglob("*")) if not _hidden(file.relative_to(folder))]
     images = {file.with_suffix("") for file in files if file.suffix.lower() in IMAGE_SUFFIXES}
     for file in files:

@@ -73,8 +73,8 @@ def _of_folder(folder: Path) -> tuple[Path, list[Path]]:
         elif suffix in _UNREAD_SUFFIXES:
             left_out[str(file)] = "convert it to JPEG or PNG"
     if root != folder:
-        beside = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES]
-        shown = [file for file in beside if file.is_file() and not file.name.startswith(".")]
+        listed = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES]
+        shown = [file for file in listed if file.is_file() and not file.name.startswith(".")]
         left_out |= {str(file): f"only {root.name}/ is read" for file in shown}
     if left_out:
         named = [f"{name} ({why})" for name, why in list(left_out.items())[:_NAMED]]

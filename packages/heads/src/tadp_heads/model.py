@@ -282,8 +282,8 @@ class PerceptionModel(nn.Module):
     def save_pretrained(self, folder: str | Path, details: CardDetails | None = None, *, bundle: bool = True) -> None:
         """Writes config.json, model.safetensors (head and fixed context), README.md and, by its own code, backbone/.
 
-        `details`: what the README.md, a model card, reports besides the config. Without `bundle`, what of the backbone
-        is as published is referred to where the backbone has `save_reference`.
+        `details`: further contents of the README.md, a model card. Without `bundle`, the published parts of a backbone
+        with `save_reference` are saved as a reference.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def size_on_meta(build: Callable[[], nn.Module]) -> int:
 
 
 def check_size(numbers: int, folder: Path) -> None:
-    """Refuse a config that asks for more numbers than the weights beside it have bytes, before they are allocated."""
+    """Refuse a config that asks for more numbers than its weights file has bytes, before they are allocated."""
     weights = folder / WEIGHTS_NAME
     if weights.is_file() and numbers > weights.stat().st_size:
         read_safetensors(weights)  # a file that was cut short is named as that

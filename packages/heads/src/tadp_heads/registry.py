@@ -45,7 +45,7 @@ def register_head(task: str, name: str) -> Callable[[Part], Part]:
     """Decorate an `nn.Module` that implements `tadp_heads.tasks.Head`; `head.name` of a recipe chooses it by `name`.
 
     The module records the arguments of its constructor, from which a saved model is rebuilt: they are values of JSON,
-    beside `levels`, the feature levels as (channels, stride), finest first.
+    in addition to `levels`, the feature levels as (channels, stride), finest first.
     """
 
     def register(cls: Part) -> Part:

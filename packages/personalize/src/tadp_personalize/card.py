@@ -1,4 +1,4 @@
-"""The files for people and programs beside the weights: README.md, personalization.json, results.json."""
+"""The files for people and programs next to the weights: README.md, personalization.json, results.json."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

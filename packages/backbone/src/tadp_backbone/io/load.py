@@ -244,7 +244,7 @@ def _from_ldm_file(
     vae = vae_from_ldm(state)
     if not keep_decoder:
         drop_decoder(vae)
-    words = _tokenizer_beside(file, offline) if tokenizer is None else _load_tokenizer(Path(tokenizer))
+    words = _tokenizer_near(file, offline) if tokenizer is None else _load_tokenizer(Path(tokenizer))
     if words is not None and any(key.startswith("cond_stage_model.model.") for key in state):
         words.pad_token = "!"  # id 0: OpenCLIP, hence Stable Diffusion 2, pads with zeros
     models = {"unet": unet_from_ldm(state), "vae": vae, "text_encoder": text_encoder_from_ldm(state)}
@@ -259,16 +259,16 @@ def _from_ldm_file(
     )
 
 
-def _tokenizer_beside(file: Path, offline: bool) -> CLIPTokenizer | None:
-    """LDM files contain no tokenizer: CLIP's lies beside the file, or in the hub's cache, or is downloaded."""
-    beside = _load_tokenizer(file.parent)
-    if beside is not None:
-        return beside
+def _tokenizer_near(file: Path, offline: bool) -> CLIPTokenizer | None:
+    """LDM files contain no tokenizer: CLIP's is next to the file, in the hub's cache, or downloaded."""
+    tokenizer = _load_tokenizer(file.parent)
+    if tokenizer is not None:
+        return tokenizer
     try:
         return CLIPTokenizer.from_pretrained(CLIP_TOKENIZER, local_files_only=offline)
     except OSError:
         _log.warning(
-            "no tokenizer for %s: put vocab.json and merges.txt of %s beside it, or name their folder with tokenizer=",
+            "no tokenizer for %s: put vocab.json and merges.txt of %s next to it, or name their folder with tokenizer=",
             file.name,
             CLIP_TOKENIZER,
         )

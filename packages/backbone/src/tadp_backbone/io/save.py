@@ -21,7 +21,7 @@ def save_backbone(backbone: "DiffusionBackbone", folder: Path, reference: Refere
     """A diffusers folder (unet, vae, text_encoder, tokenizer, scheduler), the config, and the adapters if any.
 
     `reference`: to parts that are not copied; the folder is then for `DiffusionBackbone.from_pretrained` alone.
-    Everything is written beside its place first and then moved there, part by part.
+    Everything is written to a temporary name first and then renamed, part by part.
     """
     new, old = folder / ".new.part", folder / ".old.part"
     with naming(folder, new):

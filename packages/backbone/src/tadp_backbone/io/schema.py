@@ -12,10 +12,10 @@ def check_fields(cls: type, values: dict[str, Any], source: object) -> None:
         if name not in hints:
             raise ValueError(f"{source} has {name!r}, which {cls.__name__} has not: expected {', '.join(hints)}")
         if not _fits(value, hints[name]):
-            raise ValueError(f"{source}: {name} is {str(value)[:80]!r}, expected {_told(hints[name])}")
+            raise ValueError(f"{source}: {name} is {str(value)[:80]!r}, expected {_type_name(hints[name])}")
 
 
-def _told(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
 
 

@@ -1,4 +1,4 @@
-"""Operations of the backbone with fused implementations for CUDA; each has a plain PyTorch one beside it."""
+"""Operations of the backbone with fused implementations for CUDA; each also has a PyTorch implementation."""
 
 from .cross_attention import cross_attention_with_maps
 from .group_norm_silu import GroupNormSiLU, group_norm_silu

@@ -27,7 +27,7 @@ _WRAPPERS = ("state_dict", "model")
 
 
 class _Inert:
-    """Stands for what training frameworks keep beside the tensors and nobody needs; ignores what it is given."""
+    """A placeholder for objects that training frameworks store with the tensors; ignores its arguments."""
 
     def __init__(self, *args: object):
         pass
@@ -114,7 +114,7 @@ def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def around(state: Mapping[str, Tensor], landmark: str, usual: str) -> dict[str, Tensor]:
-    """The entries beside the key that ends in `landmark`: below the usual prefix, or where training code put them."""
+    """The entries next to the key that ends in `landmark`: below the usual prefix, or where training code put them."""
     prefixes = [key.removesuffix(landmark) for key in state if key.endswith(landmark)]
     prefixes = [prefix for prefix in prefixes if not prefix or prefix.endswith(".")]
     return under(state, usual if usual in prefixes or not prefixes else prefixes[0])

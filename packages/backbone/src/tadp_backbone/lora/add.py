@@ -9,7 +9,7 @@ _TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def add_low_rank(unet: UNet2DConditionModel, rank: int, seed: int) -> None:
-    """Put updates of that rank beside the attention's weights; the output is unchanged at first."""
+    """Add LoRA updates of that rank to the attention's weights; the output is unchanged at first."""
     with torch.random.fork_rng(devices=[]):  # peft draws the first matrix from torch's generator
         torch.manual_seed(seed)
         unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_TARGETS)))

@@ -112,7 +112,7 @@ def _set_alphas(model: nn.Module, prefix: str, alphas: Mapping[str, float]) -> N
 
 
 def merge_in_place(model: nn.Module, scale: float) -> None:
-    """Add `scale` times the low-rank updates beside a model's layers to their weights, and remove them."""
+    """Add `scale` times the LoRA updates of a model's layers to their weights, and remove them."""
     _scale(model, scale)
     for path, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):

@@ -19,7 +19,7 @@ _SIZES = 6
 def has_pooled_row(unet: UNet2DConditionModel) -> bool:
     """Whether the last row of a context is the pooled embedding, as for Stable Diffusion XL's UNet.
 
-    Raise ValueError for a UNet that is conditioned on something else beside the text.
+    Raise ValueError for a UNet that is conditioned on anything but the text.
     """
     kind = unet.config.addition_embed_type
     if kind not in (None, "text_time"):

@@ -89,7 +89,7 @@ class VisionBackbone(nn.Module):
 
     @property
     def map_strides(self) -> tuple[int, ...]:
-        """Of the levels beside which maps stand."""
+        """Of the levels to which maps are appended."""
         return ()
 
     @property
@@ -278,7 +278,7 @@ class VisionTextBackbone(VisionBackbone):
 
     @property
     def map_strides(self) -> tuple[int, ...]:
-        """Of the levels beside which maps stand."""
+        """Of the levels to which maps are appended."""
         return self.strides[1:3] if self.config.map_strides is None else self.config.map_strides
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:

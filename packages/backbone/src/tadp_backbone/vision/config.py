@@ -13,7 +13,7 @@ class VisionConfig:
     of each quarter."""
 
     map_strides: tuple[int, ...] | None = None
-    """Strides in image pixels at which cosine maps stand beside the features; None: the second and the third level's
+    """Strides in image pixels at which cosine maps are appended to the features; None: the second and the third level's
     where the model has a text tower. () for no maps."""
 
     detach_maps: bool = True
@@ -24,8 +24,8 @@ class VisionConfig:
     prompt does not name; (): one map, that of the whole text."""
 
     class_input: Literal["maps", "presence"] = "maps"
-    """With class words, what stands beside the features for each class: its map, or 1 in every cell where the prompt
-    names it and else 0."""
+    """With class words, the channel appended to the features for each class. "maps": its map. "presence": 1 in every
+    cell where the prompt names the class, else 0."""
 
     image_mean: tuple[float, ...] = ()
     image_std: tuple[float, ...] = ()

@@ -41,7 +41,7 @@ class Family:
     normalisation: tuple[tuple[float, ...], tuple[float, ...]]
     """Mean and standard deviation of pixels in [0, 1] with which the family was trained."""
     two_towers: bool = False
-    """Whether the model has a text tower beside the image tower."""
+    """Whether the model has a text tower as well as an image tower."""
     patches: bool = False
     """Whether the image tower takes a row of flattened patches in place of an image (NaFlex)."""
     interpolates: bool = False

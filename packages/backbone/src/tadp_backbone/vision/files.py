@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .backbone import VisionBackbone
 
 SETTINGS_FILE = "tadp_vision.json"
-"""The VisionConfig beside the model's own config.json."""
+"""The VisionConfig next to the model's own config.json."""
 _PROCESSOR = "preprocessor_config.json"
 _FILES = (CONFIG_FILE, _PROCESSOR, "model.safetensors*", "model-*.safetensors", "tokenizer*", "vocab.*", "merges.txt")
 _TOKENIZER = ("tokenizer.json", "vocab.json", "tokenizer.model")
@@ -123,7 +123,7 @@ def _random(entry: VisionEntry, config: VisionConfig, dtype: torch.dtype) -> Vis
 
 
 def save_vision(backbone: "VisionBackbone", folder: Path) -> None:
-    """The model, its tokenizer if it has one, and the VisionConfig; each part is written beside its place first."""
+    """The model, its tokenizer if it has one, and the VisionConfig; each part is written to a temporary name first."""
     new = folder / ".new.part"
     with naming(folder, new):
         try:

@@ -29,7 +29,7 @@ class VisionEntry:
     same each time, to try the steps with."""
     licence: str
     licence_note: str = ""
-    """What has to be known besides."""
+    """A note on the model."""
     gated: bool
     """Whether the hub hands them out only to accounts that accepted the licence."""
     model_type: str

@@ -82,7 +82,7 @@ def is_packed(data: Sequence[str]) -> bool:
     if compressed:
         raise ValueError(f"{compressed[0]}: images are read where they lie in an archive: unpack it to a plain .tar")
     if packed and len(packed) < len(data):
-        raise ValueError(f"{packed[0]} beside other images: name archives and tables alone")
+        raise ValueError(f"{packed[0]} together with other images: name archives and tables alone")
     return bool(packed)
 
 

@@ -46,7 +46,7 @@ _SCHEMA = {
 _FORM = ' Answer with JSON alone, in this form: {"captions": [{"number": 1, "caption": "..."}]}'
 """For servers that do not take the schema; no part of the prompt by which answers are kept."""
 _UNFIT_TRIES = 8  # unfit answers in a row before giving up; a batch of 128 is halved to one by then
-_ROOM_TOKENS = 64  # of an answer beside its captions
+_ROOM_TOKENS = 64  # of an answer in addition to its captions
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 

@@ -86,9 +86,9 @@ def _names_head(head: Any) -> bool:
     return isinstance(head, dict) and "name" in head
 
 
-def read_sources(name: str, beside: Path = Path(), heirs: tuple[Source, ...] = ()) -> tuple[Source, ...]:
-    """A recipe's file behind those of its `base`; `beside`: folder of the recipe that asks for it."""
-    source = _read(name, beside, heirs)
+def read_sources(name: str, folder: Path = Path(), heirs: tuple[Source, ...] = ()) -> tuple[Source, ...]:
+    """A recipe's file behind those of its `base`; `folder`: folder of the recipe that asks for it."""
+    source = _read(name, folder, heirs)
     above = [heir.name for heir in heirs]
     if source.name in above:
         raise ValueError(f"{' -> '.join((*above, source.name))}: a recipe cannot be its own base; correct `base`")
@@ -106,10 +106,10 @@ def shipped_recipes() -> dict[str, Any]:
     return {f.name.removesuffix(".toml"): f for f in sorted(folder.iterdir(), key=str) if f.name.endswith(".toml")}
 
 
-def _read(name: str, beside: Path, heirs: tuple[Source, ...]) -> Source:
-    shipped, path = shipped_recipes(), beside / name
+def _read(name: str, folder: Path, heirs: tuple[Source, ...]) -> Source:
+    shipped, path = shipped_recipes(), folder / name
     if (tree := row_tree(name)) is not None:
-        return Source(name=f"recipe {name}", tree=tree, folder=beside)
+        return Source(name=f"recipe {name}", tree=tree, folder=folder)
     if name in shipped:
         text, where = shipped[name].read_text(encoding="utf-8"), f"recipe {name}"
     elif path.is_file():

@@ -130,7 +130,7 @@ class BackboneSection:
     detach_maps: bool = True
     """Whether the gradient stops at the maps, as in the paper's code; false lets it pass into the UNet."""
     attention_maps: bool = True
-    """Whether the head gets cross-attention maps besides the features; the paper's code leaves them out for depth."""
+    """Whether the head gets cross-attention maps with the features; the paper's code leaves them out for depth."""
     map_index: str = "token"
     """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
     wherever its words stand in the prompt. presence: no maps, but for each class whether the prompt names it, the same

@@ -30,7 +30,7 @@ Size = tuple[int, int] | Literal["dynamic"] | None
 WEB = "web"
 """The format that is a folder: a page in which the model runs."""
 _REAL_IMAGES = 2
-"""On which file and model are compared, beside random ones."""
+"""Images on which the file is compared with the model, in addition to random ones."""
 
 
 @in_float32()

@@ -58,7 +58,7 @@ class Plan:
     prompts: tuple[str, ...] = ("empty", "class-names", "caption", "oracle", CLASS_MAPS)
     """Kinds of prompts, and CLASS_MAPS."""
     modifiers: tuple[str, ...] = ("simple", "textual-inversion")
-    """Besides "null", with captions as prompts."""
+    """In addition to "null", with captions as prompts."""
     steps: int
     """Training steps of each head."""
 

@@ -11,7 +11,7 @@ from tadp_captioning.images import to_8_bit
 from tadp_heads.data.image_io import open_image
 
 PREDICTION_FILES = ("settings.json", "captions.jsonl")
-"""Files of a folder of predictions besides the predictions."""
+"""Other files in a folder of predictions."""
 
 
 def find_pictures(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Path]:
@@ -36,8 +36,8 @@ def find_pictures(given: Sequence[str], leave_out: Path | None = None) -> dict[s
         if not holds[folder]:
             files[image_id] = file
     if not files:
-        beside = f", or below {leave_out}, which is written to" if leave_out is not None else ""
-        raise ValueError(f"no images in {', '.join(map(str, given))} but predictions of `tadp predict`{beside}")
+        elsewhere = f", or below {leave_out}, which is written to" if leave_out is not None else ""
+        raise ValueError(f"no images in {', '.join(map(str, given))} but predictions of `tadp predict`{elsewhere}")
     return files
 
 

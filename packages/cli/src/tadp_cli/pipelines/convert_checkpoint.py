@@ -85,7 +85,7 @@ def convert(
         "backbone": f"UNet {unet.config.block_out_channels} of the file, text encoder of {base}, "
         f"VAE of {'the file' if vae is not frozen.vae else base}{', text adapter' if config.text_adapter else ''}",
         "classes": ", ".join(known.names) or "none",
-        "text": _text_told(there, embeddings),
+        "text": _conditioning_of(there, embeddings),
         "protocol": recipe.protocol or "the task's first",
     }
 
@@ -155,7 +155,7 @@ def _is_context(embeddings: Tensor, head: PretrainedHead, config: BackboneConfig
     return not config.map_strides or config.num_tokens == len(embeddings)
 
 
-def _text_told(there: Tensor | None, used: Tensor | None) -> str:
+def _conditioning_of(there: Tensor | None, used: Tensor | None) -> str:
     if used is not None:
         return f"{len(used)} class embeddings of the file"
     return "one caption per image" + ("" if there is None else f"; the file's {len(there)} embeddings are left out")

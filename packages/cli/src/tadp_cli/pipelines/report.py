@@ -31,7 +31,7 @@ _LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What a page shows besides metrics and settings."""
+    """Optional parts of a page, in addition to metrics and settings."""
 
     images: int = 100
     """Images of the set that are predicted once more; 0: none, so no images and no confusions."""

@@ -25,7 +25,7 @@ class _TextGraph(nn.Module):
 def write_text_encoder(
     backbone: Any, path: Path, write: Callable[[ExportedProgram, Path, Sequence[str], Sequence[str]], None]
 ) -> Path:
-    """Token ids, int64 (N, T), to the context; beside it the tokenizer's folder, which transformers loads."""
+    """Token ids, int64 (N, T), to the context; the tokenizer's folder, which transformers loads, is next to it."""
     encoder, tokenizer = backbone.text_encoder, backbone.tokenizer
     ids = torch.zeros(2, tokenizer.model_max_length, dtype=torch.int64, device=next(encoder.parameters()).device)
     shapes = {"input_ids": {0: Dim.DYNAMIC}}

@@ -48,7 +48,7 @@ _REGISTERED = "- the head {} is code of its own: import the module that register
 
 @dataclass(frozen=True, kw_only=True)
 class CardDetails:
-    """What a card reports besides the model's own config; each may be left out."""
+    """Optional parts of a card, in addition to the model's own config."""
 
     repository: str = ""
     """owner/name, from which the usage lines load; "": the folder of the card."""

@@ -75,7 +75,7 @@ def _free_place(
 
 
 def _corners(box: _Place, width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Above the box, below, beside it, and within it where it fills the image; left edge and top of each place."""
+    """Above the box, below, to its right, and within it where it fills the image; left edge and top of each place."""
     for top in (box.top - height, box.bottom):
         yield box.left, top
         yield box.right - width, top

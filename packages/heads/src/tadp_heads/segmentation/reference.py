@@ -1,6 +1,6 @@
 """Reading segmentation heads by the key names of the paper's public code.
 
-Pascal (tadp_seg.py): `decode_head.decoder.p5.weight`, ..., and a 1x1 classifier beside the decoder, such as
+Pascal (tadp_seg.py): `decode_head.decoder.p5.weight`, ..., and a 1x1 classifier next to the decoder, such as
 `decode_head.segmentation_head.0.weight`.
 ADE20K and Cityscapes (mmsegmentation): `neck.lateral_convs.0.conv.weight`, ..., `decode_head.conv_seg.weight`.
 """
@@ -35,18 +35,18 @@ def _read_pascal(state_dict: Mapping[str, Tensor]) -> ReferenceHead:
     decoder = _prefix(state_dict, "p5.weight", "pascal")
     weights = {f"decoder.{key}": value for key, value in _below(state_dict, decoder).items()}
     outer = decoder.removesuffix("decoder.")
-    beside = {
+    siblings = {
         key: value
         for key, value in _below(state_dict, outer).items()
         if not (outer + key).startswith(decoder) and key.endswith(".0.weight")
     }
     inner_width = _shape(weights, "decoder.seg_blocks.0.block.0.block.0.weight")[0]
     # The classifier's module has no name that all versions of the code agree on; it is recognised by its shape.
-    classifiers = [key for key, value in beside.items() if tuple(value.shape[1:]) == (inner_width, 1, 1)]
+    classifiers = [key for key, value in siblings.items() if tuple(value.shape[1:]) == (inner_width, 1, 1)]
     named = [key for key in classifiers if key == "segmentation_head.0.weight"] or classifiers
     if len(named) != 1:
         raise ValueError(
-            f"{len(named)} classifiers of {inner_width} channels beside {decoder!r} ({', '.join(named) or 'none'}): "
+            f"{len(named)} classifiers of {inner_width} channels next to {decoder!r} ({', '.join(named) or 'none'}): "
             "expected one such as segmentation_head.0.weight; pass the state dict of the whole head"
         )
     classifier = outer + named[0].removesuffix("weight")

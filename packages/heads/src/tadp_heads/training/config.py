@@ -32,7 +32,7 @@ class TrainConfig:
     weight_decay: float = 0.005
     """Decoupled weight decay of AdamW."""
     groups: str = "plain"
-    """Which parameters have a learning rate or a weight decay of their own, beside the UNet's scale: one of GROUPS."""
+    """Parameter groups with their own learning rate or weight decay, in addition to the UNet's scale: one of GROUPS."""
     betas: tuple[float, ...] = (0.9, 0.999)
     """Of AdamW."""
     warmup: int = 25

@@ -38,7 +38,7 @@ def choose_trained(head: nn.Module, backbone: Any, config: TrainConfig) -> dict[
         backbone.requires_grad_(False)
     for name, parameter in named.items():
         still = any(fnmatchcase(name, pattern) for pattern in frozen) or (
-            # With low-rank updates beside them, the weights that they are added to stay.
+            # The weights to which LoRA updates are added stay frozen.
             config.lora_rank > 0 and name.startswith("unet.") and "lora_" not in name
         )
         parameter.requires_grad_(not still)

@@ -22,7 +22,7 @@ from tadp_personalize.io.pipeline_parts import identity_of
 EMBEDDINGS_FILE = "learned_embeds.safetensors"
 CARD_DATA_FILE = "personalization.json"
 FORMAT = 1
-"""Of learned tokens and LoRAs, and of the card beside them."""
+"""Of learned tokens and LoRAs, and of their card."""
 FORMAT_KEY = "tadp_format"
 """Of the header of .safetensors, where "format" is safetensors' own."""
 _FIX = "copy it again from where it was made"

@@ -40,7 +40,7 @@ def analyze(setting: Setting) -> Findings:
         numbers={**numbers, "rises": _rises(shown, classes), "matrices": {k: m.tolist() for k, m in shown.items()}},
         columns=("prompt", "score of the right class", "scores of absent classes"),
         rows=[(_TITLES[k], *(f"{100 * value:.1f} %" for value in n.values())) for k, n in numbers.items()],
-        remark="Largest rises: " + "; ".join(_told(*rise) for rise in _rises(shown, classes)),
+        remark="Largest rises: " + "; ".join(_described(*rise) for rise in _rises(shown, classes)),
     )
 
 
@@ -80,8 +80,8 @@ def _rises(shown: dict[str, Tensor], classes: list[str]) -> list[tuple[str, str,
     return found
 
 
-def _told(truth: str, taken_for: str, before: float, after: float) -> str:
-    return f"{truth} for {taken_for} {100 * before:.1f} to {100 * after:.1f} %"
+def _described(truth: str, predicted: str, before: float, after: float) -> str:
+    return f"{truth} for {predicted} {100 * before:.1f} to {100 * after:.1f} %"
 
 
 @torch.no_grad()

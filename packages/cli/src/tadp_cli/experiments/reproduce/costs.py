@@ -1,4 +1,4 @@
-"""What the backbone of each row costs, beside the row's metrics."""
+"""Compute and memory of each row's backbone, reported with the row's metrics."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -32,9 +32,9 @@ class ImageIndex:
         None where there is none or several fit equally.
         """
         wanted = _plain(name.replace("\\", "/")).split("/")
-        beside = "" if near is None else _plain(near.relative_to(self.root).as_posix())
+        folder = "" if near is None else _plain(near.relative_to(self.root).as_posix())
         found = self._by_name.get(wanted[-1], [])
-        ranked = sorted(((_shared(one, wanted), _is_in(one, beside)), one) for one in found)
+        ranked = sorted(((_shared(one, wanted), _is_in(one, folder)), one) for one in found)
         if not ranked or (len(ranked) > 1 and ranked[-1][0] == ranked[-2][0]):
             return None
         return inside(self.root, self.files[ranked[-1][1]], named_in)

@@ -87,7 +87,7 @@ def _claim(source: Path, out: Path) -> None:
     """Refuse a folder that holds anything but an import of the same source."""
     inner, outer = out.resolve(), source.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise ValueError(f"--out {out} and the data in {source} lie in each other; name a folder beside it")
+        raise ValueError(f"--out {out} and the data in {source} lie in each other; name a folder next to it")
     if (out / REPORT_FILE).is_file():
         there = read_json(out / REPORT_FILE)
         other = there.get("source") if isinstance(there, dict) else None

@@ -63,9 +63,9 @@ class NYUv2(DepthPairs):
         if split not in SPLIT_FOLDERS:
             raise ValueError(f"unknown split {split!r} of NYUv2; choose from {', '.join(SPLIT_FOLDERS)}")
         folder = require_folder(Path(root) / SPLIT_FOLDERS[split], f"NYUv2's {split} scenes", Path(root))
-        beside = Path(root) / f"{split}_list.txt"
-        if list_file is None and beside.is_file():
-            list_file = inside(Path(root), beside)
+        listed = Path(root) / f"{split}_list.txt"
+        if list_file is None and listed.is_file():
+            list_file = inside(Path(root), listed)
         depth_of = _listed(Path(list_file)) if list_file is not None else _found(folder)
         if len(depth_of) != PUBLISHED_COUNTS[split]:
             log.warning(
@@ -75,7 +75,7 @@ class NYUv2(DepthPairs):
                 len(depth_of),
                 "all that were found" if list_file is None else list_file,
                 PUBLISHED_COUNTS[split],
-                beside,
+                listed,
             )
         source = None if list_file is None else Path(list_file)
 

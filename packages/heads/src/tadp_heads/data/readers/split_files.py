@@ -1,4 +1,4 @@
-"""Text files that list the images of a split, and other text files that lie beside them."""
+"""Text files that list the images of a split, and other text files of a data set."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -26,7 +26,7 @@ from tadp_heads.training.parallel.fsdp import blocks
 from tadp_heads.training.protocols import Contexts, needed
 
 OVERHEAD = 2**29
-"""Bytes of a process beside its tensors: a CUDA device's context and libraries, or the interpreter's own."""
+"""Bytes of a process apart from its tensors: a CUDA device's context and libraries, or the interpreter's own."""
 WORKSPACES = 1.15
 """What is counted on the CPU times this: kernels allocate for themselves too, 13 % more for the depth head's."""
 _FULL = dict.fromkeys(("auto", "fp32", "tf32"), torch.float32)
@@ -84,7 +84,7 @@ class DryStep:
         return self.fixed_bytes + took(config, batch, share.passes > 1) - self._elsewhere(config)
 
     def _elsewhere(self, config: TrainConfig) -> float:
-        """Bytes that other processes hold where what trains is spread, less what is whole beside the parts: weights and
+        """Bytes that other processes hold where parameters are sharded, less what is replicated: weights and
         gradients of what is in no block, and of one block at a time, while the next one's weights arrive."""
         if self.spread == 1:
             return 0

@@ -21,7 +21,7 @@ class SelfTrainingConfig:
     prompted: str = "teacher"
     """Who sees the target's images under prompt.modifier: one of PROMPTED. The others see them without it."""
     weight: float = 1.0
-    """Factor on the loss of pseudo-labels, besides the share of the pixels that have one."""
+    """Factor on the loss of pseudo-labels, in addition to the share of pixels that have one."""
     confidence: float = 0.9
     """Probability from which a prediction of the surest class becomes a label; for other classes less, in proportion to
     the teacher's mean confidence in them (FreeMatch)."""
