@@ -120,7 +120,7 @@ class VisionBackbone(nn.Module):
         attention = {stride: cut_to(maps, size, stride) for stride, maps in attention.items()}
         levels = [cut_to(level, size, stride) for level, stride in zip(levels, self.strides, strict=True)]
         levels = [
-            torch.cat((level, self._beside(attention[stride], context)), 1) if stride in attention else level
+            torch.cat((level, self._appended(attention[stride], context)), 1) if stride in attention else level
             for level, stride in zip(levels, self.strides, strict=True)
         ]
         return Features(tuple(levels), attention, size, padding)
@@ -264,7 +264,7 @@ class VisionBackbone(nn.Module):
     def _maps(self, patches: Tensor, context: Tensor | None, size: tuple[int, int]) -> dict[int, Tensor]:
         raise NotImplementedError("a model without a text tower has no maps")
 
-    def _beside(self, maps: Tensor, context: Tensor | None) -> Tensor:
+    def _appended(self, maps: Tensor, context: Tensor | None) -> Tensor:
         return maps
 
 
@@ -318,7 +318,7 @@ class VisionTextBackbone(VisionBackbone):
         places = {stride: index for index, stride in enumerate(self.strides)}
         return {s: resample(maps, self.patch_size, self.strides, places[s], size) for s in self.map_strides}
 
-    def _beside(self, maps: Tensor, context: Tensor | None) -> Tensor:
+    def _appended(self, maps: Tensor, context: Tensor | None) -> Tensor:
         if self.config.class_input == "maps" or context is None:
             return maps
         named = context.to(maps).abs().sum(-1) > 0
