@@ -42,7 +42,7 @@ def adapt(
         str, typer.Option(help="null, simple, textual-inversion, dreambooth, nearby or unrelated")
     ] = "textual-inversion",
     split: Annotated[str, typer.Option(help="split of the target that is evaluated; empty: the one with labels")] = "",
-    recipe: Annotated[str, typer.Option(help="empty: the task's, with the tiny models for a source of Scenes")] = "",
+    recipe: Annotated[str, typer.Option(help="recipe; empty: the task's, for Scenes that of the tiny models")] = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. backbone.source=sd15")] = None,
     learn_split: LearnSplitOption = "",
     count: CountOption = None,

@@ -15,7 +15,7 @@ NAMES = "attention, variation, copy-paste, averaging, off-target, recall or obje
 
 def analyze(
     name: Annotated[str, typer.Argument(help=NAMES)],
-    out: Annotated[Path, typer.Option(help="folder to write to; data, heads and captions in it are used again")] = Path(
+    out: Annotated[Path, typer.Option(help="folder to write to; data, heads and captions in it are reused")] = Path(
         "runs/analyses"
     ),
     run: Annotated[
@@ -24,15 +24,19 @@ def analyze(
     data: Annotated[str, typer.Option(help="a segmentation data set, folder or NAME:FOLDER; empty: Scenes")] = "",
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
     backbone: Annotated[str, typer.Option(help="without a run: a name, hub id, folder or file")] = "tiny",
-    captioner: Annotated[str, typer.Option(help="who captions; empty: tiny for tiny, else blip2")] = "",
+    captioner: Annotated[str, typer.Option(help="captioner; empty: tiny for tiny, else blip2")] = "",
     images: Annotated[int, typer.Option(help="maximum number of images")] = 100,
-    steps: Annotated[int, typer.Option(help="training steps of a head, where no run is given")] = 300,
-    train_images: Annotated[int, typer.Option(help="images that such a head is trained on")] = 350,
+    steps: Annotated[int, typer.Option(help="without a run: training steps of the head")] = 300,
+    train_images: Annotated[int, typer.Option(help="without a run: training images of the head")] = 350,
     cosine: Annotated[
-        float, typer.Option(help="recall: CLIP cosine at which a word names a class (paper: 0.9); 0: match by words")
+        float,
+        typer.Option(
+            help="recall: minimum CLIP cosine of a word and a class that match (paper: 0.9); 0: match by words"
+        ),
     ] = 0.0,
     scales: Annotated[
-        str, typer.Option(help="attention: head, the maps that the head is given, or all, as in the paper's figure")
+        str,
+        typer.Option(help="attention: head: maps of the head's input; all: of all layers, as in the paper's figure"),
     ] = "head",
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
@@ -41,9 +45,9 @@ def analyze(
     """The paper's Figure 4 and S1 to S6: prints the numbers, draws the figure.
 
     attention: maps by kind of prompt (Fig. 4). variation: an image denoised under class names or its caption (S1).
-    copy-paste: where a word attends once its object is pasted in (S2). averaging: end tokens averaged over templates
-    (S3). off-target: an oracle's model prompted with all classes (S4). recall: a caption's recall against mIoU (S5).
-    object-size: relative size against IoU (S6).
+    copy-paste: a word's attention before and after its object is pasted in (S2). averaging: end tokens averaged over
+    templates (S3). off-target: an oracle's model prompted with all classes (S4). recall: a caption's recall against
+    mIoU (S5). object-size: relative size against IoU (S6).
 
     Example: `tadp analyze recall --run runs/mine --data data/voc --split val`
     """

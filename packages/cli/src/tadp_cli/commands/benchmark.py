@@ -12,16 +12,18 @@ from tadp_cli.console.progress import bars, console
 
 def benchmark(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made")],
-    size: Annotated[list[str] | None, typer.Option(help="HxW in pixels; repeat it; none: 256x256 and 512x512")] = None,
-    precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, tf32, bf16 or fp16; repeat it; none: fp32 and bf16")
+    size: Annotated[
+        list[str] | None, typer.Option(help="HxW in pixels; repeatable; default: 256x256 and 512x512")
     ] = None,
-    batch_size: Annotated[list[int] | None, typer.Option(help="images per pass; repeat it; none: 1")] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="file to write the numbers to")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32, tf32, bf16 or fp16; repeatable; default: fp32 and bf16")
+    ] = None,
+    batch_size: Annotated[list[int] | None, typer.Option(help="images per pass; repeatable; default: 1")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="JSON file for the results")] = None,
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Measure milliseconds per image and the peak of memory, for each size, precision and batch size.
+    """Measure milliseconds per image and peak memory for each size, precision and batch size.
 
     Example: `tadp benchmark runs/first --size 512x512 --precision fp32 --precision bf16 --json costs.json`
     """

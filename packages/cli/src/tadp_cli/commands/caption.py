@@ -36,7 +36,7 @@ def caption(
     ] = "",
     min_tokens: Annotated[int, typer.Option(help="minimum number of new tokens; the paper tries 0, 20 and 40")] = 0,
     max_tokens: Annotated[int, typer.Option(help="maximum number of new tokens")] = 77,
-    prompt: Annotated[str | None, typer.Option(help="what the model is asked, e.g. `<OD>` of Florence-2")] = None,
+    prompt: Annotated[str | None, typer.Option(help="prompt for the model, e.g. `<OD>` for Florence-2")] = None,
     tags_first: Annotated[
         bool,
         typer.Option("--tags-first", help="ask an openai: model for the objects first, then for a caption of them"),
@@ -52,7 +52,7 @@ def caption(
     actors: ActorsOption = 0,
     plugin: PluginOption = None,
 ) -> None:
-    """Caption images, or Scenes where none are named; a command that was stopped resumes.
+    """Caption images (default: Scenes); an interrupted command resumes.
 
     Under `accelerate launch` processes share the work, with `--engine ray` actors of this machine or a cluster.
 

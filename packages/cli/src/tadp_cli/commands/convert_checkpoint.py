@@ -13,13 +13,13 @@ from tadp_cli.console.progress import console
 def convert_checkpoint(
     file: Annotated[Path, typer.Argument(help="checkpoint of the paper's public code or of VPD, .ckpt / .pth")],
     out: OutFolder,
-    base: Annotated[str, typer.Option(help="backbone whose frozen parts the file leaves out")] = "sd15",
+    base: Annotated[str, typer.Option(help="backbone that provides the frozen parts missing in the file")] = "sd15",
     classes: Annotated[
-        Path | None, typer.Option(help="class names, one a line, or objectInfo150.txt; known for 19 and 21 classes")
+        Path | None, typer.Option(help="class names, one per line, or objectInfo150.txt; known for 19 and 21 classes")
     ] = None,
-    heads: Annotated[int | None, typer.Option(help="attention heads of the UNet; empty: as Stable Diffusion")] = None,
+    heads: Annotated[int | None, typer.Option(help="attention heads of the UNet; empty: Stable Diffusion's")] = None,
     latent_scale: Annotated[
-        float | None, typer.Option(help="factor on the latents; empty: the VAE's own; 1: trained without one, as VPD")
+        float | None, typer.Option(help="factor on the latents; empty: the VAE's own; 1: none, as in VPD")
     ] = None,
     max_depth: Annotated[float, typer.Option(help="largest depth of a depth head, metres")] = 10.0,
 ) -> None:

@@ -12,7 +12,7 @@ from tadp_cli.console.progress import bars, console
 if TYPE_CHECKING:
     from tadp_heads.data.check.dataset import CheckReport
 
-data_app = typer.Typer(help="Data sets: check them, list those known by name.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, import, list and generate data sets.", no_args_is_help=True)
 
 
 @data_app.callback()
@@ -26,7 +26,7 @@ def submission(
     out: Annotated[Path, typer.Option("--out", help=".zip to write")],
     ids: Annotated[str, typer.Option(help="label: Cityscapes' label ids, or train: its train ids")] = "label",
 ) -> None:
-    """Write masks of Cityscapes' classes as an evaluation server takes them: one PNG per image, under its name.
+    """Pack masks of Cityscapes' classes for an evaluation server: one PNG per image, under its name.
 
     Example: `tadp data submission predictions/fog --out fog.zip`
     """
@@ -41,15 +41,15 @@ def submission(
 def check(
     where: Annotated[str, typer.Argument(help="a data set in a user layout, or NAME:FOLDER (`tadp data list`)")],
     task: Annotated[str, typer.Option(help="segmentation, depth or detection; empty: all it has")] = "",
-    split: Annotated[str, typer.Option(help="of NAME:FOLDER alone; empty: every split that is there")] = "",
+    split: Annotated[str, typer.Option(help="with NAME:FOLDER: split to check; empty: all")] = "",
     out: Annotated[Path, typer.Option("--out", help="folder for the contact sheets and report.json")] = Path(
         "runs/check"
     ),
     plugin: PluginOption = None,
 ) -> None:
-    """Find unpaired files, wrong sizes, unknown ids, empty boxes, wrong units, classes never seen; draw a sheet.
+    """Find unpaired files, wrong sizes, unknown ids, empty boxes, wrong units, absent classes; draw contact sheets.
 
-    The exit code is 1 when `tadp train` would fail on it, else it prints the command that trains on these splits.
+    Exits with 1 where `tadp train` would fail, else prints the command that trains on these splits.
 
     Example: `tadp data check my_data`
     """
@@ -102,17 +102,17 @@ def import_data(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="a folder in the format of an annotation tool")],
     out: Annotated[Path, typer.Option("--out", help="folder to write to")],
     task: Annotated[str, typer.Option(help="segmentation or detection; empty: all it has")] = "",
-    val: Annotated[float | None, typer.Option(help="share of images for validation, to split anew")] = None,
-    test: Annotated[float | None, typer.Option(help="share of images for testing, to split anew")] = None,
-    seed: Annotated[int | None, typer.Option(help="of a new split")] = None,
+    val: Annotated[float | None, typer.Option(help="share of images for validation, for a new split")] = None,
+    test: Annotated[float | None, typer.Option(help="share of images for testing, for a new split")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of a new split")] = None,
     group: Annotated[
-        str | None, typer.Option(help='what one split shares: "folder", or a regular expression on the id')
+        str | None, typer.Option(help='images of a group share a split: "folder", or a regular expression on the id')
     ] = None,
 ) -> None:
     """Write images/, masks/, classes.txt and split files of LabelMe, COCO, YOLO, CVAT or Label Studio annotations.
 
-    Images that cannot be read are left out and named in import.json. The same command resumes, and adds what was
-    labelled since. Example: `tadp data import labelme/ --out data/mine`
+    Images that cannot be read are left out and named in import.json. The same command resumes, and adds new
+    labels. Example: `tadp data import labelme/ --out data/mine`
     """
     with one_line_errors():
         from tadp_cli.pipelines.import_data import import_data as run_import

@@ -13,11 +13,11 @@ from tadp_cli.console.progress import bars, console
 def demo(
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("runs/demo"),
     full: Annotated[bool, typer.Option("--full", help="three seeds, all domains, all tasks (hours)")] = False,
-    seeds: Annotated[int | None, typer.Option(help="how many seeds, in place of one (or three with --full)")] = None,
-    steps: Annotated[int | None, typer.Option(help="training steps of each head, in place of the plan's")] = None,
-    train_images: Annotated[int | None, typer.Option(help="images to train on, in place of the plan's")] = None,
-    scored_images: Annotated[int | None, typer.Option(help="images to evaluate on, in place of the plan's")] = None,
-    prompts: Annotated[list[str] | None, typer.Option("--prompt", help="a kind of prompt; several times")] = None,
+    seeds: Annotated[int | None, typer.Option(help="number of seeds; default: 1, with --full 3")] = None,
+    steps: Annotated[int | None, typer.Option(help="training steps per head; default: the plan's")] = None,
+    train_images: Annotated[int | None, typer.Option(help="training images; default: the plan's")] = None,
+    scored_images: Annotated[int | None, typer.Option(help="evaluation images; default: the plan's")] = None,
+    prompts: Annotated[list[str] | None, typer.Option("--prompt", help="kind of prompt; repeatable")] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:

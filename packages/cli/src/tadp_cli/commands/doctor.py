@@ -12,11 +12,11 @@ def doctor(
     backbone: Annotated[
         str | None, typer.Option(help="describe a backbone instead: a name, hub id, folder or file")
     ] = None,
-    size: Annotated[int, typer.Option(help="side in pixels of the square image whose arithmetic is counted")] = 512,
+    size: Annotated[int, typer.Option(help="side in pixels of the square image for GFLOPs")] = 512,
 ) -> None:
     """Show devices, memory, versions, attention, weights, what fits; a backbone's taps, parameters, GFLOPs.
 
-    Opens no connection. Example: `tadp doctor --backbone sd15`
+    Works offline. Example: `tadp doctor --backbone sd15`
     """
     with one_line_errors():
         if backbone is not None:

@@ -26,14 +26,18 @@ def explain(
     compare: Annotated[
         tuple[str, str] | None, typer.Option(metavar="A B", help="two texts in place of one, side by side")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="a run, whose UNet and prompt are used and prediction shown")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="run whose UNet and prompts are used, and whose prediction is shown")
+    ] = None,
     backbone: Annotated[
         str, typer.Option(help="without a run: a name, hub id, folder or file; empty: tiny for Scenes, else sd15")
     ] = "",
-    strides: Annotated[str, typer.Option(help="of the layers, in pixels, e.g. 16,32; empty: those the head gets")] = "",
-    layers: Annotated[bool, typer.Option("--layers", help="each stride and layer apart")] = False,
-    ends: Annotated[bool, typer.Option("--ends", help="the begin and the end token too")] = False,
-    size: Annotated[int, typer.Option(help="a longer side than this many pixels is scaled down to it")] = 512,
+    strides: Annotated[
+        str, typer.Option(help="strides of the layers in pixels, e.g. 16,32; empty: those of the head's maps")
+    ] = "",
+    layers: Annotated[bool, typer.Option("--layers", help="show each stride and layer separately")] = False,
+    ends: Annotated[bool, typer.Option("--ends", help="show the start and end tokens too")] = False,
+    size: Annotated[int, typer.Option(help="maximum image side in pixels; larger images are scaled down")] = 512,
     cleaner: CleanerOption = "",
     base_url: BaseUrlOption = None,
     price: PriceOption = None,
@@ -43,7 +47,7 @@ def explain(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Draw one heat map per word: the cross-attention that the head is given, on the image.
+    """Draw one heat map per word over the image: the cross-attention maps that the head gets.
 
     Example: `tadp explain photo.jpg --caption "a red circle and a tree" --out words.png`
     """

@@ -19,11 +19,12 @@ def export(
         str, typer.Option(help="onnx: for onnxruntime; pt2: compiled for this device; web: a page that runs it")
     ] = "onnx",
     size: Annotated[
-        str, typer.Option(help="of the images, HxW in pixels, or dynamic; empty: the size of the training images")
+        str, typer.Option(help="image size HxW in pixels, or dynamic; empty: the size of the training images")
     ] = "",
     precision: Annotated[str, typer.Option(help="fp32, or fp16 for VAE and UNet")] = "fp32",
     caption: Annotated[
-        str | None, typer.Option(help="text for all images, as a constant; none: a run of captions takes a context")
+        str | None,
+        typer.Option(help="text for all images, stored as a constant; none: with captions, the context is an input"),
     ] = None,
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
@@ -32,7 +33,7 @@ def export(
 
     A prompt that is the same for all images is a constant of the graph. Where each image has its own, the graph takes
     the text's embedding too, and the text encoder is a second file. The file is compared with the model and timed.
-    The page shows, as a prompt is typed, where its words attend and the mask: of tiny, or of a run as small.
+    The web page shows each word's attention and the mask while the prompt is edited; for tiny, or a run of its size.
 
     Example: `tadp export runs/first --size 512x512 --out first.onnx`, `tadp export tiny --format web --out site`
     """

@@ -10,11 +10,11 @@ from tadp_cli.console.progress import console
 
 def fetch(
     names: Annotated[list[str], typer.Argument(help="backbones, captioners and taesd, e.g. sd15 blip2; or hub ids")],
-    offline: Annotated[bool, typer.Option("--offline", help="only say where they are; open no connection")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="only print where they are, without a connection")] = False,
 ) -> None:
-    """Download weights from the first mirror that answers; what is here already is not downloaded again.
+    """Download weights from the first mirror that answers; cached weights are not downloaded again.
 
-    Their licences are shown, each with where it is stated.
+    Prints their licences with the sources.
 
     Example: `tadp fetch sd15 blip2`
     """

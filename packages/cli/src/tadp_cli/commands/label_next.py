@@ -19,14 +19,14 @@ def label_next(
     budget: Annotated[int, typer.Option(help="number of images to choose")] = 20,
     by: Annotated[str, typer.Option(help="text: disagreement between prompts; entropy; or random")] = "text",
     labelled: Annotated[
-        list[str] | None, typer.Option(help="images that have labels: left out, and so are images like them")
+        list[str] | None, typer.Option(help="labelled images, which are left out together with similar images")
     ] = None,
     size: Annotated[int, typer.Option(help="longest image side in pixels for the model")] = 512,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     plugin: PluginOption = None,
 ) -> None:
-    """Choose the images to label next: those of which the run is least sure, different from one another.
+    """Choose the images to label next: uncertain for the run, and diverse.
 
     Example: `tadp label-next runs/first photos/ --labelled my_data/images --budget 20 --out next.txt`
     """

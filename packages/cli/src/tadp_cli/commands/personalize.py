@@ -45,13 +45,13 @@ def personalize(
     preset: Annotated[
         str, typer.Option(help="settings by name; empty: miniature for tiny, lora with --rank, else the paper's")
     ] = "",
-    steps: Annotated[int | None, typer.Option(help="updates, in place of the preset's")] = None,
-    vectors: Annotated[int | None, typer.Option(help="vectors per token, in place of the preset's")] = None,
+    steps: Annotated[int | None, typer.Option(help="optimizer steps; default: the preset's")] = None,
+    vectors: Annotated[int | None, typer.Option(help="vectors per token; default: the preset's")] = None,
     rank: Annotated[int | None, typer.Option(help="DreamBooth: train a LoRA of this rank, not the whole UNet")] = None,
     captioner: Annotated[
-        str, typer.Option(help="says what each image shows; none: no captions; empty: the tiny one for tiny, else none")
+        str, typer.Option(help="captions each image; none: no captions; empty: tiny for tiny, else none")
     ] = "",
-    held_out: Annotated[Path | None, typer.Option(help="images that are not trained on, to measure by")] = None,
+    held_out: Annotated[Path | None, typer.Option(help="held-out images for the denoising loss")] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="number of images, drawn by the seed; none: all of them, or 10 Scenes")
     ] = None,
@@ -66,7 +66,7 @@ def personalize(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="resume the run in --out")] = False,
     only_estimate: Annotated[
-        bool, typer.Option("--dry-run", help="only say what would train and the memory it takes")
+        bool, typer.Option("--dry-run", help="only print the trained parameters and the memory needed")
     ] = False,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,

@@ -25,8 +25,10 @@ def predict(
         list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists, globs, and videos")
     ],
     out: OutFolder,
-    caption: Annotated[str | None, typer.Option(help="text for all the images; none: the model captions them")] = None,
-    captioner: Annotated[str, typer.Option(help="who captions, in place of the run's captioner")] = "",
+    caption: Annotated[
+        str | None, typer.Option(help="text for all images; default: captions by the run's captioner")
+    ] = None,
+    captioner: Annotated[str, typer.Option(help="captioner to use instead of the run's")] = "",
     captions: Annotated[
         Path | None, typer.Option(help="file of captions, one per image, as `tadp caption` writes them")
     ] = None,
@@ -50,14 +52,16 @@ def predict(
     tile: Annotated[
         int, typer.Option(help="side in pixels of overlapping windows for large images, e.g. 512; 0: the whole image")
     ] = 0,
-    overlap: Annotated[int | None, typer.Option(help="of the windows, in pixels; empty: a quarter of --tile")] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="overlap of the windows in pixels; empty: a quarter of --tile")
+    ] = None,
     tile_captions: Annotated[
         bool, typer.Option("--tile-captions", help="caption each window; else one caption for the image")
     ] = False,
-    mask_file: Annotated[str, typer.Option(help="png or tiff (in tiles), of the masks of images in windows")] = "png",
-    caption_per: Annotated[str, typer.Option(help="of a video: one caption per shot, or per frame")] = "shot",
+    mask_file: Annotated[str, typer.Option(help="with --tile: file format of masks, png or tiled tiff")] = "png",
+    caption_per: Annotated[str, typer.Option(help="video: one caption per shot, or per frame")] = "shot",
     shot_threshold: Annotated[
-        float, typer.Option(help="of a video: difference of two frames' colours that begins a shot, 0 to 1")
+        float, typer.Option(help="video: colour difference of two frames that starts a shot, 0 to 1")
     ] = 0.5,
     cleaner: CleanerOption = "",
     base_url: BaseUrlOption = None,
@@ -71,7 +75,7 @@ def predict(
 ) -> None:
     """Predict images of any size: an overlay, the raw result and the caption of each; resumes where stopped.
 
-    Prompts are made of captions as in the run's training. Masks are PNG with a palette, depth is 16-bit PNG in
+    Prompts are built from captions as in training. Masks are PNG with a palette, depth is 16-bit PNG in
     millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too. --format
     writes polygons or boxes for an annotation tool instead. A video gives OUT/NAME/ with each frame's files,
     overlay.mp4 and frames.csv, which has the mIoU of consecutive masks.

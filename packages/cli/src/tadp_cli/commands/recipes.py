@@ -20,9 +20,9 @@ def recipes(
         bool, typer.Option("--costs", help="estimate GPU memory and hours of training, without weights or data")
     ] = False,
 ) -> None:
-    """List the recipes: task, data, prompt, schedule (steps x images of a step), and what the paper got.
+    """List the recipes: task, data, prompt, schedule (steps x effective batch size), and the paper's result.
 
-    Or in which table of the paper a recipe has rows.
+    For recipes of table rows, the paper's table instead.
 
     Example: `tadp recipes table-1`
     """

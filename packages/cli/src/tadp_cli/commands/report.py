@@ -18,9 +18,9 @@ def report(
     images: Annotated[
         int, typer.Option(help="images to predict for the page, of the validation split or of --data; 0: none, fast")
     ] = 100,
-    shown: Annotated[int, typer.Option(help="best and worst images, of each so many")] = 4,
+    shown: Annotated[int, typer.Option(help="number of best and of worst images")] = 4,
     original_captions: Annotated[
-        Path | None, typer.Option(help="captions before they were cleaned, to show what cleaning did")
+        Path | None, typer.Option(help="captions before cleaning, to show its changes")
     ] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="a PNG: images, annotations and each run's prediction side by side")
@@ -41,9 +41,9 @@ def report(
 ) -> None:
     """Tables of all metrics, one HTML page: metrics, curves, classes, confusions, best and worst images.
 
-    A line for each prompt, a column for each data set; runs of several seeds share a line. The page needs no network.
+    One row per prompt, one column per data set; runs that differ only in the seed share a row. The page works offline.
     --data and --split show any other set: with labels its best and worst images, without labels some of them.
-    --sheet shows where the last run is furthest ahead of the first and where it is furthest behind (Figs. S11 to S20).
+    --sheet shows the largest gains and losses of the last run over the first (Figs. S11 to S20).
 
     Example: `tadp report runs/empty runs/caption-seed0 runs/caption-seed1 --out report.html`
     """

@@ -45,7 +45,9 @@ class _Tables(TyperGroup):
         self._commands, self._unread = own, True
 
 
-reproduce_app = typer.Typer(cls=_Tables, help="A table, a figure or a question of the paper.", no_args_is_help=True)
+reproduce_app = typer.Typer(
+    cls=_Tables, help="Reproduce a table, a figure or an analysis of the paper.", no_args_is_help=True
+)
 
 
 @reproduce_app.command("figure-4")
@@ -53,7 +55,7 @@ def figure_4(
     data: Annotated[Path | None, typer.Option(help="a segmentation data set; none: Scenes")] = None,
     split: Annotated[str, typer.Option(help="split of the data set")] = "val",
     images: Annotated[int, typer.Option(help="maximum number of images")] = 300,
-    backbone: Annotated[str, typer.Option(help="whatever holds a Stable Diffusion")] = "tiny",
+    backbone: Annotated[str, typer.Option(help="a name, hub id, folder or file of Stable Diffusion")] = "tiny",
     device: DeviceOption = "auto",
 ) -> None:
     """Figure 4 as numbers: does an object's word attend to its object before any head is trained?
@@ -110,8 +112,8 @@ def _table_command(name: str) -> Any:
         scale: Annotated[
             str, typer.Option(help="full: the paper's data and models; miniature: Scenes and the tiny models")
         ] = "miniature",
-        row: Annotated[list[str] | None, typer.Option(help="a row of the table, several times; none: all")] = None,
-        seeds: Annotated[int, typer.Option(help="how many; 0: as the recipes say")] = 0,
+        row: Annotated[list[str] | None, typer.Option(help="row of the table; repeatable; default: all")] = None,
+        seeds: Annotated[int, typer.Option(help="number of seeds; 0: the recipes'")] = 0,
         data: Annotated[
             list[str] | None,
             typer.Option(help="full scale: NAME:FOLDER of a data set that rows train on; one per data set"),
@@ -134,8 +136,8 @@ def _table_command(name: str) -> Any:
         ] = "",
         train_images: Annotated[int, typer.Option(help="training images per domain (miniature)")] = 500,
         scored_images: Annotated[int, typer.Option(help="evaluation images per domain (miniature)")] = 200,
-        steps: Annotated[int, typer.Option(help="training steps in place of the recipes'; 0: the recipes'")] = 0,
-        out: Annotated[Path | None, typer.Option(help="where runs go; what is there is not made again")] = None,
+        steps: Annotated[int, typer.Option(help="training steps; 0: the recipes'")] = 0,
+        out: Annotated[Path | None, typer.Option(help="folder for the runs; finished runs are reused")] = None,
         only_plan: Annotated[
             bool,
             typer.Option("--dry-run", help="print data, prompt, schedule, memory and what is missing; run nothing"),

@@ -24,7 +24,7 @@ def segment(
     device: DeviceOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Segment images without training: where the names of classes attend in the frozen UNet.
+    """Segment images without training, by the frozen UNet's cross-attention to the class names.
 
     Writes what `tadp predict` writes: ID_mask.png (0 is the background), ID_overlay.png, legend.png, classes.json.
 

@@ -15,7 +15,7 @@ def serve(
     port: Annotated[int, typer.Option(help="port; 0: one that is free")] = 8000,
     device: Annotated[str, typer.Option(help="torch device, e.g. cpu or cuda:1; auto: a GPU if there is one")] = "auto",
     batch_size: Annotated[int, typer.Option(help="maximum images per batch")] = 8,
-    queue: Annotated[int, typer.Option(help="maximum images that wait; more are refused")] = 64,
+    queue: Annotated[int, typer.Option(help="maximum number of queued images; further requests are refused")] = 64,
     max_megapixels: Annotated[float, typer.Option(help="largest image in megapixels")] = 25.0,
     max_megabytes: Annotated[float, typer.Option(help="largest encoded image in MB")] = 20.0,
     plugin: Annotated[

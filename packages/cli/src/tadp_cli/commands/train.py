@@ -22,7 +22,7 @@ def train(
     data: DataOption = None,
     captions: CaptionsOption = None,
     domain: Annotated[
-        str, typer.Option(help="the target's domain, which prompt.modifier puts into prompts, e.g. watercolor")
+        str, typer.Option(help="target domain, named in prompts by prompt.modifier, e.g. watercolor")
     ] = "",
     domain_phrase: DomainPhraseOption = "",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, e.g. train.steps=100")] = None,
@@ -32,15 +32,15 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="resume the run in --out")] = False,
     bundle: Annotated[
-        bool, typer.Option("--bundle", help="copy the frozen backbone into the run in place of a reference to it")
+        bool, typer.Option("--bundle", help="copy the frozen backbone into the run instead of referring to it")
     ] = False,
     device: DeviceOption = "auto",
-    seed: Annotated[int | None, typer.Option(help="in place of the recipe's train.seed")] = None,
+    seed: Annotated[int | None, typer.Option(help="random seed; default: the recipe's train.seed")] = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Train a head, and slowly the UNet; then evaluate it on the validation split and the recipe's test data.
+    """Train a head and, at a lower learning rate, the UNet; evaluate on the validation split and test data.
 
-    Recipes of the tiny models train on Scenes where no data are named, in data/scenes, written there where missing.
+    Without --data, recipes of the tiny models train on Scenes, which are generated in data/scenes.
 
     Example: `tadp train scenes-segmentation --data data/photo --out runs/first --set train.steps=300`
     """

@@ -21,7 +21,7 @@ class PersonalizeConfig:
     rank: int = 0
     """DreamBooth: rank of a LoRA in place of the whole UNet; 0: the whole UNet."""
     init_word: str = ""
-    """Textual Inversion: the word whose embedding the token begins at; empty: chosen from the domain."""
+    """Textual Inversion: the word whose embedding initialises the token; empty: chosen from the domain."""
 
     def __post_init__(self) -> None:
         for name in ("count", "rank"):

@@ -30,7 +30,7 @@ CompileOption = Annotated[
         "--compile/--no-compile", help="compile the UNet (about a minute); by default on a GPU from 65536 images on"
     ),
 ]
-SeedOption = Annotated[int, typer.Option(help="seed of everything random")]
+SeedOption = Annotated[int, typer.Option(help="random seed")]
 
 
 def _loaded_plugins(files: list[Path] | None) -> list[Path] | None:

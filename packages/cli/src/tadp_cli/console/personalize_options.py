@@ -20,10 +20,10 @@ PresetOption = Annotated[
     str, typer.Option(help="settings of the personalization by name, as of `tadp personalize`; empty: the recipe's")
 ]
 DomainPhraseOption = Annotated[
-    str, typer.Option(help="what images of a domain outside the table are called, e.g. 'dusk photo'")
+    str, typer.Option(help="name for images of a domain outside the table, e.g. 'dusk photo'")
 ]
 InitWordOption = Annotated[
-    str, typer.Option(help="word whose embedding the token begins at; empty: chosen from the domain")
+    str, typer.Option(help="word whose embedding initialises the token; empty: chosen from the domain")
 ]
 
 

@@ -54,7 +54,7 @@ class ExplainOptions:
     layers: bool = False
     """Show each layer apart."""
     ends: bool = False
-    """Show the begin and the end token too."""
+    """Show show the start and end tokens too."""
     cleaner: str = ""
     """With a run: what removes the words for its domain from the caption; "": what it records."""
     limits: CleaningLimits = NO_LIMITS_GIVEN

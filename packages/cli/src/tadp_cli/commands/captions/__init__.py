@@ -6,7 +6,7 @@ from tadp_cli.commands.captions.clean import clean
 from tadp_cli.commands.captions.prompts import class_names, modify_captions, nouns, oracle
 from tadp_cli.commands.captions.quality import convert, diff, stats
 
-captions_app = typer.Typer(help="What is done to captions, file in, file out.", no_args_is_help=True)
+captions_app = typer.Typer(help="Clean, modify, count, compare and convert files of captions.", no_args_is_help=True)
 
 captions_app.command("clean")(clean)
 captions_app.command("modify")(modify_captions)

@@ -22,12 +22,12 @@ def clean(
     cleaner: Annotated[
         str, typer.Option(help="rules (offline), openai or openai:MODEL (key: OPENAI_API_KEY)")
     ] = "rules",
-    model: Annotated[str, typer.Option(help="openai: the model asked")] = "gpt-4o-mini",
+    model: Annotated[str, typer.Option(help="openai: name of the model")] = "gpt-4o-mini",
     base_url: BaseUrlOption = None,
     price: PriceOption = None,
-    max_usd: Annotated[float, typer.Option(help="openai: most dollars spent; 0 shows the estimate and ends")] = 1.0,
+    max_usd: Annotated[float, typer.Option(help="openai: maximum cost in dollars; 0: only print the estimate")] = 1.0,
     max_requests: MaxRequestsOption = None,
-    cache: Annotated[Path | None, typer.Option(help="openai: file of answers paid for; none: in ~/.cache/tadp")] = None,
+    cache: Annotated[Path | None, typer.Option(help="openai: cache of paid answers; default: in ~/.cache/tadp")] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Remove the words that name the domain's style or medium, keep the content (paper 4.3).

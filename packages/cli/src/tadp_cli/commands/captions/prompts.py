@@ -31,7 +31,7 @@ def modify_captions(
     style: Annotated[str, typer.Option(help="grammatical, or reference: the paper's code verbatim")] = "grammatical",
     plugin: PluginOption = None,
 ) -> None:
-    """Put the domain into each caption.
+    """Name the domain in each caption.
 
     Example: `tadp captions modify source.jsonl --domain watercolor --modifier simple --out prompts.jsonl`
     """
@@ -52,8 +52,7 @@ def modify_captions(
 def nouns(file: FileArgument, out: OutFile) -> None:
     """Keep the nouns of each caption, each once, in order (paper 4.2, TADP(NO)).
 
-    By NLTK's tagger, whose data is fetched once where there is a network; without it by a small tagger that
-    comes with the package, which is said.
+    Uses NLTK's tagger, whose data is downloaded once; without a network a small built-in tagger, with a note.
 
     Example: `tadp captions nouns captions.jsonl --out nouns.jsonl`
     """
@@ -69,7 +68,7 @@ def nouns(file: FileArgument, out: OutFile) -> None:
 
 
 def class_names(data: DataArgument, out: OutFile, split: SplitOption = None) -> None:
-    """Name all classes of the data set for every image: the baseline that knows nothing of the image (paper 4.1).
+    """Name all classes of the data set for every image: the image-independent baseline (paper 4.1).
 
     Example: `tadp captions class-names my_data --split train --out class_names.jsonl`
     """

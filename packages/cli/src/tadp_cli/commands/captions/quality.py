@@ -25,12 +25,15 @@ def stats(
     domain: DomainOption = None,
     domain_phrase: PhraseOption = None,
     backbone: Annotated[
-        str | None, typer.Option(help="whose CLIP counts tokens and, with --data, matches words by cosine: sd15, ...")
+        str | None,
+        typer.Option(help="backbone whose CLIP counts tokens and, with --data, matches words by cosine, e.g. sd15"),
     ] = None,
-    cosine: Annotated[float, typer.Option(help="with --backbone: a word this near to a class's name is a match")] = 0.9,
+    cosine: Annotated[
+        float, typer.Option(help="with --backbone: minimum cosine similarity of a word and a class name that match")
+    ] = 0.9,
     flag: Annotated[Path | None, typer.Option(help="write the ids of bad captions, for caption --only-flagged")] = None,
     per_image: Annotated[
-        Path | None, typer.Option(help="with --data: write precision and recall an image, CSV")
+        Path | None, typer.Option(help="with --data: write precision and recall per image, CSV")
     ] = None,
 ) -> None:
     """Count captions and their defects; against a data set's labels also class precision and recall (Fig. S5).
@@ -86,7 +89,7 @@ def share(value: float | None) -> str:
 def diff(
     before: FileArgument,
     after: FileArgument,
-    limit: Annotated[int, typer.Option(help="changed captions shown; 0: all")] = 10,
+    limit: Annotated[int, typer.Option(help="maximum number of changed captions to show; 0: all")] = 10,
 ) -> None:
     """Show captions that differ between two files, and images that only one of them has.
 
