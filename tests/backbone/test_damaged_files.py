@@ -106,7 +106,7 @@ def test_sizes_that_no_model_has_are_refused_at_once(tiny, file, changes):
 
 def test_weights_that_memory_does_not_hold_are_no_malformed_file():
     with (
-        pytest.raises(RuntimeError, match=r"^unet takes more memory than there is: .* 9 bytes"),
+        pytest.raises(RuntimeError, match=r"^unet needs more memory than is available: .* 9 bytes"),
         reading("unet", "take another"),
     ):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")

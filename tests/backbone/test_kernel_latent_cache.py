@@ -76,5 +76,5 @@ def test_other_weights_settings_or_augmentations_are_other_entries(make_backbone
 def test_wrong_use_is_named(make_backbone, tmp_path):
     with pytest.raises(ValueError, match="this backbone has no VAE"):
         LatentCache(tmp_path, make_backbone())
-    with pytest.raises(ValueError, match="crops is 0, expected at least 1 an image"):
+    with pytest.raises(ValueError, match="crops is 0, expected at least 1 per image"):
         LatentCache(tmp_path, make_backbone(vae=True), crops=0)

@@ -195,7 +195,7 @@ def test_heat_maps_add_a_words_tokens_and_average_strides():
     assert_close(maps[1], (pixels + 0.25) / 2)
     one_by_one = heat_maps(features, [Word("a", (1,)), Word("b", (3,))], image=1)
     assert_close(maps[0], one_by_one.sum(0))
-    with pytest.raises(ValueError, match=r"'x' is token 4, the context had 4"):
+    with pytest.raises(ValueError, match=r"'x' is token 4, the context has 4 tokens"):
         heat_maps(features, [Word("x", (4,))])
     with pytest.raises(ValueError, match="no attention maps"):
         heat_maps(Features((), {}, (8, 8), (0, 0)), [])

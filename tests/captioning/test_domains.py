@@ -120,5 +120,5 @@ def test_a_domain_of_any_name_is_described_in_words():
 @pytest.mark.parametrize(("phrase", "word"), [("photo in the rain", "in"), ("a dusk photo", "a")])
 def test_a_phrase_that_fits_into_no_sentence_is_refused(phrase, word):
     """It made prompts such as "a photo in the rain of a street in the rain"."""
-    with pytest.raises(ValueError, match=rf"has the word '{word}': expected the style and then what the images are"):
+    with pytest.raises(ValueError, match=rf"has the word '{word}': expected the style, then the medium"):
         domain_from_phrase(phrase)

@@ -154,7 +154,7 @@ def test_a_batch_that_does_not_fit_is_halved(server, cleaner_of):
         (slow, "timed out"),
         (page, "no chat completion but '<html>busy"),
         (prose, "not the JSON that was asked for but 'Sure!"),
-        (merged, "answers in a row cannot be used, the last: 3 items for 1 captions"),
+        (merged, "unusable answers in a row; the last error: 3 items for 1 captions"),
     ],
 )
 def test_trouble_without_end_is_one_line_and_what_was_paid_is_kept(server, cleaner_of, trouble, says):
@@ -240,7 +240,7 @@ def test_requests_wait_for_the_money_that_others_leave(server, cleaner_of):
 
 def test_a_cut_answer_is_named_as_one(server, cleaner_of):
     server.script = [rambling(server, [])] * 60
-    with pytest.raises(RuntimeError, match=r"cannot be used, the last: cut at \d+ tokens"):
+    with pytest.raises(RuntimeError, match=r"unusable answers in a row; the last error: cut at \d+ tokens"):
         cleaner_of().clean(CAPTIONS)
 
 

@@ -182,7 +182,7 @@ def test_a_line_is_least_squares():
     design = np.stack([x, np.ones(50)], axis=1)
     np.testing.assert_allclose([line.slope, line.intercept], np.linalg.lstsq(design, y)[0])
     assert fit_line([0, 1, 2], [3, 1, -1]).r == pytest.approx(-1)
-    with pytest.raises(ValueError, match="without a spread"):
+    with pytest.raises(ValueError, match="do not determine a regression line"):
         fit_line([1, 1, 1], [1, 2, 3])
 
 

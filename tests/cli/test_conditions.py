@@ -42,7 +42,7 @@ def test_each_condition_is_evaluated_under_its_prompt_and_their_mean_is_reported
         ("test.conditions=['hail']", "condition in test.conditions"),
         ("test.conditions=['fog','fog']", "name each condition once"),
         ("test.modifier=dreambooth", "test.modifier"),
-        ("test.folder=", "name it in test.folder"),
+        ("test.folder=", "test.conditions needs a data set"),
     ],
 )
 def test_conditions_that_cannot_be_are_reported(setting, expected):

@@ -194,7 +194,7 @@ def test_what_training_accepts_is_a_note_and_what_it_refuses_a_problem(tmp_path,
     except DataError:
         accepted = False
     assert accepted == (spoil not in (broken, unknown_id))
-    assert ("images are trained on and evaluated, such as 'train_00000'" in caplog.text) == (spoil is overlap)
+    assert ("images are in both training and evaluation, such as 'train_00000'" in caplog.text) == (spoil is overlap)
     output = tadp("data", "check", root, "--out", tmp_path / "check", code=int(not accepted))
     assert SPOILED[spoil] in output
     assert ("problem: " in output) == (not accepted)

@@ -63,7 +63,7 @@ def test_images_are_drawn_by_the_seed(paintings, caplog):
     assert drawn(paintings, 0, 0) == paintings
     with caplog.at_level(logging.WARNING):
         assert names(drawn(paintings, 9, 0)) == names(images)
-    assert "learned from 4 images: there are fewer than the 9 asked for" in caplog.text
+    assert "learned from 4 images, fewer than the 9 requested" in caplog.text
 
 
 def test_recipes_have_the_papers_numbers_of_images():

@@ -27,7 +27,7 @@ def few(monkeypatch):
 
 
 def run_all(train=(), personalize=()):
-    """The four commands, each of which ends with how to go on."""
+    """The four commands, each of which ends with the next command."""
     outputs = {
         "caption": tadp("caption"),
         "personalize": tadp("personalize", "--domain", "watercolor", *personalize),

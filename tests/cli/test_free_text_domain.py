@@ -55,4 +55,4 @@ def test_an_unknown_domain_without_a_phrase_is_one_line(world, tmp_path):
     assert "unknown domain 'dusk'; choose from watercolor" in tadp("adapt", *places, "--domain", "dusk", code=2)
     phrase = ("--set", "prompt.domain_phrase=dusk photo")
     output = tadp("train", "scenes-segmentation", "--data", world / "photo", *phrase, "--out", tmp_path / "out", code=2)
-    assert "prompt.domain_phrase 'dusk photo' describes prompt.domain: name it too" in output
+    assert "prompt.domain_phrase 'dusk photo' needs prompt.domain: set it too" in output

@@ -123,7 +123,7 @@ def test_a_resumed_run_draws_what_one_that_was_never_stopped_draws(tmp_path, rec
         (('prompt.styles=["oil"]',), "unknown style in prompt.styles 'oil'; choose from watercolor, comic"),
         (('prompt.styles=["comic", "comic"]',), "name each style once"),
         (("prompt.styles=comic",), "prompt.styles is 'comic', expected an array"),
-        ((STYLES, "prompt.kind=class-embs"), "prompt.styles needs a prompt of words"),
+        ((STYLES, "prompt.kind=class-embs"), "prompt.styles needs a text prompt"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(recipe, settings, message):

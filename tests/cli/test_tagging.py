@@ -108,7 +108,7 @@ def test_an_image_has_one_prompt_in_training_evaluation_and_prediction(scenes, t
     (explained,) = explain_image(images[0], tmp_path / "words.png", ExplainOptions(run=run), device="cpu")
     assert explained.prompt == prompts[ids[0]]
     prompter = Prompter.from_config(PerceptionModel.from_pretrained(run).config.prompter)
-    with pytest.raises(ValueError, match="read an image's tags: use `tadp predict`"):
+    with pytest.raises(ValueError, match="need an image's tags: use `tadp predict`"):
         prompter.of_captions(["a tree"], None)
 
 
@@ -146,7 +146,7 @@ def test_a_placeholder_is_as_long_as_the_prompts_and_needs_no_tags(backbone, kin
 
 def test_prompts_of_tags_say_what_they_lack(backbone):
     recipe = load_recipe("scenes-segmentation", ("prompt.kind=presence",))
-    with pytest.raises(ValueError, match="reads the tags of images, and none are given"):
+    with pytest.raises(ValueError, match="needs image tags, and none are given"):
         make_kind(recipe.prompt, NAMES).prompts(Given(["a", "b"]), backbone)
 
 
@@ -284,7 +284,7 @@ def test_a_tagger_is_fitted_again_to_other_images(scenes, backbone, tmp_path):
     fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
     assert (tmp_path / "presence" / "presence.json").stat().st_mtime_ns == written
     dataset.ids = dataset.ids[:1]
-    with pytest.raises(ValueError, match="1 training image: an image tagger learns from some"):
+    with pytest.raises(ValueError, match="1 training image: an image tagger is fitted by cross-validation"):
         fit_tagger(recipe, dataset, backbone, None, tmp_path, "cpu", quiet)
 
 
@@ -390,18 +390,18 @@ def test_learned_vectors_train_with_the_head_and_are_kept(scenes, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("train.unet_lr_scale=0.1",), "a backbone that would change in training: set train.unet_lr_scale=0"),
+        (("train.unet_lr_scale=0.1",), "needs features of a frozen backbone: set train.unet_lr_scale=0"),
         (("task=depth",), "prompt 'presence' needs classes, and depth has none"),
         (("prompt.kind=presence-only",), "set backbone.map_index=presence"),
         (
             ("prompt.kind=presence-only", "backbone.map_index=presence", 'backbone.map_words=["tree"]'),
             "of the data's classes: leave backbone.map_words out",
         ),
-        (("prompt.kind=soft-presence",), "map_index 'class' needs a prompt of words, and 'soft-presence' is an embed"),
+        (("prompt.kind=soft-presence",), "map_index 'class' needs a text prompt, and 'soft-presence' is an embed"),
         (("presence.first_pass=twice",), "presence.first_pass"),
         (("presence.precision=1.5",), "presence.precision is 1.5, expected a share above 0"),
         (("presence.source=labels",), "presence.source"),
-        (("presence.source=mask", "train.unet_lr_scale=0.1"), "a backbone that would change in training"),
+        (("presence.source=mask", "train.unet_lr_scale=0.1"), "needs features of a frozen backbone"),
         (("presence.source=mask", "task=detection"), "reads masks of classes, and detection has none"),
         (("presence.recall=1.0",), "presence.recall 1.0 and presence.confidence 0.9: expected shares below 1"),
         (("presence.passes=0",), "presence.passes"),

@@ -162,11 +162,11 @@ def test_maps_by_class_go_with_the_run_and_do_not_shift_with_a_modifier(tmp_path
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (("prompt.kind=averaged-eos",), "needs a prompt of words, and 'averaged-eos' is an embedding"),
+        (("prompt.kind=averaged-eos",), "needs a text prompt, and 'averaged-eos' is an embedding"),
         (("backbone.attention_maps=false",), "needs backbone.attention_maps"),
         (("train.cache=cache",), "train.cache keeps embeddings without their words"),
         (('backbone.map_words=["tree","tree"]',), "name each class once"),
-        (("backbone.map_index=token", 'backbone.map_words=["tree"]'), "map_words are the channels of map_index class"),
+        (("backbone.map_index=token", 'backbone.map_words=["tree"]'), "map_words needs backbone.map_index class"),
     ],
 )
 def test_maps_by_class_say_what_they_do_not_go_with(scenes, settings, message):

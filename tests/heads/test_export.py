@@ -135,7 +135,7 @@ def test_half_precision_is_the_backbones_alone(linear, tmp_path):
 @needs_onnx
 def test_a_file_that_differs_is_not_kept(linear, tmp_path, monkeypatch):
     monkeypatch.setattr("tadp_heads.export.exporter.OnnxRunner.__call__", lambda *_: [torch.full((2, 3, 32, 48), 9.0)])
-    with pytest.raises(RuntimeError, match=r"gives something else than the model and is not kept: logits"):
+    with pytest.raises(RuntimeError, match=r"differs from the model and is not kept: logits"):
         export(linear, tmp_path / "model.onnx", ExportSettings(size=(32, 48)))
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Processes that are killed and processes that are asked to stop, and the runs that go on from what they left."""
+"""Processes that are killed and processes that are asked to stop, and the runs that resume from what they left."""
 
 import json
 import signal

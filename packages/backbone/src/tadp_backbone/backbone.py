@@ -244,7 +244,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         if not self.config.class_words:
             return context
         if long == "chunk":
-            raise ValueError("long='chunk' with class_words: pieces have no places of their own; leave one of them out")
+            raise ValueError("long='chunk' with class_words: chunks have no token positions; leave one of them out")
         named = class_tokens(tokenizer, texts, self.config.class_words, context.shape[1])
         return torch.cat((context, named.to(context)), 2)
 

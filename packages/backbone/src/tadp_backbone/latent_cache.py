@@ -37,9 +37,9 @@ class LatentCache:
     def __init__(self, folder: str | Path, backbone: "DiffusionBackbone", *, crops: int = 1, augmentation: str = ""):
         """`augmentation`: describes how crops are made; other words, other entries."""
         if backbone.vae is None:
-            raise ValueError("this backbone has no VAE: give it one, there is nothing to encode with")
+            raise ValueError("this backbone has no VAE to encode with: pass one")
         if crops < 1:
-            raise ValueError(f"crops is {crops}, expected at least 1 an image")
+            raise ValueError(f"crops is {crops}, expected at least 1 per image")
         self._vae = backbone.vae
         self.folder, self.backbone, self.crops, self.augmentation = Path(folder), backbone, crops, augmentation
         self._digest = state_digest(self._vae)

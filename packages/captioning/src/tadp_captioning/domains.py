@@ -268,7 +268,7 @@ def domain_from_phrase(phrase: str, name: str = "") -> Domain:
     little = next((word for word in words if word in _LITTLE_WORDS), None)
     if little is not None:
         raise ValueError(
-            f"domain phrase {phrase!r} has the word {little!r}: expected the style and then what the images are, e.g. "
+            f"domain phrase {phrase!r} has the word {little!r}: expected the style, then the medium, e.g. "
             "'rain photo' for photos in the rain"
         )
     article = "an" if re.match(r"[aeiou]|x\b", words[0]) else "a"

@@ -35,7 +35,7 @@ def load_captioner(
     if name.startswith(PREFIX):
         return load_openai_captioner(name, generation=generation, base_url=base_url, batch_size=batch_size)
     if prompt is not None and TAGS_SLOT in prompt:
-        raise ValueError(f"captioner {name!r}: a prompt with {TAGS_SLOT} asks a chat model twice: take openai:MODEL")
+        raise ValueError(f"captioner {name!r}: a prompt with {TAGS_SLOT} needs a chat model: use openai:MODEL")
     spec = _resolve(name)
     if spec.factory is not None:
         own = spec.factory(device=device, generation=generation)

@@ -169,9 +169,7 @@ class PerceptionModel(nn.Module):
         """
         if context is None:
             if not self.has_fixed_prompt:
-                raise ValueError(
-                    "each image has a prompt of its own: pass context, what encode_captions(captions) gives"
-                )
+                raise ValueError("each image has a prompt of its own: pass context=encode_captions(captions)")
             context = self.encode_captions([""])
         if not hasattr(self.task, "output"):
             raise ValueError(

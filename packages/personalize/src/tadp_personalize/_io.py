@@ -108,7 +108,7 @@ def naming(path: Path, partial: Path) -> Iterator[None]:
             raise
         number = getattr(error, "errno", None) or _errno_in(str(error))
         if number is None:
-            raise OSError(f"{path} could not be written whole ({error})") from error
+            raise OSError(f"{path} could not be written completely ({error})") from error
         raise OSError(number, os.strerror(number), str(path)) from error
 
 

@@ -57,7 +57,7 @@ def check_template(template: str) -> None:
     if "{token}" not in template or set(fields) - {"{token}", "{caption}"} or unbalanced or caption_goes:
         raise ValueError(
             f"template {template!r} is not a sentence with {{token}}; write for example "
-            "'a picture [in {token} style]', where the brackets hold what goes away with the token; {caption} may "
+            "'a picture [in {token} style]', where brackets enclose what is removed with the token; {caption} may "
             "stand outside them"
         )
 

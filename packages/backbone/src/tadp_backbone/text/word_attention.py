@@ -87,7 +87,7 @@ def heat_maps(features: Features, words: Sequence[Word], *, image: int = 0) -> T
         tokens = maps.shape[1]
         for word in words:
             if max(word.indices) >= tokens:
-                raise ValueError(f"{word.text!r} is token {max(word.indices)}, the context had {tokens}")
+                raise ValueError(f"{word.text!r} is token {max(word.indices)}, the context has {tokens} tokens")
         cells = torch.stack([maps[image, list(word.indices)].sum(0) for word in words])  # (words, h, w)
         size = (cells.shape[1] * stride, cells.shape[2] * stride)
         grown = F.interpolate(cells[None].float(), size=size, mode="bilinear", align_corners=False)[0]

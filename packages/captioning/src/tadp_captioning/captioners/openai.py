@@ -35,8 +35,8 @@ class OpenAICaptioner:
     def __init__(self, *, name: str, chat: ChatModel, generation: GenerationConfig, batch_size: int):
         if generation.min_new_tokens > 0:
             raise ValueError(
-                f"captioner {name!r}: a server cannot be held to min_new_tokens={generation.min_new_tokens}; "
-                "leave it 0 and ask for longer captions by the prompt"
+                f"captioner {name!r}: servers do not support min_new_tokens={generation.min_new_tokens}; "
+                "leave it 0 and ask for longer captions in the prompt"
             )
         self.name = name
         self._prompt = generation.prompt or DESCRIBE
@@ -80,7 +80,7 @@ class OpenAICaptioner:
             return self._chat.ask(messages, max_completion_tokens=self._max_new_tokens, temperature=0)
         except UnfitAnswerError as error:
             if not waits_s:
-                raise RuntimeError(f"captioner {self.name!r}: no answer can be used, the last: {error}") from None
+                raise RuntimeError(f"captioner {self.name!r}: no usable answer; the last error: {error}") from None
             time.sleep(waits_s[0])
             return self._ask(messages, waits_s[1:])
 

@@ -134,7 +134,7 @@ def load_transformers_captioner(
         raise
     except Exception as error:  # a malformed file leads transformers into exceptions of any kind
         if lacks_memory(error):
-            raise RuntimeError(f"captioner {name!r} takes more memory than there is: {reason_of(error)}") from error
+            raise RuntimeError(f"captioner {name!r} needs more memory than is available: {reason_of(error)}") from error
         raise ValueError(f"captioner {name!r}: {spec.model} cannot be read: {reason_of(error)}; {_FIX}") from error
     _be_greedy(model)
     return TransformersCaptioner(

@@ -21,7 +21,7 @@ def read_key() -> str:
     """The environment variable's value without the line break that `$(cat key)` or a CI secret adds; "" where unset."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not all("!" <= character <= "~" for character in key):
-        raise ValueError(f"{KEY_VARIABLE} holds a blank or a character that is not ASCII: no key has one, set it again")
+        raise ValueError(f"{KEY_VARIABLE} contains a blank or a non-ASCII character, which no key has: set it again")
     return key
 
 

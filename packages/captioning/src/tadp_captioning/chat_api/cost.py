@@ -79,13 +79,13 @@ class Spending:
             if self.max_requests is not None and self.requests >= self.max_requests:
                 raise RuntimeError(
                     f"stopped after {self.requests} requests, the maximum; answers so far are kept, raise "
-                    "--max-requests to go on"
+                    "--max-requests to continue"
                 )
             self._settled.wait_for(lambda: self._fits(usd) or not self._promised)
             if not self._fits(usd):
                 raise RuntimeError(
                     f"stopped before the cap of ${self.cap_usd:.4f}: ${self.spent_usd:.4f} is spent and the next "
-                    f"request may cost ${usd:.4f}; answers so far are kept, raise the cap to go on"
+                    f"request may cost ${usd:.4f}; answers so far are kept, raise the cap to continue"
                 )
             self.requests += 1
             self._promised.append(usd)

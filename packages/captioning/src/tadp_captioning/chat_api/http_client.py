@@ -44,7 +44,7 @@ def limited_client(seconds: float, *, local: bool = False) -> Any:
             try:
                 return _in_time(lambda: _whole(send(request, **options | {"stream": True}), seconds, http), seconds)
             except TimeoutError:
-                raise http.ReadTimeout(f"no whole answer within {seconds:g} s", request=request) from None
+                raise http.ReadTimeout(f"no complete answer within {seconds:g} s", request=request) from None
 
     try:
         return LimitedClient(trust_env=not local)

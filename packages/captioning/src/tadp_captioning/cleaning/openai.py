@@ -150,7 +150,7 @@ class OpenAICleaner:
                 unfit += 1
                 if unfit == _UNFIT_TRIES:
                     raise RuntimeError(
-                        f"model {self.endpoint.model!r}: {unfit} answers in a row cannot be used, the last: {error}"
+                        f"model {self.endpoint.model!r}: {unfit} unusable answers in a row; the last error: {error}"
                     ) from None
                 stop.wait(min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (unfit - 1)))
                 half = ceil(len(texts) / 2)

@@ -164,5 +164,5 @@ def _images(data: list[str], split: str) -> dict[str, Any]:
     if len(data) == 1 and (split or split_name(data[0])[0]):
         return split_images(data[0], split)
     if split:
-        raise ValueError(f"--split {split} is that of one data set, and {len(data)} were named: caption one at a time")
+        raise ValueError(f"--split {split} applies to one data set, and {len(data)} were given: caption one at a time")
     return find_pictures(data)

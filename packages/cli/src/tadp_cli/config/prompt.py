@@ -31,7 +31,7 @@ class PromptConfig:
     domain: str = ""
     """The target domain, for every modifier but null."""
     domain_phrase: str = ""
-    """What images of the domain are called, e.g. "dusk photo", where it is not in the table."""
+    """Name for images of a domain that is not in the table, e.g. "dusk photo"."""
     token: str = ""
     """The learned token as prompts write it; empty: the domain's own."""
     token_file: str = ""
@@ -46,7 +46,7 @@ class PromptConfig:
         one_of("prompt.modifier_style", self.modifier_style, ("grammatical", "reference"))
         if self.domain_phrase:
             if not self.domain:
-                raise ValueError(f"prompt.domain_phrase {self.domain_phrase!r} describes prompt.domain: name it too")
+                raise ValueError(f"prompt.domain_phrase {self.domain_phrase!r} needs prompt.domain: set it too")
             _ = self.target
 
     @property

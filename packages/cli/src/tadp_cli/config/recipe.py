@@ -87,7 +87,7 @@ class TestConfig:
         if len(set(self.conditions)) < len(self.conditions):
             raise ValueError(f"test.conditions is {list(self.conditions)}: name each condition once")
         if not self.folder:
-            raise ValueError("test.conditions are splits of a data set: name it in test.folder")
+            raise ValueError("test.conditions needs a data set: set test.folder")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -199,12 +199,12 @@ class Recipe:
         if self.backbone.map_index != "token":
             self._check_class_maps()
         elif self.backbone.map_words:
-            raise ValueError("backbone.map_words are the channels of map_index class or presence: set one, or leave it")
+            raise ValueError("backbone.map_words needs backbone.map_index class or presence: set one, or leave it out")
         if self.needs_presence:
             self._check_presence()
         kind.check(self)
         if self.backbone.map_strides and not self.backbone.attention_maps:
-            raise ValueError("backbone.map_strides are those of maps: set backbone.attention_maps=true, or leave them")
+            raise ValueError("backbone.map_strides needs maps: set backbone.attention_maps=true, or leave it out")
         one_of("backbone.image_range", self.backbone.image_range, IMAGE_RANGES)
         at_least("backbone.latent_scale", self.backbone.latent_scale, 0, MOST_FACTOR)
         at_least("backbone.timestep", self.backbone.timestep, 0, 999)
@@ -225,7 +225,7 @@ class Recipe:
                 "backbone.lora; `tadp personalize --method dreambooth` makes them"
             )
         if self.backbone.lora_scale != 1 and not self.backbone.lora:
-            raise ValueError("backbone.lora_scale is a factor on backbone.lora: name the LoRA, or leave it out")
+            raise ValueError("backbone.lora_scale needs backbone.lora: name the LoRA, or leave it out")
         at_least("backbone.lora_scale", self.backbone.lora_scale, 0, MOST_FACTOR)
         if self.prompt.modifier_style == "reference":
             self._check_reference_strings()
@@ -254,12 +254,12 @@ class Recipe:
         if len(set(styles)) < len(styles):
             raise ValueError(f"prompt.styles is {list(styles)}: name each style once")
         if not self.kind.is_text:
-            raise ValueError(f"prompt.styles needs a prompt of words, and {self.prompt.kind!r} is an embedding")
+            raise ValueError(f"prompt.styles needs a text prompt, and {self.prompt.kind!r} is an embedding")
 
     def _check_class_maps(self) -> None:
         given = f"backbone.map_index {self.backbone.map_index!r}"
         if not self.kind.is_text:
-            raise ValueError(f"{given} needs a prompt of words, and {self.prompt.kind!r} is an embedding")
+            raise ValueError(f"{given} needs a text prompt, and {self.prompt.kind!r} is an embedding")
         if not self.backbone.attention_maps:
             raise ValueError(f"{given} needs backbone.attention_maps")
         if len(set(self.backbone.map_words)) < len(self.backbone.map_words):
@@ -275,9 +275,7 @@ class Recipe:
         if self.presence.source == "mask" and self.task != "segmentation":
             raise ValueError(f"presence.source 'mask' reads masks of classes, and {self.task} has none: use another")
         if moving and self.presence.source in ("head", "mask"):
-            raise ValueError(
-                f"{given} reads features of a backbone that would change in training: set train.unet_lr_scale=0"
-            )
+            raise ValueError(f"{given} needs features of a frozen backbone: set train.unet_lr_scale=0")
 
     @property
     def kind(self) -> type[PromptKind]:

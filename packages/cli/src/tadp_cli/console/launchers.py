@@ -30,7 +30,7 @@ def require_one_process(command: str) -> None:
     processes = _number("WORLD_SIZE", 1)
     if processes > 1:
         raise ValueError(
-            f"{command} runs in one process, not in {processes}: share single runs with `tadp train` and `eval`"
+            f"{command} runs in one process, not in {processes}: launch several processes with `tadp train` and `eval`"
         )
 
 

@@ -79,7 +79,7 @@ def exportable_model(run: Path) -> PerceptionModel:
     model = PerceptionModel.from_pretrained(run)
     config: Any = getattr(model.backbone, "config", None)
     if getattr(config, "posterior", "mode") == "sample":
-        log.warning("%s samples the VAE's posterior; what is exported takes its mode, and draws nothing", run)
+        log.warning("%s samples the VAE's posterior; the export takes its mode instead of sampling", run)
         model.backbone.config = replace(config, posterior="mode")
     return model
 
@@ -102,5 +102,5 @@ def real_images(recipe: Recipe) -> Sequence[Image.Image]:
         dataset = open_data(recipe.data.folder, recipe.task, recipe.data.val)
         return [to_pil_image(dataset.read(image_id).image) for image_id in dataset.ids[:_REAL_IMAGES]]
     except (ValueError, OSError):
-        log.warning("%s: no images to compare with; rendered scenes take their place", recipe.data.folder)
+        log.warning("%s: no images to compare on; rendered scenes are used", recipe.data.folder)
     return [Image.fromarray(render(sample_scene(3, seed), "photo").image) for seed in range(_REAL_IMAGES)]

@@ -41,7 +41,7 @@ def target_images(target: str, task: str, evaluated: str, asked: str = "") -> Pa
     if not others:
         raise ValueError(
             f"{target}: all of its images are in the split {evaluated}, which is evaluated: add images of the domain, "
-            f"or name the split to learn from with --learn-split ({evaluated} itself, if you will)"
+            f"or name the split to learn from with --learn-split ({evaluated} itself, if intended)"
         )
     return others
 
@@ -52,6 +52,6 @@ def drawn(images: Path | Sequence[Path], count: int, seed: int) -> Path | list[P
         return images if isinstance(images, Path) else list(images)
     files = sorted(find_images(images).values()) if isinstance(images, Path) else sorted(images)
     if len(files) < count:
-        log.warning("the domain is learned from %d images: there are fewer than the %d asked for", len(files), count)
+        log.warning("the domain is learned from %d images, fewer than the %d requested", len(files), count)
         return files
     return random.Random(seed).sample(files, count)

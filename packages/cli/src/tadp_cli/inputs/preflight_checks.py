@@ -62,7 +62,7 @@ def check_splits(recipe: Recipe, train: SampleDataset, val: SampleDataset) -> No
     shared = images_of_both(train, val)
     if shared:
         logger.warning(
-            "%s: %d images are trained on and evaluated, such as %r: the metrics are too good",
+            "%s: %d images are in both training and evaluation, such as %r: the metrics are biased",
             recipe.data.folder,
             len(shared),
             shared[0],

@@ -14,9 +14,7 @@ def unlabelled_images(recipe: Recipe, where: str, split: str) -> UnlabelledImage
     ValueError for a prompt that is made of labels.
     """
     if recipe.prompt.kind == "oracle":
-        raise ValueError(
-            f"{where} has no labels, of which prompts of the kind 'oracle' are made: name a labelled split"
-        )
+        raise ValueError(f"{where} has no labels, which prompts of the kind 'oracle' need: name a labelled split")
     name, folder = split_name(where)
     if name is None:
         known = find_images(folder)  # labels of other splits are not read

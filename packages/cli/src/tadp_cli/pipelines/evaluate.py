@@ -192,13 +192,13 @@ def _asked(recipe: Recipe, options: EvaluateOptions) -> Recipe:
     modifier, token_file = options.modifier, options.token_file
     if not modifier:
         if token_file:
-            raise ValueError(f"{token_file}: a token to test with goes with the modifier textual-inversion")
+            raise ValueError(f"{token_file}: --token-file needs the modifier textual-inversion")
         return recipe
     domain, known = options.domain or recipe.prompt.domain, recipe.prompt
     if modifier != "null" and not domain:
         raise ValueError(f"the modifier {modifier!r} needs a domain, e.g. watercolor")
     if modifier != "null" and not recipe.kind.is_text:
-        raise ValueError(f"prompt {known.kind!r} is an embedding: a modifier cannot be put into it")
+        raise ValueError(f"prompt {known.kind!r} is an embedding, and modifiers need a text prompt")
     if modifier == "dreambooth" and modifier != known.modifier:
         raise ValueError("the modifier 'dreambooth' needs the UNet that it tuned: train with it")
     changes = {"prompt.modifier": modifier, "prompt.domain": domain}

@@ -67,7 +67,7 @@ class ExplainOptions:
         if self.longest_side < 1:
             raise ValueError(f"--size is {self.longest_side}, expected a number of pixels above 0")
         if self.compare and (self.caption is not None or self.layers):
-            raise ValueError("--compare brings its own two texts and pools layers: leave --caption and --layers out")
+            raise ValueError("--compare takes its own two texts and averages layers: leave --caption and --layers out")
         if self.run is None and self.caption is None and self.compare is None:
             raise ValueError("no text: give it with --caption, or a --run whose model writes captions")
 
@@ -145,7 +145,7 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
         raise ValueError(f"{run} has a vision transformer, which has no attention to words: explain a diffusion model")
     layers = layers_at(model.backbone, options.strides)
     if not recipe.kind.has_words:
-        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, in which no words could be shown")
+        raise ValueError(f"{run} was trained with the prompt {recipe.prompt.kind!r}, which has no words to show")
     tagger = tagger_of(run, recipe, model, device)
     prompter = Prompter.of(recipe, class_names(run, model), options.cleaner, options.limits)
 

@@ -60,7 +60,7 @@ def set_to_show(
     """The fields of `EvaluateOptions` for a set that a user names, {} for none; labels are read where it has some."""
     if data is None:
         if split or captions or domain:
-            raise ValueError("--split, --captions and --domain are those of the images to show: name them with --data")
+            raise ValueError("--split, --captions and --domain need the images to show: name them with --data")
         return {}
     if on_target:
         raise ValueError(f"--data {data} or --target: expected one of them")

@@ -55,7 +55,7 @@ def _open(file: Path) -> CaptionStore:
     there = next(place for place in (file, *file.parents) if place.exists())
     if os.access(there, os.W_OK):
         return CaptionStore.open(file)
-    log.warning("%s cannot be written to: captions are made for this call and not kept", there)
+    log.warning("%s cannot be written to: captions are generated for this call and not stored", there)
     return CaptionStore(CaptionStore.read(file).records()) if file.exists() else CaptionStore()
 
 
@@ -99,7 +99,7 @@ def whole_report(reports: list[LoopReport]) -> LoopReport:
 
 
 def flagged_images(file: Path, images: Mapping[str, Path]) -> dict[str, Path]:
-    """Those of the images whose ids a file of `tadp captions stats --flag` holds, one a line."""
+    """Those of the images whose ids a file of `tadp captions stats --flag` holds, one per line."""
     if not file.is_file():
         raise ValueError(f"{file}: no such file; `tadp captions stats --flag {file}` writes it")
     by_key = {image_key(image_id): image_id for image_id in images}

@@ -52,7 +52,7 @@ class Given(NamedTuple):
     def tags(self) -> "Presence":
         """`found`, for kinds that need it."""
         if self.found is None:
-            raise ValueError("this kind of prompt reads the tags of images, and none are given")
+            raise ValueError("this kind of prompt needs image tags, and none are given")
         return self.found
 
 
@@ -83,7 +83,7 @@ class PromptKind:
 
     def texts(self, given: Given) -> Mapping[str, str]:
         """{image id: text}, without the modifier."""
-        raise NotImplementedError(f"{type(self).__name__} is no text: it has prompts() alone")
+        raise NotImplementedError(f"{type(self).__name__} is not a text prompt: it has only prompts()")
 
     def prompts(self, given: Given, backbone: "DiffusionBackbone") -> "Prompts":
         """The texts under the recipe's modifier, or contexts that no text gives."""

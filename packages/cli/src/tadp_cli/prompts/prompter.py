@@ -100,7 +100,7 @@ class Prompter:
         """
         texts = {str(place): caption for place, caption in enumerate(captions)}
         if "tags" in prompt_kind(self.config.kind).needs and found is None:
-            raise ValueError(f"prompts of the kind {self.config.kind!r} read an image's tags: use `tadp predict`")
+            raise ValueError(f"prompts of the kind {self.config.kind!r} need an image's tags: use `tadp predict`")
         return self._made(Given(list(texts), texts, found), texts, backbone, self.names)
 
     def _made(
@@ -109,7 +109,7 @@ class Prompter:
         kind = make_kind(self.config, names)
         if "captions" in kind.needs:
             if captions is None:
-                raise ValueError(f"prompts of the kind {self.config.kind!r} are made of captions: give the images' own")
+                raise ValueError(f"prompts of the kind {self.config.kind!r} need captions: pass those of the images")
             own = {image_id: captions[image_id] for image_id in given.ids}
             given = given._replace(captions=without_domain(self.config, own))
         return kind.prompts(given, backbone)

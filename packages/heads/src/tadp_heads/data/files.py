@@ -16,16 +16,16 @@ IMAGE_SUFFIXES = (
 def read_lines(path: Path, what: str) -> tuple[str, ...]:
     """The lines of a text file without blanks at their ends and without empty lines; none may occur twice."""
     if not path.is_file():
-        raise DataError(path, found="no file", expected=f"{what}, one a line", fix="write the file")
+        raise DataError(path, found="no file", expected=f"{what}, one per line", fix="write the file")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise DataError(
-            path, found="bytes that are not UTF-8", expected=f"{what}, one a line", fix="save it as UTF-8"
+            path, found="bytes that are not UTF-8", expected=f"{what}, one per line", fix="save it as UTF-8"
         ) from error
     lines = [line for line in lines if line]
     if not lines:
-        raise DataError(path, found="an empty file", expected=f"{what}, one a line", fix="fill it")
+        raise DataError(path, found="an empty file", expected=f"{what}, one per line", fix="fill it")
     repeated = sorted(line for line, times in Counter(lines).items() if times > 1)
     if repeated:
         raise DataError(

@@ -45,7 +45,7 @@ def check_data(where: str | Path, task: str | None = None, split: str | None = N
     name, folder = split_name(where)
     if name is None:
         if split is not None:
-            raise ValueError(f"split {split!r}: a folder of one's own is checked whole; leave the split out")
+            raise ValueError(f"split {split!r}: your own folder is checked completely; leave the split out")
         return check_folder(folder, task)
     if split is not None:
         return [check_dataset(folder, open_dataset(name, folder, split))]

@@ -21,7 +21,7 @@ def inside(root: Path, path: Path, named_in: Path | None = None) -> Path:
         named_in or path,
         found=f"{str(path)!r}, which leads out of the data set's folder {root}",
         expected="files of that folder",
-        fix=f"name the folder that holds all of it, or set {VARIABLE}=1 where this is meant",
+        fix=f"name the folder that holds all of it, or set {VARIABLE}=1 if this is intended",
     )
 
 

@@ -158,4 +158,4 @@ def _require_equal(found: Sequence[Difference], path: Path, settings: ExportSett
     if not all(difference.is_small for difference in found):
         hint = "; try --precision fp32" if settings.precision == "fp16" else ""
         differences = ", ".join(map(str, found))
-        raise RuntimeError(f"{path} gives something else than the model and is not kept: {differences}{hint}")
+        raise RuntimeError(f"{path} differs from the model and is not kept: {differences}{hint}")

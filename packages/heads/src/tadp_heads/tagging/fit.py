@@ -76,7 +76,7 @@ def fit_out_of_fold(
     """
     count = len(present)
     if count < 2:
-        raise ValueError(f"{count} training image: an image tagger learns from some and tags others; label more")
+        raise ValueError(f"{count} training image: an image tagger is fitted by cross-validation; label more")
 
     def fit(rows: Tensor, number: int) -> PresenceHead:
         # Of the device in use alone: left to itself it warns where there are several.

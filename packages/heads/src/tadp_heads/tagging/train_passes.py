@@ -55,7 +55,7 @@ def train_self_prompting(
     of 0 and 1 for the classes `names`, whose ids are `labels`. All of it is held in memory, features in float16.
     """
     if len(images) < 2:
-        raise ValueError(f"{len(images)} training image: self-prompting learns from some and names others; label more")
+        raise ValueError(f"{len(images)} training image: self-prompting is fitted by cross-validation; label more")
     texts, found = list(captions), present
     done: list[Pass] = []
     for number in range(settings.passes):

@@ -28,7 +28,7 @@ def reading(source: str | Path, fix: str) -> Iterator[None]:
         raise
     except Exception as error:
         if lacks_memory(error):
-            raise RuntimeError(f"{source} takes more memory than there is: {reason_of(error)}") from error
+            raise RuntimeError(f"{source} needs more memory than is available: {reason_of(error)}") from error
         raise ValueError(f"{source} cannot be read: {reason_of(error)}; {fix}") from error
 
 

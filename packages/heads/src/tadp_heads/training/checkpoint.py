@@ -1,4 +1,4 @@
-"""The states of a run, to go on from: files in state/, each written as a whole, the last few kept."""
+"""The states from which a run resumes: files in state/, each written atomically, the last few kept."""
 
 import hashlib
 import os

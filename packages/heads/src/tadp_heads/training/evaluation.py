@@ -90,7 +90,7 @@ def warn_of_metrics(task: str, metric: Metric, values: dict[str, float]) -> None
     """Warn where no label counts, or one class alone occurs: the metrics then measure nothing."""
     name = get_task(task).main_metric.key
     if math.isnan(values.get(name, 0.0)):
-        log.warning("%s is not defined: nothing in the labels of this split counts", name)
+        log.warning("%s is not defined: no label of this split is valid", name)
         return
     if not isinstance(metric, MeanIoU):
         return

@@ -179,7 +179,9 @@ class Training:
         if self.processes > 1:
             begun = self.accelerator.gather(torch.tensor([self.begun], device=self.accelerator.device)).tolist()
             if len(set(begun)) > 1:
-                raise RuntimeError(f"{self.out}: processes find states of different steps {begun}; give all one disk")
+                raise RuntimeError(
+                    f"{self.out}: processes find states of different steps {begun}; all need the same disk"
+                )
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.out, self.begun)

@@ -49,7 +49,7 @@ def add_token(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, token: str,
     tokenizer.add_tokens(names)
     ids = tokenizer.convert_tokens_to_ids(names)
     if tokenizer(" ".join(names), add_special_tokens=False).input_ids != ids:
-        raise ValueError(f"token {token!r} is not found again in a prompt; use small letters, as in '<watercolor>'")
+        raise ValueError(f"token {token!r} is not recognised in a prompt; use lower case, as in '<watercolor>'")
     embedding = text_encoder.get_input_embeddings()
     if max(ids) >= embedding.num_embeddings:
         text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -75,7 +75,7 @@ def initial_rows(tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, words: s
     ids = tokenizer(words, add_special_tokens=False).input_ids
     if not ids:
         raise ValueError(
-            f"initial word {words!r} has no tokens; give a word that comes near to the domain, for example 'watercolor'"
+            f"initial word {words!r} has no tokens; give a word close to the domain, for example 'watercolor'"
         )
     groups = (
         np.array_split(np.array(ids), vectors) if len(ids) >= vectors else [[ids[i % len(ids)]] for i in range(vectors)]

@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly where it was: one file in state/, replaced as a whole."""
+"""The state from which a run resumes exactly: one file in state/, replaced as a whole."""
 
 import json
 from pathlib import Path

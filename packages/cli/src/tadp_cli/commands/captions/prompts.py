@@ -79,7 +79,7 @@ def class_names(data: DataArgument, out: OutFile, split: SplitOption = None) -> 
 
         dataset = open_data(data, split=split)
         if not dataset.classes:
-            raise ValueError(f"{data} has no classes that could be named")
+            raise ValueError(f"{data} has no classes")
         names = listed_names(dataset.prompt_names)
         text = class_names_prompt(names)
         rows = [CaptionRecord(id=key, caption=text, captioner="class-names", source=str(data)) for key in dataset.ids]

@@ -48,7 +48,7 @@ def stats(
         from tadp_cli.pipelines.caption_quality import class_tables, load_text_encoder, write_per_image
 
         if data is None and (split or per_image):
-            raise ValueError("--split and --per-image are of a data set: name it with --data")
+            raise ValueError("--split and --per-image need a data set: name it with --data")
         if not 0 < cosine <= 1:
             raise ValueError(f"--cosine is {cosine}, expected above 0, at most 1")
         store = CaptionStore.read(file)

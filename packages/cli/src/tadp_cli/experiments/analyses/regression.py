@@ -26,6 +26,6 @@ class Line:
 def fit_line(x: Sequence[float], y: Sequence[float]) -> Line:
     """Points that have no spread in x or in y have no line: a ValueError."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        raise ValueError(f"{len(x)} points without a spread in both directions: a line needs more; add --images")
+        raise ValueError(f"{len(x)} points do not determine a regression line: raise --images")
     slope, intercept = np.polyfit(x, y, 1)
     return Line(slope=float(slope), intercept=float(intercept), r=float(np.corrcoef(x, y)[0, 1]), count=len(x))

@@ -22,7 +22,7 @@ STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 def analyze(setting: Setting) -> Findings:
     """How far pixels move, and what the captioner sees in the variations: classes present kept, absent ones added."""
     if setting.run:
-        raise ValueError("variation denoises with a generator's own weights: leave --run out, name a --backbone")
+        raise ValueError("variation needs a text-to-image model's original weights: leave --run out, name a --backbone")
     backbone, dataset = setting.load_backbone(keep_decoder=True), setting.open_images()
     pipeline = img2img(backbone)
     names, present = object_names(dataset.prompt_names), present_classes(dataset)

@@ -22,7 +22,7 @@ class Embeddings(PromptKind):
         import torch
 
         if self.config.modifier != "null":
-            raise ValueError(f"prompt {self.config.kind!r} is an embedding: a modifier cannot be put into it")
+            raise ValueError(f"prompt {self.config.kind!r} is an embedding, and modifiers need a text prompt")
         with torch.no_grad():
             return self.contexts(given, backbone)
 

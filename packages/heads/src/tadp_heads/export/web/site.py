@@ -113,7 +113,7 @@ def _check(folder: Path, backbone: Any, model: PerceptionModel | None) -> None:
     if model.config.task != "segmentation":
         raise ValueError(f"the page shows a mask: expected a model for segmentation, found {model.config.task}")
     if model.context is not None or getattr(backbone, "learnt_context", None) is not None:
-        raise ValueError("the model's prompt is a saved embedding without words: the page has nothing to type")
+        raise ValueError("the model's prompt is a saved embedding without words: there is no prompt to edit")
 
 
 @torch.no_grad()
@@ -144,7 +144,7 @@ def _compared(
     ours, theirs = ([torch.cat(same) for same in zip(*of, strict=True)] for of in (expected, given))
     found = differences_of(names, ours, theirs)
     if not all(difference.is_small for difference in found):
-        raise RuntimeError(f"the page's graph gives something else than the model: {', '.join(map(str, found))}")
+        raise RuntimeError(f"the page's graph differs from the model: {', '.join(map(str, found))}")
     return found
 
 

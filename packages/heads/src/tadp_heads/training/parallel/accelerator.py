@@ -17,7 +17,7 @@ def make_accelerator(precision: str, device: str) -> Accelerator:
     for name in ("FSDP", "DEEPSPEED"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
             raise ValueError(
-                f"accelerate was launched with {name}: launch with --multi_gpu; train.shard=true then spreads weights, "
+                f"accelerate was launched with {name}: launch with --multi_gpu; train.shard=true then shards weights, "
                 "gradients and optimizer over the processes (FSDP), and else each holds all of them (DDP)"
             )
     # Buffers are not broadcast: `joined_statistics` brings those of all processes together.
