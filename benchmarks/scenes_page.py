@@ -43,7 +43,7 @@ def scenes(results: Mapping[str, Any]) -> str:
 
 def _vae(part: Mapping[str, Any]) -> str:
     rows = [[f"{db:.1f}" for db in part["db"].values()]]
-    text = f"PSNR in dB, {part['images']} images a domain."
+    text = f"PSNR in dB, {part['images']} images per domain."
     return f"## Reconstruction by the VAE\n\n{text}\n\n{table(list(part['db']), rows)}"
 
 
@@ -53,8 +53,8 @@ def _pointing(part: Mapping[str, Any]) -> str:
         for domain, shares in part["domains"].items()
     ]
     text = (
-        f"Where the maximum of a class word's cross-attention map lies, {part['images']} images a domain, prompt: the "
-        "names of the classes that are there. Own word: on an object of its class; other word: on one of another's."
+        f"Location of the maximum of a class word's cross-attention map, {part['images']} images per domain; prompt: "
+        "names of the classes present. Own word: on an object of its class; other word: on one of another's."
     )
     return f"## Pointing game\n\n{text}\n\n{table(['domain', 'own word', 'other word', 'chance'], rows)}"
 
@@ -68,7 +68,7 @@ def _captioner(part: Mapping[str, Any]) -> str:
         shares = (_in_percent(found["classes"].get(name, {})) for found in domains.values())
         by_class.append([name, *map(" / ".join, shares)])
     examples = "\n".join(f"- {domain}: {'; '.join(found['examples'])}" for domain, found in domains.items())
-    text = f"Classes that captions name against those that are there, {part['images']} images a domain, in %."
+    text = f"Classes that captions name against those that are there, {part['images']} images per domain, in %."
     return "\n\n".join(
         [
             f"## Captions\n\n{text}",

@@ -39,7 +39,7 @@ def _vae() -> AutoencoderKL:
 
 
 def _tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-level scheme; "cat", "dog" and "photo" are one token, other words one token a letter."""
+    """CLIP's byte-level scheme; "cat", "dog" and "photo" are one token, other words one token per letter."""
     alphabet = sorted(ByteLevel.alphabet())
     merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>")]
     merges += [("p", "h"), ("ph", "o"), ("pho", "t"), ("phot", "o</w>")]

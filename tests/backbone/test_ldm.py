@@ -353,8 +353,8 @@ def test_foreign_broken_and_dangerous_files_are_refused(tmp_path, capsys):
     for name, message in [
         ("lora.safetensors", r"model\.diffusion_model\.input_blocks\.0\.0\.weight is missing; it looks like a LoRA"),
         ("xl.safetensors", "it looks like a Stable Diffusion XL checkpoint"),
-        ("cut.safetensors", "no whole .safetensors file"),
-        ("code.ckpt", "no whole pickle of tensors alone, and any other could run code; take .* as .safetensors"),
+        ("cut.safetensors", "no complete .safetensors file"),
+        ("code.ckpt", "no complete pickle of tensors only, and any other could run code; take .* as .safetensors"),
         ("cut.ckpt", "cut.ckpt cannot be read"),
         ("text.ckpt", "text.ckpt cannot be read: KeyError: 101; take the same weights"),
         ("list.ckpt", "list.ckpt cannot be read"),

@@ -28,7 +28,7 @@ def test_damaged_weights(folder, damage):
 def test_a_pickle_runs_no_code(folder):
     (folder / "model.safetensors").unlink()
     save_malice(folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="any other could run code; give a whole folder"):
+    with pytest.raises(ValueError, match="any other could run code; use a complete folder"):
         load_captioner(folder)
 
 

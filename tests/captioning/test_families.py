@@ -219,7 +219,7 @@ def plainly(folder: Path, model, processor, image: Image.Image, count: int) -> G
 
 
 def test_captions_are_what_transformers_generates(folder, images):
-    """Greedy in batches, whatever the checkpoint's own settings sample, against one plain call an image."""
+    """Greedy in batches, whatever the checkpoint's own settings sample, against one plain call per image."""
     captioner = load_captioner(folder, device="cpu", max_new_tokens=6, batch_size=3)
     captions = captioner.caption(images)
     family = FAMILIES[folder.name]

@@ -33,7 +33,7 @@ def test_a_field_of_a_table_may_be_of_any_length(tmp_path, column):
 @pytest.mark.parametrize("content", [b"PAR1", b"", b"PAR1" + bytes(100) + b"PAR1", b"id,caption\na,b\n"])
 def test_what_is_no_parquet_is_named(tmp_path, content):
     (tmp_path / "c.parquet").write_bytes(content)
-    with pytest.raises(ValueError, match=r"c\.parquet: not a whole parquet file: [^\n]+$"):
+    with pytest.raises(ValueError, match=r"c\.parquet: not a complete parquet file: [^\n]+$"):
         CaptionStore.read(tmp_path / "c.parquet")
 
 

@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_reported(tmp_path):
         is_packed(["a.tar", "photos/"])
     assert not is_packed(["photos/"])
     (tmp_path / "broken.tar").write_text("no archive at all" * 99)
-    with pytest.raises(ValueError, match="not a whole tar archive"):
+    with pytest.raises(ValueError, match="not a complete tar archive"):
         packed_images([str(tmp_path / "broken.tar")])
     with pytest.raises(ValueError, match="no such archive"):
         packed_images([str(tmp_path / "none.tar")])

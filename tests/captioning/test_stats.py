@@ -15,7 +15,7 @@ def store_of(**captions: str) -> CaptionStore:
 
 @pytest.fixture(scope="module")
 def clip_tokenizer(tmp_path_factory) -> CLIPTokenizer:
-    """One token a letter: CLIP's classes without its vocabulary."""
+    """One token per letter: CLIP's classes without its vocabulary."""
     folder: Path = tmp_path_factory.mktemp("clip")
     letters = [chr(c) for c in range(33, 127)]
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]

@@ -104,7 +104,7 @@ def test_an_ade_file_becomes_a_run_that_is_evaluated(source, tmp_path):
 
 
 def test_a_pascal_file_with_class_embeddings_and_text_adapter(source, tmp_path):
-    """VPD's kind: no captions but a fixed embedding a class, passed through the trained adapter."""
+    """VPD's kind: no captions but a fixed embedding per class, passed through the trained adapter."""
     classes, width = 21, source.unet.config.cross_attention_dim
     config = BackboneConfig(map_strides=source.config.map_strides, num_tokens=classes, text_adapter=True)
     vae = DiffusionBackbone.from_pretrained("tiny").vae  # the file holds none

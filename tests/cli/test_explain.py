@@ -1,4 +1,4 @@
-"""`tadp explain`: one heat map a word, on the image, from a backbone or from a run."""
+"""`tadp explain`: one heat map per word, on the image, from a backbone or from a run."""
 
 import numpy as np
 import pytest

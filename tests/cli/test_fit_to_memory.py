@@ -188,7 +188,7 @@ def test_of_what_is_spread_over_processes_each_counts_its_part(data):
         return dry_step(of, processes=processes).bytes_needed(of.train)
 
     whole, two, four = needed(recipe, 2), needed(spread, 2), needed(spread, 4)
-    assert needed(spread, 1) == needed(recipe, 1), "one process has all of it"
+    assert needed(spread, 1) == needed(recipe, 1), "no effect with one process"
     step = dry_step(recipe)
     trained = 4 * sum(p.numel() for p in step.trained.values())
     largest = 4 * max(sum(p.numel() for p in block.parameters()) for block in blocks(step.model.backbone))

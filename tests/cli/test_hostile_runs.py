@@ -51,7 +51,7 @@ def predicted(run, tmp_path):
 @pytest.mark.parametrize("damage", ["empty", "truncated", "header larger than the file"])
 def test_damaged_weights_are_one_line(run, tmp_path, damage):
     (run / "model.safetensors").write_bytes(SAFETENSORS[damage])
-    assert re.search(r"error: \S+/run/model.safetensors: found no whole .safetensors file", predicted(run, tmp_path))
+    assert re.search(r"error: \S+/run/model.safetensors: found no complete .safetensors file", predicted(run, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_state_that_would_run_code_is_refused(run, trained):
     options = [f"--set={setting}" for setting in settings]
     data = ("--data", trained / "data")
     said = tadp("train", "scenes-segmentation", *data, "--out", run, "--resume", *options, code=2)
-    assert f"{state.name} cannot be read: no whole pickle of tensors alone" in said
+    assert f"{state.name} cannot be read: no complete pickle of tensors only" in said
     assert "Traceback" not in said
 
 

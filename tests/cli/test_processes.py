@@ -112,7 +112,7 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, shard):
     settings = [*SMALL, *PROPORTIONAL, f"data.folder={_scenes_of_depth(tmp_path / 'data', 5, 37)}"]
     train(load_recipe("scenes-depth", tuple(settings)), tmp_path / "one")
     printed = _train_on_two(tmp_path / "two", [*settings, f"train.shard={shard}"])
-    assert printed.count("effective batch size 4: 2 processes x 1 passes x 2 images") == 1, printed
+    assert printed.count("effective batch size 4: 2 processes x 1 micro-batches x 2 images") == 1, printed
     assert ("sharded over 2 processes" in printed) == (shard == "true")
     _assert_alike(tmp_path / "one", tmp_path / "two")
     two = json.loads((tmp_path / "two" / "results.json").read_text())["evaluations"][0]["metrics"]

@@ -154,7 +154,7 @@ def test_images_that_wait_together_are_one_batch(server):
 @pytest.mark.parametrize(
     ("path", "body", "status", "line"),
     [
-        ("/predict?caption=a", picture()[:-500], 400, "no whole image"),
+        ("/predict?caption=a", picture()[:-500], 400, "no complete image"),
         ("/predict?caption=a", b"words", 400, "no image: send the bytes of a PNG, JPEG or WebP file"),
         ("/predict?caption=a", b"", 400, "no image"),
         ("/predict?caption=a", header_only(10000, 10000), 413, "10000x10000 pixels, the limit is 4 megapixels"),

@@ -129,7 +129,7 @@ def test_the_gradient_is_cut_to_the_norm_asked_for(recipe, run, tmp_path, tiny, 
     head, unet, share = caplog.messages
     assert head.startswith(f"head: {len(list(model.head.parameters()))} tensors")
     assert unet.endswith("lr 0.001, weight decay 0")
-    assert share == "effective batch size 2: 1 processes x 1 passes x 2 images"
+    assert share == "effective batch size 2: 1 processes x 1 micro-batches x 2 images"
 
 
 def test_the_saved_weights_are_the_moving_average(recipe, run):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: the same few functions in each package, and how they fail."""
+"""Files that are complete or absent: the same few functions in each package, and how they fail."""
 
 import ast
 import errno

@@ -206,7 +206,7 @@ def test_from_reference_reads_all_sizes_from_the_tensors(head, outer, fpn):
     for a, b in zip(again(features()), head.eval()(features()), strict=True):
         assert torch.equal(a["boxes"], b["boxes"])
     del state[outer + "roi_heads.box_head.fc7.bias"]
-    with pytest.raises(ValueError, match=r"no whole detector of the public code: .*fc7\.bias"):
+    with pytest.raises(ValueError, match=r"no complete detector of the public code: .*fc7\.bias"):
         FasterRCNNHead.from_reference(state)
     with pytest.raises(ValueError, match="0 keys end in 'inner_blocks"):
         FasterRCNNHead.from_reference({})

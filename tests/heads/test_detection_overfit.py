@@ -33,7 +33,7 @@ def random_pyramid(seed=0):
 
 
 @pytest.mark.slow
-def test_four_scenes_are_learned_by_heart(tmp_path):
+def test_four_scenes_are_overfitted(tmp_path):
     write_scenes(tmp_path, task="detection", domain="photo", split="all", count=4, seed=3)
     samples = list(VOCDetection(tmp_path, classes=CLASSES))
     images = torch.stack([sample.image.float() / 127.5 - 1 for sample in samples])

@@ -132,7 +132,7 @@ def test_what_is_no_json_is_named(tmp_path, content):
 @pytest.mark.parametrize("damage", SAFETENSORS)
 def test_damaged_tensors_are_named(tmp_path, damage):
     (tmp_path / "m.safetensors").write_bytes(SAFETENSORS[damage])
-    refused(lambda: read_safetensors(tmp_path / "m.safetensors"), "m.safetensors", "no whole .safetensors file")
+    refused(lambda: read_safetensors(tmp_path / "m.safetensors"), "m.safetensors", "no complete .safetensors file")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ MALFORMED = {
     "image cut short": (truncate, "a broken image"),
     "image of 16 bits": (
         lambda r: ((r / "images/a.jpg").unlink(), save_image(r / "images/a.png", mode="I;16")),
-        "8 bits a channel",
+        "8 bits per channel",
     ),
     "two images of one id": (lambda r: save_image(r / "images/a.png"), "the same id as a.jpg"),
     "no image": (

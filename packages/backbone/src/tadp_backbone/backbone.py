@@ -155,7 +155,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
 
         With `config.class_words` the context is one of `encode_text`, (B, T, D + K).
 
-        `timestep`: one for all or one an image (B,), in place of the config's. `generator` draws the noise where the
+        `timestep`: one for all or one per image (B,), in place of the config's. `generator` draws the noise where the
         config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
         """
         check_latents(latents, self.unet.config.in_channels)

@@ -46,7 +46,7 @@ def check_context(context: Tensor, batch: int, width: int) -> None:
 
 
 def timesteps_of(timestep: int | Tensor, batch: int, device: torch.device) -> Tensor:
-    """One diffusion step for all, or one an image -> (B,) on the device; values that lie on a GPU are not checked."""
+    """One diffusion step for all, or one per image -> (B,) on the device; values that lie on a GPU are not checked."""
     if type(timestep) is int and 0 <= timestep < DIFFUSION_STEPS:
         return torch.full((batch,), timestep, device=device)  # made there: a copy would keep the host waiting
     steps = torch.as_tensor(timestep)

@@ -21,7 +21,7 @@ class Captioner(Protocol):
     """Images taken at once; may shrink while captioning when memory runs out."""
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
-        """One caption an image, in order; any mode and size of image."""
+        """One caption per image, in order; any mode and size of image."""
         ...
 
     def prepare(self, images: Sequence["Image"]) -> Any:
@@ -29,7 +29,7 @@ class Captioner(Protocol):
         ...
 
     def answer(self, prepared: Any) -> list[str]:
-        """One caption an image of what was prepared, in order; a `NoCaption` where the model gave none."""
+        """One caption per image of what was prepared, in order; a `NoCaption` where the model gave none."""
         ...
 
 
@@ -42,7 +42,7 @@ class GenerationConfig:
     max_new_tokens: int = 77
     """Tokens that a caption has at most; 77 is also the length of CLIP's context."""
     prompt: str | None = None
-    """What the model is asked, for Florence-2 a task such as "<OD>"; None: what its family is asked best."""
+    """Prompt of the model, for Florence-2 a task such as "<OD>"; None: its family's default."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_new_tokens <= self.max_new_tokens or self.max_new_tokens < 1:

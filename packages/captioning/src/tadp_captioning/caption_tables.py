@@ -113,7 +113,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{path}, row {number}", row
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: not a whole parquet file: {reason}; export it again") from None
+        raise ValueError(f"{path}: not a complete parquet file: {reason}; export it again") from None
 
 
 def pyarrow() -> Any:

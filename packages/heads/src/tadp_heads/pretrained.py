@@ -105,7 +105,10 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError(
-            path, found=f"no whole .safetensors file ({error})", expected="tensors", fix="copy or make the file again"
+            path,
+            found=f"no complete .safetensors file ({error})",
+            expected="tensors",
+            fix="copy or make the file again",
         ) from error
 
 

@@ -109,7 +109,7 @@ class Task(Protocol):
         """
 
     def predict(self, head: nn.Module, extract: Extract, images: Tensor, protocol: str) -> list[Any]:
-        """One prediction an image of `images` (B, 3, H, W), in the protocol's evaluation frame:
+        """One prediction per image of `images` (B, 3, H, W), in the protocol's evaluation frame:
         segmentation (H, W) int64 ids; depth (H, W) float32 metres; detection a dict of boxes (N, 4) XYXY pixels,
         scores (N,) descending, labels (N,) 0-based."""
 

@@ -43,7 +43,7 @@ class HeldOutLoss:
     ) -> "HeldOutLoss":
         """Lay out the comparison of learned token, initial word, plain sentence and no words at `count` time steps.
 
-        `captions`, one an image, stand where a template has {caption}.
+        `captions`, one per image, stand where a template has {caption}.
         """
         sentences = [(templates[i % len(templates)], caption) for i, caption in enumerate(captions)]
         return cls(

@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, TextualInversionConfig | DreamBoothConfig]] = {
             cache_latents=True,
             stratified=True,
         ),
-        # All weights together learn five images by heart before they learn the domain; keys alone change where words
+        # All weights together overfit five images before they learn the domain; keys alone change where words
         # act, not what they paint: sentences without the word gain the less from them.
         "dreambooth": DreamBoothConfig(
             steps=40,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._read_errors import reading
 
-_FIX = "it is no whole .safetensors file, so make it or download it again"
+_FIX = "it is no complete .safetensors file, so make it or download it again"
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -27,7 +27,7 @@ def read_metadata(file: Path) -> dict[str, str]:
 
 def read_json_object(file: Path) -> dict[str, Any]:
     """The object in a JSON file."""
-    fix = "it is no whole JSON file, so take the one that was saved with the weights"
+    fix = "it is no complete JSON file, so take the one that was saved with the weights"
     with reading(file, fix):
         values = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(values, dict):

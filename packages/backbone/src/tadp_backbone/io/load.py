@@ -30,7 +30,7 @@ ADAPTERS_FILE = "adapters.safetensors"
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 
 _log = logging.getLogger(__name__)
-_FIX = "take a whole folder that diffusers or transformers wrote, its weights as .safetensors"
+_FIX = "use a complete folder that diffusers or transformers wrote, its weights as .safetensors"
 
 
 Backbone = TypeVar("Backbone", bound=nn.Module)

@@ -2,7 +2,7 @@
 
 A program holds its rows' weights for all keys of a text, so a row's softmax is exact after one read; the forward
 program owns all heads of its rows, so their mean is made in registers. Backward computes the probabilities again: first
-by rows (gradient of the queries, and two numbers a row), then by keys with those two numbers (gradients of keys and
+by rows (gradient of the queries, and two numbers per row), then by keys with those two numbers (gradients of keys and
 values).
 
 What the tensor cores multiply must fit into registers. Where a head is too large for that, warps divide it in BLOCKS:

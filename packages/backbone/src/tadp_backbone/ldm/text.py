@@ -28,7 +28,7 @@ _HEAD_WIDTH = 64
 def text_encoder_from_ldm(state_dict: Mapping[str, Tensor], num_heads: int | None = None) -> CLIPTextModel:
     """CLIP as in Stable Diffusion 1, or OpenCLIP without its last layer as in version 2.
 
-    Sizes are read from the tensors; `num_heads` None: 64 channels a head.
+    Sizes are read from the tensors; `num_heads` None: 64 channels per head.
     """
     if clip := under(state_dict, _CLIP):
         state, activation, named = clip, "quick_gelu", _CLIP.__add__

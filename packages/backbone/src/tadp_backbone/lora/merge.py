@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..backbone import DiffusionBackbone
 
 _PEFT_CONFIG = "adapter_config.json"
-_FIX = "take a whole LoRA of this model, as .safetensors"
+_FIX = "use a complete LoRA of this model, as .safetensors"
 
 
 def merge_lora(backbone: "DiffusionBackbone", source: Path, scale: float) -> None:

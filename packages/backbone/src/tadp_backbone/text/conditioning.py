@@ -31,7 +31,7 @@ def text_parts(backbone: TextBackbone) -> tuple[CLIPTokenizer, CLIPTextModel]:
 
 
 def caption_context(backbone: TextBackbone, captions: Sequence[str], long: LongText = "truncate") -> Tensor:
-    """One caption an image -> (B, 77, D); (B, 77 times chunks, D) with `long="chunk"`."""
+    """One caption per image -> (B, 77, D); (B, 77 times chunks, D) with `long="chunk"`."""
     return encode_texts(*text_parts(backbone), captions, long)
 
 

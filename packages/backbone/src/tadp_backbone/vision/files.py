@@ -31,7 +31,7 @@ SETTINGS_FILE = "tadp_vision.json"
 _PROCESSOR = "preprocessor_config.json"
 _FILES = (CONFIG_FILE, _PROCESSOR, "model.safetensors*", "model-*.safetensors", "tokenizer*", "vocab.*", "merges.txt")
 _TOKENIZER = ("tokenizer.json", "vocab.json", "tokenizer.model")
-_FIX = "take a whole folder that transformers wrote, its weights as .safetensors"
+_FIX = "use a complete folder that transformers wrote, its weights as .safetensors"
 
 
 class VisionParts(NamedTuple):

@@ -124,7 +124,7 @@ def _of_tar(file: Path) -> Iterator[tuple[str, PackedImage]]:
                         raise ValueError(f"{file}: the member {member.name!r} leads out of it: pack it again")
                     yield key, TarImage(str(file), member.name, member.offset_data, member.size)
     except tarfile.TarError as error:
-        raise ValueError(f"{file}: not a whole tar archive ({error}): pack it again, without compression") from error
+        raise ValueError(f"{file}: not a complete tar archive ({error}): pack it again, without compression") from error
 
 
 def _of_parquet(file: Path) -> Iterator[tuple[str, PackedImage]]:
@@ -147,7 +147,7 @@ def _of_parquet(file: Path) -> Iterator[tuple[str, PackedImage]]:
                 number += 1
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{file}: not a whole parquet file ({reason}): export it again") from error
+        raise ValueError(f"{file}: not a complete parquet file ({reason}): export it again") from error
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""The kinds of captioning models that transformers has: how each is asked about images, and how its answer is read.
+"""The kinds of captioning models that transformers has: how each is prompted, and how its answer is read.
 
 B images, T tokens.
 """
@@ -29,7 +29,7 @@ class Family:
     texts: "Callable[[ProcessorMixin, Tensor, BatchFeature, str], list[str]]"
     """(processor, tokens (B, T) as generated, inputs, prompt) -> one text per image."""
     prompt: str = ""
-    """What is asked where the caller asks nothing; "": the model captions without being asked."""
+    """Prompt where the caller gives none; "": the model captions without a prompt."""
     prompts: tuple[str, ...] = ()
     """The only prompts that make captions; empty: any."""
     gpu_dtype: str = "bfloat16"

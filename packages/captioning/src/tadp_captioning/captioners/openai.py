@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "openai:"
 PARALLEL = 8  # requests under way at a time, where the caller names no batch size
 TAGS_SLOT = "{tags}"
-"""Placeholder in a prompt: the model is asked for the objects first, and its list is inserted here."""
+"""Placeholder in a prompt: the model is prompted for the objects first, and its list is inserted here."""
 LIST_OBJECTS = "List the objects in this image: nouns in the singular, each once, separated by commas, nothing else."
 TAGS_FIRST = f"The image shows: {TAGS_SLOT}. Describe it in one sentence that names what is really there."
 _LONGEST_TAGS = 400
@@ -49,7 +49,7 @@ class OpenAICaptioner:
         self._chat = chat
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
-        """One caption an image, in order; `NoCaption` (and a warning) where the model gives none."""
+        """One caption per image, in order; `NoCaption` (and a warning) where the model gives none."""
         return self.answer(self.prepare(images))
 
     def prepare(self, images: Sequence["Image"]) -> list[str]:

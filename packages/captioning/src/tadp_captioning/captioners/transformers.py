@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
 
 logger = logging.getLogger(__name__)
-_FIX = "give a whole folder that transformers wrote, its weights as .safetensors"
+_FIX = "use a complete folder that transformers wrote, its weights as .safetensors"
 
 START_BATCH = {"cpu": 8, "cuda": 64}  # by kind of device; halved by the captioner when memory runs out
 
@@ -55,7 +55,7 @@ class TransformersCaptioner:
         self.batch_size = batch_size
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
-        """One caption an image, in order: greedy, so the same images give the same captions."""
+        """One caption per image, in order: greedy, so the same images give the same captions."""
         captions: list[str] = []
         while len(captions) < len(images):
             captions += self.answer(self.prepare(images[len(captions) : len(captions) + self.batch_size]))
@@ -66,7 +66,7 @@ class TransformersCaptioner:
         return Prepared(images, self.family.inputs(self.processor, rgb(images), self.prompt))
 
     def answer(self, prepared: Prepared) -> list[str]:
-        """One caption an image of a batch; in smaller batches where memory doesn't last."""
+        """One caption per image of a batch; in smaller batches where memory doesn't last."""
         import torch
 
         if len(prepared.images) > self.batch_size:  # prepared before memory ran out

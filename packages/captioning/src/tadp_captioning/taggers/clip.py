@@ -29,7 +29,7 @@ class ClipTagger:
         """`source`: a hub id such as openai/clip-vit-large-patch14, or a folder of model and processor."""
         from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
-        with reading(source, "give a whole CLIP that transformers wrote, its weights as .safetensors"):
+        with reading(source, "use a complete CLIP model that transformers wrote, its weights as .safetensors"):
             check_sizes(CLIPConfig.from_pretrained(source).to_dict(), "config.json")
             model = CLIPModel.from_pretrained(source, use_safetensors=True).to(device)
             processor = CLIPProcessor.from_pretrained(source)

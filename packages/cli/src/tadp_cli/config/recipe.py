@@ -48,7 +48,7 @@ class DataConfig:
     max_tokens: int = 77
     """Maximum number of new tokens."""
     captioner_prompt: str = ""
-    """What the captioner is asked, e.g. <OD> of Florence-2; empty: what its family is asked best."""
+    """Prompt of the captioner, e.g. <OD> of Florence-2; empty: its family's default."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ def _prefix(state: Mapping[str, Tensor], anchor: str, file: Path) -> str:
     found = prefix_of(state, anchor)
     if found is None:
         raise ValueError(
-            f"{file} is incomplete: no key ends in {anchor}; expected the whole model of the public code, not a part"
+            f"{file} is incomplete: no key ends in {anchor}; expected the complete model of the public code, not a part"
         )
     return found
 

@@ -246,7 +246,7 @@ def build_model(recipe: Recipe, backbone: Any, dataset: SampleDataset, prompts: 
     """A predictor with a fresh head."""
     set_seed(recipe.train.seed % SEED_LIMIT)
     if prompts.num_tokens is not None:
-        # One attention map a token: embeddings of another length than a text's change the levels' widths.
+        # One attention map per token: embeddings of another length than a text's change the levels' widths.
         backbone.config = replace(backbone.config, num_tokens=prompts.num_tokens)
     if recipe.backbone.map_index != "token":
         shown: Literal["maps", "presence"] = "presence" if recipe.backbone.map_index == "presence" else "maps"

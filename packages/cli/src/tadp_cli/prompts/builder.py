@@ -118,7 +118,7 @@ class LearnedPrompts(Prompts):
 
 @dataclass(frozen=True)
 class RoomPrompts(Prompts):
-    """One embedding an image, that of its kind of room."""
+    """One embedding per image, that of its kind of room."""
 
     rooms: Mapping[str, Tensor] = field(default_factory=dict)
     """{image id: (1, D)}, averaged over templates as for classes."""

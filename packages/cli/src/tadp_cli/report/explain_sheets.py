@@ -49,7 +49,7 @@ def compare_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) 
 
 
 def layers_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -> None:
-    """A row a word: all layers pooled, then each one apart, finest stride first."""
+    """One row per word: all layers pooled, then each one apart, finest stride first."""
     (one,) = found
     order = sorted(one.attention.layers, key=lambda layer: one.attention.strides[layer])
     apart = [heat_maps(one.attention.features([layer]), one.words).cpu().numpy() for layer in order]

@@ -21,7 +21,7 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
             path,
             found=f"no {missing[0]!r}" if missing else f"a {type(value).__name__}",
             expected="the object that tadp wrote",
-            fix="restore the file, or make the folder anew",
+            fix="restore the file, or create the folder again",
         )
     return value
 

@@ -62,7 +62,7 @@ def _decoded(data: bytes) -> tuple[Any, Answer | None]:
     except MemoryError:
         return None, refusal(413, "not enough memory to decode the image: send a smaller one")
     except Exception as error:  # decoders of damaged files raise nearly anything
-        return None, refusal(400, f"no whole image ({error}): send a PNG, JPEG or WebP file, all of it")
+        return None, refusal(400, f"no complete image ({error}): send a PNG, JPEG or WebP file, all of it")
 
 
 def _answers(jobs: Sequence[Job], images: Sequence[Any]) -> list[Answer]:

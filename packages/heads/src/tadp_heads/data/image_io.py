@@ -63,7 +63,7 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
     """8-bit RGB of an image that was read from `path`."""
     if image.mode.startswith(("I", "F")):
         raise DataError(
-            path, found=f"an image of mode {image.mode}", expected="8 bits a channel", fix="convert it to 8-bit RGB"
+            path, found=f"an image of mode {image.mode}", expected="8 bits per channel", fix="convert it to 8-bit RGB"
         )
     return image.convert("RGB")
 

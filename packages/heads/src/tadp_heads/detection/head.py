@@ -115,7 +115,7 @@ class FasterRCNNHead(PretrainedHead):
             head.load_state_dict(weights)
         except (KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"the checkpoint holds no whole detector of the public code: {reason}") from error
+            raise ValueError(f"the checkpoint holds no complete detector of the public code: {reason}") from error
         return head.eval()
 
     def _frame(self, features: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]] | None) -> ImageList:

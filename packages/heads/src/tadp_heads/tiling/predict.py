@@ -137,7 +137,7 @@ def tiled_mask(
     confidence: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> SegmentationResult:
-    """The mask in memory, 1 byte a pixel and 2 for the confidence (float16), for objects of the whole image."""
+    """The mask in memory, 1 byte per pixel and 2 for the confidence (float16), for objects of the whole image."""
     rows = [*_rows(model, np.asarray(image), context_of, tiling, confidence, progress)]
     sure = torch.cat([part for _, part in rows if part is not None]) if confidence else None
     return SegmentationResult(

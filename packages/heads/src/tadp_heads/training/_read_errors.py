@@ -59,5 +59,5 @@ def reason_of(error: BaseException) -> str:
     if "ignore_mismatched_sizes" in message:  # transformers' report goes elsewhere
         return "config.json gives other sizes than the weights have"
     if "weights_only" in message:  # torch's message continues with how to read it unsafely
-        return "no whole pickle of tensors alone, and any other could run code"
+        return "no complete pickle of tensors only, and any other could run code"
     return message[:200] or type(error).__name__

@@ -59,8 +59,8 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     """Compute the UNet's activations again in the backward pass: less memory, a third more arithmetic."""
     shard: bool = False
-    """Spread what trains, its gradients and the optimizer over the processes in place of a whole copy in each (FSDP):
-    less memory, more to send. One process has all of it."""
+    """Shard trained parameters, gradients and optimizer state over processes (FSDP) instead of replicating them (DDP):
+    less memory, more communication. No effect with one process."""
     flip: bool = True
     """Mirror half of the images, where no transform does."""
     transform: str = ""

@@ -35,7 +35,7 @@ from tadp_heads.training.metrics_log import add_metrics, cut_metrics
 from tadp_heads.training.optimizer import choose_trained, describe_groups, parameter_groups
 from tadp_heads.training.parallel.accelerator import make_accelerator
 from tadp_heads.training.parallel.data_parallel import describe_share, share_of
-from tadp_heads.training.parallel.fsdp import Shards, whole
+from tadp_heads.training.parallel.fsdp import Shards, gathered
 from tadp_heads.training.parallel.sync_batchnorm import joined_statistics, with_whole_passes
 from tadp_heads.training.protocols import Contexts, LatentPool, Report, needed
 from tadp_heads.training.sampler import Positions
@@ -132,9 +132,9 @@ class Training:
         self.learner = model if self.shards is None else self.shards.learner
         objective = Objective(self.learner, loss)
         if self.shards is not None:
-            self.shards.spread(objective)
-        self.objective = accelerator.prepare_model(objective, evaluation_mode=spread)  # what is spread needs no DDP
-        # Named only now: weights in parts are other tensors than they were whole.
+            self.shards.shard(objective)
+        self.objective = accelerator.prepare_model(objective, evaluation_mode=spread)  # sharded: no DDP
+        # Only now: sharding replaces the parameter tensors.
         self.trained = choose_trained(self.learner.head, self.learner.backbone, config)
         groups = parameter_groups(self.trained, config)
         for line in (*describe_groups(groups), describe_share(self.share, self.processes)):
@@ -296,11 +296,11 @@ class Training:
         return {"train/loss": line["loss"], "train/grad_norm": line["grad_norm"], **rates}
 
     def _pass(self, step: int, index: int, batch: Batch) -> torch.Tensor:
-        """Loss of one micro-batch, its gradients added up; all that it draws is a function of seed and number."""
+        """Loss of one micro-batch, with its gradients accumulated; its randomness depends only on seed and number."""
         # Seeding each one makes a resumed run the same as one that was never stopped, dropout included.
         number, rank = self.share.number(step, index), self.rank if self.share.split else 0
         set_seed(micro_batch_seed(self.config.seed, number, rank))
-        # DDP joins gradients after the last pass; spread ones are joined after each, as whole ones would find no room.
+        # DDP reduces gradients after the last micro-batch; sharded ones after each, as full gradients need space.
         last = index + 1 == self.share.passes
         with nullcontext() if last else self.accelerator.no_sync(self.objective):
             loss = self.objective(batch) / self.share.passes
@@ -314,7 +314,7 @@ class Training:
 
     def _save(self, step: int) -> None:
         main = self.accelerator.is_main_process
-        state = whole(self.state.state(), keep=main)
+        state = gathered(self.state.state(), keep=main)
         if main:
             save_state(self.out, step, {**state, "images": self.images}, self.config.keep)
         self.accelerator.wait_for_everyone()

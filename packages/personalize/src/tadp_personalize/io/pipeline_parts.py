@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tadp_personalize._read_errors import check_sizes, reading
 
 _VALUES_PER_TENSOR = 8
-_FIX = "give a whole folder that diffusers wrote, its weights as .safetensors"
+_FIX = "use a complete folder that diffusers wrote, its weights as .safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ STATE_FILE = Path("state") / "state.pt"
 METRICS_FILE = "metrics.jsonl"
 RESULTS_FILE = "results.json"
 README_FILE = "README.md"
-_FIX = "it is no state of this run as it was saved: delete it to begin anew"
+_FIX = "it is no intact state of this run: delete it to start again"
 
 
 def save_state(

@@ -111,7 +111,7 @@ def _on_meta(base: Any, config: TextualInversionConfig | DreamBoothConfig) -> Ba
 
 
 def _configs_of_folder(folder: str) -> SimpleNamespace:
-    with reading(folder, "give a whole folder that diffusers wrote"):
+    with reading(folder, "use a complete folder that diffusers wrote"):
         index = StableDiffusionPipeline.load_config(folder)
         return SimpleNamespace(
             unet=UNet2DConditionModel.load_config(folder, subfolder="unet"),

@@ -161,7 +161,7 @@ def _checked(image: AnnotatedImage, shape: Shape, read: Callable[[Shape], Read])
         raise DataError(
             image.source,
             found=f"{error} in {shape.place} of {image.file.name}",
-            expected="a whole shape of this image",
+            expected="a complete shape of this image",
             fix="export it again",
         ) from error
 

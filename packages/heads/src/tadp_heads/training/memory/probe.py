@@ -90,9 +90,9 @@ class DryStep:
             return 0
         trained = _total(self.trained.values())
         in_blocks = [_total(p for p in block.parameters() if p.requires_grad) for block in blocks(self.model.backbone)]
-        whole = 2 * (trained - sum(in_blocks)) + 3 * max(in_blocks)
+        replicated = 2 * (trained - sum(in_blocks)) + 3 * max(in_blocks)
         copies = 5 if config.ema else 4  # weights, gradients, AdamW's moments, and the average
-        return (1 - 1 / self.spread) * copies * trained - whole
+        return (1 - 1 / self.spread) * copies * trained - replicated
 
     def _counted(self, config: TrainConfig, batch: Batch, accumulates: bool) -> float:
         known = [*self.model.parameters(), *self.model.buffers(), *_tensors(batch)]

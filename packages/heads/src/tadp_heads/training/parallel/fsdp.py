@@ -18,22 +18,22 @@ from tadp_heads.model import PerceptionModel
 
 
 class Shards:
-    """The copy that learns, and the way back to the model.
+    """The sharded copy that is trained, and the gathering of its weights into the model.
 
-    No process is sent another's weights: all have to begin with the same ones, as they do from the same seed.
+    Weights are not broadcast: all processes must start with the same ones, as they do from the same seed.
     """
 
     def __init__(self, model: PerceptionModel, trained: Iterable[nn.Parameter], processes: int, device: torch.device):
         self._empty = list(trained)
         self._mesh = init_device_mesh(device.type, (processes,))
-        # The copy takes all tensors over, so that nothing is there twice.
+        # The copy shares all tensors, so that none is in memory twice.
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         shared |= {id(p): nn.Parameter(p.data) for p in self._empty}
         self.learner: PerceptionModel = deepcopy(model, shared)
         self.release()
 
-    def spread(self, objective: nn.Module) -> None:
-        """Take the weights of the learner's objective apart: those of a block are whole while it is computed."""
+    def shard(self, objective: nn.Module) -> None:
+        """Shard the weights of the learner's objective; those of a block are gathered while it is computed."""
         frozen = {p for p in objective.parameters() if not p.requires_grad}
         for block in blocks(self.learner.backbone):
             if any(p.requires_grad for p in block.parameters()):
@@ -42,36 +42,36 @@ class Shards:
 
     @torch.no_grad()
     def gather(self, weights: Iterable[Tensor]) -> None:
-        """Give the model these weights for what trains, whole; every process has to take part."""
+        """Put the gathered trained weights into the model; a collective operation of all processes."""
         for parameter, part in zip(self._empty, weights, strict=True):
             parameter.data = cast(DTensor, part).full_tensor()
 
     def release(self) -> None:
-        """Take the model's whole weights away."""
+        """Free the model's gathered weights."""
         for parameter in self._empty:
             parameter.data = parameter.data.new_empty(0)
 
 
 def blocks(backbone: Any) -> Sequence[nn.Module]:
-    """The parts of the backbone that are whole one after the other; all else is whole during a pass."""
+    """The parts of the backbone that are gathered one at a time; all else is gathered during a pass."""
     return getattr(backbone, "blocks", list)()
 
 
-def whole(state: Any, keep: bool) -> Any:
-    """A state whose spread tensors are put together on the CPU, all else as it is. Every process has to take part;
-    those that don't `keep` it get None for each."""
+def gathered(state: Any, keep: bool) -> Any:
+    """A state whose sharded tensors are gathered on the CPU, all else unchanged. A collective operation; processes
+    without `keep` get None for each sharded tensor."""
     if isinstance(state, DTensor):
         full = state.full_tensor()
         return full.cpu() if keep else None
     if isinstance(state, Mapping):
-        return {key: whole(value, keep) for key, value in state.items()}
-    return [whole(value, keep) for value in state] if isinstance(state, list) else state
+        return {key: gathered(value, keep) for key, value in state.items()}
+    return [gathered(value, keep) for value in state] if isinstance(state, list) else state
 
 
 def as_kept(saved: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor of a state in the way its parameter is kept: this process's part of it, or all of it."""
+    """A full tensor of a state, sharded as its parameter is."""
     if not isinstance(parameter, DTensor) or saved.shape != parameter.shape:
         return saved
     there = saved.to(parameter.device)
-    # Each process has read the whole tensor: nothing needs to be sent.
+    # Each process has read the full tensor: nothing needs to be sent.
     return distribute_tensor(there, parameter.device_mesh, parameter.placements, src_data_rank=None)

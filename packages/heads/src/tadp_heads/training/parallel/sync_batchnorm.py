@@ -25,8 +25,8 @@ def with_whole_passes(head: nn.Module, share: Share, device: torch.device) -> nn
 def joined_statistics(module: nn.Module, share: Share, processes: int, rank: int) -> Iterator[None]:
     """Inside is one step; after it, all processes have the same running statistics.
 
-    Where whole passes were dealt out, those are what one process gets that does the passes one after the other. Where
-    passes were split, they are the mean over the processes.
+    Where processes had complete micro-batches, they equal those of one process that computes all in turn. Where
+    micro-batches were shared, they are the mean over processes.
     """
     norms: list[Any] = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     if processes == 1 or not norms:
