@@ -43,9 +43,9 @@ def unet_from_ldm(
     """Sizes are read from the tensors; only the number of attention heads is not in them.
 
     `num_heads`: one number or one per level; None: as in Stable Diffusion, 8 (version 1), or 64 channels per head
-    (version 2, whose transformers project linearly). Keys may stand below "model.diffusion_model." or another prefix; averaged
-    (EMA) weights are taken where the file has them. A network without its output layer `out` is accepted: features do
-    not need it.
+    (version 2, whose transformers project linearly). Keys may be below "model.diffusion_model." or another prefix;
+    averaged (EMA) weights are used where the file has them. A network without its output layer `out` is accepted:
+    features do not need it.
     """
     state = _unet_state(state_dict)
     topology = _topology(state)
