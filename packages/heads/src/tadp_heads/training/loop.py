@@ -127,13 +127,13 @@ class Training:
         self.share = share_of(config, self.processes, self.rank)
         model.head = with_whole_passes(model.head, self.share, accelerator.device)
         trained = choose_trained(model.head, model.backbone, config)
-        spread = config.shard and self.processes > 1
-        self.shards = Shards(model, trained.values(), self.processes, accelerator.device) if spread else None
+        sharded = config.shard and self.processes > 1
+        self.shards = Shards(model, trained.values(), self.processes, accelerator.device) if sharded else None
         self.learner = model if self.shards is None else self.shards.learner
         objective = Objective(self.learner, loss)
         if self.shards is not None:
             self.shards.shard(objective)
-        self.objective = accelerator.prepare_model(objective, evaluation_mode=spread)  # sharded: no DDP
+        self.objective = accelerator.prepare_model(objective, evaluation_mode=sharded)  # sharded: no DDP
         # Only now: sharding replaces the parameter tensors.
         self.trained = choose_trained(self.learner.head, self.learner.backbone, config)
         groups = parameter_groups(self.trained, config)
@@ -143,7 +143,7 @@ class Training:
             log.info("parameters, gradients and optimizer state: sharded over %d processes (FSDP)", self.processes)
         self.rates = [group["lr"] for group in groups]
         # torch's default updates sharded tensors one by one.
-        together = True if spread else None
+        together = True if sharded else None
         beta1, beta2 = config.betas
         self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=(beta1, beta2), foreach=together))
         self.average = MovingAverage(self.trained.values(), config.ema) if config.ema else None
