@@ -5,7 +5,7 @@
 budget: a head trained on `--start` masks is improved in two ways at the same cost. masks: so many more masks. names:
 the classes of 40 times as many images (annotation cost ratio mask : name = 40 : 1), whose masks the head predicts under
 their names, and a head trained on all of them. next: images are labelled `--step` at a time, chosen by disagreement
-between prompts, by entropy or at random (as `tadp label-next` chooses), and a head is trained anew. errors: AUROC of
+between prompts, by entropy or at random (as `tadp label-next` chooses), and a head is retrained. errors: AUROC of
 finding the head's wrong pixels by each uncertainty.
 
 Small-scale setting: Scenes, the tiny backbone, whose features are computed once, semantic FPNs of 32 channels. mIoU on

@@ -72,7 +72,7 @@ def _next(part: Mapping[str, Any]) -> str:
     text = (
         f"Photos are labelled {settings['step']} at a time, chosen from {settings['pool']} as `tadp label-next` does "
         "(text: disagreement between a prompt of all classes and an empty one; entropy under all classes; random), and "
-        f"a head is trained anew. mIoU in %. {spread_note(part['seeds'])}"
+        f"a head is retrained. mIoU in %. {spread_note(part['seeds'])}"
     )
     curves = part["values"]
     rows = [[by, *(spread([100 * v for v in values], 1) for values in curve.values())] for by, curve in curves.items()]

@@ -47,7 +47,7 @@ def test_large_images_are_sent_small_and_with_the_same_content():
     assert sent.size == (1024, 512)
     assert sent.mode == "RGB"
     assert abs(sent.getpixel((512, 256))[0] - image.getpixel((1500, 750))) < 4
-    assert image.size == (3000, 1500), "the caller's image stays as it is"
+    assert image.size == (3000, 1500), "the caller's image stays unchanged"
 
 
 def test_trouble_on_the_way_is_asked_again(captioner, chat_server):

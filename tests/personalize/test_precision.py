@@ -1,4 +1,4 @@
-"""Mixed precision: the networks are lighter, what trains stays in float32."""
+"""Mixed precision: the networks are lighter, trained parameters stay in float32."""
 
 from dataclasses import replace
 

@@ -35,7 +35,7 @@ class BackboneConfig:
 
     class_words: tuple[tuple[str, ...], ...] = ()
     """The words and phrases that name each class. Where given, there is one map per class: the sum
-    over the tokens that name it, wherever they stand in the prompt, and 0 for a class that is not named. (): one a
+    over the tokens that name it, wherever they occur in the prompt, and 0 for a class that is not named. (): one a
     token, by its place in the prompt, as in the paper."""
 
     class_input: Literal["maps", "presence"] = "maps"

@@ -49,7 +49,7 @@ def speed_up(
 ) -> Precision:
     """Make the backbone, which lies on the device with all that is loaded into it, compute as decided; notes it.
 
-    fp32 leaves it as it is. `source`: its name or folder. `images`: how many the command passes through it.
+    fp32 leaves it unchanged. `source`: its name or folder. `images`: how many the command passes through it.
     `read_inside`: whether the caller reads layers by hooks of its own, which graphs and compiled code pass by.
     """
     chosen = resolve_precision(speed.precision, device, small=is_small(source), setting="--precision", why=speed.why)

@@ -246,7 +246,7 @@ class PerceptionModel(nn.Module):
         *,
         confidence: bool = False,
     ) -> list[Result]:
-        """One result per image, in order; `context` (B, T, D) stands in place of captions.
+        """One result per image, in order; `context` (B, T, D) replaces captions.
 
         `confidence`: with the probability of each pixel's class, for segmentation.
         """

@@ -83,7 +83,7 @@ def checked(value: Any, expected: Any, keys: tuple[str, ...]) -> Any:
 
 
 def _checked_any(value: Any, keys: tuple[str, ...]) -> Any:
-    """The value as it is, every number in it within the range of its type."""
+    """The value unchanged, every number in it within the range of its type."""
     if isinstance(value, dict):
         return {key: _checked_any(item, (*keys, key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

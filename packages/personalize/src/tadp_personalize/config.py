@@ -32,7 +32,7 @@ class TrainingConfig:
     accumulate: int = 1
     """Forward passes whose gradients are averaged into one update."""
     weight_decay: float = 1e-2
-    """Decoupled weight decay of AdamW on what trains, and on nothing else."""
+    """Decoupled weight decay of AdamW on the trained parameters only."""
     max_grad_norm: float | None = 1.0
     """Gradients are scaled down to this Euclidean norm; None leaves them."""
     templates: tuple[str, ...] = STYLE_TEMPLATES
@@ -49,7 +49,7 @@ class TrainingConfig:
     gradient_checkpointing: bool = False
     """Recompute the UNet's activations in the backward pass: less memory, about a third more time."""
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    """Precision of the forward pass; what trains stays in float32."""
+    """Precision of the forward pass; trained parameters stay in float32."""
     cpu: bool = False
     """Train on the CPU although there is an accelerator."""
     save_every: int = 500

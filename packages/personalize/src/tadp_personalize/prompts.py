@@ -46,7 +46,7 @@ CAPTION_TEMPLATES = (
 
 
 def check_template(template: str) -> None:
-    """Raise unless the token stands in `template`, brackets are closed, and only a caption outside them is filled in.
+    """Raise unless the token occurs in `template`, brackets are closed, and only a caption outside them is filled in.
 
     The caption stays in the plain form: it describes the content of the image, not its style.
     """

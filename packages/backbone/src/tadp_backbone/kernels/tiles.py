@@ -107,5 +107,5 @@ def repeat(tile, like):
 
 @triton.jit
 def sum_blocks(tile):
-    """(BLOCKS, rows, columns) -> (rows, columns); a tile of one block as it is."""
+    """(BLOCKS, rows, columns) -> (rows, columns); a tile of one block unchanged."""
     return tl.sum(tile, 0) if len(tile.shape) == 3 else tile

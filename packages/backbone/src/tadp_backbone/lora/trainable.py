@@ -12,7 +12,7 @@ from .add import add_low_rank, merge_low_rank
 
 
 class TrainableParts:
-    """The methods of `DiffusionBackbone` that change what trains."""
+    """The methods of `DiffusionBackbone` that select the trained parameters."""
 
     unet: UNet2DConditionModel
     text_adapter: TextAdapter | None

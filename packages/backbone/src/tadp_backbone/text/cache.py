@@ -49,7 +49,7 @@ class TextCache:
         return entry["context"].to(encoder.device)
 
     def fingerprint(self) -> str:
-        """Hash of the text encoder's weights and the vocabulary, taken anew when either changed."""
+        """Hash of the text encoder's weights and the vocabulary, taken again when either changed."""
         tokenizer, encoder = text_parts(self.backbone)
         weights = tuple((id(p), p._version) for p in encoder.parameters())
         state = (len(tokenizer), tokenizer.pad_token_id, weights)

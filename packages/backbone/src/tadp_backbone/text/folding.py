@@ -31,7 +31,7 @@ class _Constant(nn.Module):
 
 @contextmanager
 def folded(backbone: "DiffusionBackbone", context: Tensor | None) -> Iterator[None]:
-    """Inside, passes at the config's timestep, conditioned on `context` (1, T, D), compute neither anew.
+    """Inside, passes at the config's timestep, conditioned on `context` (1, T, D), compute neither again.
 
     The projections of the timestep are constants, and those of the context (K and V of each cross-attention). None: the
     context varies, and its projections are computed as before. Inside, passes with other values are wrong.

@@ -180,7 +180,7 @@ def _tokens(usage: Any, name: str) -> int:
 
 
 def _text_of(content: Any) -> Any:
-    """The texts of a content that comes in parts, of which some are thoughts; other content as it is."""
+    """The texts of a content that comes in parts, of which some are thoughts; other content unchanged."""
     if not isinstance(content, list):
         return content
     return "".join(part["text"] for part in content if part.get("type") == "text")

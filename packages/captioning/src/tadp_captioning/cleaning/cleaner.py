@@ -61,7 +61,7 @@ class RuleCleaner:
         self._rules = Rules(domain.removes if domain else ALL)
 
     def clean(self, captions: Sequence[str]) -> Cleaned:
-        """One caption for each, in order; a caption without style words comes back as it is."""
+        """One caption for each, in order; a caption without style words is returned unchanged."""
         before = [tidy(caption) for caption in captions]
         return what_changed(before, [self.clean_one(caption) for caption in before], self.style_words)
 

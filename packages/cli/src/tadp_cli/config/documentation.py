@@ -1,6 +1,6 @@
 """What each setting of a recipe means, from the docstrings below its field: for config.toml and docs/configuration.md.
 
-`python -m tadp_cli.config.documentation > docs/configuration.md` writes the page anew.
+`python -m tadp_cli.config.documentation > docs/configuration.md` rewrites the page.
 """
 
 import ast

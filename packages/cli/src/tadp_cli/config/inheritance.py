@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Settings that stand in one place."""
+    """Settings from one source."""
 
     name: str
     """What errors call it."""

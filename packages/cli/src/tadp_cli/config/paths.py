@@ -26,7 +26,7 @@ _FETCHED = ("data.captions", "test.captions", "prompt.token_file")
 
 
 def absolute(where: str) -> str:
-    """The absolute path of a file, a folder or NAME:FOLDER; "" as it is."""
+    """The absolute path of a file, a folder or NAME:FOLDER; "" unchanged."""
     if not where:
         return where
     name, folder = split_name(where)

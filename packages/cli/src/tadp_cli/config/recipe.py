@@ -133,7 +133,7 @@ class BackboneSection:
     """Whether the head gets cross-attention maps with the features; the paper's code leaves them out for depth."""
     map_index: str = "token"
     """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
-    wherever its words stand in the prompt. presence: no maps, but for each class whether the prompt names it, the same
+    wherever its words occur in the prompt. presence: no maps, but for each class whether the prompt names it, the same
     in every cell."""
     map_words: tuple[str, ...] = ()
     """The names that map_index counts, in place of the data's classes: needed where the data has none, as for depth."""

@@ -22,7 +22,7 @@ _OFTEN = 0.2
 
 
 def scenes_of(task: str, domain: str, splits: dict[str, str], report: Report = lambda *_: None) -> Path:
-    """The folder of Scenes in a domain, data/scenes/TASK/DOMAIN, with these {split: purpose}; a split stays as it is.
+    """The folder of Scenes in a domain, data/scenes/TASK/DOMAIN, with these {split: purpose}; a split stays unchanged.
 
     Of several processes the first one writes, and the others wait.
     """

@@ -59,7 +59,7 @@ def captions_given(path: Path, files: Mapping[str, Path]) -> GivenTexts:
 def names_given(
     path: Path, files: Mapping[str, Path], recipe: Recipe, classes: Sequence[str], prompt_names: Sequence[str]
 ) -> GivenTexts:
-    """Selected names; they stand in place of a caption, but for prompts of a caption and the classes present."""
+    """Selected names; they replace the caption, except in prompts of a caption and the classes present."""
     check_names_classes(recipe)
     selected = SelectedNames.read(path, classes, prompt_names)
     found = {image_id: selected.of(image_id, file) for image_id, file in files.items()}

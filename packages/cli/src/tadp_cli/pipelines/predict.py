@@ -271,7 +271,7 @@ def takes_captions(model: PerceptionModel, recipe: Recipe) -> bool:
 
 
 def weights_digest(run: Path) -> str:
-    """Of the run's head: a run that was trained anew in the same folder predicts otherwise."""
+    """Of the run's head: a run that was retrained in the same folder predicts otherwise."""
     with (run / WEIGHTS_NAME).open("rb") as weights:
         return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
 

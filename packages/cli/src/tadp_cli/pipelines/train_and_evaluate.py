@@ -45,7 +45,7 @@ def run_experiment(
 
 
 def ensure_experiment(recipe: Recipe, out: Path, **how: Any) -> dict[str, Any]:
-    """`run_experiment` as far as it is not done yet."""
+    """`run_experiment`, skipping finished parts."""
     return run_experiment(recipe, out, resume=Run(out).begun, **how)
 
 

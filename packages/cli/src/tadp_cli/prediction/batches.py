@@ -49,7 +49,7 @@ def image_batches(
 
 
 def _shrunk(image: Image.Image, longest: int) -> Image.Image:
-    """With its longer side of at most so many pixels, in its own proportions; a smaller image as it is."""
+    """With its longer side of at most so many pixels, in its own proportions; a smaller image unchanged."""
     factor = longest / max(image.size)
     if factor >= 1:
         return image

@@ -172,7 +172,7 @@ def oracle_names(
 ) -> dict[str, list[str]]:
     """What an oracle of this precision and recall names of `annotated_names`, in label order.
 
-    Objects are drawn; the background, where prompts name it, stays as it is (docs/reference.md, section 6).
+    Objects are drawn; the background, where prompts name it, stays unchanged (docs/reference.md, section 6).
     """
     listed, objects = listed_names(names), dict.fromkeys(object_names(names))
     known = {image_id: [name for name in there if name in objects] for image_id, there in present.items()}

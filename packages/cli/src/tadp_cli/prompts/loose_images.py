@@ -27,7 +27,7 @@ class Prompted(NamedTuple):
     """What a model is prompted with for each image."""
 
     texts: list[str] | None
-    """The prompts; None where embeddings stand in place of words."""
+    """The prompts; None where embeddings replace words."""
     context: Tensor | None
     """(B, T, D), as in training; None for a backbone without text."""
 

@@ -36,7 +36,7 @@ class Joined(SampleDataset):
         return {sample_id: files[part][sample_id] for sample_id, part in self.owner.items()}
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk."""
+        """The sample as stored on disk."""
         return self.owner[sample_id].read(sample_id)
 
     def inspect(self, sample_id: str) -> Inspection:
@@ -69,7 +69,7 @@ class InClasses(SampleDataset):
         return self.dataset.image_files
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk, with the objects of these classes."""
+        """The sample as stored on disk, with the objects of these classes."""
         image, target, _ = self.dataset.read(sample_id)
         kept = [row for row, label in enumerate(target["labels"].tolist()) if label in self.mapping]
         labels = [self.mapping[label] for label in target["labels"][kept].tolist()]

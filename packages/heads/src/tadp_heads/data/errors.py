@@ -10,6 +10,6 @@ class DataError(ValueError):
         if found:
             message = f"{path}: found {found}, expected {expected}; {fix}"
         else:
-            # DataLoader raises a worker's error anew from the text of its traceback, which ends in our own line.
+            # DataLoader re-raises a worker's error from the text of its traceback, which ends in our own line.
             message = str(path).strip().splitlines()[-1].split(f"{type(self).__name__}: ")[-1]
         super().__init__(message)

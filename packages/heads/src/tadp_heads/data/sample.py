@@ -85,7 +85,7 @@ class SampleDataset(Dataset[Sample], ABC):
 
     @abstractmethod
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk, untransformed; raises DataError when a file is malformed."""
+        """The untransformed sample, as stored on disk; raises DataError when a file is malformed."""
 
     def inspect(self, sample_id: str) -> Inspection:
         """What a check wants to know of the sample; raises DataError as `read` does."""

@@ -65,7 +65,7 @@ class DepthTask:
         return DepthOutput(depth_of(head, features, image_size).float())
 
     def translate(self, prediction: Tensor, classes: Sequence[str], wanted: Sequence[str]) -> Tensor:
-        """The map as it is."""
+        """The map unchanged."""
         return prediction
 
     def evaluation_target(self, target: Target, protocol: str | DepthProtocol) -> Target:

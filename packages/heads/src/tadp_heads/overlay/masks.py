@@ -17,7 +17,7 @@ _CONTOUR = 300
 
 
 def draw_mask(image: Image.Image, ids: Tensor, palette: Sequence[Color], opacity: float = TINT) -> Image.Image:
-    """Tints each class's pixels and draws its contour; ids (H, W) of a black class or of none leave the image as it is.
+    """Tints each class's pixels and draws its contour; ids (H, W) of a black class or of none change nothing.
 
     Under a class the image is grey, so that a class has one hue on whatever it lies. `opacity` 0: contours alone.
     """

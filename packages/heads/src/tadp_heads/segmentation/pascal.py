@@ -41,7 +41,7 @@ class ConvNormReLU(nn.Module):
         )
 
     def forward(self, x: Tensor, size: Size | None) -> Tensor:
-        """`size` None leaves the size as it is."""
+        """`size` None leaves the size unchanged."""
         x = self.block(x)
         return x if size is None else F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 

@@ -16,7 +16,7 @@ PredictLogits = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationProtocol:
-    """A way to predict; the defaults are one pass over the image as it is."""
+    """A way to predict; the defaults are one pass over the unscaled image."""
 
     fit: tuple[int, int] | None = None
     """(long, short) pixels into which the image is scaled first, keeping its aspect ratio; None: no scaling."""

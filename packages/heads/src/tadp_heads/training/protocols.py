@@ -38,7 +38,7 @@ class Backbone(Protocol):
 
 
 class TrainableBackbone(Backbone, Protocol):
-    """A backbone of which parts can train; one without these methods stays as it is."""
+    """A backbone of which parts can train; one without these methods stays unchanged."""
 
     unreached: tuple[str, ...]
     """Patterns of parameters that no gradient reaches."""

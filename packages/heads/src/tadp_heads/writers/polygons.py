@@ -44,7 +44,7 @@ def outlines(mask: np.ndarray, tolerance: float = DEFAULT_TOLERANCE) -> list[Out
 
 
 def simplify(ring: np.ndarray, tolerance: float) -> np.ndarray:
-    """The ring with fewer points (Douglas and Peucker); one of fewer than three points left stays as it is."""
+    """The ring with fewer points (Douglas and Peucker); one of fewer than three points left stays unchanged."""
     far = int(np.argmax(((ring - ring[0]) ** 2).sum(1)))
     closed = np.concatenate([ring, ring[:1]])
     keep = np.zeros(len(closed), dtype=bool)

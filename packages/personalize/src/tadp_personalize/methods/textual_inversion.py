@@ -38,7 +38,7 @@ def textual_inversion(
     """Learn `token` from `images` and write learned_embeds.safetensors with its card into the folder `out`.
 
     `base` is a diffusers folder, a hub id, or a built StableDiffusionPipeline (or anything with its parts as
-    attributes), which stays as it is. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable
+    attributes), which stays unchanged. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable
     ones to learn from. The token starts from the embedding of `initializer`. `progress(step, steps, loss)` is called
     after each update. `captioner(images)` says what each image shows, for templates with {caption}. With `resume`, a
     run in `out` resumes from its last state; without, it starts again.

@@ -25,7 +25,7 @@ def accelerator_for(mixed_precision: str, *, cpu: bool, **arguments: Any) -> Acc
     """Return an accelerator of that precision ("no", "bf16", "fp16") and device; `arguments` are further ones of it.
 
     accelerate keeps one state for everything in a process and refuses another precision or device. Where the settings
-    ask for one, that state is reset, and accelerators made before no longer count; else it stays as it is.
+    ask for one, that state is reset, and accelerators made before no longer count; else it stays unchanged.
     """
     with without_other_launchers() as alone:
         if alone and _differs_from_state(mixed_precision, cpu):

@@ -117,7 +117,7 @@ class RoomType(Embeddings):
     """
 
     def contexts(self, given: Given, backbone: "DiffusionBackbone") -> "Prompts":
-        """Of loose images the caption stands in for the room."""
+        """Of loose images the caption replaces the room."""
         from tadp_backbone.text.conditioning import averaged_eos_context
         from tadp_cli.prompts.builder import RoomPrompts
 

@@ -95,7 +95,7 @@ class Oracle(PromptKind):
     in_template = True
 
     def texts(self, given: Given) -> Mapping[str, str]:
-        """Of loose images, which have no annotation, the caption stands in for the names."""
+        """Of loose images, which have no annotation, the caption replaces the names."""
         from tadp_captioning import class_names_prompt
         from tadp_cli.prompts.builder import oracle_names
         from tadp_heads.data.present_classes import annotated_names

@@ -85,7 +85,7 @@ class AnnotatedSegmentation(AnnotatedDataset):
         return super()._fault(image)
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk; mask (H, W) int64."""
+        """The sample as stored on disk; mask (H, W) int64."""
         image = self.images[sample_id]
         pixels = self._read_image(image)
         mask = draw_mask(image, self.table, tuple(pixels.shape[-2:]))
@@ -107,7 +107,7 @@ class AnnotatedDetection(AnnotatedDataset):
     task = "detection"
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk."""
+        """The sample as stored on disk."""
         image = self.images[sample_id]
         pixels = self._read_image(image)
         size = tuple(pixels.shape[-2:])

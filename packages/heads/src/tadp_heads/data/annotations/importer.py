@@ -1,4 +1,4 @@
-"""Any folder that can be read, written anew as images/, masks/, classes.txt and split files, or COCO's boxes."""
+"""Any folder that can be read, rewritten as images/, masks/, classes.txt and split files, or COCO's boxes."""
 
 import shutil
 from collections.abc import Callable

@@ -71,7 +71,7 @@ class CocoDetection(SampleDataset):
         return {sample_id: self.root / name for sample_id, name in self.files.items()}
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk."""
+        """The sample as stored on disk."""
         path = inside(self.root, self.root / self.files[sample_id], self.path)
         image = read_in_frame(path, self.sizes[sample_id])
         require_declared(self.path, self.sizes[sample_id], path, image)

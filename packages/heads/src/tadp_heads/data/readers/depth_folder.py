@@ -40,7 +40,7 @@ class DepthPairs(SampleDataset):
         return {sample_id: image for sample_id, (image, _) in self.pairs.items()}
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk."""
+        """The sample as stored on disk."""
         image_path, depth_path = self.pairs[sample_id]
         depth = self._measured(read_depth(depth_path), depth_path)
         image = read_in_frame(image_path, (depth.shape[-1], depth.shape[-2]), _image_file(depth_path))

@@ -51,7 +51,7 @@ class SegmentationPairs(SampleDataset):
         return {sample_id: image for sample_id, (image, _) in self.pairs.items()}
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk; mask (H, W) int64, IGNORE_INDEX where the file has no class."""
+        """The sample as stored on disk; mask (H, W) int64, IGNORE_INDEX where the file has no class."""
         image_path, mask_path = self.pairs[sample_id]
         mask = torch.from_numpy(self.lookup[read_mask(mask_path, self.colors)].astype(np.int64))
         image = read_in_frame(image_path, (mask.shape[1], mask.shape[0]), mask_path)

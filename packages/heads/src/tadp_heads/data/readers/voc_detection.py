@@ -97,7 +97,7 @@ class VOCDetection(SampleDataset):
         super().__init__(ids, classes, palette=voc_palette(classes), transform=transform, prompt_names=names)
 
     def read(self, sample_id: str) -> Sample:
-        """The sample as it is on disk."""
+        """The sample as stored on disk."""
         path = inside(self.root, self.annotations / f"{sample_id}.xml")
         root = read_xml(path)
         declared = _declared(root)

@@ -54,7 +54,7 @@ class RandomScale(v2.Transform):
 
 
 class RandomCrop(v2.Transform):
-    """A random crop of at most `size` (height, width); a smaller image passes as it is."""
+    """A random crop of at most `size` (height, width); a smaller image passes unchanged."""
 
     def __init__(self, size: tuple[int, int]):
         super().__init__()
@@ -72,7 +72,7 @@ class RandomCrop(v2.Transform):
 
 
 class CategoryCrop(RandomCrop):
-    """A random square crop, drawn anew while one class covers `max_ratio` of the labelled pixels or more."""
+    """A random square crop, redrawn while one class covers `max_ratio` of the labelled pixels or more."""
 
     def __init__(self, size: int, max_ratio: float = 0.75, tries: int = 10):
         super().__init__((size, size))

@@ -46,7 +46,7 @@ def fit_into(config: TrainConfig, limit: int, measure: Measure, *, half: bool, n
     the largest batch that fits.
 
     Gradient checkpointing takes a third more time and smaller batches take none, so batches get smaller first, down to
-    one image. Not so with BatchNorm in what trains (`normed`): it learns other things from fewer images.
+    one image. Not so with BatchNorm in the trained modules (`normed`): it learns other things from fewer images.
     """
     needed = measure(config)
     if needed <= limit:

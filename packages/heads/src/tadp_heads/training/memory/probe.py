@@ -163,7 +163,7 @@ class _Arrival(torch.autograd.Function):
 
 
 def arriving(level: Tensor) -> Tensor:
-    """A level without memory as one with values; any other as it is."""
+    """A level without memory as one with values; any other unchanged."""
     return _Arrival.apply(level) if level.is_meta else level
 
 

@@ -45,7 +45,7 @@ class SelfTraining:
     """A run's self-training: features of the target, the teacher, thresholds and the collapse monitor."""
 
     def __init__(self, target: TargetDomain, model: PerceptionModel, train: TrainConfig, trained: dict[str, Any]):
-        """`trained`: {name: parameter} of what trains."""
+        """`trained`: {name: parameter} of the trained parameters."""
         if model.task.name not in ("segmentation", "detection"):
             raise ValueError(f"self-training is for segmentation and detection, not for {model.task.name}")
         if train.crops:
