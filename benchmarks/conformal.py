@@ -2,7 +2,7 @@
 
     python benchmarks/conformal.py [--out runs/conformal]
 
-The tagger is the captioner's chances of words, which has seen no label of these images. Thresholds are chosen on some
+The tagger is the captioner (its word probabilities), which has seen no label of these images. Thresholds are chosen on some
 photos and tested on others, over many splits of one pool, and on other domains. Writes docs/results/conformal.json;
 `python3 tasks.py results` writes the page.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from tadp_captioning import load_captioner
-from tadp_captioning.taggers.word_probabilities import WordChances
+from tadp_captioning.taggers.word_probabilities import WordProbabilities
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder
@@ -87,7 +87,7 @@ def tagged(out: Path, domain: str, count: int) -> tuple[Tensor, Tensor]:
     images = [to_pil_image(dataset.read(image_id).image) for image_id in dataset.ids]
     present = present_classes(dataset)
     labels = torch.tensor([[float(name in present[i]) for name in names] for i in dataset.ids])
-    chances = WordChances(load_captioner("tiny"), names).probabilities(images)
+    chances = WordProbabilities(load_captioner("tiny"), names).probabilities(images)
     return chances.mul(1000).round() / 1000, labels
 
 

@@ -29,7 +29,7 @@ UNSEEN = 200
 TAGGERS = {
     "head on a first pass without words": {"presence.first_pass": "empty"},
     "head on a first pass under the caption": {},
-    "captioner's chances of words": {"presence.source": "captioner"},
+    "captioner's word probabilities": {"presence.source": "captioner"},
 }
 ASKED = 0.5
 """A precision that all of them reach."""

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tadp_captioning import load_captioner
 from tadp_captioning.mentions.words import ClassMentions
-from tadp_captioning.taggers.word_probabilities import WordChances
+from tadp_captioning.taggers.word_probabilities import WordProbabilities
 
 NAMES = ("circle", "hexagon", "square", "triangle", "tree", "house", "ring", "moon", "star", "flower", "heart", "drop")
 
@@ -23,7 +23,7 @@ def pictures():
 
 
 def test_every_class_that_a_caption_names_had_a_good_chance(captioner, pictures):
-    found = WordChances(captioner, NAMES).probabilities(pictures)
+    found = WordProbabilities(captioner, NAMES).probabilities(pictures)
     assert found.shape == (3, len(NAMES))
     assert found.min() >= 0
     assert found.max() <= 1
@@ -45,11 +45,11 @@ def test_chances_are_those_of_the_model_word_by_word(captioner, pictures):
     expected = torch.zeros(len(names))
     for said in range(begun, written.shape[1]):
         with torch.no_grad():
-            chances = model(**inputs, input_ids=written[:, :said]).logits[0, -1].softmax(-1)
+            probabilities = model(**inputs, input_ids=written[:, :said]).logits[0, -1].softmax(-1)
         for k, name in enumerate(names):
             tokens = {processor.tokenizer(f" {w}", add_special_tokens=False).input_ids[0] for w in (name, f"{name}s")}
-            expected[k] = max(expected[k], sum(chances[t] for t in tokens))
-    found = WordChances(captioner, names).probabilities(pictures[:1])[0]
+            expected[k] = max(expected[k], sum(probabilities[t] for t in tokens))
+    found = WordProbabilities(captioner, names).probabilities(pictures[:1])[0]
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -58,4 +58,4 @@ def test_a_server_does_not_tell():
         name = "openai:some"
 
     with pytest.raises(ValueError, match="captioner 'openai:some' runs on a server"):
-        WordChances(Server(), NAMES)
+        WordProbabilities(Server(), NAMES)

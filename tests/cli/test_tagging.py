@@ -225,7 +225,7 @@ def test_labels_of_the_evaluation_images_change_no_run_and_no_prompt(tagger, sce
             empty_the_evaluation_masks(data)
     assert len(contexts_used) == len(tagged) == 4
     assert all(torch.equal(contexts_used[0], context) for context in contexts_used)
-    assert all(torch.equal(tagged[0], chances) for chances in tagged)
+    assert all(torch.equal(tagged[0], probabilities) for probabilities in tagged)
     kept = (file for file in (tmp_path / "true" / "presence").rglob("*") if file.is_file())
     files = [file.relative_to(tmp_path / "true") for file in kept]
     assert len(files) >= 2

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class WordChances:
-    """For each class the largest chance that its name, a plural or a synonym had to be the next word of the caption.
+class WordProbabilities:
+    """For each class the largest probability of its name, a plural or a synonym as the next word of the caption.
 
     A greedy caption keeps only the likeliest word of each place; a class that was the second guess is lost in it. A
     name of several tokens counts by its first one, which classes whose names begin alike share.
@@ -48,11 +48,11 @@ class WordChances:
                 return_dict_in_generate=True,
                 output_scores=True,
             )
-        chances = torch.stack(written.scores, 1).float().softmax(-1)  # (B, S, V)
-        ends = torch.as_tensor(model.generation_config.eos_token_id, device=chances.device).reshape(-1)
-        over = torch.isin(written.sequences[:, -chances.shape[1] :], ends).cumsum(1) > 0
-        chances = chances.masked_fill(over[:, :, None], 0)
-        return torch.stack([chances[:, :, tokens].sum(-1).amax(1) for tokens in self._tokens], 1).cpu()
+        probabilities = torch.stack(written.scores, 1).float().softmax(-1)  # (B, S, V)
+        ends = torch.as_tensor(model.generation_config.eos_token_id, device=probabilities.device).reshape(-1)
+        over = torch.isin(written.sequences[:, -probabilities.shape[1] :], ends).cumsum(1) > 0
+        probabilities = probabilities.masked_fill(over[:, :, None], 0)
+        return torch.stack([probabilities[:, :, tokens].sum(-1).amax(1) for tokens in self._tokens], 1).cpu()
 
     def _first_tokens(self, name: str) -> list[int]:
         tokenizer = self.captioner.processor.tokenizer

@@ -64,7 +64,7 @@ class PresenceConfig:
     source: str = "head"
     """The tagger. head: a small head, trained on the source's labels, which reads a first pass of the backbone.
     mask: the area and confidence of each class in the model's own mask (self-prompting), for segmentation.
-    captioner: the captioner's own chances of words, untrained. clip: CLIP's zero-shot tagging, untrained."""
+    captioner: the captioner's own word probabilities, untrained. clip: CLIP's zero-shot tagging, untrained."""
     first_pass: str = "caption"
     """Prompt of the pass whose features or mask it reads: caption, or empty."""
     passes: int = 1

@@ -25,7 +25,7 @@ def named_parts(head: nn.Module, backbone: Any) -> dict[str, nn.Parameter]:
 
 
 def choose_trained(head: nn.Module, backbone: Any, config: TrainConfig) -> dict[str, nn.Parameter]:
-    """{name: parameter} of the trained parameters; all others are frozen. A pattern of `freeze` without a match is an error."""
+    """{name: parameter} to train; all others are frozen. A pattern of `freeze` without a match is an error."""
     named = named_parts(head, backbone)
     for pattern in config.freeze:
         if not any(fnmatchcase(name, pattern) for name in named):

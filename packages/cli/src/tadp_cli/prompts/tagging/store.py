@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_captioning.taggers.clip import ClipTagger
-from tadp_captioning.taggers.word_probabilities import WordChances
+from tadp_captioning.taggers.word_probabilities import WordProbabilities
 from tadp_cli._io import replacing, write_json
 from tadp_cli.config.recipe import PresenceConfig, Recipe
 from tadp_cli.config.removed import without_removed
@@ -128,7 +128,7 @@ def make_tagger(
     if section.source == "clip":
         return Untrained(ClipTagger.from_pretrained(section.clip, names, device))
     if section.source == "captioner":
-        return Untrained(WordChances(captioner_of(recipe, device), names))
+        return Untrained(WordProbabilities(captioner_of(recipe, device), names))
     words, captioned = {name: class_words(name) for name in names}, section.first_pass == "caption"
     if section.source == "mask":
         by_class = recipe.backbone.map_index == "class"
