@@ -2,9 +2,9 @@
 
     python benchmarks/conformal.py [--out runs/conformal]
 
-The tagger is the captioner (its word probabilities), which has seen no label of these images. Thresholds are chosen on some
-photos and tested on others, over many splits of one pool, and on other domains. Writes docs/results/conformal.json;
-`python3 tasks.py results` writes the page.
+The tagger is the captioner (its word probabilities), which has seen no label of these images. Thresholds are chosen on
+some photos and tested on others, over many splits of one pool, and on other domains. The results are
+docs/results/conformal.json; `python3 tasks.py results` writes the page.
 """
 
 import argparse
