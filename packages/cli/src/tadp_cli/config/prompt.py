@@ -22,7 +22,7 @@ class PromptConfig:
     recall: float = 1.0
     """Share of the classes present that an oracle's prompts name (paper, Table S2)."""
     vectors: int = 64
-    """How many, of the kind learned."""
+    """Number of free vectors of the kind learned."""
     modifier: str = "null"
     """One of MODIFIERS (paper 4.3), applied in training and in testing."""
     modifier_style: str = "grammatical"
@@ -37,8 +37,8 @@ class PromptConfig:
     token_file: str = ""
     """learned_embeds.safetensors of Textual Inversion."""
     styles: tuple[str, ...] = ()
-    """Domains for prompts drawn at random: at every pass each training image's prompt is, with equal chances, left as
-    it is or put under the simple modifier of one of these; `modifier` is then for testing alone."""
+    """Domains of randomised prompts: at every epoch each training image's prompt is, with equal probability, unchanged
+    or under the simple modifier of one of these; `modifier` then applies to testing only."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", RENAMED.get(self.kind, self.kind))
@@ -66,24 +66,24 @@ class PresenceConfig:
     mask: the area and confidence of each class in the model's own mask (self-prompting), for segmentation.
     captioner: the captioner's own word probabilities, untrained. clip: CLIP's zero-shot tagging, untrained."""
     first_pass: str = "caption"
-    """Prompt of the pass whose features or mask it reads: caption, or empty."""
+    """Prompt of the pass whose features or mask the tagger reads: caption, or empty."""
     passes: int = 1
-    """Of the source mask: masks that are predicted one after the other, each but the first under the classes found."""
+    """Source mask: number of masks predicted in sequence, each after the first under the classes found before."""
     precision: float = 0.75
-    """Of the classes named, on images that it was not trained on: the threshold is the one of the highest recall."""
+    """Minimum precision of the named classes on held-out images; the threshold is that of the highest recall."""
     recall: float = 0.0
-    """In place of presence.precision: share of an image's classes that are named with the confidence that follows, by
-    conformal risk control; it holds for images like those of training, not for other domains. 0: precision decides."""
+    """Instead of presence.precision: guaranteed share of an image's classes that are named, by conformal risk control;
+    valid for images of the training distribution, not for other domains. 0: presence.precision decides."""
     confidence: float = 0.9
-    """That at least presence.recall is reached."""
+    """Confidence of the guarantee of presence.recall."""
     folds: int = 5
-    """Parts of the training images; each is tagged by a head trained on the others."""
+    """Number of folds of the training images; each is tagged by a head trained on the others."""
     steps: int = 300
-    """Updates of its weights in each fold; of the source mask, of each head."""
+    """Optimizer steps per fold; for the source mask, per head."""
     lr: float = 2e-3
     """Peak learning rate of the small head."""
     seed: int = 0
-    """Of the small head and of the folds."""
+    """Random seed of the small head and of the folds."""
     clip: str = "openai/clip-vit-large-patch14"
     """The CLIP model, a folder or a hub id."""
 

@@ -101,23 +101,23 @@ class BackboneSection:
     """Whatever `DiffusionBackbone.from_pretrained` takes; empty: tiny for Scenes, sd15 for all other data. A run
     records it."""
     vae: str = ""
-    """What encodes images; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as
+    """Image encoder; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as
     fast (AutoencoderTiny, for tiny, sd15 and sd21), else a diffusers folder of a VAE with the same latents."""
     version: int = 0
-    """Of the weights that come with the package, written by a run that begins with them; 0: those that are there."""
+    """Version of the weights that come with the package, recorded by runs; 0: the current one."""
     unet: str = ""
-    """Folder of a UNet to put in its place (DreamBooth)."""
+    """Folder of a UNet that replaces the source's (DreamBooth)."""
     lora: str = ""
     """LoRA to merge into UNet and text encoder: what `tadp personalize --method dreambooth --rank N` wrote, or any file
     or folder of diffusers, kohya or peft."""
     lora_scale: float = 1.0
-    """Factor on the LoRA's updates."""
+    """Scale of the LoRA updates."""
     timestep: int = 1
     """Diffusion step at which features are read, 0 to 999: the paper's code reads them at 1, the paper writes 0."""
     latent_scale: float = 0.0
     """Factor on the latents; 0: the VAE's own (latent scaling, LS), 1: left unscaled, as VPD did."""
     posterior: str = ""
-    """What of the VAE's posterior is taken: mode or sample; empty: as the source has it, which is mode for weights of
+    """How latents are taken from the VAE's posterior: mode or sample; empty: the source's setting, mode for weights of
     Stable Diffusion. The paper's code samples exactly when it scales."""
     noise: bool = False
     """Whether noise of level `timestep` is added to the latents first, as in generation; the paper reads clean ones."""
@@ -132,9 +132,9 @@ class BackboneSection:
     attention_maps: bool = True
     """Whether the head gets cross-attention maps with the features; the paper's code leaves them out for depth."""
     map_index: str = "token"
-    """What a map's channel stands for: token, a place in the prompt, as in the paper; class, one of the data's classes,
-    wherever its words occur in the prompt. presence: no maps, but for each class whether the prompt names it, the same
-    in every cell."""
+    """Meaning of a map's channel. token: a position in the prompt, as in the paper. class: one of the data's classes,
+    wherever its words occur in the prompt. presence: no maps, but for each class whether the prompt names it, constant
+    over cells."""
     map_words: tuple[str, ...] = ()
     """The names that map_index counts, in place of the data's classes: needed where the data has none, as for depth."""
     text_adapter: bool = False

@@ -20,21 +20,21 @@ class TrainConfig:
     """Settings of a training run; a value out of range raises ValueError."""
 
     steps: int = 500
-    """Updates of the weights."""
+    """Optimizer steps."""
     batch_size: int = 16
-    """Images of one pass forward and backward; several processes share it or the passes of `accumulate`."""
+    """Images of a micro-batch; several processes share it, or the micro-batches of `accumulate`."""
     accumulate: int = 1
-    """Passes whose gradients make one step, over all processes together: a step sees batch_size x accumulate images."""
+    """Micro-batches per optimizer step, over all processes: the effective batch size is batch_size x accumulate."""
     lr: float = 1e-3
     """Peak learning rate of the head."""
     unet_lr_scale: float = 0.1
-    """The UNet's learning rate in terms of the head's; 0 freezes it, and its features are computed once."""
+    """Ratio of the UNet's learning rate to the head's; 0 freezes it, and its features are computed once."""
     weight_decay: float = 0.005
     """Decoupled weight decay of AdamW."""
     groups: str = "plain"
     """Parameter groups with their own learning rate or weight decay, in addition to the UNet's scale: one of GROUPS."""
     betas: tuple[float, ...] = (0.9, 0.999)
-    """Of AdamW."""
+    """AdamW's decay rates of the gradient's first and second moments."""
     warmup: int = 25
     """Steps of linear warm-up; for rise-fall the steps up to the peak."""
     schedule: str = "poly"
@@ -42,32 +42,32 @@ class TrainConfig:
     power: float = 1.0
     """Exponent of poly, poly-mmcv and rise-fall."""
     min_lr: float = 0.0
-    """Where poly, poly-mmcv, cosine and rise-fall end, and rise-fall begins, as a rate of the head."""
+    """Final learning rate of the head in poly, poly-mmcv, cosine and rise-fall; of rise-fall also the initial one."""
     clip: float = 0.0
-    """Largest norm of the gradient; 0: no clipping, as in the reference."""
+    """Maximum gradient norm; 0: no clipping, as in the reference."""
     ema: float = 0.0
     """Decay of an exponential moving average of the trained parameters, which is evaluated and saved; 0: none."""
     freeze: tuple[str, ...] = ()
-    """Patterns of names that don't train, such as unet.down_blocks.* or head.neck.*."""
+    """Patterns of frozen parameters' names, such as unet.down_blocks.* or head.neck.*."""
     lora_rank: int = 0
-    """Train low-rank updates of this rank in the UNet's attention in place of all its weights; they are merged into
-    the weights that are saved. 0: all weights."""
+    """Rank of LoRA updates of the UNet's attention, trained instead of all its weights and merged when saved.
+    0: all weights."""
     precision: str = "fp32"
-    """One of PRECISIONS: of the passes; weights and optimizer stay float32. auto: bf16 where the device computes in it
-    (GPUs from Ampere on, CPUs with AMX or AVX512-BF16), else fp32; `tadp train` decides, and the run records which.
-    `fit` by itself takes auto and tf32 as fp32."""
+    """One of PRECISIONS, for forward and backward passes; weights and optimizer state stay float32. auto: bf16 where the
+    device computes in it (GPUs from Ampere on, CPUs with AMX or AVX512-BF16), else fp32; `tadp train` decides, and the
+    run records which. `fit` called directly treats auto and tf32 as fp32."""
     gradient_checkpointing: bool = False
-    """Compute the UNet's activations again in the backward pass: less memory, a third more arithmetic."""
+    """Recompute the UNet's activations in the backward pass: less memory, a third more computation."""
     shard: bool = False
     """Shard trained parameters, gradients and optimizer state over processes (FSDP) instead of replicating them (DDP):
     less memory, more communication. No effect with one process."""
     flip: bool = True
     """Mirror half of the images, where no transform does."""
     transform: str = ""
-    """How training images are varied and framed: a name of the task's `train_transforms`, such as user or ade. Empty:
-    as they are, all of one size."""
+    """Augmentation and cropping of training images: a name of the task's `train_transforms`, such as user or ade.
+    Empty: none, for images of one size."""
     size: int = 0
-    """Side in pixels of the squares that the transform makes."""
+    """Crop size of the transform, in pixels."""
     cache: str = ""
     """Folder in which embeddings of texts, and with `crops` latents of images, are kept over steps and runs."""
     features_gb: float = 2.0

@@ -19,19 +19,19 @@ class SelfTrainingConfig:
     captions: str = ""
     """File of captions of these images; empty: the captioner writes them, without the words for prompt.domain."""
     prompted: str = "teacher"
-    """Who sees the target's images under prompt.modifier: one of PROMPTED. The others see them without it."""
+    """Which of teacher and student are prompted with prompt.modifier on target images: one of PROMPTED."""
     weight: float = 1.0
     """Factor on the loss of pseudo-labels, in addition to the share of pixels that have one."""
     confidence: float = 0.9
-    """Probability from which a prediction of the surest class becomes a label; for other classes less, in proportion to
-    the teacher's mean confidence in them (FreeMatch)."""
+    """Confidence threshold of pseudo-labels for the most confident class; for other classes it is lower, in proportion
+    to the teacher's mean confidence in them (FreeMatch)."""
     decay: float = 0.99
-    """Of the exponential moving average of the weights that is the teacher."""
+    """Decay of the exponential moving average of weights that is the teacher."""
     start: int = 100
-    """Steps on the source alone before the first pseudo-label."""
+    """Steps on the source only before the first pseudo-label."""
     least_diversity: float = 0.5
     """Self-training stops where the effective number of classes that the teacher predicts on the target, exp(entropy),
-    falls below this share of what it was at the start; 0: it is never stopped."""
+    falls below this share of its initial value; 0: it is never stopped."""
 
     def __post_init__(self) -> None:
         one_of("self_training.prompted", self.prompted, PROMPTED)
