@@ -1,4 +1,4 @@
-"""Latents on disk: a frozen VAE runs once a crop of an image."""
+"""Latents on disk: a frozen VAE encodes each crop of an image once."""
 
 # B batch, K crops per image
 

@@ -22,7 +22,7 @@ except ImportError:  # Windows: two writers of one file do not wait for each oth
     fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
-"""What file systems without locks answer."""
+"""Error numbers of file systems without locks."""
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class _Topology:
     attends: tuple[bool, ...]
     """Whether a level has transformers."""
     layers: int
-    """Residual blocks a down level; an up level has one more."""
+    """Residual blocks per down level; an up level has one more."""
 
 
 def unet_from_ldm(

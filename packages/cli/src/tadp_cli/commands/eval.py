@@ -1,4 +1,4 @@
-"""`tadp eval`: a run and a data set in, the protocol's numbers out."""
+"""`tadp eval`: a run and a data set in, metrics out."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`tadp label-next`: which of the unlabelled images to label next."""
+"""`tadp label-next`: selection of the images to label next (active learning)."""
 
 from pathlib import Path
 from typing import Annotated

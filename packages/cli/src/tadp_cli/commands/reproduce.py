@@ -1,4 +1,4 @@
-"""`tadp reproduce ...`: a table, a figure or a question of the paper."""
+"""`tadp reproduce ...`: a table, a figure or an analysis of the paper."""
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which models are used where nobody names one: the tiny ones for Scenes and without data, else Stable Diffusion's."""
+"""Default models: the tiny ones for Scenes and without data, else Stable Diffusion's."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def default_recipe(data: str | Path | None) -> str:
 
 
 def are_scenes(data: Iterable[str | Path]) -> bool:
-    """Whether all of it is Scenes; nothing at all is."""
+    """Whether all data are Scenes; true for no data."""
     return all(map(is_scenes, {_seen_once(Path(where)) for where in data}))
 
 

@@ -1,4 +1,4 @@
-"""Where the settings of a recipe stand: its file, the files that it is based on, and the command line."""
+"""Sources of a recipe's settings: its file, the files that it is based on, and the command line."""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ def line_of(text: str, keys: Sequence[str]) -> int | None:
 
 
 def place_of(sources: Sequence[Source], settings: Iterable[Sequence[str]]) -> str:
-    """Where settings stand, each in the last source that has it; empty: nowhere."""
+    """Place of each setting in the last source that has it; empty: none."""
     holders = ((keys, [source for source in sources if _holds(source.tree, keys)]) for keys in settings)
     places = dict.fromkeys(found[-1].place(keys) for keys, found in holders if found)
     return " and ".join(places)

@@ -12,7 +12,7 @@ from typing import Any
 SCALES = ("full", "miniature")
 _SUFFIX = "-miniature"
 _ROW_KEYS = ("label", "target", "scales", "domains", "full", "miniature", "reported", "paper_costs")
-"""What a row says of itself; all else in it are settings of its recipe, at both scales."""
+"""Keys of a row itself; all others are settings of its recipe, at both scales."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Row:
 
     name: str
     label: str
-    """What the paper calls it, where it is the paper's."""
+    """The paper's name, for rows of the paper."""
     target: dict[str, float]
     """{metric: the paper's number}, shares as 0..1, depth errors in metres; empty for a control of ours."""
     scales: tuple[str, ...]

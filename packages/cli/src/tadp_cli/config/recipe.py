@@ -98,7 +98,7 @@ class TestConfig:
 @dataclass(frozen=True, kw_only=True)
 class BackboneSection:
     source: str = ""
-    """Whatever `DiffusionBackbone.from_pretrained` takes; empty: tiny for Scenes, sd15 for all other data. A run
+    """A source for `DiffusionBackbone.from_pretrained`; empty: tiny for Scenes, sd15 for all other data. A run
     records it."""
     vae: str = ""
     """Image encoder; empty: the source's own VAE, taesd: the small encoder distilled from it, several times as

@@ -161,7 +161,7 @@ def _lines(table: PaperTable, scale: str, done: "Sequence[RowResult]") -> list[_
 def _drawn_to_fit(
     console: Console, headings: Mapping[str, str], draw: Callable[[Mapping[str, str]], Table]
 ) -> Iterator[Table]:
-    """As many metrics side by side as there is room for, the others below them."""
+    """As many metrics side by side as fit, the others below them."""
     unbounded, left = console.options.update(max_width=10_000), list(headings.items())
     while left:
         sizes = range(len(left), 0, -1)

@@ -1,4 +1,4 @@
-"""The last line of a command that ran on Scenes: the same on one's own data."""
+"""The last line of a command that ran on Scenes: the same command on one's own data."""
 
 from tadp_cli.console.launchers import first_process
 from tadp_cli.console.progress import console

@@ -1,10 +1,10 @@
-"""What this process and those that it waited for have taken."""
+"""Resources used by this process and its finished children."""
 
 import resource
 
 
 def resources_used() -> str:
-    """CPU seconds of all of them, and the largest peak of memory of one."""
+    """CPU seconds of all of them, and the maximum of their peak memory."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(part.ru_utime + part.ru_stime for part in used)
     return (

@@ -1,4 +1,4 @@
-"""The line that says when the tiny models are given images that they were not made for."""
+"""The warning where the tiny models get images that they were not trained for."""
 
 from collections.abc import Iterable
 from pathlib import Path

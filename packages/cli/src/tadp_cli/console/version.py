@@ -1,4 +1,4 @@
-"""`tadp --version`: what a report of a fault needs to name."""
+"""`tadp --version`: versions for a bug report."""
 
 import platform
 from collections.abc import Iterator

@@ -85,7 +85,7 @@ def exportable_model(run: Path) -> PerceptionModel:
 
 
 def size_of(text: str) -> Size:
-    """Such as 512x768 (height x width) or dynamic; None for no text."""
+    """E.g. 512x768 (height x width) or dynamic; None for no text."""
     if not text:
         return None
     if text == "dynamic":

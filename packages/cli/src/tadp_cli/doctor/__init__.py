@@ -1,1 +1,1 @@
-"""`tadp doctor`: what this machine and installation have of what the commands use."""
+"""`tadp doctor`: what the commands need, and what this machine and installation have."""

@@ -1,4 +1,4 @@
-"""What this machine and installation have of what the commands use."""
+"""What the commands need, and what this machine and installation have."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a check-up says: one finding per line."""
+"""Findings of a check, one per line."""
 
 from typing import NamedTuple
 
@@ -11,4 +11,4 @@ class Finding(NamedTuple):
     name: str
     found: str
     fine: bool
-    """False: a command will miss it; `found` says what to do."""
+    """False: a command needs it; `found` has the remedy."""

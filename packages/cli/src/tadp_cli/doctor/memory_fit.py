@@ -1,4 +1,4 @@
-"""What fits into memory, by arithmetic: weights, gradients and the optimizer's state, activations left out."""
+"""Estimated memory of weights, gradients and optimizer state, without activations."""
 
 from collections.abc import Iterator
 
@@ -6,19 +6,19 @@ from tadp_cli.doctor.findings import GIB, Finding
 from tadp_cli.doctor.machine import free_memory
 
 FULL, HALF = 4, 2
-"""Bytes a weight in float32 and in half precision."""
+"""Bytes per weight in float32 and in half precision."""
 TRAINED = 4 * FULL
-"""Bytes a trained weight: itself, its gradient and AdamW's two moments, all in float32."""
+"""Bytes per trained weight: itself, its gradient and AdamW's two moments, all in float32."""
 JOBS = {
     "predict, half precision": (HALF, HALF),
     "train a head on the frozen UNet": (FULL, FULL),
     "train the UNet too": (TRAINED, FULL),
 }
-"""{job: (bytes a weight of the UNet, bytes a weight of VAE encoder and text encoder)}."""
+"""{job: (bytes per weight of the UNet, bytes per weight of VAE encoder and text encoder)}."""
 
 
 def least_bytes(parameters: dict[str, int], job: str) -> int:
-    """What a job needs at the very least; activations, the head and CUDA itself come on top."""
+    """Lower bound of a job's memory: without activations, head and CUDA context."""
     unet, frozen = JOBS[job]
     return sum(count * (unet if part == "unet" else frozen) for part, count in parameters.items())
 

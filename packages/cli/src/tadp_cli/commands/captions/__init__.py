@@ -1,4 +1,4 @@
-"""`tadp captions ...`: what is done to captions, file in, file out."""
+"""`tadp captions ...`: processing of caption files."""
 
 import typer
 

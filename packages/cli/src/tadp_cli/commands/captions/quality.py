@@ -1,4 +1,4 @@
-"""`tadp captions stats | diff | convert`: how good captions are, what changed, other formats."""
+"""`tadp captions stats | diff | convert`: quality of captions, differences, other formats."""
 
 from pathlib import Path
 from typing import Annotated

@@ -125,7 +125,7 @@ def _draw(
     names: Sequence[str],
     caption: str,
 ) -> None:
-    """A row a kind; the classes present first, then absent ones."""
+    """One row per kind; the classes present first, then absent ones."""
     image = to_pil(sample.image)
     columns = [*present, *(name for name in names if name not in present)][:_COLUMNS]
     rows = []

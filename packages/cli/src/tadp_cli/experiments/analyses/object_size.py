@@ -8,7 +8,7 @@ from tadp_heads.segmentation.per_image import per_image_metrics
 
 
 def analyze(setting: Setting) -> Findings:
-    """A point a class of an image, the background left out: its share of the pixels and its IoU."""
+    """One point per class and image, without the background: its share of the pixels and its IoU."""
     opened = setting.open_run("caption")
     sizes, scores = [], []
     for number, measured in enumerate(per_image_metrics(opened.model, opened.dataset, opened.context), start=1):

@@ -1,4 +1,4 @@
-"""Figure S4: a model trained with oracle prompts, given the names of all classes: which classes are taken for which."""
+"""Figure S4: a model trained with oracle prompts, given the names of all classes: which classes are confused."""
 
 import torch
 from torch import Tensor

@@ -16,7 +16,7 @@ from tadp_heads.segmentation.per_image import per_image_metrics
 
 
 def analyze(setting: Setting) -> Findings:
-    """A point an image with objects: which share of its classes the caption names, and its mIoU."""
+    """One point per image with objects: the share of its classes that the caption names, and its mIoU."""
     opened = setting.open_run("caption")
     dataset = opened.dataset
     present = {image_id: names for image_id, names in present_classes(dataset).items() if names}

@@ -1,4 +1,4 @@
-"""What an analysis is given, and what it gives back."""
+"""Input and output of an analysis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Setting:
     backbone: str = "tiny"
     """Where no run is given; whatever `DiffusionBackbone.from_pretrained` takes."""
     captioner: str = ""
-    """Who writes captions where no run says so; empty: tiny for the backbone tiny, else blip2."""
+    """The captioner where no run names one; empty: tiny for the backbone tiny, else blip2."""
     images: int = 100
     """Maximum number of images."""
     steps: int = 300
@@ -101,7 +101,7 @@ class Setting:
 
     @property
     def captioner_name(self) -> str:
-        """Who writes captions where no run says so."""
+        """The captioner where no run names one."""
         return self.captioner or ("tiny" if self.backbone == "tiny" else "blip2")
 
     def captions(self, dataset: SampleDataset) -> CaptionStore:

@@ -20,7 +20,7 @@ STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def analyze(setting: Setting) -> Findings:
-    """How far pixels move, and what the captioner sees in the variations: classes present kept, absent ones added."""
+    """Pixel differences, and the classes in captions of the variations: present ones kept, absent ones added."""
     if setting.run:
         raise ValueError("variation needs a text-to-image model's original weights: leave --run out, name a --backbone")
     backbone, dataset = setting.load_backbone(keep_decoder=True), setting.open_images()
