@@ -54,8 +54,8 @@ class TrainConfig:
     0: all weights."""
     precision: str = "fp32"
     """One of PRECISIONS, for forward and backward passes; weights and optimizer state stay float32. auto: bf16 where
-    the device computes in it (GPUs from Ampere on, CPUs with AMX or AVX512-BF16), else fp32; `tadp train` decides, and the
-    run records which. `fit` called directly treats auto and tf32 as fp32."""
+    the device computes in it (GPUs from Ampere on, CPUs with AMX or AVX512-BF16), else fp32; `tadp train` decides, and
+    the run records which. `fit` called directly treats auto and tf32 as fp32."""
     gradient_checkpointing: bool = False
     """Recompute the UNet's activations in the backward pass: less memory, a third more computation."""
     shard: bool = False
