@@ -62,8 +62,11 @@ def check_wheels(folder: Path, version: str, packages: list[str]) -> None:
     found, others = {}, []
     for wheel in sorted(folder.glob("tadp_*.whl")):
         with zipfile.ZipFile(wheel) as files:
-            name = next(name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+            names = files.namelist()
+            name = next(name for name in names if name.endswith(".dist-info/METADATA"))
             metadata = Metadata.from_email(files.read(name), validate=True)
+        if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
+            raise ValueError(f"{wheel.name} has no LICENSE")
         if str(metadata.version) == version:
             found[metadata.name] = metadata
         else:

@@ -3,12 +3,11 @@
 Only what takes minutes is shortened, by further options.
 """
 
-import re
-import shlex
 import shutil
 from importlib.util import find_spec
 
 import pytest
+from guides import commands
 from invoking import tadp
 
 from tadp_cli.inputs import scenes_data
@@ -22,13 +21,6 @@ SHORT = {
 }
 """By command. A domain is learned by `personalize`, in one step, so `adapt` does all else."""
 PAGES = ("README.md", "docs/domains.md", "docs/offline.md", "docs/tracking.md")
-
-
-def commands(text):
-    """Each line of the blocks of bash, as words."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 @pytest.fixture
@@ -47,7 +39,7 @@ def folders(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_commands_that_can_run(repository, page):
-    found = commands((repository / page).read_text(encoding="utf-8"))
+    found = commands(repository / page)
     assert found
     assert {words[0] for words in found} == {"tadp"}
 
@@ -58,5 +50,5 @@ def test_a_page_has_commands_that_can_run(repository, page):
 def test_the_commands_of_a_page_run_as_they_are_printed(repository, folders, page):
     if "tracking" in page and find_spec("tensorboard") is None:
         pytest.skip("the extra tadp-heads[tensorboard] is not installed")
-    for words in commands((repository / page).read_text(encoding="utf-8")):
+    for words in commands(repository / page):
         tadp(*words[1:], *SHORT.get(words[1], ()))

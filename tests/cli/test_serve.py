@@ -3,13 +3,11 @@
 import http.client
 import io
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +20,7 @@ import pytest
 import serve as load_test
 from invoking import tadp
 from PIL import Image
+from serving import started, stop
 
 from tadp_cli.serve import model
 from tadp_cli.serve.jobs import Job
@@ -32,42 +31,12 @@ pytestmark = pytest.mark.skipif(
 KEY = "a key"
 
 
-def started(run, *options, key=KEY):
-    """The process of a server that takes requests, and its port."""
-    command = [
-        sys.executable,
-        "-c",
-        "from tadp_cli.main import main; main()",
-        "serve",
-        str(run),
-        "--port",
-        "0",
-        *options,
-    ]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"TADP_SERVE_KEY": key, "COLUMNS": "300"},
-    )
-    lines = []
-    for line in process.stdout:  # until it ends, if it does not serve
-        if found := re.search(r"http://127\.0\.0\.1:(\d+) with the key of TADP_SERVE_KEY", line):
-            return process, int(found[1])
-        lines.append(line)
-    raise AssertionError("".join(lines))
-
-
 @pytest.fixture(scope="module")
 def server(repository, tmp_path_factory):
     run = shutil.copytree(repository / "tests/data/first_layout/run", tmp_path_factory.mktemp("serve") / "run")
-    process, port = started(run, "--batch-size", "4", "--max-megabytes", "2", "--max-megapixels", "4")
+    process, port = started(run, "--batch-size", "4", "--max-megabytes", "2", "--max-megapixels", "4", key=KEY)
     yield process, port
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    process.stdout.close()
+    stop(process)
 
 
 def ask(port, method, path, body=None, **headers):

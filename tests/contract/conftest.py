@@ -1,9 +1,12 @@
-"""Data of the first layout of the files, see tests/data/first_layout/make.py."""
+"""Data of the first layout of the files, see tests/data/first_layout/make.py; a hub on this machine."""
 
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from hub_server import hub_server
+from huggingface_hub import constants
 from invoking import tadp
 
 
@@ -33,3 +36,20 @@ def resumed(first_layout, tmp_path_factory) -> Path:
     shutil.rmtree(run / "backbone")
     tadp("train", first_layout / "run" / "config.toml", "--resume", "--out", run, "--set", "train.eval_every=1")
     return run
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub for the client, which keeps what it downloads in this test's folder."""
+    with hub_server() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        addresses = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for module in (constants, huggingface_hub.file_download):
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", addresses, raising=False)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server speaks LFS
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setenv("HF_TOKEN", "hf_of_this_test")
+        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        huggingface_hub.utils.disable_progress_bars()
+        yield server

@@ -5,8 +5,6 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import yaml
-from hub_server import hub_server
-from huggingface_hub import constants
 from invoking import tadp
 from PIL import Image
 
@@ -23,23 +21,6 @@ from tadp_personalize import load_token
 # The client's own, in its code for hubs without Xet.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 COPIES = ("heads/hub/repository", "personalize/hub/repository", "captioning/hub/repository")
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A hub for the client, which keeps what it downloads in this test's folder."""
-    with hub_server() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        addresses = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        for module in (constants, huggingface_hub.file_download):
-            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", addresses, raising=False)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server speaks LFS
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        monkeypatch.setenv("HF_TOKEN", "hf_of_this_test")
-        monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        huggingface_hub.utils.disable_progress_bars()
-        yield server
 
 
 def metadata(card: str) -> dict:

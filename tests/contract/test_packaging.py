@@ -46,6 +46,12 @@ def test_the_citation_has_the_packages_version(repository, projects):
     assert cited.group(1) == projects["cli"]["version"]
 
 
+def test_every_package_has_the_licence(repository):
+    """Wheels carry that of their own folder."""
+    text = (repository / "LICENSE").read_bytes()
+    assert [file.read_bytes() == text for file in repository.glob("packages/*/LICENSE")] == [True] * 5
+
+
 def test_only_cli_depends_on_siblings_and_pins_them_exactly(projects):
     siblings = {
         name: {r.name: str(r.specifier) for r in requirements_of(project) if r.name.startswith("tadp")}

@@ -67,10 +67,15 @@ def test_wheels_are_those_of_this_version_with_metadata(release, repository, tmp
         stem = f"{name.replace('-', '_')}-1.0.0"
         with zipfile.ZipFile(tmp_path / f"{stem}-py3-none-any.whl", "w") as wheel:
             wheel.writestr(f"{stem}.dist-info/METADATA", METADATA.format(name=name, version="1.0.0"))
+            wheel.writestr(f"{stem}.dist-info/licenses/LICENSE", "")
     release.check_wheels(tmp_path, "1.0.0", names)
     older = tmp_path / "tadp_heads-0.9.0-py3-none-any.whl"
     with zipfile.ZipFile(older, "w") as wheel:
         wheel.writestr("tadp_heads-0.9.0.dist-info/METADATA", METADATA.format(name="tadp-heads", version="0.9.0"))
+    with pytest.raises(ValueError, match=f"{older.name} has no LICENSE"):
+        release.check_wheels(tmp_path, "1.0.0", names)
+    with zipfile.ZipFile(older, "a") as wheel:
+        wheel.writestr("tadp_heads-0.9.0.dist-info/licenses/LICENSE", "")
     with pytest.raises(ValueError, match=f"wheels of other versions too: remove {older.name}"):
         release.check_wheels(tmp_path, "1.0.0", names)
     older.unlink()
