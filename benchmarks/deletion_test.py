@@ -16,7 +16,7 @@ import torch
 from measuring import machine, write_json
 
 from tadp_cli.app import deletion
-from tadp_cli.app.pictures import scene
+from tadp_cli.app.images import scene
 from tadp_cli.app.words import spoken_words
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import FULL_PRECISION
@@ -66,9 +66,9 @@ def main():
     rng, rows = np.random.default_rng(0), defaultdict(list)
     model = loaded_model(options.run, FULL_PRECISION, "cpu", read_inside=True)
     for number in range(options.images):
-        picture = scene(number)
-        labels = kinds(model, picture.caption)
-        for effect in deletion.effects(EncodedImage(model, picture.image), picture.caption):
+        given = scene(number)
+        labels = kinds(model, given.caption)
+        for effect in deletion.effects(EncodedImage(model, given.image), given.caption):
             correlation, share = shuffled(effect, rng)
             row = {
                 "changed": effect.changed,

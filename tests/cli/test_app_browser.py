@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-import psutil
+import app_load
 import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
@@ -102,6 +102,8 @@ def test_every_other_tab_answers(browser, server):
     browser.click("#predict")
     browser.wait("document.querySelectorAll('#predicted figure').length == 4")
     browser.wait("document.querySelectorAll('#files a').length >= 2")
+    legends = browser.evaluate("[...document.querySelectorAll('#predicted .tadp-legend b')].map(e => e.textContent)")
+    assert legends == ["prompt 1", "prompt 2"]
     before = browser.evaluate("document.querySelectorAll('#predicted img')[1].src")
     browser.evaluate(
         "(e => { e.value = 1; e.dispatchEvent(new Event('input', {bubbles: true})); })"
@@ -114,9 +116,29 @@ def test_every_other_tab_answers(browser, server):
     browser.type("#old-word textarea, #old-word input", "no such word")
     browser.click("#replace-word")
     browser.wait("document.body.innerText.includes('is not in the prompt; its words are')")
+    assert browser.evaluate("document.querySelectorAll('#effects .tadp-bar').length") == 1
     choose(browser, "Domain")
     browser.click("#compare-modifiers")
     browser.wait("document.querySelectorAll('#modified figure').length >= 3")
+    assert browser.complaints() == []
+
+
+def test_any_class_names_are_segmented_without_a_head(browser, server):
+    opened(browser, server)
+    choose(browser, "Segment")
+    browser.type("#class-names textarea, #class-names input", "tree, <b>")
+    browser.click("#segment")
+    browser.wait("document.body.innerText.includes('unknown token')")
+    browser.type("#class-names textarea, #class-names input", "tree, star")
+    browser.click("#segment")
+    browser.wait("document.querySelectorAll('#segmented .tadp-legend span').length > 1")
+    before = browser.evaluate("document.querySelectorAll('#segmented img')[1].src")
+    browser.evaluate(
+        "(e => { e.value = 0; e.dispatchEvent(new Event('input', {bubbles: true})); })"
+        "(document.querySelector('#threshold input[type=range]'))"
+    )
+    browser.wait(f"document.querySelectorAll('#segmented img')[1].src != {before!r}")
+    assert "background" not in browser.evaluate("document.querySelector('#segmented .tadp-legend').innerText")
     assert browser.complaints() == []
 
 
@@ -145,26 +167,14 @@ def test_uploads(browser, server, tmp_path):
     )
     browser.wait("document.querySelector('#upload input[type=file]') !== null")
     browser.upload("#upload input[type=file]", tmp_path / "print.jpg")
-    browser.wait("document.querySelector('#picture').innerText.includes('256x171')")
+    browser.wait("document.querySelector('#chosen-image').innerText.includes('256x171')")
 
 
 def test_two_users_get_the_answers_to_their_own_prompts(browser, server):
-    sessions = [browser.session, browser.tab()]
-    own = {sessions[0]: ["moon", "star", "tree"], sessions[1]: ["ring", "house", "drop"]}
-    for session in sessions:
-        browser.session = session
-        opened(browser, server)
-    memory = psutil.Process(server[0].pid)
-    before = memory.memory_info().rss
-    for turn in range(10):
-        for session in sessions:
-            browser.session = session
-            browser.type(PROMPT, own[session][turn % 3])
-        for session in sessions:
-            browser.session = session
-            browser.wait(f"{MAPS}.join() == {own[session][turn % 3]!r}")
-    browser.session = sessions[0]
-    assert memory.memory_info().rss - before < 80e6
+    found = app_load.two_users(browser, server[1], server[0].pid, turns=10)
+    assert found["requests"] == 20
+    before, after = found["memory_mb"]
+    assert after - before < 80
 
 
 def test_what_attackers_try(server):

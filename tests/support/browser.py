@@ -93,12 +93,12 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait(self, expression, seconds=120):
+    def wait(self, expression, seconds=120, every=0.1):
         """Until the expression is true; what it was at last, where it does not become so."""
         end = time.monotonic() + seconds
         while not self.evaluate(expression):
             assert time.monotonic() < end, self.evaluate("document.body.innerText")
-            time.sleep(0.1)
+            time.sleep(every)
 
     def click(self, selector):
         """With the mouse, in the middle of an element."""

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_cli.app.pictures import Picture
+from tadp_cli.app.images import InputImage
 from tadp_cli.app.words import Latents, encode
 from tadp_cli.config.default_models import TINY
 from tadp_cli.config.recipe import Recipe
@@ -57,14 +57,14 @@ class LoadedRun:
         """The one that wrote the run's captions."""
         return captioner_of(self.recipe, self.device)
 
-    def predict(self, picture: Picture, caption: str) -> tuple[Result, str]:
+    def predict(self, given: InputImage, caption: str) -> tuple[Result, str]:
         """What the run predicts, and the prompt it was given."""
-        texts, context = prompted(self.prompter, self.model, self.tagger, [picture.image], [caption])
-        return self.model.predict_batch([picture.image], context=context)[0], (texts or [""])[0]
+        texts, context = prompted(self.prompter, self.model, self.tagger, [given.image], [caption])
+        return self.model.predict_batch([given.image], context=context)[0], (texts or [""])[0]
 
-    def encode(self, picture: Picture) -> EncodedImage:
+    def encode(self, given: InputImage) -> EncodedImage:
         """For masks under many prompts; ValueError unless the run is one for segmentation."""
-        return self.encoded.get(picture.key, picture.image)
+        return self.encoded.get(given.key, given.image)
 
     def proposals(self, log: Path) -> Proposals:
         """Names for images, selected ones kept in `log`; shares the model and its cached latents."""
@@ -112,7 +112,7 @@ class Models:
     def run(self, name: str | None) -> LoadedRun:
         """Loaded unless it was; ValueError for a name that is unknown, or a folder that is gone."""
         if not name or name not in self.runs:
-            raise ValueError("no run: start `tadp app RUN` with a folder of `tadp train`, or train one below")
+            raise ValueError("no run: start `tadp app RUN`, or train one with the button above the tabs")
         folder = self.runs[name]
         if not (folder / RECIPE_FILE).is_file():
             self._loaded.pop(name, None)
@@ -121,11 +121,11 @@ class Models:
             self._loaded[name] = LoadedRun(folder, self.device)
         return self._loaded[name]
 
-    def latents(self, picture: Picture, backbone: DiffusionBackbone, image_range: str = "sd") -> Latents:
+    def latents(self, given: InputImage, backbone: DiffusionBackbone, image_range: str = "sd") -> Latents:
         """Of an image that was encoded before, or now."""
-        key = (id(backbone), picture.key)
+        key = (id(backbone), given.key)
         if key not in self._latents:
-            self._latents[key] = encode(backbone, picture.image, image_range)
+            self._latents[key] = encode(backbone, given.image, image_range)
         self._latents.move_to_end(key)
         while len(self._latents) > _KEPT:
             self._latents.popitem(last=False)

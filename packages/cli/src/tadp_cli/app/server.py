@@ -53,10 +53,10 @@ def make_application(runs: Sequence[Path], options: AppOptions, device: str):  #
     import gradio as gr
     from fastapi import FastAPI
 
+    from tadp_cli.app.images import MAX_FILE
     from tadp_cli.app.interface import make_page
     from tadp_cli.app.markup import STYLE
     from tadp_cli.app.models import Models
-    from tadp_cli.app.pictures import MAX_FILE
     from tadp_cli.app.security import SameOrigin
 
     page = make_page(Models(runs, device), options.labels, Path("runs"))

@@ -18,6 +18,7 @@ from tadp_cli.pipelines.prediction_files import is_written, save_png, write_clas
 from tadp_cli.precision import AUTO, Speed
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
+from tadp_heads.data.palette import Color
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import default_palette
 from tadp_heads.overlay import draw_legend
@@ -31,7 +32,7 @@ def class_list(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for part in text.split(",") if (name := " ".join(part.split()))))
     names = tuple(name for name in names if name.lower() != BACKGROUND)
     if not names:
-        raise ValueError(f'--classes is {text!r}, expected names separated by commas, e.g. "dog, cat, grass"')
+        raise ValueError(f'classes are {text!r}, expected names separated by commas, e.g. "dog, cat, grass"')
     return names
 
 
@@ -54,8 +55,7 @@ def segment_images(
         backbone = loaded_backbone(source, speed, device, read_inside=True).freeze()
         settings = {"training_free": source, "classes": list(names), **asdict(config)}
         claim(out / PREDICTION_FILES[0], settings, "predictions")
-        classes = (BACKGROUND, *names)
-        palette = default_palette(classes)
+        classes, palette = classes_of(names)
         save_png(draw_legend(classes, palette), out / LEGEND_FILE)
         write_classes(classes, palette, out)
         for index, (image_id, file) in enumerate(files.items(), 1):
@@ -63,22 +63,34 @@ def segment_images(
                 done.there.append(image_id)
                 continue
             try:
-                picture = open_picture(file)
+                image = open_picture(file)
             except ValueError as error:
                 done.failed[image_id] = str(error)
                 continue
-            ids = segment(class_scores_of(backbone, picture, names, config), config.threshold)
-            result = SegmentationResult(image=picture, ids=ids.cpu(), names=classes, palette=palette)
+            scores = class_scores_of(backbone, image, names, config)
+            result = segmented(scores, image, names, config.threshold)
             write_prediction(result, out, image_id, file.name)
             done.written.append(image_id)
             report("segment", index, len(files))
     return done
 
 
+def classes_of(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[Color, ...]]:
+    """The background and the names, and a colour for each."""
+    classes = (BACKGROUND, *names)
+    return classes, default_palette(classes)
+
+
+def segmented(scores: torch.Tensor, image: Image.Image, names: Sequence[str], threshold: float) -> SegmentationResult:
+    """Scores (K, H, W) of `names` -> their mask over the image, 0 being the background."""
+    classes, palette = classes_of(names)
+    return SegmentationResult(image=image, ids=segment(scores, threshold).cpu(), names=classes, palette=palette)
+
+
 def class_scores_of(
-    backbone: DiffusionBackbone, picture: Image.Image, names: Sequence[str], config: TrainingFreeConfig
+    backbone: DiffusionBackbone, image: Image.Image, names: Sequence[str], config: TrainingFreeConfig
 ) -> torch.Tensor:
     """(K, H, W); equal images get equal noise at every call, where the backbone draws some."""
-    pixels = pil_to_tensor(picture)[None]
+    pixels = pil_to_tensor(image)[None]
     generator = image_generators(pixels, 0) if backbone.is_stochastic else None
     return class_scores(backbone, RANGES["sd"](pixels).to(backbone.device), names, config, generator)

@@ -1,4 +1,4 @@
-"""Pictures of a report: heat maps over an image, their colour bar, PNG as text."""
+"""Images of a page: heat maps over an image, their colour bar, PNG as text."""
 
 import base64
 from io import BytesIO
@@ -29,7 +29,16 @@ def colour_bar(width: int = 256, height: int = 12) -> Image.Image:
 
 
 def data_uri(image: Image.Image) -> str:
-    """A PNG within the page itself."""
+    """A PNG within the page itself, as small as possible."""
+    return _data_uri(image, optimize=True)
+
+
+def quick_data_uri(image: Image.Image) -> str:
+    """The same in about a tenth of the time and twice the bytes, for a page that is redrawn while one types."""
+    return _data_uri(image, compress_level=1)
+
+
+def _data_uri(image: Image.Image, **how: int) -> str:
     file = BytesIO()
-    image.convert("RGB").save(file, "PNG", optimize=True)
+    image.convert("RGB").save(file, "PNG", **how)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -5,9 +5,9 @@ import torch
 
 from tadp_captioning.domains import DOMAINS, modify
 from tadp_cli.app.comparison import overlay
+from tadp_cli.app.images import InputImage
 from tadp_cli.app.markup import classes_found, figures
 from tadp_cli.app.models import LoadedRun, Models
-from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import SLOW, Shared, guarded, needed
 
 
@@ -19,19 +19,18 @@ def build(models: Models, shared: Shared) -> None:
     shown = gr.HTML(elem_id="modified")
 
     @guarded(models)
-    def compare(picture: Picture | None, name: str, caption: str, domain: str) -> str:
-        run, image = models.run(name), needed(picture)
+    def compare(given: InputImage | None, name: str, caption: str, domain: str) -> str:
+        run, image = models.run(name), needed(given)
         prompts = modified(run, caption, domain)
         context = run.model.backbone.encode_text(list(prompts.values()))
         results = run.model.predict_batch([image.image] * len(prompts), context=torch.as_tensor(context))
         drawn = [
             (overlay(result), label, prompt) for result, (label, prompt) in zip(results, prompts.items(), strict=True)
         ]
-        found = zip(prompts, map(classes_found, results), strict=True)
-        lists = [f"<p>{label}</p>{classes}" for label, classes in found if classes]
+        lists = map(classes_found, results, prompts)
         return figures([(image.image, "image", ""), *drawn]) + "".join(lists)
 
-    go.click(compare, [shared.picture, shared.run, shared.prompt, domain], shown, **SLOW)
+    go.click(compare, [shared.image, shared.run, shared.prompt, domain], shown, **SLOW)
 
 
 def modified(run: LoadedRun, caption: str, domain: str) -> dict[str, str]:

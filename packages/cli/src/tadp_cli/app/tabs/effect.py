@@ -4,9 +4,9 @@ import gradio as gr
 from torch import Tensor
 
 from tadp_cli.app import deletion
-from tadp_cli.app.markup import effects_html, figures
+from tadp_cli.app.images import InputImage
+from tadp_cli.app.markup import classes_found, effects_html, figures
 from tadp_cli.app.models import Models
-from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import SLOW, Shared, guarded, needed
 from tadp_cli.app.words import spoken_words
 from tadp_cli.report.heat_maps import heat_overlay
@@ -30,23 +30,22 @@ def build(models: Models, shared: Shared) -> None:
     swapped = gr.HTML(elem_id="replaced")
 
     @guarded(models)
-    def delete(picture: Picture | None, name: str, prompt: str) -> str:
-        image = needed(picture)
+    def delete(given: InputImage | None, name: str, prompt: str) -> str:
+        image = needed(given)
         return effects_html(image.image, deletion.effects(models.run(name).encode(image), prompt))
 
     @guarded(models)
-    def replace(picture: Picture | None, name: str, prompt: str, old: str, new: str) -> str:
-        run, image = models.run(name), needed(picture)
+    def replace(given: InputImage | None, name: str, prompt: str, old: str, new: str) -> str:
+        run, image = models.run(name), needed(given)
         other = deletion.replaced(spoken_words(run.model.backbone, prompt), old.strip(), new.strip())
         encoded, both = run.encode(image), run.model.backbone.encode_text([prompt, other])
         found: Tensor = encoded.probabilities(both).float().cpu()
         change, changed, _ = deletion.difference(found[0], found[1], run.model.config.classes)
-        shown = [
-            (encoded.result(one[None]).overlay(), text, "") for one, text in zip(both, (prompt, other), strict=True)
-        ]
+        results = {text: encoded.result(one[None]) for one, text in zip(both, (prompt, other), strict=True)}
+        shown = [(result.overlay(), text, "") for text, result in results.items()]
         shown.append((heat_overlay(image.image, change, 1.0), "change", f"another class in {100 * changed:.1f} %"))
-        return figures(shown)
+        return figures(shown) + "".join(classes_found(result, text) for text, result in results.items())
 
-    delete_inputs = [shared.picture, shared.run, shared.prompt]
+    delete_inputs = [shared.image, shared.run, shared.prompt]
     go.click(delete, delete_inputs, table, **SLOW)
     swap.click(replace, [*delete_inputs, old, new], swapped, **SLOW)

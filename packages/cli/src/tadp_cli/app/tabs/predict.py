@@ -6,9 +6,9 @@ from pathlib import Path
 import gradio as gr
 
 from tadp_cli.app.comparison import difference, overlay
+from tadp_cli.app.images import InputImage
 from tadp_cli.app.markup import classes_found, figures
 from tadp_cli.app.models import Models, caption_of
-from tadp_cli.app.pictures import Picture
 from tadp_cli.app.tabs.shared import FAST, SLOW, Shared, guarded, needed
 from tadp_heads.overlay import TINT
 from tadp_heads.results import Result
@@ -30,25 +30,25 @@ def build(models: Models, shared: Shared) -> None:
     files = gr.File(label="Raw results: mask, depth in metres or boxes", file_count="multiple", elem_id="files")
 
     @guarded(models)
-    def caption(picture: Picture | None, name: str) -> str:
+    def caption(given: InputImage | None, name: str) -> str:
         captioner = models.run(name).captioner if name and models.run(name).recipe.needs_captions else models.captioner
-        return caption_of(captioner, needed(picture).image)
+        return caption_of(captioner, needed(given).image)
 
     @guarded(models)
-    def predict(picture: Picture | None, name: str, first: str, second: str, opacity: float) -> tuple:
+    def predict(given: InputImage | None, name: str, first: str, second: str, opacity: float) -> tuple:
         run = models.run(name)
         texts = [first, second] if second.strip() else [first]
-        results = [run.predict(needed(picture), text) for text in texts]
+        results = [run.predict(needed(given), text) for text in texts]
         folder = Path(tempfile.mkdtemp(prefix="tadp-"))
         for number, (result, _) in enumerate(results, start=1):
-            result.write(folder, f"prompt{number}", picture.name if picture else "image")
+            result.write(folder, f"prompt{number}", given.name if given else "image")
         return results, _draw(results, opacity), sorted(map(str, folder.iterdir()))
 
     def redraw(results: Found, opacity: float) -> str:
         return _draw(results, opacity) if results else ""
 
-    write.click(caption, [shared.picture, shared.run], shared.prompt, **SLOW)
-    go.click(predict, [shared.picture, shared.run, shared.prompt, second, opacity], [found, shown, files], **SLOW)
+    write.click(caption, [shared.image, shared.run], shared.prompt, **SLOW)
+    go.click(predict, [shared.image, shared.run, shared.prompt, second, opacity], [found, shown, files], **SLOW)
     opacity.input(redraw, [found, opacity], shown, **FAST)
 
 
@@ -59,7 +59,7 @@ def _draw(results: Found, opacity: float) -> str:
         (overlay(result, opacity), f"prompt {number}", prompt) for number, (result, prompt) in enumerate(results, 1)
     ]
     if len(results) > 1:
-        picture, note = difference(first, results[1][0])
-        shown.append((picture, "where they differ", note))
-    lists = [classes_found(result) for result, _ in results]
+        drawn, note = difference(first, results[1][0])
+        shown.append((drawn, "where they differ", note))
+    lists = [classes_found(result, f"prompt {number}") for number, (result, _) in enumerate(results, 1)]
     return figures(shown) + "".join(lists)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from tadp_cli.app.images import InputImage
 from tadp_cli.app.models import Models
-from tadp_cli.app.pictures import Picture
 
 FAST: dict[str, Any] = {
     "queue": False,
@@ -23,7 +23,7 @@ SLOW: dict[str, Any] = {"api_visibility": "private"}
 class Shared(NamedTuple):
     """Components above the tabs, each of one session."""
 
-    picture: gr.State
+    image: gr.State
     run: gr.Dropdown
     prompt: gr.Textbox
 
@@ -46,8 +46,8 @@ def guarded(models: Models) -> Callable[[Callable], Callable]:
     return decorate
 
 
-def needed(picture: Picture | None) -> Picture:
+def needed(given: InputImage | None) -> InputImage:
     """ValueError where no image was chosen."""
-    if picture is None:
+    if given is None:
         raise ValueError("no image: choose a file, or take a Scene")
-    return picture
+    return given

@@ -18,7 +18,7 @@ _SEED = 555
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class InputImage:
     """An image of one session."""
 
     image: Image.Image
@@ -33,7 +33,7 @@ class Picture:
         return hashlib.sha256(self.image.tobytes() + str(self.image.size).encode()).hexdigest()
 
 
-def open_upload(path: str | None) -> Picture:
+def open_upload(path: str | None) -> InputImage:
     """A file that a browser sent; ValueError in one line for what cannot be taken."""
     if not path:
         raise ValueError("no image: choose a file, or take a Scene")
@@ -53,10 +53,10 @@ def open_upload(path: str | None) -> Picture:
         )
     image = open_picture(file)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
-    return Picture(image, file.name)
+    return InputImage(image, file.name)
 
 
-def scene(number: int, domain: str = "photo") -> Picture:
+def scene(number: int, domain: str = "photo") -> InputImage:
     """A generated image, with its true caption; none of it was seen in training."""
     import numpy as np
 
@@ -64,4 +64,4 @@ def scene(number: int, domain: str = "photo") -> Picture:
         raise ValueError(f"unknown domain {domain!r}: choose from {', '.join(SCENE_DOMAINS)}")
     made = sample_scene(_SEED, int(number))
     caption = describe(made, np.random.default_rng([_SEED, int(number)]))
-    return Picture(Image.fromarray(render(made, domain).image), f"scene {int(number)}, {domain}", caption)
+    return InputImage(Image.fromarray(render(made, domain).image), f"scene {int(number)}, {domain}", caption)
