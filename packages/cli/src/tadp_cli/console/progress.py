@@ -27,28 +27,47 @@ class Bars:
         self.tasks: dict[str, TaskID] = {}
         self.begun: dict[str, tuple[float, int]] = {}
         """{work: (when it was first reported, what was done by then)}"""
+        self.notes: dict[str, str] = {}
+        """{work: what is to be shown with it}"""
         self.last_line = time.monotonic()
+
+    def note(self, what: str, text: str) -> None:
+        """Show `text` with the work from now on."""
+        self.notes[what] = text
+        if what in self.tasks:
+            self.progress.update(self.tasks[what], note=text)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:
-            self.tasks[what] = self.progress.add_task(what, total=total)
+            self.tasks[what] = self.progress.add_task(what, total=total, note=self.notes.get(what, ""))
         self.progress.update(self.tasks[what], completed=done, total=total)
         if not console.is_terminal and first_process():
             self._print_line(what, done, total)
 
     def _print_line(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        is_new = what not in self.begun
         begun, before = self.begun.setdefault(what, (now, done))
         if done == total:
             console.print(f"{what}: {total} done", highlight=False)
+        elif is_new:
+            console.print(f"{what}: {total} to do", highlight=False)
         elif now - self.last_line >= _LINE_SECONDS and done > before:
             rate = (done - before) / max(now - begun, 1e-9)
-            console.print(
-                f"{what}: {done} of {total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", highlight=False
-            )
+            shown = self.notes.get(what) or f"{rate:.3g}/s"
+            line = f"{what}: {done} of {total}, {shown}, {duration((total - done) / rate)} left"
+            console.print(line, highlight=False, soft_wrap=True)
         else:
             return
         self.last_line = now
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there are at least two."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 @contextmanager
@@ -60,16 +79,15 @@ def bars() -> Iterator[Bars]:
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     columns = (
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
     with Progress(*columns, console=console, disable=not (console.is_terminal and first_process())) as progress:
         yield Bars(progress)

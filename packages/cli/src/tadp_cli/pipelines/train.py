@@ -1,5 +1,6 @@
 """From a recipe to a trained and evaluated run (paper App. D)."""
 
+import logging
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from tadp_cli.config.default_models import naming_tiny
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.vision import for_backbone, vision_settings
-from tadp_cli.console.reporter import Report
+from tadp_cli.console.reporter import Report, note
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.preflight_checks import check_head, check_loss, check_protocol, check_splits
 from tadp_cli.inputs.unlabelled_target import check_self_training, unlabelled_target
@@ -48,12 +49,15 @@ from tadp_heads.tasks import get_task, train_transform
 from tadp_heads.training import Evaluation, fit, measure
 from tadp_heads.training.memory.out_of_memory import out_of_memory_named
 from tadp_heads.training.parallel.accelerator import make_accelerator
+from tadp_heads.training.tracking.page import TrainingPage
 from tadp_heads.training.tracking.panel import validation_panel
+from tadp_heads.training.tracking.step_text import StepText
 from tadp_heads.training.tracking.trackers import Trackers, check_trackers
 from tadp_heads.training.validation import record_validation
 from tadp_personalize import base_of, check_base
 from tadp_personalize.lora import LORA_FILE
 
+log = logging.getLogger(__name__)
 _IMAGENET_LIMIT = 2.7
 """Largest absolute value of an image standardised by ImageNet's statistics."""
 
@@ -135,7 +139,15 @@ def _train(
         return validation_panel(model, validation, PromptContexts(validation_prompts, model.backbone))
 
     names, recorded = config.log_with if main else (), {"recipe": f"```toml\n{recipe.to_toml()}```"}
-    with Trackers(names, out, settings=flat_settings(recipe), texts=recorded) as trackers:
+    page, text = TrainingPage(out, out.name, config.steps), StepText(config.batch_size * config.accumulate)
+
+    def on_step(_step: int, line: dict[str, Any]) -> None:
+        note(report, "train", text(line))
+        page.step()
+
+    log.info("curves of the training, in a browser: %s", page.path)
+    record = Trackers(names, out, settings=flat_settings(recipe), texts=recorded)
+    with record as trackers, page if main else nullcontext():
         fit(
             model,
             dataset,
@@ -146,6 +158,7 @@ def _train(
             pool=latent_pool(recipe, backbone),
             target=target,
             evaluate=lambda: evaluated().metrics,
+            on_step=on_step,
             on_evaluate=keep_if_best,
             report=report,
             trackers=trackers,
@@ -169,6 +182,7 @@ def load_backbone(recipe: Recipe, device: str) -> Any:
     learning rate of its part "unet" is 0."""
     set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
     source, vae = recipe.backbone.source, recipe.backbone.vae or None
+    log.info("loading the backbone %s", source)
     with naming_tiny(source, "--set backbone.source=tiny"):
         backbone: Any = load_source(source, vae=vae, device=device, **backbone_settings(recipe))
     if recipe.prompt.token_file:

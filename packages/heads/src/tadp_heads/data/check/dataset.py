@@ -11,7 +11,7 @@ from PIL import Image
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.sample import IGNORE_INDEX, Sample, SampleDataset
-from tadp_heads.overlay import color_depth, contact_sheet, draw_boxes, draw_legend, draw_mask
+from tadp_heads.overlay import color_depth, contact_sheet, draw_boxes, draw_legend, draw_mask, stacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +169,4 @@ def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
     sheet = contact_sheet(list(pictures.values()), list(pictures))
     if dataset.task != "segmentation":  # depths have no classes, boxes say theirs
         return sheet
-    legend = draw_legend(dataset.classes, dataset.palette, sheet.width)
-    whole = Image.new("RGB", (sheet.width, sheet.height + legend.height), "white")
-    whole.paste(sheet, (0, 0))
-    whole.paste(legend, (0, sheet.height))
-    return whole
+    return stacked(sheet, draw_legend(dataset.classes, dataset.palette, sheet.width))
