@@ -18,7 +18,7 @@ from tadp_captioning import load_captioner
 from tadp_captioning.mentions.words import ClassMentions
 from tadp_captioning.prompts.oracle import PrecisionRecall, precision_recall
 from tadp_cli.pipelines.evaluate import OpenedRun, open_run
-from tadp_cli.pipelines.predict import takes_captions
+from tadp_cli.prediction.model import takes_captions
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_heads.data.class_names import object_names

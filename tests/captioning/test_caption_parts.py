@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tadp_captioning import CaptionStore, caption_images, find_images, load_captioner
-from tadp_captioning.caption_parts import PartCaptioner, add_part, image_jobs
+from tadp_captioning.parallel.caption_parts import PartCaptioner, add_part, image_jobs
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -383,3 +386,59 @@ def test_names_that_are_no_utf_8_or_too_long_do_not_stop_the_others(runs, tmp_pa
     assert (out / f"{latin}_overlay.png").is_file()
     captions = [json.loads(line)["id"] for line in (out / "captions.jsonl").read_text().splitlines()]
     assert sorted(captions) == sorted(["a", latin])
+
+
+def test_images_inside_archives_are_predicted_as_files_are(runs, tmp_path):
+    """Without unpacking, resumed and with captions by id; what cannot be read is named by its archive."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        scene(40 + 8 * number, 48).save(photos / f"{number}.png")
+    (photos / "9.png").write_text("no image")
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for file in sorted(photos.iterdir()):
+            archive.add(file, file.name)
+    (photos / "9.png").unlink()
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text("".join(json.dumps({"id": name, "caption": f"a star {name}"}) + "\n" for name in "0129"))
+    given = ("predict", runs / "segmentation", "--captions", captions, "--format", "coco")
+    tadp(*given, photos, "--out", tmp_path / "files")
+    said = tadp(*given, tmp_path / "photos.tar", "--out", tmp_path / "packed", code=1)
+    assert "3 predicted, 1 failed" in said or "photos.tar/9.png" in said
+    records = [{r["id"]: r for r in _rows(tmp_path / out / "captions.jsonl")} for out in ("files", "packed")]
+    for number in "012":
+        one, other = (record[number] for record in records)
+        assert (one["caption"], one["hash"], one["prompt"]) == (other["caption"], other["hash"], other["prompt"])
+        overlays = [np.asarray(Image.open(tmp_path / out / f"{number}_overlay.png")) for out in ("files", "packed")]
+        assert np.mean(overlays[0] == overlays[1]) > 0.99
+    again = tadp(*given, tmp_path / "photos.tar", "--out", tmp_path / "packed", code=1)
+    assert "photos.tar/9.png" in again
+    assert len(_rows(tmp_path / "packed" / "captions.jsonl")) == 3
+
+
+def _rows(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_launched_processes_share_the_images(runs, tmp_path):
+    """Each image once; the first process writes the annotation tool's file of all, and tells of all."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(5):
+        scene(40 + 8 * number, 48).save(photos / f"{number}.png")
+    given = [str(runs / "segmentation"), str(photos), "--caption", "a star", "--format", "coco", "--batch-size", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = [*launch, "--no_python", sys.executable, "-c", "from tadp_cli.main import app; app()", "predict", *given]
+    out = tmp_path / "shared"
+    first = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, timeout=600)
+    assert first.returncode == 0, first.stdout + first.stderr[-3000:]
+    assert first.stdout.count("5 predicted, 0 failed") == 1
+    tadp("predict", *given, "--out", tmp_path / "one")
+    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "one").iterdir()}
+    rows = [sorted(_rows(folder / "captions.jsonl"), key=lambda row: row["id"]) for folder in (out, tmp_path / "one")]
+    for row in (*rows[0], *rows[1]):
+        row.pop("source")
+    assert rows[0] == rows[1]
+    assert "0 predicted, 0 failed, 5 were there already" in tadp("predict", *given, "--out", out)

@@ -14,6 +14,8 @@ from crowd import Crowd
 from invoking import tadp
 from packed import shard
 
+from tadp_heads.data.scenes.write import write_scenes
+
 TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
 
 
@@ -70,6 +72,33 @@ def test_images_of_a_killed_actor_are_captioned_once_by_another(tmp_path):
     assert sorted(ids) == [f"part/{number:06d}" for number in range(60)], "none twice, none lost"
     assert len(crowd.images) == 60
     assert 1 < max(Counter(crowd.images).values()) <= 2, "the killed actor's part was done again"
+
+
+@pytest.mark.slow
+def test_images_of_a_killed_actor_are_predicted_once_by_another(tmp_path):
+    """From an archive, with given captions; each image has its files and one record."""
+    pytest.importorskip("ray")
+    data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "out"
+    write_scenes(data, task="segmentation", domain="photo", split="train", count=1, seed=0)
+    settings = ("train.steps=1", "train.batch_size=1", "train.flip=false", "data.val=train")
+    captions = data / "captions_true_train.jsonl"
+    options = [f"--set={setting}" for setting in settings]
+    tadp("train", "scenes-segmentation", "--data", data, "--captions", captions, "--out", run, *options)
+    shard(tmp_path / "a.tar", range(48))
+    given = tmp_path / "captions.jsonl"
+    rows = ({"id": f"part/{number:06d}", "caption": f"a star {number}"} for number in range(48))
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["predict", run, tmp_path / "a.tar", "--captions", given, "--batch-size", 1]
+    process = started([*arguments, "--engine", "ray", "--actors", 2, "--out", out])
+    kill_an_actor(process, out / "captions.jsonl", 8)
+    said = process.communicate(timeout=500)[0]
+    assert process.returncode == 0, said
+    assert "48 predicted, 0 failed" in said
+    rows = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
+    assert sorted(row["id"] for row in rows) == [f"part/{number:06d}" for number in range(48)], "none twice, none lost"
+    assert {row["id"]: row["caption"] for row in rows} == {f"part/{n:06d}": f"a star {n}" for n in range(48)}
+    assert all((out / f"{row['id']}_overlay.png").is_file() for row in rows)
+    assert "48 were there already" in tadp(*arguments, "--out", out), "one process resumes what actors began"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import huggingface_hub
 import pytest
 import yaml
 from invoking import tadp
+from packed import image_bytes
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
@@ -13,7 +14,7 @@ from tadp_captioning import CaptionRecord, CaptionStore
 from tadp_cli.config.paths import with_absolute_paths
 from tadp_cli.config.recipe import load_recipe
 from tadp_heads import PerceptionModel
-from tadp_heads.hub.repository import is_repository, local_folder
+from tadp_heads.hub.repository import is_repository, local_folder, upload_folder
 from tadp_heads.hub.run import LEFT_OUT
 from tadp_heads.segmentation import FPNHead
 from tadp_personalize import load_token
@@ -195,3 +196,21 @@ def test_what_cannot_be_pushed_is_one_line(hub, first_layout, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "neither a finished run nor a personalization" in tadp("push", tmp_path / "empty", "me/a", code=2)
     assert hub.commits == {}
+
+
+def test_images_of_a_data_set_are_captioned_by_split(hub, tmp_path):
+    pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    for name, numbers in (("train-00000-of-00002", range(2)), ("train-00001-of-00002", range(2, 3)), ("test", (3,))):
+        (tmp_path / "set" / "data").mkdir(parents=True, exist_ok=True)
+        rows = [{"image": {"bytes": image_bytes(number), "path": f"{number}.png"}} for number in numbers]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "set" / "data" / f"{name}.parquet")
+    upload_folder(tmp_path / "set", "me/images", kind="dataset")
+    out = tmp_path / "captions.jsonl"
+    tadp("caption", "me/images", "--split", "train", "--captioner", "tiny", "--out", out)
+    ids = ["train-00000-of-00002_00000000", "train-00000-of-00002_00000001", "train-00001-of-00002_00000000"]
+    assert sorted(CaptionStore.read(out)) == ids
+    assert "4 captioned" in tadp("caption", "me/images", "--captioner", "tiny", "--out", tmp_path / "all.jsonl")
+    said = tadp("caption", "me/images", "--split", "val", "--captioner", "tiny", "--out", out, code=2)
+    assert "no .parquet or .tar of the split 'val'" in said

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import Any
 
 from tadp_captioning.caption_store import CaptionStore
 from tadp_captioning.records import CaptionRecord, image_key
@@ -32,12 +33,14 @@ def of_other_content(store: CaptionStore, files: Mapping[str, Path]) -> list[str
         return [image_id for image_id, now in zip(asked, hashes, strict=True) if now not in (asked[image_id], "")]
 
 
-def content_hash(file: Path) -> str:
-    """First 16 hex digits of the file's SHA-256; "" for a file that cannot be read."""
+def content_hash(file: Any) -> str:
+    """First 16 hex digits of the SHA-256 of a file, or of an image inside one; "" where it cannot be read."""
     try:
+        if not isinstance(file, Path):
+            return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()[:16]
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

@@ -34,6 +34,8 @@ class TarImage:
     def __fspath__(self) -> str:
         return f"{self.archive}/{self.inner}"
 
+    __str__ = __fspath__
+
     @property
     def name(self) -> str:
         """Of the member, without folders."""
@@ -62,6 +64,8 @@ class ParquetImage:
 
     def __fspath__(self) -> str:
         return f"{self.table}/{self.name}"
+
+    __str__ = __fspath__
 
     def read_bytes(self) -> bytes:
         """The image's content; ValueError for an empty cell."""

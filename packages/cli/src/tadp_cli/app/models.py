@@ -19,8 +19,8 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.labelling.proposals import Proposals
 from tadp_cli.labelling.texts import check_names_classes
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
-from tadp_cli.pipelines.predict import class_names
 from tadp_cli.precision import FULL_PRECISION
+from tadp_cli.prediction.model import class_names
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter

@@ -19,7 +19,8 @@ def caption(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, image files, .tar, .parquet; none: Scenes"
+            help="a folder, NAME:FOLDER of a data set, a .txt list, a glob, image files, .tar, .parquet, a data set "
+            "OWNER/NAME of the hub; none: Scenes"
         ),
     ] = None,
     out: Annotated[
@@ -67,12 +68,14 @@ def caption(
         from tadp_cli.device import checked_device
         from tadp_cli.engine.caption import caption_with_actors
         from tadp_cli.engine.options import Engine
-        from tadp_cli.prompts.captions import flagged_images, reports_of_all, whole_report
+        from tadp_cli.inputs.named_images import named_images
+        from tadp_cli.prompts.captions import flagged_images, whole_report
         from tadp_cli.run.lock import file_lock
+        from tadp_cli.run.processes import gathered, joined
 
         if device is not None:
             checked_device(device)
-        images = _images(data or [_scenes()], split)
+        images = named_images(data or [_scenes()], split)
         captioner = captioner or default_captioner(images.values())
         warn_of_tiny(images.values(), "take --captioner blip2", captioner=captioner)
         if only_flagged is not None:
@@ -113,7 +116,8 @@ def caption(
                         world_size=share.world_size,
                         progress=report,
                     )
-        reports = reports_of_all(done, share)
+        with joined(share):
+            reports = gathered(done, share)
         if share.rank > 0:
             return  # the first process speaks for all
         done = whole_report(reports)
@@ -150,19 +154,3 @@ def _scenes() -> str:
 
     with bars() as report:
         return str(scenes_of("segmentation", SOURCE, {"train": "train", "val": "val"}, report))
-
-
-def _images(data: list[str], split: str) -> dict[str, Any]:
-    """The images by id: of archives, of a split of a data set as its reader has them, else whatever was named."""
-    from tadp_captioning.archives.images import is_packed, packed_images
-    from tadp_cli.inputs.user_images import find_pictures
-    from tadp_heads.data.registry import split_name
-    from tadp_heads.data.split_images import split_images
-
-    if not split and is_packed(data):
-        return packed_images(data)
-    if len(data) == 1 and (split or split_name(data[0])[0]):
-        return split_images(data[0], split)
-    if split:
-        raise ValueError(f"--split {split} applies to one data set, and {len(data)} were given: caption one at a time")
-    return find_pictures(data)

@@ -14,7 +14,16 @@ from tadp_cli.console.cleaning_options import (
     cleaning_limits,
 )
 from tadp_cli.console.errors import one_line_errors
-from tadp_cli.console.options import CompileOption, DeviceOption, OutFolder, PluginOption, PrecisionOption
+from tadp_cli.console.launchers import process_share
+from tadp_cli.console.options import (
+    ActorsOption,
+    CompileOption,
+    DeviceOption,
+    EngineOption,
+    OutFolder,
+    PluginOption,
+    PrecisionOption,
+)
 from tadp_cli.console.progress import bars, console, notes
 from tadp_cli.console.tiny_warning import warn_of_recipe
 
@@ -22,7 +31,8 @@ from tadp_cli.console.tiny_warning import warn_of_recipe
 def predict(
     run: Annotated[Path, typer.Argument(help="folder of a run that `tadp train` made, or OWNER/NAME of the hub")],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists, globs, and videos")
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="images, folders, .txt lists, globs, .tar, .parquet, and videos"),
     ],
     out: OutFolder,
     caption: Annotated[
@@ -71,6 +81,8 @@ def predict(
     precision: PrecisionOption = "auto",
     compile: CompileOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    actors: ActorsOption = 0,
     plugin: PluginOption = None,
 ) -> None:
     """Predict images of any size: an overlay, the raw result and the caption of each; resumes where stopped.
@@ -78,26 +90,34 @@ def predict(
     Prompts are built from captions as in training. Masks are PNG with a palette, depth is 16-bit PNG in
     millimetres and .npy in metres, boxes are COCO's JSON; all are in the image's own frame, with --size too. --format
     writes polygons or boxes for an annotation tool instead. A video gives OUT/NAME/ with each frame's files,
-    overlay.mp4 and frames.csv, which has the mIoU of consecutive masks.
+    overlay.mp4 and frames.csv, which has the mIoU of consecutive masks. Under `accelerate launch` processes share the
+    images, with `--engine ray` actors of this machine or a cluster.
 
     Example: `tadp predict runs/first photos/ 'more/*.jpg' --out predictions`
     """
     with one_line_errors():
         from tadp_cli.config.default_models import TINY
-        from tadp_cli.inputs.user_images import find_pictures
-        from tadp_cli.pipelines.predict import PredictOptions, predict_images
+        from tadp_cli.engine.options import Engine
+        from tadp_cli.inputs.user_images import find_predictable
+        from tadp_cli.pipelines.predict import predict_images
         from tadp_cli.precision import Speed
+        from tadp_cli.prediction.options import PredictOptions
         from tadp_cli.run.finished import run_of
         from tadp_cli.run.run import Run
         from tadp_cli.video.predict import predict_video
         from tadp_heads.video.files import is_video
         from tadp_heads.video.predict import VideoOptions
 
+        share, pool = process_share(), Engine(name=engine, actors=actors)
+        pool.check(share.world_size, device)
+        device = (share.device or device) if device == "cuda" else device
         run = run_of(run)
         videos, images = [one for one in images if is_video(one)], [one for one in images if not is_video(one)]
         if images and (recipe := Run(run).finished_recipe()).backbone.source == TINY:
-            files = find_pictures(images, leave_out=out).values()
+            files = find_predictable(images, leave_out=out).values()
             warn_of_recipe(recipe, *files, instead=f"predict with a run of the recipe {recipe.task}")
+        if videos and (pool.on_ray or share.world_size > 1):
+            raise ValueError(f"{videos[0]} is a video: one process predicts it, without --engine ray")
         options = PredictOptions(
             caption=caption,
             captioner=captioner,
@@ -131,7 +151,9 @@ def predict(
         if not images:
             return
         with bars() as report, notes():
-            done = predict_images(run, images, out, options, device=device, report=report)
+            done = predict_images(run, images, out, options, device=device, report=report, share=share, engine=pool)
+        if share.rank > 0:
+            return  # the first process speaks for all
         counts = f"{len(done.written)} predicted, {len(done.failed)} failed"
         if done.there:
             counts += f", {len(done.there)} were there already"

@@ -43,11 +43,14 @@ class ProcessShare(NamedTuple):
     """One GPU for each process of a machine; None: whatever there is."""
 
 
+ONE_PROCESS = ProcessShare(0, 1, None)
+
+
 def process_share() -> ProcessShare:
     """This process's share of the work."""
     world_size = _number("WORLD_SIZE", 1)
     if world_size == 1:
-        return ProcessShare(0, 1, None)
+        return ONE_PROCESS
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -13,9 +13,10 @@ from tadp_backbone.text.training_free import BACKGROUND, TrainingFreeConfig, cla
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
 from tadp_cli.pipelines.loading import loaded_backbone
-from tadp_cli.pipelines.predict import LEGEND_FILE, Predicted
 from tadp_cli.pipelines.prediction_files import is_written, save_png, write_classes, write_prediction
 from tadp_cli.precision import AUTO, Speed
+from tadp_cli.prediction.model import LEGEND_FILE
+from tadp_cli.prediction.predictor import Predicted
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_heads.data.palette import Color

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning import CaptionStore, LoopReport, Progress, load_captioner
-from tadp_captioning.caption_parts import PartCaptioner, add_part, image_jobs
+from tadp_captioning.parallel.caption_parts import PartCaptioner, add_part, image_jobs
 from tadp_cli.config.default_models import naming_tiny
-from tadp_cli.engine.options import Engine
+from tadp_cli.engine.options import BATCHES_PER_PART, Engine
 from tadp_cli.engine.pool import pooled
 from tadp_cli.plugins import load_plugins, plugin_files
 
-_BATCHES = 8
-"""Of a part: what Ray does again where an actor dies, and what a killed command loses per actor."""
 _BATCH = 16
 """Images of a batch, where the user names no number."""
 
@@ -29,7 +27,7 @@ def caption_with_actors(
     progress: Callable[[Progress], None],
 ) -> LoopReport:
     """As `caption_images`, with a captioner in each actor; `asked`: the options of `load_captioner`."""
-    size = _BATCHES * (asked["batch_size"] or _BATCH)
+    size = BATCHES_PER_PART * (asked["batch_size"] or _BATCH)
     jobs = list(image_jobs(images, store, redo))
     parts = [jobs[start : start + size] for start in range(0, len(jobs), size)]
     captioned, done, failed = 0, 0, dict[str, str]()

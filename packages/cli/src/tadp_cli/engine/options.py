@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 LOCAL, RAY = "local", "ray"
+BATCHES_PER_PART = 8
+"""What Ray does again where an actor dies, and what a killed command loses per actor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,3 +37,6 @@ class Engine:
             )
         if self.on_ray and device not in (None, "auto", "cpu", "cuda"):
             raise ValueError(f"--device {device}: Ray gives each actor a GPU of its own: leave it out, or take cpu")
+
+
+ONE_MACHINE = Engine()

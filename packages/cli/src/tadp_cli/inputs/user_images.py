@@ -1,12 +1,15 @@
 """A user's own images: found by files, folders and globs, read into 8-bit RGB."""
 
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
 from tadp_captioning import find_images
+from tadp_captioning.archives.images import PackedImage, is_packed, packed_images
 from tadp_captioning.images import to_8_bit
 from tadp_heads.data.image_io import open_image
 
@@ -53,15 +56,28 @@ def _is_written(folder: Path, below: Path | None, named: Collection[Path]) -> bo
     return False
 
 
-def open_picture(path: Path) -> Image.Image:
+def find_predictable(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Any]:
+    """As `find_pictures`, or the images inside tar archives and parquet tables where such are named."""
+    return packed_images(given) if is_packed(given) else find_pictures(given, leave_out)
+
+
+def open_picture(path: Any) -> Image.Image:
     """8-bit RGB, upright as the file's EXIF tag says; 16-bit grey and floats in [0, 1] are scaled."""
-    image = open_image(path)
+    image = open_image(path) if isinstance(path, Path) else _open_packed(path)
     if not image.mode.startswith(("I", "F")):
         return image.convert("RGB")
     try:
         return to_8_bit(image).convert("RGB")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _open_packed(image: PackedImage) -> Image.Image:
+    try:
+        content = image.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{image}: {error}") from error
+    return open_image(Path(image), io.BytesIO(content))
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -1,6 +1,6 @@
 """Texts that a user gives each image to be predicted: captions of a file, or selected class names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,12 @@ class GivenTexts:
 
     def __contains__(self, image_id: str) -> bool:
         return image_id in ((self.texts or {}) if self.names is None else self.names)
+
+    def part(self, ids: Collection[str]) -> "GivenTexts":
+        """Those of some images alone."""
+        texts = None if self.texts is None else {key: text for key, text in self.texts.items() if key in ids}
+        names = None if self.names is None else {key: names for key, names in self.names.items() if key in ids}
+        return GivenTexts(self.path, texts, names)
 
     def made(self, record: CaptionRecord | None, image_id: str) -> bool:
         """Whether a prediction was made from what is given now, as its record says."""

@@ -23,8 +23,8 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.inputs.user_images import open_picture
 from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
-from tadp_cli.pipelines.predict import check_captioned, class_names, takes_captions
 from tadp_cli.precision import AUTO, Speed
+from tadp_cli.prediction.model import check_captioned, class_names, takes_captions
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.loose_images import prompted
 from tadp_cli.prompts.prompter import Prompter

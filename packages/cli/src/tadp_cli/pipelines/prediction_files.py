@@ -94,7 +94,7 @@ class PredictionWriter:
         """Whether the model is asked for the probability of each pixel's class: also for the scores of regions."""
         return self.confidence or (self.format != PNG and hasattr(model.task, "predict_confident"))
 
-    def write(self, result: Result, image_id: str, file: Path, shown: Result | None = None) -> None:
+    def write(self, result: Result, image_id: str, file: Any, shown: Result | None = None) -> None:
         """The files of one image; its overlay is the last of them, drawn from `shown` where that is given."""
         if self.format == PNG:
             write_prediction(result, self.out, image_id, file.name)
@@ -109,7 +109,7 @@ class PredictionWriter:
         model: PerceptionModel,
         image: Image.Image,
         image_id: str,
-        file: Path,
+        file: Any,
         context_of: ContextOf,
         tiling: Tiling,
         report: Callable[[str, int, int], None],
@@ -130,7 +130,7 @@ class PredictionWriter:
             tiling,
             _place(self.out, image_id),
             confidence=self.confidence,
-            tags=georeference(file),
+            tags=georeference(file) if isinstance(file, Path) else {},
             progress=progress,
         )
 
@@ -145,11 +145,11 @@ class PredictionWriter:
         images = [PredictedImage.from_json(row | {"id": image_id.lstrip("/")}) for image_id, row in rows.items()]
         WRITERS[self.format].write(images, self.classes, self.out)
 
-    def _add_objects(self, result: Result, image_id: str, file: Path) -> None:
+    def _add_objects(self, result: Result, image_id: str, file: Any) -> None:
         objects = objects_of(result, self.tolerance)
         kept = tuple(one for one in objects if one.score is None or one.score >= self.min_score)
         width, height = result.image.size
-        image = PredictedImage(id=image_id, file=str(file.resolve()), width=width, height=height, objects=kept)
+        image = PredictedImage(id=image_id, file=os.path.realpath(file), width=width, height=height, objects=kept)
         append_rows(self.out / OBJECTS_FILE, [image.to_json()])
 
     def _write_pixels(self, result: Result, place: Path) -> None:

@@ -1,8 +1,7 @@
 """A user's images, read in batches."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -16,14 +15,15 @@ class LoadedImage(NamedTuple):
     """One image to be predicted."""
 
     id: str
-    file: Path
+    file: Any
+    """A path, or an image inside a larger file."""
     image: Image.Image
     shrunk: Image.Image
     """As the model gets it."""
 
 
 def image_batches(
-    files: Mapping[str, Path], longest: int | None, batch_size: int, failed: dict[str, str]
+    files: Mapping[str, Any], longest: int | None, batch_size: int, failed: dict[str, str]
 ) -> Iterator[list[LoadedImage]]:
     """Readable images in order; the reason why one is not readable goes into `failed`."""
     batch: list[LoadedImage] = []

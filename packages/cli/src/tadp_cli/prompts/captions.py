@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from tadp_captioning.matching import captions_of_files, of_other_content
 from tadp_captioning.records import image_key
 from tadp_captioning.text_files import read_text
 from tadp_cli.config.default_models import naming_tiny
-from tadp_cli.console.launchers import ProcessShare
 from tadp_cli.prompts.authors import read_captions
 from tadp_heads.data import SampleDataset
 
@@ -76,20 +74,6 @@ def _given(file: Path, files: Mapping[str, Path], author: str) -> CaptionStore:
             "that were only saved anew"
         )
     return store
-
-
-def reports_of_all(mine: LoopReport, share: ProcessShare) -> list[LoopReport]:
-    """Each process's report, once the last has finished: a launcher stops all where one ends with an error."""
-    if share.world_size == 1:
-        return [mine]
-    import torch.distributed as dist
-
-    # On the CPU, and patient: shares of a large data set may end hours apart.
-    dist.init_process_group("gloo", timeout=timedelta(days=7))
-    reports = [mine] * share.world_size
-    dist.all_gather_object(reports, mine)
-    dist.destroy_process_group()
-    return reports
 
 
 def whole_report(reports: list[LoopReport]) -> LoopReport:

@@ -12,17 +12,10 @@ from torch import Tensor
 from tadp_captioning import Captioner, CaptionRecord, CaptionStore
 from tadp_captioning.chat_api.answer_text import NoCaption
 from tadp_cli.console.reporter import Report
-from tadp_cli.pipelines.predict import (
-    CAPTIONS_FILE,
-    SETTINGS_FILE,
-    PredictOptions,
-    class_names,
-    configured_model,
-    takes_captions,
-    weights_digest,
-    write_legend,
-)
+from tadp_cli.inputs.user_images import PREDICTION_FILES
 from tadp_cli.pipelines.prediction_files import PNG, PredictionWriter
+from tadp_cli.prediction.model import class_names, configured_model, takes_captions, weights_digest, write_legend
+from tadp_cli.prediction.options import PredictOptions
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.prompts.loose_images import LooseTagger, prompted
 from tadp_cli.prompts.prompter import Prompter
@@ -36,6 +29,7 @@ from tadp_heads.precision import in_float32
 from tadp_heads.video.predict import SUMMARY_FILE, FrameText, VideoOptions
 from tadp_heads.video.predict import predict_video as predict_frames
 
+SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
 _MANY = 1000
 """Images for which a model is loaded: how many frames a video has is known at its end."""
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -12,18 +13,21 @@ from tadp_heads._io import is_limit
 from tadp_heads.data.errors import DataError
 
 
-def open_image(path: Path) -> Image.Image:
-    """The decoded image, in the file's own mode and turned upright as its EXIF tag says."""
-    return upright(open_stored(path))
+def open_image(path: Path, content: BinaryIO | None = None) -> Image.Image:
+    """The decoded image, in the file's own mode and turned upright as its EXIF tag says.
+
+    `content`: that of an image inside a larger file, which `path` then only names.
+    """
+    return upright(open_stored(path, content))
 
 
-def open_stored(path: Path) -> Image.Image:
+def open_stored(path: Path, content: BinaryIO | None = None) -> Image.Image:
     """The decoded image as it is stored."""
-    if not os.path.isfile(path):  # Path's own raises where a name is too long to be one
+    if content is None and not os.path.isfile(path):  # Path's own raises where a name is too long to be one
         fix = "check the path; in a data set, add the file or take its id off the split file"
         raise DataError(path, found="no file", expected="an image", fix=fix)
     try:
-        with Image.open(path) as image:
+        with Image.open(content or path) as image:
             image.load()
             return image
     except UnidentifiedImageError as error:

@@ -5,6 +5,7 @@ import typer
 from tadp_cli.commands.captions.clean import clean
 from tadp_cli.commands.captions.prompts import class_names, modify_captions, nouns, oracle
 from tadp_cli.commands.captions.quality import convert, diff, stats
+from tadp_cli.commands.captions.review import review
 
 captions_app = typer.Typer(help="Clean, modify, count, compare and convert files of captions.", no_args_is_help=True)
 
@@ -16,3 +17,4 @@ captions_app.command("oracle")(oracle)
 captions_app.command("stats")(stats)
 captions_app.command("diff")(diff)
 captions_app.command("convert")(convert)
+captions_app.command("review")(review)
