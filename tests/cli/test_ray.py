@@ -37,7 +37,7 @@ def actors_of(driver: int) -> list[int]:
 
 def kill_an_actor(process: subprocess.Popen, written: Path, lines: int) -> None:
     """Once so many lines are written, and before the command ends."""
-    end = time.monotonic() + 400
+    end = time.monotonic() + 900
     while not written.is_file() or written.read_text().count("\n") < lines:
         assert process.poll() is None, "ended before an actor could be killed"
         assert time.monotonic() < end
@@ -60,11 +60,12 @@ def test_images_of_a_killed_actor_are_captioned_once_by_another(tmp_path):
     shard(tmp_path / "b.tar", range(40, 60))
     arguments = ["caption", tmp_path / "*.tar", "--captioner", "openai:toy", "--base-url", crowd.base_url]
     arguments += ["--batch-size", 1, "--engine", "ray", "--actors", 2, "--out", out]
+    process = started(arguments)
     try:
-        process = started(arguments)
         kill_an_actor(process, out, 8)
-        said = process.communicate(timeout=500)[0]
+        said = process.communicate(timeout=900)[0]
     finally:
+        process.kill()
         crowd.close()
     assert process.returncode == 0, said
     assert "60 captioned" in said
@@ -90,8 +91,11 @@ def test_images_of_a_killed_actor_are_predicted_once_by_another(tmp_path):
     given.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["predict", run, tmp_path / "a.tar", "--captions", given, "--batch-size", 1]
     process = started([*arguments, "--engine", "ray", "--actors", 2, "--out", out])
-    kill_an_actor(process, out / "captions.jsonl", 8)
-    said = process.communicate(timeout=500)[0]
+    try:
+        kill_an_actor(process, out / "captions.jsonl", 8)
+        said = process.communicate(timeout=900)[0]
+    finally:
+        process.kill()
     assert process.returncode == 0, said
     assert "48 predicted, 0 failed" in said
     rows = [json.loads(line) for line in (out / "captions.jsonl").read_text().splitlines()]
