@@ -160,7 +160,7 @@ def _shipped(name: str, folder: Path, landmark: str) -> Path:
 
 
 def _cached(source: Source, layout: _Layout) -> Path | None:
-    """The snapshot in the hub's cache, if it is there whole: an interrupted download leaves configs without weights."""
+    """The snapshot in the hub's cache, if it is complete: an interrupted download leaves configs without weights."""
     try:
         folder = _download(source, layout, offline=True)
     except OSError:

@@ -118,7 +118,7 @@ def load_part(folder: Path, dtype: torch.dtype) -> nn.Module:
 
 
 def load_model(cls: type[Any], folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> Any:
-    """A diffusers or transformers model of a folder, whole: a missing or foreign tensor is an error."""
+    """A complete diffusers or transformers model of a folder: a missing or unexpected tensor is an error."""
     if not (folder / CONFIG_FILE).is_file():
         raise ValueError(f"{folder} has no {CONFIG_FILE}; expected a folder that diffusers or transformers wrote")
     check_sizes(read_json_object(folder / CONFIG_FILE), folder / CONFIG_FILE)

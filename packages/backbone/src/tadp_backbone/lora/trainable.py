@@ -1,4 +1,4 @@
-"""What a training loop asks of a backbone: which parts train, and how memory is saved."""
+"""A backbone's interface to training: trainable parts and gradient checkpointing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +39,11 @@ class TrainableParts:
         self.unet.enable_gradient_checkpointing() if enabled else self.unet.disable_gradient_checkpointing()
 
     def add_low_rank(self, rank: int, seed: int) -> None:
-        """Put low-rank updates next to the weights of the UNet's attention; the output is unchanged at first."""
+        """Add LoRA updates to the weights of the UNet's attention; the output is unchanged at first."""
         add_low_rank(self.unet, rank, seed)
 
     def merge_low_rank(self) -> None:
-        """Add the low-rank updates to the UNet's weights and remove them."""
+        """Merge the LoRA updates into the UNet's weights and remove them."""
         merge_low_rank(self.unet)
 
     @contextmanager

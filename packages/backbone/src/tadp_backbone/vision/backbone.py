@@ -1,4 +1,4 @@
-"""A vision transformer as a feature extractor, with the methods that training asks of a backbone."""
+"""A vision transformer as a feature extractor, with a backbone's interface to training."""
 
 # B batch, H W image pixels, C channels, g cells of the patch grid, T texts or classes, D width of the joint space
 

@@ -57,7 +57,7 @@ class OpenAICaptioner:
         return [data_url(image) for image in images]
 
     def answer(self, prepared: list[str]) -> list[str]:
-        """One caption a URL, asked side by side; of several calls at once, `batch_size` URLs together."""
+        """One caption per URL, requested concurrently; of several calls at once, `batch_size` URLs together."""
         return list(self._pool.map(self._caption_one, prepared))
 
     def _caption_one(self, url: str) -> str:

@@ -25,7 +25,7 @@ _ASKED_AGAIN = (408, 409, 429)  # by the SDK, as 5xx are; no other status change
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where to ask. The key is only ever read from the environment variable OPENAI_API_KEY."""
+    """An endpoint. The key is only ever read from the environment variable OPENAI_API_KEY."""
 
     model: str
     base_url: str | None = None
@@ -33,7 +33,7 @@ class Endpoint:
     timeout_s: float = 60.0
     """Seconds to wait for a whole answer before asking again."""
     total_s: float = 300.0
-    """Seconds after which an unanswered question is not asked again."""
+    """Seconds after which an unanswered request is not repeated."""
     retries: int = 6
     """Further tries after 408, 409, 429, 5xx, a cut connection or a timeout; they wait as long as Retry-After says
     (up to two minutes), or else twice as long each time (0.5 to 8 s)."""

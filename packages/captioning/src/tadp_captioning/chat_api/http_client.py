@@ -23,7 +23,7 @@ class Tries:
 
 
 TRIES: ContextVar[Tries] = ContextVar("TRIES")
-"""Of the question that this thread asks."""
+"""Of this thread's request."""
 
 
 def limited_client(seconds: float, *, local: bool = False) -> Any:

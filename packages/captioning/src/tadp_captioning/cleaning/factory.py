@@ -16,13 +16,13 @@ PREFIX = "openai:"
 
 @dataclass(frozen=True, kw_only=True)
 class CleaningLimits:
-    """Where a model is asked and what that may cost; the rules need none of it."""
+    """Endpoint and spending limits of a model; the rules need none."""
 
     price: Price | None = None
     """US dollars for a million tokens; None: the price that is known for the model."""
     max_usd: float = 1.0
     max_requests: int | None = None
-    """Maximum number of requests; with it, a model of unknown price may be asked."""
+    """Maximum number of requests; with it, a model of unknown price is allowed."""
     base_url: str | None = None
     """Of a compatible server; None: OPENAI_BASE_URL, else OpenAI's own."""
     cache: Path | None = None

@@ -53,7 +53,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 class OpenAICleaner:
     """Removes what names a domain, by asking a model for many captions at once.
 
-    Each answer must have one item for each caption asked, or the batch is halved and asked again. Answers are kept
+    Each answer must have one item for each caption, or the batch is halved and sent again. Answers are kept
     in the file `cache` (None: in the user's cache folder), so a stopped run resumes. `max_usd` is
     never passed, by the count of tokens that the server reports: each request limits the length of its answer, and
     is only sent where the most that it can cost is left. A model without a known price needs `max_requests`. The key
@@ -122,7 +122,7 @@ class OpenAICleaner:
         return what_changed(before, after, self._style_words)
 
     def _batches(self, captions: Sequence[str]) -> list[list[str]]:
-        """Captions to be asked: each once, without what is known already or has no words."""
+        """Captions to send: each once, without those in the cache or without words."""
         new = [text for text in dict.fromkeys(captions) if text and self._cache.get(text) is None]
         return [new[i : i + self.batch_size] for i in range(0, len(new), self.batch_size)]
 

@@ -87,7 +87,7 @@ def _names_head(head: Any) -> bool:
 
 
 def read_sources(name: str, folder: Path = Path(), heirs: tuple[Source, ...] = ()) -> tuple[Source, ...]:
-    """A recipe's file behind those of its `base`; `folder`: folder of the recipe that asks for it."""
+    """A recipe's file behind those of its `base`; `folder`: folder of the recipe that names it."""
     source = _read(name, folder, heirs)
     above = [heir.name for heir in heirs]
     if source.name in above:

@@ -66,7 +66,7 @@ class TestConfig:
     modifier: str = "simple"
     """Modifier of the conditions' prompts: null, simple, nearby or unrelated."""
     cleaner: str = "rules"
-    """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper asked GPT-3.5)."""
+    """What removes those words: rules, or openai:MODEL of an OpenAI-compatible server (the paper used GPT-3.5)."""
 
     def __post_init__(self) -> None:
         from tadp_captioning.cleaning.factory import check_cleaner
@@ -164,7 +164,7 @@ class Recipe:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     """The text of each image (paper 4.1 to 4.3)."""
     presence: PresenceConfig = field(default_factory=PresenceConfig)
-    """What says which classes are in an image, for the kinds of prompt that ask it (docs/presence.md)."""
+    """The image tagger, for kinds of prompt that use one (docs/presence.md)."""
     personalize: PersonalizeConfig = field(default_factory=PersonalizeConfig)
     """How the target domain is learned, for the modifiers textual-inversion and dreambooth (paper App. D.1)."""
     backbone: BackboneSection = field(default_factory=BackboneSection)

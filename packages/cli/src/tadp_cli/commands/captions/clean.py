@@ -50,7 +50,7 @@ def clean(
             if isinstance(worker, OpenAICleaner):
                 cost = worker.estimate([record.caption for record in store.records()])
                 dollars = "price unknown" if cost.usd is None else f"about ${cost.usd:.4f}"
-                console.print(f"{cost.texts} texts to ask in {cost.requests} requests, {dollars}")
+                console.print(f"{cost.texts} texts in {cost.requests} requests, {dollars}")
                 if max_usd == 0:
                     return
             cleaned, changes = clean_store(store, worker)

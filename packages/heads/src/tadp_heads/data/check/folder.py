@@ -20,7 +20,7 @@ from tadp_heads.data.settings import read_settings
 
 
 def check_folder(root: str | Path, task: str | None = None) -> list[CheckReport]:
-    """One report a task, and one a split of COCO's; `task` None: all that the folder has annotations for.
+    """One report per task, and per split of COCO's; `task` None: all that the folder has annotations for.
 
     Only a folder of none of the layouts raises.
     """
