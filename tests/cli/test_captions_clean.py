@@ -59,7 +59,7 @@ def run(arguments, *more):
 def test_cost_is_estimated_then_counted_and_a_rerun_is_free(arguments, tmp_path):
     code, said = run(arguments, "--price", "1,2")
     assert code == 0, said
-    assert "2 texts to ask in 1 requests, about $0.00" in said
+    assert "2 texts in 1 requests, about $0.00" in said
     assert "spent $0.0020" in said, "1000 tokens in for 1 dollar and 500 out for 2 dollars a million"
     assert "1 of 2 captions changed, 0 still name a style" in said
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -70,7 +70,7 @@ def test_cost_is_estimated_then_counted_and_a_rerun_is_free(arguments, tmp_path)
 def test_a_limit_of_requests_is_enough_for_a_model_of_unknown_price(arguments, tmp_path):
     code, said = run(arguments, "--cleaner", "openai:mine", "--max-requests", "1")
     assert code == 0, said
-    assert "2 texts to ask in 1 requests, price unknown" in said
+    assert "2 texts in 1 requests, price unknown" in said
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["caption"], row["cleaner"]) for row in rows] == [("a dog", "openai:mine"), ("a cat", "openai:mine")]
 
@@ -78,7 +78,7 @@ def test_a_limit_of_requests_is_enough_for_a_model_of_unknown_price(arguments, t
 def test_a_cap_of_nothing_shows_the_estimate_and_ends(arguments, tmp_path):
     code, said = run(arguments, "--max-usd", "0", "--base-url", "http://127.0.0.1:1/v1")
     assert code == 0, said
-    assert said.startswith("2 texts to ask in 1 requests, about $0.00")
+    assert said.startswith("2 texts in 1 requests, about $0.00")
     assert "spent" not in said
     assert not (tmp_path / "out.jsonl").exists()
 

@@ -255,7 +255,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         return fingerprint(self)
 
     def freeze(self) -> Self:
-        """Freeze the UNet too: a pass then keeps nothing for a backward pass, unless context or latents need a gradient."""
+        """Freeze the UNet too: a pass then stores nothing for backward, unless context or latents need a gradient."""
         self.unet.requires_grad_(False)
         return self
 

@@ -63,7 +63,7 @@ def _to_counts(flat: np.ndarray) -> list[int]:
 
 
 def _unpack_coco(text: str) -> list[int]:
-    """COCO's packed counts: six bits per character from 48 on, the sixth says that more follow; differences to the count
+    """COCO's packed counts: six bits per character from 48 on, the sixth: more follow; differences to the count
     before last from the fourth one on (rleFrString of COCO's maskApi.c)."""
     counts: list[int] = []
     position = 0
