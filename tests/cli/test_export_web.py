@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -60,14 +61,19 @@ def test_the_page_reads_a_prompt_as_the_model_does(browser, tokenizer, repositor
     assert browser.complaints() == []
 
 
-# The export of tiny takes a minute of a slow core; tests/heads/test_export_web.py has what is quick.
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def runtime():
+    """Skips where the page's runtime can neither be found nor fetched."""
     try:
         runtime_files()
     except RuntimeError as error:
         pytest.skip(str(error))
     pytest.importorskip("onnxruntime", reason="the extra tadp-heads[export] is not installed")
+
+
+# The export of tiny takes a minute of a slow core; tests/heads/test_export_web.py has what is quick.
+@pytest.fixture(scope="module")
+def folder(runtime, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "site"
     output = tadp("export", "tiny", "--format", "web", "--out", out)
     assert "largest difference: maps" in output
@@ -127,6 +133,25 @@ def test_a_typed_word_changes_maps_and_mask(browser, folder):
     assert {url.split(":")[0] for url in browser.requests()} == {"file", "data", "blob"}
     files = [url for url in browser.requests() if url.startswith("file:")]
     assert all(url.startswith(folder.as_uri() + "/") for url in files)
+
+
+@pytest.mark.slow
+def test_the_page_of_a_trained_run_shows_its_head_s_mask(browser, runtime, repository, tmp_path):
+    """A run of three steps: its classes are in the legend, and what is typed reaches the head."""
+    data = repository / "tests" / "data" / "first_layout"
+    run = shutil.copytree(data / "run", tmp_path / "run")
+    told = tadp("export", run, "--format", "web", "--out", tmp_path / "site")
+    assert "logits" in told
+    browser.open(tmp_path / "site" / "index.html")
+    ready(browser)
+    masks = {}
+    for text in ("", "circle", "a red star and tree"):
+        maps, legend = typed(browser, text)
+        assert list(maps) == text.split()
+        assert set(legend) <= set((data / "photos" / "classes.txt").read_text().split())
+        masks[text] = mask(browser)
+    assert len(set(masks.values())) > 1
+    assert browser.complaints() == []
 
 
 @pytest.mark.slow
