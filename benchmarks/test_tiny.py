@@ -12,23 +12,23 @@ from tadp_heads.data.scenes.scene import sample_scene
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return [render(sample_scene(5, index), "photo").image for index in range(16)]
 
 
 @pytest.mark.parametrize("batch", [1, 16])
-def test_extraction_from_pixels(benchmark, pictures, batch):
+def test_extraction_from_pixels(benchmark, images, batch):
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
-    images = torch.from_numpy(np.stack(pictures[:batch])).permute(0, 3, 1, 2) / 127.5 - 1
+    images = torch.from_numpy(np.stack(images[:batch])).permute(0, 3, 1, 2) / 127.5 - 1
     context = backbone.encode_text(["a red circle and a tree"])
     with torch.no_grad():
         features = benchmark(lambda: backbone(images, context))
     assert len(features.levels[0]) == batch
 
 
-def test_captions(benchmark, pictures):
+def test_captions(benchmark, images):
     captioner = load_captioner("tiny")
-    images = [Image.fromarray(picture) for picture in pictures]
+    images = [Image.fromarray(image) for image in images]
     assert len(benchmark(lambda: captioner.caption(images))) == 16
 
 

@@ -19,7 +19,7 @@ class SegmentationResult:
     """A class id for every pixel of `image`."""
 
     image: Image.Image
-    """The picture that was predicted, RGB."""
+    """The image that was predicted, RGB."""
     ids: Tensor
     """(H, W), whole numbers, index into `names`."""
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class SegmentationResult:
         return {name: int(n) / self.ids.numel() for name, n in zip(self.names, counts, strict=True) if n}
 
     def on(self, image: Image.Image) -> "SegmentationResult":
-        """The same for this picture in another size."""
+        """The same for this image in another size."""
         size = (image.height, image.width)
         confidence = None if self.confidence is None else _nearest(self.confidence, size)
         return replace(self, image=image, ids=_nearest(self.ids, size), confidence=confidence)
@@ -62,12 +62,12 @@ class DepthResult:
     """A distance for every pixel of `image`."""
 
     image: Image.Image
-    """The picture that was predicted, RGB."""
+    """The image that was predicted, RGB."""
     metres: Tensor
     """(H, W) float32, metres."""
 
     def on(self, image: Image.Image) -> "DepthResult":
-        """The same for this picture in another size."""
+        """The same for this image in another size."""
         size = (image.height, image.width)
         metres = F.interpolate(self.metres[None, None], size=size, mode="bilinear", align_corners=False)
         return replace(self, image=image, metres=metres[0, 0])
@@ -90,7 +90,7 @@ class DetectionResult:
     """The objects found in `image`, the surest first; N of them."""
 
     image: Image.Image
-    """The picture that was predicted, RGB."""
+    """The image that was predicted, RGB."""
     boxes: Tensor
     """(N, 4) float32 XYXY in pixels of `image`."""
     scores: Tensor
@@ -103,7 +103,7 @@ class DetectionResult:
     """One RGB colour per class."""
 
     def on(self, image: Image.Image) -> "DetectionResult":
-        """The same for this picture in another size."""
+        """The same for this image in another size."""
         horizontal, vertical = image.width / self.image.width, image.height / self.image.height
         factors = self.boxes.new_tensor([horizontal, vertical, horizontal, vertical])
         return replace(self, image=image, boxes=self.boxes * factors)
@@ -142,7 +142,7 @@ class Result(Protocol):
 
     @property
     def image(self) -> Image.Image:
-        """The picture that was predicted, RGB."""
+        """The image that was predicted, RGB."""
 
     def on(self, image: Image.Image) -> "Result":
         """The same for this image in another size."""

@@ -55,7 +55,7 @@ class TrainingConfig:
     save_every: int = 500
     """Updates between two states on disk to resume from; the last one is always saved."""
     sample_every: int = 0
-    """Updates between two sheets of sample pictures; 0 draws none, the final grid neither."""
+    """Updates between two sheets of sample images; 0 draws none, the final grid neither."""
     held_out_timesteps: int = 8
     """Time steps, evenly spread, at which the held-out loss of each image is taken."""
     log_with: tuple[str, ...] = ()

@@ -24,8 +24,8 @@ STYLE_TEMPLATES = (
 )
 
 REFERENCE_STYLE_TEMPLATES = tuple(
-    f"{picture} [in the style of {{token}}]"
-    for picture in (
+    f"{phrase} [in the style of {{token}}]"
+    for phrase in (
         *("a painting", "a rendering", "a cropped painting", "the painting", "a clean painting", "a dirty painting"),
         *("a dark painting", "a picture", "a cool painting", "a close-up painting", "a bright painting"),
         *("a cropped painting", "a good painting", "a close-up painting", "a rendition", "a nice painting"),

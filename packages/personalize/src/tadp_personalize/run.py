@@ -138,14 +138,14 @@ def run(request: Request, make_learner: MakeLearner, more_sources: MoreSources =
 def image_source(
     name: str,
     base: Base,
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
     prompts: Sequence[Sequence[str]],
     config: TrainingConfig,
     weight: float = 1.0,
 ) -> Source:
-    """Return pictures and prompts, ready to be drawn from; `prompts` are those of each picture, or one list for all."""
+    """Return images and prompts, ready to be drawn from; `prompts` are those of each image, or one list for all."""
     latents = ImageLatents(
-        pictures, base.vae, size=base.image_size, flip=config.flip, crop=config.crop, cache=config.cache_latents
+        images, base.vae, size=base.image_size, flip=config.flip, crop=config.crop, cache=config.cache_latents
     )
     ids = [token_ids(base.tokenizer, [expand_prompt(prompt, base.tokenizer) for prompt in row]) for row in prompts]
     return Source(name=name, latents=latents, prompts=torch.stack(ids), weight=weight)

@@ -26,13 +26,13 @@ def draw(base: Base, prompts: Sequence[str], *, seed: int, keys: Sequence[object
 
 
 def write_sheet(path: Path, base: Base, prompts: Sequence[str], *, seed: int, columns: int = 4) -> Path:
-    """Draw `columns` pictures of each prompt, from the same noise in every row, and write them as one PNG."""
+    """Draw `columns` images of each prompt, from the same noise in every row, and write them as one PNG."""
     rows = [draw(base, [prompt] * columns, seed=seed, keys=range(columns)) for prompt in prompts]
     width, height = rows[0][0].size
     sheet = Image.new("RGB", (columns * width, len(rows) * height))
     for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            sheet.paste(picture, (x * width, y * height))
+        for x, image in enumerate(row):
+            sheet.paste(image, (x * width, y * height))
     with replacing(path) as partial:
         sheet.save(partial, format="PNG")
     return path
@@ -50,15 +50,15 @@ def write_images(path: Path, images: Sequence[Image.Image], *, size: int, column
 
 def stack_sheets(path: Path, sheets: Sequence[Path]) -> Path:
     """Write sheets of the same width below each other as one PNG."""
-    pictures = []
+    images = []
     for sheet in sheets:
         with Image.open(sheet) as file:
-            pictures.append(file.convert("RGB"))
-    whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+            images.append(file.convert("RGB"))
+    whole = Image.new("RGB", (max(image.width for image in images), sum(image.height for image in images)))
     top = 0
-    for picture in pictures:
-        whole.paste(picture, (0, top))
-        top += picture.height
+    for image in images:
+        whole.paste(image, (0, top))
+        top += image.height
     with replacing(path) as partial:
         whole.save(partial, format="PNG")
     return path

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
     media: tuple[str, ...] = ()
-    """Nouns for a picture as an object of this kind of domain: "painting" in "a painting of a dog"."""
+    """Nouns for an image as an object of this kind of domain: "painting" in "a painting of a dog"."""
     frames: tuple[str, ...] = ()
-    """Nouns for any picture, which go only where they frame the whole caption: "an image of a dog"."""
+    """Nouns for any image, which go only where they frame the whole caption: "an image of a dog"."""
     styles: tuple[str, ...] = ()
-    """Words that qualify a picture or a thing: "watercolor" in "a watercolor dog", "night" in "a night photo"."""
+    """Words that qualify an image or a thing: "watercolor" in "a watercolor dog", "night" in "a night photo"."""
     settings: tuple[str, ...] = ()
     """Whole phrases that are said of the scene: "at night"."""
     objects: tuple[str, ...] = ()

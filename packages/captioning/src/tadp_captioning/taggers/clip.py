@@ -41,8 +41,8 @@ class ClipTagger:
 
         pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
         with torch.no_grad():
-            pictures = _unit(self.model.get_image_features(pixel_values=pixels.to(self.model.device)))
-        logits = (pictures @ self._sentences.T) * self.model.logit_scale.exp()  # (B, 1 + K)
+            encoded = _unit(self.model.get_image_features(pixel_values=pixels.to(self.model.device)))
+        logits = (encoded @ self._sentences.T) * self.model.logit_scale.exp()  # (B, 1 + K)
         return (logits[:, 1:] - logits[:, :1]).sigmoid().cpu()
 
     def _encoded(self, sentences: list[str]) -> "Tensor":

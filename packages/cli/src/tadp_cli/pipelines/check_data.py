@@ -11,14 +11,14 @@ def check_and_draw(reports: Sequence[CheckReport], out: Path) -> list[Path | Non
     """Writes report.json and a PNG for each report that has a readable image; returns the PNGs' paths."""
     sheets: list[Path | None] = []
     for number, report in enumerate(reports, start=1):
-        picture = None if report.dataset is None else sample_sheet(report.dataset)
+        sheet = None if report.dataset is None else sample_sheet(report.dataset)
         suffix = f"_{number}" if len(reports) > 1 else ""
-        if picture is None:
+        if sheet is None:
             sheets.append(None)
             continue
         path = out / f"{report.task}{suffix}.png"
         with replacing(path) as partial:
-            picture.save(partial, format="PNG")
+            sheet.save(partial, format="PNG")
         sheets.append(path)
     write_json(out / "report.json", [_as_json(report) for report in reports])
     return sheets

@@ -77,17 +77,17 @@ def learn(
     if captioner != NO_CAPTIONER:
         if not takes_captions(config.templates):
             config = replace(config, templates=sentences(target))
-        words["captioner"] = lambda pictures: content_captions(pictures, captioner, target, device)
+        words["captioner"] = lambda shown: content_captions(shown, captioner, target, device)
     run: Any = textual_inversion if method == "textual-inversion" else dreambooth
     words["token"] = target.token if method == "textual-inversion" else DREAMBOOTH_TOKEN
     with tempfile.TemporaryDirectory() as scratch:
         if images is None:
             images, held_out = draw_domain(Path(scratch), target.name, count, SCENES_SEED)
-            pictures: Path | list[Path] = image_files(images)
+            chosen: Path | list[Path] = image_files(images)
         else:
-            pictures = drawn(image_files(images) if isinstance(images, Path) else images, count, seed)
+            chosen = drawn(image_files(images) if isinstance(images, Path) else images, count, seed)
         unseen = None if held_out is None else image_files(held_out)
-        return run(base, pictures, **words, config=config, out=out, held_out=unseen, progress=progress, resume=resume)
+        return run(base, chosen, **words, config=config, out=out, held_out=unseen, progress=progress, resume=resume)
 
 
 def settings(
@@ -153,12 +153,12 @@ def sentences(target: Domain) -> tuple[str, ...]:
     return tuple(dict.fromkeys((own, *CAPTION_TEMPLATES)))
 
 
-def content_captions(pictures: list[Image.Image], captioner: str, target: Domain, device: str) -> list[str]:
+def content_captions(images: list[Image.Image], captioner: str, target: Domain, device: str) -> list[str]:
     """What the images show, without words for the domain."""
     model = load_captioner(captioner, device=device)
     captions: list[str] = []
-    for start in range(0, len(pictures), model.batch_size):
-        captions += model.caption(pictures[start : start + model.batch_size])
+    for start in range(0, len(images), model.batch_size):
+        captions += model.caption(images[start : start + model.batch_size])
     return RuleCleaner(target).clean(captions).captions
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tadp_cli.report.heat_maps import POOLING, colour_bar, heat_overlay
 from tadp_cli.report.rows import HeatRow, PredictionRow
-from tadp_cli.report.style import DPI, FONT, new_figure, save_figure, show_picture
+from tadp_cli.report.style import DPI, FONT, new_figure, save_figure, show_image
 
 WORDS, PROMPTS = 3, 3
 """Heat maps and predictions in a row of the overview."""
@@ -41,24 +41,24 @@ def overview_figure(
         figure.text(
             _MARGIN / _WIDTH, 1 - (top + 8) / height, _title(heat, prediction), va="center", fontsize=11, **FONT
         )
-        for column, (label, picture) in _pictures(heat, prediction).items():
+        for column, (label, image) in _panels(heat, prediction).items():
             left = _MARGIN + column * (side + _GAP)
             lower = top + _TITLE + _LABEL + size
             axes = figure.add_axes((left / _WIDTH, 1 - lower / height, side / _WIDTH, size / height))
-            show_picture(axes, picture, label, size=10.5)
+            show_image(axes, image, label, size=10.5)
         top += _TITLE + _LABEL + size + _ROW_GAP
     _foot(figure, height, side)
     _legend(figure, height, classes)
     save_figure(figure, path)
 
 
-def _pictures(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, Image.Image]]:
+def _panels(heat: HeatRow, prediction: PredictionRow) -> dict[int, tuple[str, Image.Image]]:
     """{column: (label, image)}; columns of words or prompts that are not there stay empty."""
     shown = {0: ("image", heat.image), 1 + WORDS: ("truth", prediction.truth)}
     for index, (word, values) in enumerate(heat.maps[:WORDS]):
         shown[1 + index] = (f"“{word}”, max {values.max():.2f}", heat_overlay(heat.image, values, heat.peak))
-    for index, (prompt, picture) in enumerate(list(prediction.predictions.items())[:PROMPTS]):
-        shown[2 + WORDS + index] = (prompt, picture)
+    for index, (prompt, image) in enumerate(list(prediction.predictions.items())[:PROMPTS]):
+        shown[2 + WORDS + index] = (prompt, image)
     return shown
 
 

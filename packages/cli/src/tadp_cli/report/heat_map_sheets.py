@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tadp_cli.report.heat_maps import colour_bar, heat_overlay
-from tadp_cli.report.style import FONT, new_figure, save_figure, show_picture
+from tadp_cli.report.style import FONT, new_figure, save_figure, show_image
 
 _GAP, _LABEL, _LINE = 0.15, 0.25, 0.22  # inches: between panels, above a panel, of a line of text
 _LEAST = 1.4  # inches of a column, so that labels do not run into each other
@@ -18,7 +18,7 @@ _LEAST = 1.4  # inches of a column, so that labels do not run into each other
 
 class Panel(NamedTuple):
     label: str
-    picture: Image.Image
+    image: Image.Image
 
 
 def heat_panel(image: Image.Image, label: str, heat: np.ndarray, peak: float | None = None) -> Panel:
@@ -38,7 +38,7 @@ def sheet_figure(
 
     `foot` are lines below the colour bar: how the maps are pooled and scaled; a sheet without maps has neither.
     """
-    first = next(panel for row in rows for panel in row if panel is not None).picture
+    first = next(panel for row in rows for panel in row if panel is not None).image
     scale = side / max(first.size)
     width, height = first.width * scale, first.height * scale
     step = max(width, _LEAST) + _GAP
@@ -54,7 +54,7 @@ def sheet_figure(
             if panel is not None:
                 left = _GAP + column * step
                 axes = figure.add_axes((left / size[0], lower / size[1], width / size[0], height / size[1]))
-                show_picture(axes, panel.picture, panel.label)
+                show_image(axes, panel.image, panel.label)
     if foot:
         _foot(figure, size, foot)
     save_figure(figure, path)

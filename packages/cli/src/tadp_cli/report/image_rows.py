@@ -74,10 +74,10 @@ def _image_row(
     history, maps = caption_history(first, image_id), word_maps(first, image_id, _WORDS)
     metric = get_task(first.recipe.task).main_metric
     shown = {}
-    for name, (examined, pictures) in overlays.items():
+    for name, (examined, drawn) in overlays.items():
         value = examined.per_image.get(image_id)
         score = "" if value is None else f"{metric.name} {metric.show(metric.scale * value)}"
-        shown[name] = (pictures[image_id], score)
+        shown[name] = (drawn[image_id], score)
     written = originals[image_id] if originals is not None and image_id in originals else None
     return ImageRow(
         image=image,

@@ -34,8 +34,8 @@ def save_figure(figure: Figure, path: Path) -> None:
         FigureCanvasAgg(figure).print_png(partial)
 
 
-def show_picture(axes: Axes, picture: Image.Image, label: str, size: float = 9) -> None:
+def show_image(axes: Axes, image: Image.Image, label: str, size: float = 9) -> None:
     """An image with hard pixels and a label above it."""
-    axes.imshow(picture, interpolation="nearest", aspect="auto")
+    axes.imshow(image, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     axes.set_title(label, fontsize=size, pad=3, loc="left", **FONT)

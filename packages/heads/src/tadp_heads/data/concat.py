@@ -54,7 +54,7 @@ class InClasses(SampleDataset):
 
     def __init__(self, dataset: SampleDataset, classes: Sequence[str], transform: Transform | None = None):
         if dataset.task != self.task:
-            raise ValueError(f"a data set for {dataset.task}: only objects can be left out of a picture by their class")
+            raise ValueError(f"a data set for {dataset.task}: only objects can be left out of an image by their class")
         self.dataset = dataset
         self.mapping = class_mapping(dataset.classes, classes, allow_missing=True)
         if not self.mapping:

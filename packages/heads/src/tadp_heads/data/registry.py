@@ -56,7 +56,7 @@ def check_data(where: str | Path, task: str | None = None, split: str | None = N
 
 
 def labelled_splits(where: str | Path, task: str) -> tuple[str, ...]:
-    """The splits of NAME:FOLDER that are there, or those of a user's folder that have labels; of pictures alone: ()."""
+    """The splits of NAME:FOLDER that are there, or those of a user's folder that have labels; of images alone: ()."""
     name, folder = split_name(where)
     if name is None:
         return annotated_splits(folder, task)

@@ -6,23 +6,23 @@ from PIL import Image, ImageDraw, ImageOps
 
 from tadp_heads.data.palette import Color
 
-_GAP = 8  # pixels between the pictures of a sheet
+_GAP = 8  # pixels between the images of a sheet
 _LINE = 18  # pixels of a line of text
 
 
 def contact_sheet(
-    pictures: Sequence[Image.Image], titles: Sequence[str] = (), columns: int = 4, cell: int = 256
+    images: Sequence[Image.Image], titles: Sequence[str] = (), columns: int = 4, cell: int = 256
 ) -> Image.Image:
-    """The pictures, each brought to the size of a square cell, in rows; small ones keep their pixels' edges.
+    """The images, each scaled to the size of a square cell, in rows; small ones keep their pixels' edges.
 
-    `titles`: one a picture, written under it; what is too long loses its beginning.
+    `titles`: one per image, written under it; long ones lose their beginning.
     """
-    rows, line = -(-len(pictures) // columns), _LINE if titles else 0
+    rows, line = -(-len(images) // columns), _LINE if titles else 0
     sheet = Image.new("RGB", (columns * cell, max(rows, 1) * (cell + line)), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, picture in enumerate(pictures):
-        method = Image.Resampling.NEAREST if max(picture.size) < cell else Image.Resampling.BICUBIC
-        fitted = ImageOps.contain(picture.convert("RGB"), (cell - _GAP, cell - _GAP), method)
+    for index, image in enumerate(images):
+        method = Image.Resampling.NEAREST if max(image.size) < cell else Image.Resampling.BICUBIC
+        fitted = ImageOps.contain(image.convert("RGB"), (cell - _GAP, cell - _GAP), method)
         row, column = divmod(index, columns)
         left, top = column * cell, row * (cell + line)
         sheet.paste(fitted, (left + (cell - fitted.width) // 2, top + (cell - fitted.height) // 2))

@@ -45,9 +45,9 @@ def gather(
         raise ValueError(
             f"{given} for templates such as {templates[0]!r}: a captioner goes with templates that have {{caption}}"
         )
-    pictures, report = read_images(images, size=size)
-    unseen = [] if held_out is None else read_images(held_out, size=size, least=1, known=pictures)[0]
-    return Material(training=_captioned(pictures, captioner), unseen=_captioned(unseen, captioner), report=report)
+    found, report = read_images(images, size=size)
+    unseen = [] if held_out is None else read_images(held_out, size=size, least=1, known=found)[0]
+    return Material(training=_captioned(found, captioner), unseen=_captioned(unseen, captioner), report=report)
 
 
 def _captioned(images: list[Image.Image], captioner: Captioner | None) -> Captioned:

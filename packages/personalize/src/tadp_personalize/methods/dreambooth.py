@@ -55,8 +55,8 @@ def dreambooth(
         if not config.class_images:
             return ()
         folder = Path(out) / "class_images"
-        pictures = class_images(folder, parts, config.class_prompt, config.class_images, seed=config.seed)
-        return (image_source("class images", parts, pictures, [[config.class_prompt]], config, config.prior_weight),)
+        drawn = class_images(folder, parts, config.class_prompt, config.class_images, seed=config.seed)
+        return (image_source("class images", parts, drawn, [[config.class_prompt]], config, config.prior_weight),)
 
     changed = ("unet", "text_encoder") if config.train_text_encoder else ("unet",)
     request = Request(

@@ -69,7 +69,7 @@ def train(
     """Minimise `objective` over `trained`; write metrics.jsonl and the state to resume from, and to the trackers.
 
     `identity` (images, base model, ...) and the settings must be the state's own when resuming. `on_sample(step)` draws
-    pictures.
+    images.
     """
     optimizer = make_optimizer(list(trained.values()), config)
     model, optimizer = accelerator.prepare(objective, optimizer)

@@ -1,4 +1,4 @@
-"""Prior preservation (Ruiz et al. 2022, section 3.2): pictures the untouched model draws, to be trained on as well."""
+"""Prior preservation (Ruiz et al. 2022, section 3.2): images the untouched model draws, to be trained on as well."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ _AT_ONCE = 4
 
 
 def class_images(folder: Path, base: Base, prompt: str, count: int, *, seed: int) -> list[Image.Image]:
-    """Return `count` pictures of `prompt` by `base`, from `folder` as far as they are there, else drawn and kept there.
+    """Return `count` images of `prompt` by `base`, from `folder` as far as they are there, else drawn and kept there.
 
     Image i depends only on the model, the prompt, the seed and i, so interrupted sampling resumes where it stopped.
     """
@@ -24,18 +24,18 @@ def class_images(folder: Path, base: Base, prompt: str, count: int, *, seed: int
         missing = [i for i, path in enumerate(paths) if not path.is_file()]
         for start in range(0, len(missing), _AT_ONCE):
             chosen = missing[start : start + _AT_ONCE]
-            for i, picture in zip(chosen, draw(base, [prompt] * len(chosen), seed=seed, keys=chosen), strict=True):
+            for i, image in zip(chosen, draw(base, [prompt] * len(chosen), seed=seed, keys=chosen), strict=True):
                 with replacing(paths[i]) as partial:
-                    picture.save(partial, format="PNG")
-    pictures = []
+                    image.save(partial, format="PNG")
+    images = []
     for path in paths:
-        with Image.open(path) as picture:
-            pictures.append(picture.convert("RGB"))
-    return pictures
+        with Image.open(path) as image:
+            images.append(image.convert("RGB"))
+    return images
 
 
 def _claim(folder: Path, made_by: dict[str, object]) -> None:
-    """Empty the folder unless its pictures were made in the same way."""
+    """Empty the folder unless its images were made in the same way."""
     note = folder / "made_by.json"
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == made_by:
         return

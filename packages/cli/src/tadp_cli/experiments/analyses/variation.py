@@ -71,7 +71,7 @@ def _measured(
     find: ClassMentions,
 ) -> dict[str, float]:
     seen = dict(zip(varied, map(set, map(find, captioner.caption(list(varied.values())))), strict=True))
-    change = [_distance(images[image_id], picture) for image_id, picture in varied.items()]
+    change = [_distance(images[image_id], drawn) for image_id, drawn in varied.items()]
     kept = [len(seen[i] & names) / len(names) for i, names in present.items() if names]
     added = [len(seen[i] - names) for i, names in present.items()]
     return {"rms": _mean(change), "kept": _mean(kept), "absent_seen": _mean(added)}

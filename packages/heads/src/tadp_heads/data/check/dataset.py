@@ -140,7 +140,7 @@ def _about_classes(root: Path, dataset: SampleDataset, counts: Counter) -> Inspe
     return about
 
 
-def picture(sample: Sample, dataset: SampleDataset) -> Image.Image:
+def annotated(sample: Sample, dataset: SampleDataset) -> Image.Image:
     """The sample's image with its annotation drawn over it."""
     image = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
     if dataset.task == "segmentation":
@@ -158,15 +158,15 @@ def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
     None when not one of them can be read.
     """
     step = max(1, len(dataset) // count)
-    pictures = {}
+    images = {}
     for sample_id in dataset.ids[::step][:count]:
         try:
-            pictures[sample_id] = picture(dataset.read(sample_id), dataset)
+            images[sample_id] = annotated(dataset.read(sample_id), dataset)
         except DataError:  # It is in the report already.
             continue
-    if not pictures:
+    if not images:
         return None
-    sheet = contact_sheet(list(pictures.values()), list(pictures))
+    sheet = contact_sheet(list(images.values()), list(images))
     if dataset.task != "segmentation":  # depths have no classes, boxes say theirs
         return sheet
     return stacked(sheet, draw_legend(dataset.classes, dataset.palette, sheet.width))

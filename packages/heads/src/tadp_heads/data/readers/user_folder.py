@@ -42,7 +42,7 @@ def folder_tasks(root: str | Path) -> tuple[str, ...]:
 
 
 def annotated_tasks(root: Path) -> tuple[str, ...]:
-    """`folder_tasks` of what may be no data set at all, such as a folder of pictures: it has none."""
+    """`folder_tasks` of what may be no data set at all, such as a folder of images: it has none."""
     outlines = has_masks(root) or any(has_outlines(path) for path in coco_files(root).values())
     boxes = (root / "Annotations").is_dir() or bool(coco_files(root))
     there = {"segmentation": outlines, "depth": (root / "depth").is_dir(), "detection": boxes}

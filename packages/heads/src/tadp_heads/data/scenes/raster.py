@@ -56,12 +56,12 @@ def edges(owner: np.ndarray, width: int) -> np.ndarray:
 
 
 def blur(canvas: np.ndarray, radius: float) -> np.ndarray:
-    picture = Image.fromarray(canvas.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
-    return np.asarray(picture, dtype=np.float32)
+    blurred = Image.fromarray(canvas.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
+    return np.asarray(blurred, dtype=np.float32)
 
 
 def _sketch(canvas: np.ndarray, owner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pencil on white paper: outlines, and hatching where the picture is dark."""
+    """Pencil on white paper: outlines, and hatching where the image is dark."""
     side = len(canvas)
     y, x = np.mgrid[:side, :side] * 192 // side
     light = canvas @ _LUMA

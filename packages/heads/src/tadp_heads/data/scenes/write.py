@@ -58,9 +58,9 @@ def write_scenes(
     lines = []
     for name, index in zip(names, range(first, first + count), strict=True):
         scene, own_domain = sample_scene(seed, index), domains[index % len(domains)]
-        picture = render(scene, own_domain, size)
-        Image.fromarray(picture.image).save(root / LAYOUTS[task] / f"{name}.png")
-        _WRITERS[task](root, name, picture)
+        rendering = render(scene, own_domain, size)
+        Image.fromarray(rendering.image).save(root / LAYOUTS[task] / f"{name}.png")
+        _WRITERS[task](root, name, rendering)
         words = [np.random.default_rng([seed, index, 99]) for _ in range(2)]
         row = {"id": name, "caption": caption(scene, own_domain, words[0]), "captioner": "scenes"}
         lines.append(json.dumps({**row, "params": "true", "source": own_domain, "plain": describe(scene, words[1])}))
@@ -77,25 +77,25 @@ def split_file(root: Path, task: str, split: str) -> Path:
     return root / ("ImageSets/Main" if task == "detection" else "") / f"{split}.txt"
 
 
-def _write_mask(root: Path, name: str, picture: Rendering) -> None:
+def _write_mask(root: Path, name: str, rendering: Rendering) -> None:
     """The ground is class 0, as in Pascal VOC; the objects follow."""
-    mask = np.where(picture.mask == BACKGROUND, 0, picture.mask + 1).astype(np.uint8)
+    mask = np.where(rendering.mask == BACKGROUND, 0, rendering.mask + 1).astype(np.uint8)
     Image.fromarray(mask).save(root / "masks" / f"{name}.png")
 
 
-def _write_depth(root: Path, name: str, picture: Rendering) -> None:
-    millimetres = (picture.depth * 1000).round().astype(np.uint16)
+def _write_depth(root: Path, name: str, rendering: Rendering) -> None:
+    millimetres = (rendering.depth * 1000).round().astype(np.uint16)
     Image.fromarray(millimetres).save(root / "depth" / f"{name}.png")
 
 
-def _write_annotation(root: Path, name: str, picture: Rendering) -> None:
+def _write_annotation(root: Path, name: str, rendering: Rendering) -> None:
     """VOC's XML: pixels count from 1 and a box includes its last one."""
     tree = ElementTree.Element("annotation")
     ElementTree.SubElement(tree, "filename").text = f"{name}.png"
     extent = ElementTree.SubElement(tree, "size")
-    for key, value in zip(("width", "height", "depth"), (*picture.mask.shape[::-1], 3), strict=True):
+    for key, value in zip(("width", "height", "depth"), (*rendering.mask.shape[::-1], 3), strict=True):
         ElementTree.SubElement(extent, key).text = str(value)
-    for label, (left, top, right, bottom) in zip(picture.labels, picture.boxes, strict=True):
+    for label, (left, top, right, bottom) in zip(rendering.labels, rendering.boxes, strict=True):
         item = ElementTree.SubElement(tree, "object")
         ElementTree.SubElement(item, "name").text = CLASSES[label]
         ElementTree.SubElement(item, "difficult").text = "0"

@@ -1,1 +1,1 @@
-"""Experiment trackers, and the panel of validation images that they show."""
+"""What shows a training: experiment trackers with their panel of images, a page with curves, a line of text."""
