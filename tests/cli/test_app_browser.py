@@ -102,6 +102,8 @@ def test_every_other_tab_answers(browser, server):
     browser.click("#predict")
     browser.wait("document.querySelectorAll('#predicted figure').length == 4")
     browser.wait("document.querySelectorAll('#files a').length >= 2")
+    fetched = "fetch(document.querySelector('#files a').href).then(r => r.blob()).then(b => b.type + b.size)"
+    assert re.fullmatch(r"image/png[1-9]\d*", browser.evaluate(fetched)), "the mask can be downloaded"
     legends = browser.evaluate("[...document.querySelectorAll('#predicted .tadp-legend b')].map(e => e.textContent)")
     assert legends == ["prompt 1", "prompt 2"]
     before = browser.evaluate("document.querySelectorAll('#predicted img')[1].src")

@@ -35,6 +35,12 @@ class SegmentationResult:
         counts = self.ids.flatten().bincount(minlength=len(self.names))
         return {name: int(n) / self.ids.numel() for name, n in zip(self.names, counts, strict=True) if n}
 
+    @property
+    def found_colors(self) -> dict[str, Color]:
+        """{class that was found: its colour}, in the model's order."""
+        areas = self.areas
+        return {name: color for name, color in zip(self.names, self.palette, strict=True) if name in areas}
+
     def on(self, image: Image.Image) -> "SegmentationResult":
         """The same for this image in another size."""
         size = (image.height, image.width)
@@ -47,8 +53,8 @@ class SegmentationResult:
 
     def legend(self, width: int = 512) -> Image.Image:
         """The colours and names of the classes found."""
-        found = [index for index, name in enumerate(self.names) if name in self.areas]
-        return draw_legend([self.names[i] for i in found], [self.palette[i] for i in found], width)
+        found = self.found_colors
+        return draw_legend(list(found), list(found.values()), width)
 
     def write(self, folder: Path, stem: str, file_name: str) -> None:
         """STEM_mask.png, class ids with the palette; STEM_confidence.png, 255 for a probability of 1."""

@@ -2,8 +2,8 @@
 
 # H W image pixels, h w cells
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
 from tadp_heads import PerceptionModel
+from tadp_heads.data.palette import Color
+from tadp_heads.results import SegmentationResult
 
 BEGIN, END = "<begin>", "<end>"
 """What the tokens before and after a prompt are called in the images."""
@@ -83,6 +85,8 @@ class Explained:
     """(words, H, W), probabilities in [0, 1], layers and strides pooled."""
     prediction: Image.Image | None
     """What the run predicts for this prompt, over the image."""
+    classes: Mapping[str, Color] = field(default_factory=dict)
+    """{class: colour} of the prediction, of those found in a mask."""
     same_pass: bool
     """Whether the maps are of the very pass that the prediction was made in."""
     unknown: tuple[str, ...] = ()
@@ -156,7 +160,7 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
         prompt = found.texts[0] if found.texts else ""
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
-            prediction = model.predict_batch([image], context=context)[0].overlay()
+            result = model.predict_batch([image], context=context)[0]
         multiple = model.size_multiple
         whole = (image.height + -image.height % multiple, image.width + -image.width % multiple)
         same_pass = recorded.passes == 1 and recorded.padded_size == whole
@@ -166,7 +170,9 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
             config = model.config
             pixels = pil_to_tensor(image)
             attention = attention_pass(model.backbone, pixels, context, layers, config.image_range, config.seed)
-        return _explained(prompt, words, attention, prediction=prediction, same_pass=same_pass)
+        classes = result.found_colors if isinstance(result, SegmentationResult) else {}
+        drawn = {"prediction": result.overlay(), "classes": classes}
+        return _explained(prompt, words, attention, same_pass=same_pass, **drawn)
 
     return model.backbone, explain
 

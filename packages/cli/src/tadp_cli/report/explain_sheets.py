@@ -26,7 +26,7 @@ def words_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) ->
     panels = [*_first_panels(image, one)]
     panels += [heat_panel(image, word.text, heat, peak) for word, heat in _ordered(one)]
     rows = [panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)]
-    sheet_figure(path, titles=[one.prompt], rows=rows, foot=_foot(one, SHARED_SCALE))
+    sheet_figure(path, titles=[one.prompt], rows=rows, foot=_foot(one, SHARED_SCALE), classes=one.classes)
 
 
 def compare_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -> None:
@@ -45,7 +45,13 @@ def compare_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) 
                 row.append(None if heat is None else heat_panel(image, f"{name}: {word[0]}", heat, peak))
             rows.append(row)
     scale = "All maps have one scale, up to the largest maximum; a word that one prompt lacks leaves a gap."
-    sheet_figure(path, titles=[f"A: {a.prompt}", f"B: {b.prompt}"], rows=rows, foot=_foot(a, scale))
+    sheet_figure(
+        path,
+        titles=[f"A: {a.prompt}", f"B: {b.prompt}"],
+        rows=rows,
+        foot=_foot(a, scale),
+        classes={**a.classes, **b.classes},
+    )
 
 
 def layers_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -> None:
@@ -63,7 +69,7 @@ def layers_sheet(path: Path, image: Image.Image, found: Sequence["Explained"]) -
         rows.append([heat_panel(image, name, maps[index], float(maps.max())) for name, maps in shown])
     note = "First column: pooled. Then each layer apart, as stride: side, block.layer, mean over heads."
     scale = "A column has one scale, up to the largest maximum in it; each map's own is printed."
-    sheet_figure(path, titles=[one.prompt], rows=rows, foot=[*_foot(one, scale), note], side=1.6)
+    sheet_figure(path, titles=[one.prompt], rows=rows, foot=[*_foot(one, scale), note], side=1.6, classes=one.classes)
 
 
 def _first_panels(image: Image.Image, one: "Explained") -> list[Panel | None]:

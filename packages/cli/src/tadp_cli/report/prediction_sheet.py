@@ -30,8 +30,10 @@ def write_prediction_sheet(path: Path, examined: Sequence[Examined], names: Mapp
             row.append(Panel(f"{names[run.run]}: {metric.name} {score}", overlays[run.run][image_id]))
         rows.append(row)
     order = f"{names[last.run]} against {names[first.run]}" if len(examined) > 1 else names[first.run]
+    title = f"{order}: the {len(ahead)} best images, then the {len(behind)} worst"
+    config = first.opened.model.config
     sheet_figure(
-        path, titles=[f"{order}: the {len(ahead)} best images, then the {len(behind)} worst"], rows=rows, foot=()
+        path, titles=[title], rows=rows, foot=(), classes=dict(zip(config.classes, config.palette, strict=True))
     )
 
 
