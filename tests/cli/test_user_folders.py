@@ -6,7 +6,7 @@ from PIL import Image
 
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.home import with_home
-from tadp_cli.inputs.user_images import find_pictures, open_picture
+from tadp_cli.inputs.user_images import find_user_images, open_user_image
 
 
 @pytest.fixture
@@ -54,19 +54,19 @@ def test_earlier_predictions_are_no_images_unless_their_folder_is_named(tmp_path
     image(tmp_path / "w" / "second" / "b" / "a_mask.png")
     for name in ("first/settings.json", "first/captions.jsonl"):
         (tmp_path / "w" / name).touch()
-    found = find_pictures([str(tmp_path / "w")], leave_out=tmp_path / "w" / "second")
+    found = find_user_images([str(tmp_path / "w")], leave_out=tmp_path / "w" / "second")
     assert list(found) == ["a"]
-    assert list(find_pictures([str(tmp_path / "w" / "first")])) == ["a_mask"]
+    assert list(find_user_images([str(tmp_path / "w" / "first")])) == ["a_mask"]
 
 
 def test_lists_in_capitals_are_lists_beside_other_images(tmp_path):
     image(tmp_path / "a.png")
     image(tmp_path / "b.png")
     (tmp_path / "LIST.TXT").write_text("a.png\n")
-    assert list(find_pictures([str(tmp_path / "LIST.TXT"), str(tmp_path / "b.png")])) == ["a", "b"]
+    assert list(find_user_images([str(tmp_path / "LIST.TXT"), str(tmp_path / "b.png")])) == ["a", "b"]
 
 
 def test_values_beyond_8_bits_name_the_file(tmp_path):
     Image.new("F", (4, 4), 300.0).save(tmp_path / "a.tiff")
     with pytest.raises(ValueError, match=r"a\.tiff: values from 300 to 300 in an image of mode F"):
-        open_picture(tmp_path / "a.tiff")
+        open_user_image(tmp_path / "a.tiff")

@@ -15,7 +15,7 @@ from tadp_cli.console.reporter import Report, quiet
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.domain_images import domain_images
 from tadp_cli.inputs.preflight_checks import check_classes
-from tadp_cli.inputs.user_images import find_pictures
+from tadp_cli.inputs.user_images import find_user_images
 from tadp_cli.pipelines import adapt as adaptation
 from tadp_cli.pipelines import explain as explanation
 from tadp_cli.pipelines import personalize as personalization
@@ -78,7 +78,7 @@ def caption(
     given = [images] if isinstance(images, str | Path) else images
     store = CaptionStore.open(Path(out))
     writer = load_captioner(captioner or default_captioner(given), device=checked_device(device), **how)
-    caption_images(writer, find_pictures([str(image) for image in given]), store)
+    caption_images(writer, find_user_images([str(image) for image in given]), store)
     return store
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tadp_cli.inputs.user_images import open_picture
+from tadp_cli.inputs.user_images import open_user_image
 from tadp_heads.data.scenes.render import render
 from tadp_heads.data.scenes.scene import SCENE_DOMAINS, describe, sample_scene
 
@@ -51,7 +51,7 @@ def open_upload(path: str | None) -> InputImage:
         raise ValueError(
             f"{file.name} has more than {MAX_MEGAPIXELS:g} megapixels: scale it down; {LONGEST_SIDE} pixels are used"
         )
-    image = open_picture(file)
+    image = open_user_image(file)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
     return InputImage(image, file.name)
 

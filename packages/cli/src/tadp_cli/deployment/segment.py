@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.text.training_free import BACKGROUND, TrainingFreeConfig, class_scores, segment
 from tadp_cli.console.reporter import Report
-from tadp_cli.inputs.user_images import PREDICTION_FILES, find_pictures, open_picture
+from tadp_cli.inputs.user_images import PREDICTION_FILES, find_user_images, open_user_image
 from tadp_cli.pipelines.loading import loaded_backbone
 from tadp_cli.pipelines.prediction_files import is_written, save_png, write_classes, write_prediction
 from tadp_cli.precision import AUTO, Speed
@@ -50,7 +50,7 @@ def segment_images(
     report: Report = lambda *_: None,
 ) -> Predicted:
     """The files of `tadp predict` for each image, 0 being the background; what is there already is left alone."""
-    files = find_pictures(images, leave_out=out)
+    files = find_user_images(images, leave_out=out)
     done = Predicted()
     with run_lock(out):
         backbone = loaded_backbone(source, speed, device, read_inside=True).freeze()
@@ -64,7 +64,7 @@ def segment_images(
                 done.there.append(image_id)
                 continue
             try:
-                image = open_picture(file)
+                image = open_user_image(file)
             except ValueError as error:
                 done.failed[image_id] = str(error)
                 continue

@@ -5,7 +5,7 @@ from typing import Any
 from tadp_captioning.archives.images import is_packed, packed_images
 from tadp_captioning.hub.images import images_of_hub
 from tadp_captioning.hub.repository import is_repository
-from tadp_cli.inputs.user_images import find_pictures
+from tadp_cli.inputs.user_images import find_user_images
 from tadp_heads.data.registry import split_name
 from tadp_heads.data.split_images import split_images
 
@@ -20,4 +20,4 @@ def named_images(data: list[str], split: str = "") -> dict[str, Any]:
         return split_images(data[0], split)
     if split:
         raise ValueError(f"--split {split} applies to one data set, and {len(data)} were given: caption one at a time")
-    return find_pictures(data)
+    return find_user_images(data)

@@ -17,7 +17,7 @@ PREDICTION_FILES = ("settings.json", "captions.jsonl")
 """Other files in a folder of predictions."""
 
 
-def find_pictures(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Path]:
+def find_user_images(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Path]:
     """{id: file} of any mixture of files, folders, .txt lists and globs.
 
     What lies below `leave_out` is left out, and so are predictions that an earlier call wrote below a named folder.
@@ -57,11 +57,11 @@ def _is_written(folder: Path, below: Path | None, named: Collection[Path]) -> bo
 
 
 def find_predictable(given: Sequence[str], leave_out: Path | None = None) -> dict[str, Any]:
-    """As `find_pictures`, or the images inside tar archives and parquet tables where such are named."""
-    return packed_images(given) if is_packed(given) else find_pictures(given, leave_out)
+    """As `find_user_images`, or the images inside tar archives and parquet tables where such are named."""
+    return packed_images(given) if is_packed(given) else find_user_images(given, leave_out)
 
 
-def open_picture(path: Any) -> Image.Image:
+def open_user_image(path: Any) -> Image.Image:
     """8-bit RGB, upright as the file's EXIF tag says; 16-bit grey and floats in [0, 1] are scaled."""
     image = open_image(path) if isinstance(path, Path) else _open_packed(path)
     if not image.mode.startswith(("I", "F")):

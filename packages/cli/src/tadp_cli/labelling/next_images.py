@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tadp_captioning import Captioner, class_names_prompt
 from tadp_cli.console.reporter import Report
-from tadp_cli.inputs.user_images import find_pictures, open_picture
+from tadp_cli.inputs.user_images import find_user_images, open_user_image
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO
 from tadp_cli.prompts.authors import captioner_of
@@ -65,9 +65,9 @@ def label_next(
         raise ValueError(f"--by {by!r}: expected one of {', '.join(MEASURES)}")
     if budget < 1:
         raise ValueError(f"--budget is {budget}, expected a number of images")
-    known = set(find_pictures(labelled).values()) if labelled else set()
+    known = set(find_user_images(labelled).values()) if labelled else set()
     known = {file.resolve() for file in known}
-    files = [file for file in find_pictures(images).values() if file.resolve() not in known]
+    files = [file for file in find_user_images(images).values() if file.resolve() not in known]
     if by == "random":
         return [
             Ranked(file=file, uncertainty=0.0) for file in random.Random(seed).sample(files, min(budget, len(files)))
@@ -115,7 +115,7 @@ class _Uncertainty:
 
     def of(self, file: Path) -> tuple[float, Tensor]:
         """The uncertainty of an image, and its features (C,)."""
-        image = open_picture(file)
+        image = open_user_image(file)
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
         encoded = EncodedImage(self.model, image)
         own = self._own_context(image)

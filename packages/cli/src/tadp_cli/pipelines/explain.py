@@ -20,7 +20,7 @@ from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli._io import replacing
 from tadp_cli.config.recipe import Recipe
-from tadp_cli.inputs.user_images import open_picture
+from tadp_cli.inputs.user_images import open_user_image
 from tadp_cli.pipelines.forward_pass import attention_pass
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.precision import AUTO, Speed
@@ -115,7 +115,7 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
     """Writes `out`, a sheet, and next to it a .npz (see `_write_arrays`); returns one result per prompt."""
     if out.suffix.lower() != ".png":
         raise ValueError(f"--out is {out}, expected the name of a .png file")
-    image = open_picture(path)
+    image = open_user_image(path)
     image.thumbnail((options.longest_side, options.longest_side), Image.Resampling.BICUBIC)
     backbone, explain = _of_run(options.run, options, device) if options.run else _of_backbone(options, device)
     with encoding_once(backbone):

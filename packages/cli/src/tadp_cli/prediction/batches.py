@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from tadp_cli.inputs.user_images import open_picture
+from tadp_cli.inputs.user_images import open_user_image
 
 _BATCH_PIXELS = 8 * 512 * 512
 """A batch is at most as many images as have these pixels together, or one larger image."""
@@ -30,7 +30,7 @@ def image_batches(
     pixels = 0
     for image_id, file in files.items():
         try:
-            image = open_picture(file)
+            image = open_user_image(file)
             shrunk = image if longest is None else _shrunk(image, longest)
         except ValueError as error:
             failed[image_id] = str(error)

@@ -119,10 +119,10 @@ class Predictor:
             batches = image_batches(files, size, batch_size, unreadable)
             for batch in batches if tiled else read_ahead(batches):  # two large images may be too much
                 part = PredictedPart()
-                for picture, error in where_memory_lacks(
+                for loaded, error in where_memory_lacks(
                     lambda images, part=part: self._predict(images, given, report, part), batch
                 ):
-                    part.failed[picture.id] = self._too_large(picture, error)
+                    part.failed[loaded.id] = self._too_large(loaded, error)
                 yield part
         yield PredictedPart(failed=unreadable)
 
@@ -132,21 +132,21 @@ class Predictor:
         if not batch:
             return
         tags = self._tags(batch, given)
-        prompts, context = prompted(self.prompter, self.model, tags, [picture.shrunk for picture in batch], texts)
+        prompts, context = prompted(self.prompter, self.model, tags, [loaded.shrunk for loaded in batch], texts)
         failures = self._written(batch, context, captioner, tags, report)
         shown: list[str | None] = [*prompts] if prompts else [None] * len(batch)
-        for picture, text, prompt, failure in zip(batch, texts, shown, failures, strict=True):
+        for loaded, text, prompt, failure in zip(batch, texts, shown, failures, strict=True):
             if failure:
-                part.failed[picture.id] = failure
+                part.failed[loaded.id] = failure
                 continue
-            extra = {} if given is None else given.recorded(picture.id)
-            part.records.append(_record(self.place, picture, text, prompt, captioner, extra))
+            extra = {} if given is None else given.recorded(loaded.id)
+            part.records.append(_record(self.place, loaded, text, prompt, captioner, extra))
 
     def _texts(self, batch: list[LoadedImage], captioner: Captioner | None, given: GivenTexts | None) -> list[str]:
         if captioner is not None:
             return captioner.caption([p.shrunk if self.options.tile else p.image for p in batch])
         if given is not None and given.texts is not None:
-            return [given.texts[picture.id] for picture in batch]
+            return [given.texts[loaded.id] for loaded in batch]
         return [self.options.caption or ""] * len(batch)
 
     def _tags(self, batch: list[LoadedImage], given: GivenTexts | None) -> LooseTagger | None:
@@ -154,7 +154,7 @@ class Predictor:
             return self.tagger
         if not self.recipe.needs_presence:
             return None
-        names = [given.names[picture.id] for picture in batch]
+        names = [given.names[loaded.id] for loaded in batch]
         return SelectedTags(make_kind(self.recipe.prompt, self.prompter.names).names, names)
 
     def _written(
@@ -178,60 +178,60 @@ class Predictor:
 
         results: list[Any] = [None] * len(batch)
         if tiling is None:
-            shrunk, confidence = [picture.shrunk for picture in batch], writer.needs_confidence(model)
+            shrunk, confidence = [loaded.shrunk for loaded in batch], writer.needs_confidence(model)
             results = model.predict_batch(shrunk, None, len(batch), context, confidence=confidence)
 
-        def written(picture: LoadedImage, result: Any) -> str:
+        def written(loaded: LoadedImage, result: Any) -> str:
             try:
                 if tiling is not None:
-                    writer.write_tiled(model, picture.image, picture.id, picture.file, context_of, tiling, report)
+                    writer.write_tiled(model, loaded.image, loaded.id, loaded.file, context_of, tiling, report)
                 else:
-                    whole = result if picture.shrunk is picture.image else result.on(picture.image)
-                    writer.write(whole, picture.id, picture.file)
+                    whole = result if loaded.shrunk is loaded.image else result.on(loaded.image)
+                    writer.write(whole, loaded.id, loaded.file)
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
-                return f"{picture.file}: {error.strerror}: rename the image"
+                return f"{loaded.file}: {error.strerror}: rename the image"
             return ""
 
         if tiling is None and options.format == PNG:  # files of one image each, which may be compressed side by side
             with ThreadPoolExecutor(_WRITERS) as writers:
                 return list(writers.map(written, batch, results))
-        return [written(picture, result) for picture, result in zip(batch, results, strict=True)]
+        return [written(loaded, result) for loaded, result in zip(batch, results, strict=True)]
 
-    def _too_large(self, picture: LoadedImage, error: str) -> str:
-        width, height = picture.shrunk.size
+    def _too_large(self, loaded: LoadedImage, error: str) -> str:
+        width, height = loaded.shrunk.size
         size = min(1024, (self.options.size or max(width, height)) // 2)
         tiled = ["--tile 512"] * (self.model.config.task in ("segmentation", "detection"))
         ways = ["--protocol slide"] * ("slide" in self.model.task.protocols) + tiled
         windows = f", or in windows with {' or '.join(ways)}" if ways else ""
         return (
-            f"{picture.file}: not enough memory for {width}x{height} pixels{error}: predict it with --size {size}"
+            f"{loaded.file}: not enough memory for {width}x{height} pixels{error}: predict it with --size {size}"
             f"{windows}"
         )
 
 
 def _with_captions(
-    pictures: list[LoadedImage], texts: list[str], failed: dict[str, str]
+    images: list[LoadedImage], texts: list[str], failed: dict[str, str]
 ) -> tuple[list[LoadedImage], list[str]]:
     """The images whose text is a caption, and the captions; the reason why another has none goes into `failed`."""
     kept = []
-    for picture, text in zip(pictures, texts, strict=True):
+    for loaded, text in zip(images, texts, strict=True):
         if isinstance(text, NoCaption):
-            failed[picture.id] = f"{picture.file}: {text.reason}"
+            failed[loaded.id] = f"{loaded.file}: {text.reason}"
         else:
-            kept.append((picture, text))
-    return [picture for picture, _ in kept], [text for _, text in kept]
+            kept.append((loaded, text))
+    return [loaded for loaded, _ in kept], [text for _, text in kept]
 
 
 def _record(
     store: CaptionStore,
-    picture: LoadedImage,
+    loaded: LoadedImage,
     text: str,
     prompt: str | None,
     captioner: Captioner | None,
     more: Mapping[str, list[str]],
 ) -> CaptionRecord:
     names = {} if captioner is None else {"captioner": captioner.name, "params": captioner.params}
-    extra = {"hash": content_hash(picture.file), **({} if prompt is None else {"prompt": prompt}), **more}
-    return CaptionRecord(id=picture.id, caption=text, source=source_of(store, picture.file), extra=extra, **names)
+    extra = {"hash": content_hash(loaded.file), **({} if prompt is None else {"prompt": prompt}), **more}
+    return CaptionRecord(id=loaded.id, caption=text, source=source_of(store, loaded.file), extra=extra, **names)
