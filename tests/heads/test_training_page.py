@@ -62,8 +62,8 @@ def test_a_curve_spans_all_steps_and_averages_many_points():
     assert len(line) == 200
     ends = [float(point.split(",")[0]) for point in (line[0], line[-1])]
     right = float(drawn.find(".//line").get("x2"))
-    assert 64 < ends[0] < ends[1] < right
-    assert ends[1] == pytest.approx((64 + right) / 2)
+    assert 84 < ends[0] < ends[1] < right
+    assert ends[1] == pytest.approx((84 + right) / 2)
     assert ET.fromstring(curve("flat", [(1, 0.5)], 1)).find(".//circle") is not None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-_WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 220, 64, 24
+_WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 220, 84, 24
 """Of the drawing, and of what its left and lower edge leave to the numbers."""
 _MOST = 200
 """Points of a line; of more, neighbours are averaged."""

@@ -21,6 +21,7 @@ _STYLE = (
     "text{font-size:12px;fill:currentColor}.grid{stroke:currentColor;opacity:.25}"
     ".line{fill:none;stroke:#0072b2;stroke-width:2}"
     "@media (prefers-color-scheme:dark){.line{stroke:#56b4e9}}"
+    "@media (max-width:500px){text{font-size:18px}}"
 )
 
 
