@@ -68,35 +68,6 @@ def test_the_legend_says_of_which_image_and_hides_no_class():
     assert "star &lt; 0.1 %" in shown
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """{name of an event's function: it}, of the page without any run."""
-    pytest.importorskip("gradio", reason="the extra tadp-cli[app] is not installed")
-    from tadp_cli.app.interface import make_page
-
-    folder = tmp_path_factory.mktemp("app")
-    built = make_page(Models([]), folder / "labels.jsonl", folder / "runs")
-    return {event.fn.__name__: event.fn for event in built.fns.values() if event.fn is not None}
-
-
-def test_without_a_run_any_class_names_are_segmented(page):
-    given = scene(7)
-    (_, names, scores), shown = page["score"](given, None, "a star, a house and a red tree", " ", 0.5)
-    assert names == ("star", "house", "red", "tree"), "content words of the prompt"
-    assert scores.shape == (4, 64, 64)
-    assert "background" in shown
-    (_, names, scores), shown = page["score"](given, None, "", "tree, star", 0)
-    assert names == ("tree", "star")
-    assert "tree" in shown
-    assert "background" not in shown
-
-
-def test_without_a_run_the_other_tabs_say_how_to_get_one(page):
-    for name, values in (("predict", ("a tree", "", 0.5)), ("delete", ("a tree",)), ("compare", ("a tree", "night"))):
-        with pytest.raises(Exception, match="no run: start `tadp app RUN`, or train one with the button"):
-            page[name](scene(7), None, *values)
-
-
 def test_prompts_with_a_word_less_or_another():
     words = [Word("a", (1,)), Word("red", (2,)), Word("tree", (3,))]
     assert deletion.without("a red tree", words, 1) == "a tree"

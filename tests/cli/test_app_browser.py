@@ -166,8 +166,15 @@ def test_uploads(browser, server, tmp_path):
     browser.wait("document.querySelector('#chosen-image').innerText.includes('256x171')")
 
 
-def test_two_users_get_the_answers_to_their_own_prompts(browser, server):
-    found = app_load.two_users(browser, server[1], server[0].pid, turns=10)
+def test_without_a_run_two_users_get_the_answers_to_their_own_prompts(browser):
+    with app_load.serving() as (process, port):
+        found = app_load.two_users(browser, port, process.pid, turns=10)
+        choose(browser, "Segment")
+        browser.click("#segment")
+        browser.wait("document.querySelectorAll('#segmented .tadp-legend span').length > 0")
+        choose(browser, "Predict")
+        browser.click("#predict")
+        browser.wait("document.body.innerText.includes('no run: start')")
     assert found["requests"] == 20
     before, after = found["memory_mb"]
     assert after - before < 80
