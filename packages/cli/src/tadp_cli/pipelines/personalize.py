@@ -66,8 +66,8 @@ def learn(
     checked_device(device)
     if images is None and target.name not in SCENE_DOMAINS:
         raise ValueError(
-            f"domain {target.name!r} has no shipped images ({', '.join(SCENE_DOMAINS)} have): name a folder of them "
-            "with --images"
+            f"domain {target.name!r} has no shipped images ({', '.join(SCENE_DOMAINS)} have): "
+            "name a folder with --images"
         )
     base = TINY_FOLDER if backbone == "tiny" else locate(backbone)
     config = replace(config, seed=seed, cpu=device == "cpu")
