@@ -134,4 +134,4 @@ def test_style_words_are_flagged_where_a_domain_is_named(captions, tmp_path):
     assert flagged.read_text() == ""
     tadp("captions", "stats", captions, "--flag", flagged, "--domain", "watercolor")
     assert flagged.read_text() == "a\n"
-    assert "of a data set: name it with --data" in tadp("captions", "stats", captions, "--split", "val", code=2)
+    assert "need a data set: name it with --data" in tadp("captions", "stats", captions, "--split", "val", code=2)

@@ -112,7 +112,7 @@ def test_a_split_of_a_data_set_is_captioned(paintings, tmp_path):
     captioned = [json.loads(line)["id"] for line in out.read_text().splitlines()]
     assert sorted(captioned) == ids(paintings, "train")
     both = (paintings / "JPEGImages", paintings)
-    assert "is that of one data set" in tadp("caption", *both, "--split", "train", "--out", out, code=2)
+    assert "applies to one data set" in tadp("caption", *both, "--split", "train", "--out", out, code=2)
 
 
 @pytest.mark.slow  # learns a LoRA and trains with it

@@ -97,7 +97,7 @@ def test_a_modifier_to_test_with_changes_the_prompts_alone(done, bench):
         ({"modifier": "textual-inversion"}, "needs prompt.token_file"),
         ({"modifier": "textual-inversion", "token_file": "no.safetensors"}, "no.safetensors: no such file"),
         ({"modifier": "dreambooth"}, "needs the UNet that it tuned: train with it"),
-        ({"token_file": "some.safetensors"}, "goes with the modifier textual-inversion"),
+        ({"token_file": "some.safetensors"}, "needs the modifier textual-inversion"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_run(run, **{**how, **wrong})
