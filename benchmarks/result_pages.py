@@ -16,6 +16,7 @@ from adaptation_page import self_training, training_free
 from analyses_page import analyses
 from conformal_page import conformal
 from deletion_page import deletion
+from engines_page import engines
 from labelling_page import labelling
 from scenes_page import readme, scenes
 from tables_page import tables
@@ -33,6 +34,7 @@ PAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "analyses": analyses,
     "conformal": conformal,
     "deletion-test": deletion,
+    "engines": engines,
     "labelling": labelling,
     "training-free": training_free,
     "self-training": self_training,

@@ -1,6 +1,7 @@
 """`tadp caption` killed, launched twice at once, and asked to redo what was flagged."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from crowd import Crowd
 from invoking import tadp
+from packed import shard
 from PIL import Image
 
 TADP = [sys.executable, "-c", "from tadp_cli.main import app; app()"]
@@ -41,6 +44,33 @@ def test_kill_9_loses_at_most_the_batch_in_flight(tmp_path):
     assert f"{60 - kept} captioned" in said
     assert f"{kept} were there already" in said
     assert ids_of(out) == [f"{i:03}" for i in range(60)], "each image once"
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_are_captioned_by_a_server_once_each(tmp_path):
+    """From archives, 64 requests under way at most; killed on the way and resumed."""
+    crowd, out = Crowd(delay_s=0.02), tmp_path / "c.jsonl"
+    for start in range(0, 10_000, 2_500):
+        shard(tmp_path / f"{start}.tar", range(start, start + 2_500))
+    arguments = ["caption", str(tmp_path / "*.tar"), "--captioner", "openai:toy", "--base-url", crowd.base_url]
+    command = [*TADP, *arguments, "--batch-size", "64", "--out", str(out)]
+    environment = os.environ | {"OPENAI_API_KEY": "none"}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        while not out.exists() or out.read_text().count("\n") < 3_000:
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.2)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept = out.read_text().count("\n")
+        resumed = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
+    finally:
+        process.kill()
+        crowd.close()
+    assert f"{10_000 - kept} captioned" in resumed.stdout, resumed.stdout + resumed.stderr[-2000:]
+    assert ids_of(out) == [f"part/{number:06d}" for number in range(10_000)], "none twice, none lost"
+    assert 16 < crowd.most <= 64
+    assert crowd.answered <= 10_000 + 4 * 64, "only what was under way was asked for again"
 
 
 @pytest.mark.slow

@@ -124,7 +124,8 @@ class Predictor:
                 ):
                     part.failed[loaded.id] = self._too_large(loaded, error)
                 yield part
-        yield PredictedPart(failed=unreadable)
+        if unreadable:
+            yield PredictedPart(failed=unreadable)
 
     def _predict(self, batch: list[LoadedImage], given: GivenTexts | None, report: Report, part: PredictedPart) -> None:
         captioner = self.captioner if self.writes_captions(given) else None
