@@ -6,7 +6,7 @@ from typing import Any
 from page_layout import header, made, table
 
 HEAD = (
-    "What Ray's actors cost next to one process, with the tiny models on Scenes inside a tar archive. Such a small model "
+    "Cost of Ray's actors next to one process, with the tiny models on Scenes inside a tar archive. A model this small "
     "shows the engines' own cost; with a full-size model, whose images take tenths of a second, it does not matter. "
     "Start-up lasts until the first captions are in the file; images per second and CPU seconds per image are of what "
     "follows. CPU seconds are of the command and all processes that it started."

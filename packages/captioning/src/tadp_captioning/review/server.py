@@ -3,7 +3,7 @@
 import io
 import logging
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
 from tadp_captioning.images import read_image
@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_own(self) -> bool:
         """403 for another site's page, or a name that another site had resolve to this machine."""
-        port = self.server.server_address[1]
+        port = cast(ThreadingHTTPServer, self.server).server_port
         own = {f"{name}:{port}" for name in (HOST, "localhost")}
         origin = self.headers.get("Origin")
         if self.headers.get("Host") in own and (origin is None or urlsplit(origin).netloc in own):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -119,15 +119,16 @@ class Predictor:
             batches = image_batches(files, size, batch_size, unreadable)
             for batch in batches if tiled else read_ahead(batches):  # two large images may be too much
                 part = PredictedPart()
-                for loaded, error in where_memory_lacks(
-                    lambda images, part=part: self._predict(images, given, report, part), batch
-                ):
+                work = partial(self._predict, given=given, report=report, part=part)
+                for loaded, error in where_memory_lacks(work, batch):
                     part.failed[loaded.id] = self._too_large(loaded, error)
                 yield part
         if unreadable:
             yield PredictedPart(failed=unreadable)
 
-    def _predict(self, batch: list[LoadedImage], given: GivenTexts | None, report: Report, part: PredictedPart) -> None:
+    def _predict(
+        self, batch: list[LoadedImage], *, given: GivenTexts | None, report: Report, part: PredictedPart
+    ) -> None:
         captioner = self.captioner if self.writes_captions(given) else None
         batch, texts = _with_captions(batch, self._texts(batch, captioner, given), part.failed)
         if not batch:

@@ -36,7 +36,7 @@ def review(
             images = named_images(data, split) if data else None
             reviewed = CaptionReview(CaptionStore.open(file), images)
             with review_server(reviewed, port) as server:
-                address = f"http://127.0.0.1:{server.server_address[1]}/"
+                address = f"http://127.0.0.1:{server.server_port}/"
                 console.print(
                     f"{len(reviewed.order)} captions, {len(reviewed.flags)} flagged: {address}  Ctrl-C stops",
                     markup=False,
