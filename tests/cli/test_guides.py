@@ -15,12 +15,20 @@ from tadp_heads.data.scenes.write import write_scenes
 
 ONE_STEP = ("--set", "train.steps=1", "--set", "train.batch_size=2")
 SHORT = {
+    "data scenes": ("--train", "4", "--val", "2"),
     "train": ONE_STEP,
     "adapt": (*ONE_STEP, "--modifier", "null"),
     "personalize": ("--steps", "1", "--set", "held_out_timesteps=1"),
 }
-"""By command. A domain is learned by `personalize`, in one step, so `adapt` does all else."""
-PAGES = ("README.md", "docs/domains.md", "docs/offline.md", "docs/tracking.md")
+"""By command, or by its first two words. `personalize` learns a domain, in one step, so `adapt` does all else."""
+PAGES = (
+    "README.md",
+    "docs/domains.md",
+    "docs/offline.md",
+    "docs/tracking.md",
+    "docs/presence.md",
+    "docs/class-maps.md",
+)
 
 
 @pytest.fixture
@@ -51,4 +59,4 @@ def test_the_commands_of_a_page_run_as_they_are_printed(repository, folders, pag
     if "tracking" in page and find_spec("tensorboard") is None:
         pytest.skip("the extra tadp-heads[tensorboard] is not installed")
     for words in commands(repository / page):
-        tadp(*words[1:], *SHORT.get(words[1], ()))
+        tadp(*words[1:], *SHORT.get(" ".join(words[1:3]), SHORT.get(words[1], ())))
