@@ -150,7 +150,8 @@ def readme(results: Mapping[str, Any]) -> str:
     photo, words = captioner["domains"]["photo"], pointing["domains"]["photo"]
     text = (
         f"{spread_note(grid['seeds'])} Difference to the empty prompt, lowest to highest over the domains: all class "
-        f"names {_gain(grid, 'class-names')}, captions {_gain(grid, 'caption')}, oracle {_gain(grid, 'oracle')}. The "
+        f"names {_gain(grid, 'class-names')}, captions {_gain(grid, 'caption')}, with one attention map per class "
+        f"{_gain(grid, 'caption-class-maps')}, nouns {_gain(grid, 'nouns')}, oracle {_gain(grid, 'oracle')}. The "
         f"captioner names {100 * photo['recall']:.0f} % of the classes that are on a photo (precision "
         f"{100 * photo['precision']:.0f} %), in the other domains precision and recall are {100 * lowest:.0f} % or "
         f"more. Before any head is trained, a word's attention peaks on an object of its class for "
