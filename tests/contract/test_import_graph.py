@@ -20,6 +20,8 @@ SIBLINGS = {
     "cli": {"tadp_captioning", "tadp_backbone", "tadp_personalize", "tadp_heads"},
 }
 """The packages that each one may import, in addition to itself."""
+TRACKERS = {"trackio"}
+"""Imported only where a user named it in `log_with` and accelerate has it already: its user installs it."""
 
 
 @functools.cache
@@ -84,7 +86,7 @@ def test_what_is_imported_is_declared(repository, package):
         (str(path), name)
         for path, module in modules_of(repository, package).items()
         for name in imported_names(module)
-        if name not in sys.stdlib_module_names and name != f"tadp_{package}"
+        if name not in sys.stdlib_module_names | TRACKERS and name != f"tadp_{package}"
         if not declared & {normalised(distribution) for distribution in distributions.get(name, [name])}
     }
     assert missing == set()
