@@ -18,7 +18,7 @@ def test_a_line_break_is_no_part_of_the_key(monkeypatch, ending):
 @pytest.mark.parametrize("key", ["schl\u00fcssel-12345", "two words12345", "a\nb12345"])
 def test_what_no_header_can_carry_is_refused_without_showing_it(monkeypatch, key):
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(ValueError, match="OPENAI_API_KEY holds") as error:
+    with pytest.raises(ValueError, match="OPENAI_API_KEY contains") as error:
         read_key()
     assert "12345" not in str(error.value)
 

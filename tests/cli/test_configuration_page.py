@@ -19,7 +19,7 @@ def test_the_page_is_the_one_that_the_code_gives(repository):
 def test_the_page_lists_choices_and_defaults():
     rows = {line.split("`")[1]: line for line in page(Recipe).splitlines() if line.startswith("| `")}
     assert 'text, `"poly"` | One of constant, poly, cosine, poly-mmcv, rise-fall.' in rows["train.schedule"]
-    assert "| text, empty | Whatever" in rows["backbone.source"]
+    assert "| text, empty | A source for" in rows["backbone.source"]
     assert rows["head"].split(" | ")[1] == "table"
 
 

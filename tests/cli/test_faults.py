@@ -19,6 +19,7 @@ from same_files import differences
 from typer.testing import CliRunner, Result
 
 from tadp_cli.main import app
+from tadp_cli.prediction import predictor
 from tadp_heads.data.scenes.write import write_scenes
 
 POINTS, REFUSALS = 6, 1
@@ -143,7 +144,10 @@ def _with_ids_twice(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_same_command_completes_after_a_kill_and_after_a_refused_operation(name, world, tmp_path, pytestconfig):
+def test_the_same_command_completes_after_a_kill_and_after_a_refused_operation(
+    name, world, tmp_path, pytestconfig, monkeypatch
+):
+    monkeypatch.setattr(predictor, "_WRITERS", 1)  # a recording follows one thread
     undisturbed = Undisturbed(name, world, tmp_path)
     everything = pytestconfig.getoption("faults")
     states, count = undisturbed.states, _operations(undisturbed.states)

@@ -210,7 +210,7 @@ def test_a_run_resumes_with_settings_that_change_nothing_only(recipe, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(CrashError):
         train(recipe("train.unet_lr_scale=0"), out, report=_at(3, _crash))
-    with pytest.raises(ValueError, match=r"train\.lr was 0\.006, is now 0\.1"):
+    with pytest.raises(ValueError, match=r"train\.lr was 0\.015, is now 0\.1"):
         train(recipe("train.unet_lr_scale=0", "train.lr=0.1"), out, resume=True)
     with pytest.raises(ValueError, match=r"train\.batch_size was 2, is now 4"):
         train(recipe("train.unet_lr_scale=0", "train.batch_size=4"), out, resume=True)

@@ -200,9 +200,9 @@ def test_lists_of_recipes_have_the_same_columns_and_fit_120(only, monkeypatch):
         ((), "ade20k-4k segm. ade20k caption poly 4k x 16 table-s1, table-s2"),
         ((), "nyuv2 depth nyuv2 caption rise-fall 25.2k x 24 table-3"),
         ((), "voc-comic2k det. voc0712-boxes-xml -> caption constant 828k x 2 table-5"),
-        ((), "scenes-segmentation segm. --data caption poly 400 x 16"),
+        ((), "scenes-segmentation segm. --data caption poly 400 x 8"),
         (("table-1",), "table-1/tadp-0 segm. voc2012 caption poly 19.8k x 8 mIoU 0.864"),
-        (("table-4",), "table-4-miniature/dark-zurich-simple segm. --data simple poly 400 x 16"),
+        (("table-4",), "table-4-miniature/dark-zurich-simple segm. --data simple poly 400 x 8"),
     ],
 )
 def test_a_recipe_is_listed_with_what_decides_it(only, row, monkeypatch):

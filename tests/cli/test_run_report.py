@@ -86,7 +86,7 @@ def test_a_sheet_shows_where_the_last_run_is_ahead_and_where_it_is_behind(world,
     last.per_image.update(zip(ids, (0.4, 0.9, 0.6, 0.1), strict=True))
     drawn = []
     monkeypatch.setattr(
-        prediction_sheet, "sheet_figure", lambda path, *, titles, rows, foot: drawn.append((titles, rows))
+        prediction_sheet, "sheet_figure", lambda path, *, titles, rows, foot, **legend: drawn.append((titles, rows))
     )
     names = {world / "a": "plain", world / "b": "ours"}
     write_prediction_sheet(tmp_path / "sheet.png", [first, last], names, 1)

@@ -22,7 +22,7 @@ def test_a_head(examples):
     names: dict = {}
     exec(compile(examples[0], "README.md", "exec"), names)
     assert names["logits"].shape == torch.Size((2, 3, 64, 96))
-    assert 0 <= names["scores"]["mIoU"] <= 1
+    assert 0 <= names["metrics"]["mIoU"] <= 1
     assert len(_lines(examples[0])) <= 12
 
 

@@ -58,7 +58,8 @@ class TrainingPage:
     def _html(self, state: str, *, running: bool) -> str:
         rows = read_steps(self.run / METRICS_FILE)
         at = max((row["step"] for row in rows), default=0)
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        # Of an ended training the page says the same whether it was stopped in between or not.
+        when = datetime.now(UTC).strftime(", written %Y-%m-%d %H:%M:%S UTC") if running else ""
         reload = f'<meta http-equiv="refresh" content="{_EVERY:.0f}">' if running else ""
         curves = "".join(curve(name, points, self.steps) for name, points in _points(rows).items())
         return (
@@ -67,7 +68,7 @@ class TrainingPage:
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
             f'img-src data:"><link rel="icon" href="data:,">{reload}<title>{escape(self.title)}</title>'
             f"<style>{_STYLE}</style></head><body><h1>{escape(self.title)}</h1>"
-            f"<p>{escape(state)}: step {at} of {self.steps}, written {now}.</p>{curves}</body></html>\n"
+            f"<p>{escape(state)}: step {at} of {self.steps}{when}.</p>{curves}</body></html>\n"
         )
 
 
