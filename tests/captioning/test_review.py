@@ -79,6 +79,8 @@ def test_what_is_no_caption_and_who_is_no_reviewer_is_refused(store, ask):
     assert ask("POST", "/", {"id": "00", "caption": " "})[0] == 400
     assert ask("POST", "/", {"id": "no", "caption": "x"})[0] == 400
     assert ask("POST", "/", {"id": "00", "caption": "x" * 200_000})[0] == 413
+    for length in ("-1", "x", ""):  # reading -1 bytes would wait for ever
+        assert ask("POST", "/", {"id": "00", "caption": "x"}, **{"Content-Length": length})[0] == 411
     assert ask("POST", "/", {"id": "00", "caption": "x"}, Origin="http://elsewhere.example")[0] == 403
     assert ask("GET", "/", Host="elsewhere.example")[0] == 403
     assert ask("GET", "/?page=x")[0] == 200

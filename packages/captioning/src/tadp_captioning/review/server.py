@@ -48,13 +48,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
+        length = self.headers.get("Content-Length", "")
         if not self._is_own():
             return
-        if length > _LONGEST:
+        if not (length.isascii() and length.isdigit()):
+            self.send_error(411)
+            return
+        if len(length) > 9 or int(length) > _LONGEST:
             self.send_error(413)
             return
-        asked = parse_qs(self.rfile.read(length).decode("utf-8", "replace"), keep_blank_values=True)
+        asked = parse_qs(self.rfile.read(int(length)).decode("utf-8", "replace"), keep_blank_values=True)
         image_id = asked.get("id", [""])[0]
         try:
             self.of.edit(image_id, asked.get("caption", [""])[0])
