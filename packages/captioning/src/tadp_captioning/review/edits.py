@@ -21,9 +21,12 @@ class CaptionReview:
         self.store = store
         self._images = images
         self._lock = Lock()
+        self.flags: dict[str, list[str]] = {}
+        """{id: its defects}, of `tadp captions stats`, in the order of the defects."""
         flagged = caption_stats(store).flagged
-        self.flags = {i: [name for name in DEFECTS if i in set(flagged[name])] for i in _any(flagged)}
-        """{id: its defects}, of `tadp captions stats`."""
+        for name in DEFECTS:
+            for image_id in flagged[name]:
+                self.flags.setdefault(image_id, []).append(name)
         self.order = [*self.flags, *(record.id for record in store.records() if record.id not in self.flags)]
 
     @property
@@ -62,8 +65,3 @@ class CaptionReview:
             edited = replace(record, caption=text, extra={**kept, "edited": True})
             self.store.add(edited)
         return edited
-
-
-def _any(flagged: Mapping[str, list[str]]) -> dict[str, None]:
-    """Ids with a defect, in the order of the defects."""
-    return {image_id: None for name in DEFECTS for image_id in flagged[name]}

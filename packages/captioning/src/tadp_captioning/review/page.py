@@ -31,13 +31,13 @@ def _neighbours(review: CaptionReview, number: int) -> list[tuple[str, int]]:
 
 
 def _form(review: CaptionReview, record: CaptionRecord, number: int) -> str:
-    told = [f"<b>{escape(', '.join(flags))}</b>"] if (flags := review.flags.get(record.id)) else []
-    told += [escape(record.error)] if record.error else []
-    told += ["edited"] if record.extra.get("edited") else []
+    notes = [f"<b>{escape(', '.join(flags))}</b>"] if (flags := review.flags.get(record.id)) else []
+    notes += [escape(record.error)] if record.error else []
+    notes += ["edited"] if record.extra.get("edited") else []
     image_id = escape(record.id, quote=True)
     return (
         f'<form method="post" action="/" id="{image_id}"><img loading="lazy" alt="" src="/image?id={quote(record.id)}">'
-        f"<div><p>{escape(record.id)} {' · '.join(told)}</p>"
+        f"<div><p>{escape(record.id)} {' · '.join(notes)}</p>"
         f'<textarea name="caption" rows="4" aria-label="caption of {image_id}">{escape(record.caption)}</textarea>'
         f'<input type="hidden" name="id" value="{image_id}"><input type="hidden" name="page" value="{number}">'
         f"<button>Keep this caption</button></div></form>"
