@@ -76,7 +76,10 @@ class Trackers:
             if is_new:
                 self._describe(tracker)
         # Last: a run whose trackers could not be opened describes itself when they can.
-        (place / _IDENTITY).write_text(json.dumps({"id": identity}) + "\n", encoding="utf-8")
+        if is_new:
+            partial = place / f".{_IDENTITY}.part"
+            partial.write_text(json.dumps({"id": identity}) + "\n", encoding="utf-8")
+            partial.replace(place / _IDENTITY)
 
     def log(self, step: int, values: Mapping[str, float | None]) -> None:
         """Numbers after `step` steps; None and what is not finite are left out."""
