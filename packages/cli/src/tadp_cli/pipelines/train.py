@@ -145,7 +145,8 @@ def _train(
         note(report, "train", text(line))
         page.step()
 
-    log.info("curves of the training, in a browser: %s", page.path)
+    if main:
+        log.info("curves of the training, in a browser: %s", page.path)
     record = Trackers(names, out, settings=flat_settings(recipe), texts=recorded)
     with record as trackers, page if main else nullcontext():
         fit(
