@@ -43,9 +43,9 @@ def training_free(results: Mapping[str, Any]) -> str:
 
 
 _TRAINING_FREE_HEAD = """`tadp segment` on the frozen tiny model: no head, no label (class-name maps, start-token
-rescaling, refinement by self-attention, background below a threshold). It is the lowest row that a trained head has to
-beat; those of heads trained on photos of Scenes are on [the page of the tiny models](scenes.md). Not evidence about
-photographs."""
+rescaling, refinement by self-attention, background below a threshold). Heads trained on photos of Scenes, to compare
+with, are on [the page of the tiny models](scenes.md). The tiny model was taught from masks where words point, so that
+naming the classes present nearly gives the mask. Not evidence about photographs."""
 
 
 def self_training(results: Mapping[str, Any]) -> str:
