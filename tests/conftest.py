@@ -1,5 +1,6 @@
 """What holds for all tests: no network, few threads, where larger test data may lie."""
 
+import gc
 import os
 import random
 import sys
@@ -13,6 +14,8 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import pytest
 
+gc.disable()  # until all is collected
+
 
 def pytest_addoption(parser):
     """--faults: kill commands at all file operations, not at ten of each (tests/cli/test_faults.py)."""
@@ -20,6 +23,16 @@ def pytest_addoption(parser):
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keeps the garbage collector from what was imported, which it went through again and again."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

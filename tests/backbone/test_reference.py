@@ -1,6 +1,7 @@
 """A backbone that is saved by reference to a published one: nothing frozen is copied, no other file is taken for it."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,14 +13,22 @@ from tadp_backbone.registry import BackboneEntry
 PARTS = {"unet", "vae", "text_encoder"}
 
 
-@pytest.fixture
-def published(own_registries, make_backbone, tmp_path):
-    """The folder of a backbone of the table, "small"."""
-    folder = tmp_path / "published"
-    saved = make_backbone(text=True, vae=True)
+@pytest.fixture(scope="module")
+def files(make_backbone, tmp_path_factory):
+    """A backbone, and its folder, which stays as it is."""
+    folder, saved = tmp_path_factory.mktemp("small"), make_backbone(text=True, vae=True)
     saved.save_pretrained(folder)
-    register_backbone("small", BackboneEntry(config=saved.config, levels=(), folder=folder, version=3))
-    return folder
+    return saved, folder
+
+
+@pytest.fixture
+def published(own_registries, files, tmp_path):
+    """The folder of a backbone of the table, "small"."""
+    saved, folder = files
+    shutil.copytree(folder, tmp_path / "published")
+    entry = BackboneEntry(config=saved.config, levels=(), folder=tmp_path / "published", version=3)
+    register_backbone("small", entry)
+    return entry.folder
 
 
 @pytest.fixture
@@ -105,11 +114,9 @@ def test_another_file_is_not_taken_for_it(backbone, published, tmp_path):
         ({"more": "x"}, "has 'more', which Reference has not"),
     ],
 )
-def test_a_reference_that_leads_nowhere_is_one_line(backbone, tmp_path, change, message):
-    saved = tmp_path / "saved"
-    backbone.save_reference(saved)
-    file = saved / "reference.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+def test_a_reference_that_leads_nowhere_is_one_line(tmp_path, change, message):
+    reference = {"source": "tiny", "repository": "", "revision": "1", "files": {"unet/config.json": "0"}}
+    (tmp_path / "reference.json").write_text(json.dumps(reference | change))
     with pytest.raises(ValueError, match=message) as error:
-        DiffusionBackbone.from_pretrained(saved)
+        DiffusionBackbone.from_pretrained(tmp_path)
     assert "\n" not in str(error.value)

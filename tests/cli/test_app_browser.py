@@ -7,14 +7,18 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import app_load
 import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
 
-pytest.importorskip("gradio", reason="the extra tadp-cli[app] is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("gradio") is None, reason="the extra tadp-cli[app] is not installed"),
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
+]
 
 PROMPT = "#prompt textarea, #prompt input"
 MAPS = "[...document.querySelectorAll('#word-maps figcaption b')].map(e => e.textContent)"

@@ -6,9 +6,10 @@ import itertools
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -24,24 +25,46 @@ TRACKERS = {"trackio"}
 """Imported only where a user named it in `log_with` and accelerate has it already: its user installs it."""
 
 
+class Module(NamedTuple):
+    has_docstring: bool
+    imports: list[ast.stmt | ast.expr]
+    """Statements, and calls of import_module, anywhere in the module."""
+
+
 @functools.cache
-def modules_of(repository: Path, package: str) -> dict[Path, ast.Module]:
-    """All modules of a package, parsed; keys relative to the repository."""
+def modules_of(repository: Path, package: str) -> dict[Path, Module]:
+    """All modules of a package; keys relative to the repository."""
     files = sorted((repository / "packages" / package / "src").rglob("*.py"))
-    return {path.relative_to(repository): ast.parse(path.read_text(encoding="utf-8")) for path in files}
+    return {path.relative_to(repository): module_of(path.read_text(encoding="utf-8")) for path in files}
 
 
-def imported_names(module: ast.Module) -> Iterator[str]:
+def module_of(source: str) -> Module:
+    tree = ast.parse(source)
+    return Module(ast.get_docstring(tree) is not None, [node for node in ast.walk(tree) if imports(node)])
+
+
+def imports(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return "import_module" in (getattr(node.func, "attr", ""), getattr(node.func, "id", ""))
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def imported_names(module: Module) -> Iterator[str]:
     """Top-level names of everything imported anywhere in a module, also inside functions and by importlib."""
-    for node in ast.walk(module):
+    for node in module.imports:
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module.split(".")[0]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Call):
             yield from (
                 argument.value.split(".")[0] for argument in node.args[:1] if isinstance(argument, ast.Constant)
             )
+        elif node.level == 0:
+            yield node.module.split(".")[0]
+
+
+@functools.cache
+def distributions_of_modules() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def normalised(name: str) -> str:
@@ -66,7 +89,7 @@ def test_of_siblings_only_public_names_are_imported(repository, package):
     private = {
         (str(path), f"{node.module}.{alias.name}")
         for path, module in modules_of(repository, package).items()
-        for node in ast.walk(module)
+        for node in module.imports
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in SIBLINGS[package]
         for alias in node.names
         if any(part.startswith("_") for part in (*node.module.split("."), alias.name))
@@ -81,7 +104,7 @@ def test_what_is_imported_is_declared(repository, package):
     extras = project.get("optional-dependencies", {}).values()
     requirements = [*project["dependencies"], *itertools.chain(*extras)]
     declared = {normalised(re.match(r"[\w.-]+", requirement).group()) for requirement in requirements}
-    distributions = packages_distributions()
+    distributions = distributions_of_modules()
     missing = {
         (str(path), name)
         for path, module in modules_of(repository, package).items()
@@ -97,11 +120,11 @@ def test_modules_say_what_they_are_and_import_no_stars(repository, package):
     modules = modules_of(repository, package)
     assert modules, f"no modules in packages/{package}/src"
     public = {path: module for path, module in modules.items() if path.name == "__init__.py" or path.name[0] != "_"}
-    silent = [str(path) for path, module in public.items() if ast.get_docstring(module) is None]
+    silent = [str(path) for path, module in public.items() if not module.has_docstring]
     stars = [
         str(path)
         for path, module in modules.items()
-        for node in ast.walk(module)
+        for node in module.imports
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
     ]
     assert silent == []
@@ -118,4 +141,4 @@ def test_modules_say_what_they_are_and_import_no_stars(repository, package):
     ],
 )
 def test_the_reader_sees_every_form_of_import(source, names):
-    assert set(imported_names(ast.parse(source))) == names
+    assert set(imported_names(module_of(source))) == names

@@ -43,16 +43,19 @@ def imports(node: ast.AST, package: list[str]) -> Iterator[str]:
 
     `package`: what relative imports start from.
     """
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        return
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        above = package[: len(package) - node.level + 1] if node.level else []
-        base = ".".join([*above, *([node.module] if node.module else [])])
-        yield from (f"{base}.{alias.name}" for alias in node.names)
-    for child in ast.iter_child_nodes(node):
-        yield from imports(child, package)
+    remaining = [node]
+    while remaining:
+        node = remaining.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, ast.expr):  # no import is below an expression
+            remaining.extend(ast.iter_child_nodes(node))
 
 
 def import_graph(sources: list[Source]) -> dict[str, set[str]]:

@@ -150,6 +150,7 @@ def test_the_fingerprint_follows_what_makes_an_environment_stale(tasks, workspac
     assert len(seen) == 4
 
 
+@pytest.mark.slow  # makes an environment; CI sets one up before its tests
 def test_setup_installs_once_and_again_after_a_change(tasks, workspace):
     first = run_tasks(workspace, "setup")
     assert first.returncode == 0, first.stdout + first.stderr

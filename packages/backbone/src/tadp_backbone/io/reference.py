@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..registry import BACKBONES
-from .files import read_json_object
+from .files import read_json_object, read_safetensors
 from .hub import PIPELINE_FILES, fetch, fetch_revision
 from .schema import check_fields
 
@@ -128,12 +128,20 @@ def _is_same(part: nn.Module | None, folder: Path, load: Load) -> bool:
     """Whether a part is frozen and has the values of the published one in its own precision."""
     if part is None or any(parameter.requires_grad for parameter in part.parameters()):
         return False
-    dtype = next(part.parameters()).dtype
-    published = load(folder, dtype).state_dict()
     own = part.state_dict()
+    published = _tensors_of(folder, own.keys())
+    if published is None:
+        published = load(folder, next(part.parameters()).dtype).state_dict()
     if own.keys() != published.keys():
         return False
-    return all(torch.equal(value.cpu(), published[name]) for name, value in own.items())
+    return all(torch.equal(value.cpu(), published[name].to(value.dtype)) for name, value in own.items())
+
+
+def _tensors_of(folder: Path, names: Set[str]) -> dict[str, torch.Tensor] | None:
+    """Those of the folder's one weight file, without the time and memory of a model; None where it lacks a name."""
+    files = list(folder.glob("*.safetensors"))
+    tensors = read_safetensors(files[0]) if len(files) == 1 else {}
+    return {name: tensors[name] for name in names} if names <= tensors.keys() else None
 
 
 def _sha256(file: Path) -> str:
