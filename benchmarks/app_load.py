@@ -1,9 +1,9 @@
-"""Two users of `tadp app` at once: milliseconds from a key press to new maps, memory, and whose answer each one gets.
+"""`tadp app` with one user and with two at once: milliseconds from a key press to new maps, memory, whose answer it is.
 
     python benchmarks/app_load.py --requests 200
 
-A server on the tiny model without a run, and two tabs of headless Chromium, each with a Scene of its own. A request is
-one key that ends a prompt; the time runs from the key's event to the maps of that prompt in the page.
+A server on the tiny model without a run, and tabs of headless Chromium, each with a Scene of its own. A request is one
+key that ends a prompt; the time runs from the key's event to the maps of that prompt in the page.
 """
 
 import argparse
@@ -38,34 +38,33 @@ _WATCH = f"""(() => {{
 }})()"""
 
 
-def two_users(browser: Browser, port: int, pid: int, turns: int) -> dict[str, Any]:
-    """`turns` prompts of each user, both asked before either is read; AssertionError for another's answer."""
-    users = [browser.session, browser.tab()]
-    for number, session in enumerate(users):
+def measure(browser: Browser, port: int, pid: int, requests: int, *, users: int) -> dict[str, Any]:
+    """`requests` of all users together, each user's asked before one is read; AssertionError for another's answer."""
+    sessions = [browser.session, *(browser.tab() for _ in range(users - 1))]
+    for number, session in enumerate(sessions):
         browser.session = session
         _open(browser, port, scene=number + 1)
     server = psutil.Process(pid)
     before, used = server.memory_info().rss, sum(server.cpu_times()[:2])
     times, seen = [], {}
-    for turn in range(turns):
-        for session, prompts in zip(users, PROMPTS, strict=True):
+    for turn in range(requests // users):
+        asked = [(session, prompts[turn % len(prompts)]) for session, prompts in zip(sessions, PROMPTS, strict=False)]
+        for session, prompt in asked:
             browser.session = session
-            _press(browser, prompts[turn % len(prompts)])
-        for session, prompts in zip(users, PROMPTS, strict=True):
+            _press(browser, prompt)
+        for session, prompt in asked:
             browser.session = session
-            prompt = prompts[turn % len(prompts)]
             browser.wait(f"{WORDS}.toSorted().join() == {','.join(sorted(prompt.split()))!r}", every=0.02)
             times.append(browser.evaluate("window.drawn - window.pressed"))
             maps = browser.evaluate(MAPS)
             assert seen.setdefault(prompt, maps) == maps, f"the maps of {prompt!r} changed: another user's?"
-    browser.session = users[0]
+    browser.session = sessions[0]
     assert len(set(seen.values())) == len(seen), "two prompts with the same maps"
-    requests = len(times)
     return {
-        "requests": requests,
+        "requests": len(times),
         "median_ms": round(statistics.median(times)),
         "p95_ms": round(statistics.quantiles(times, n=20, method="inclusive")[18]),
-        "server_cpu_ms": round(1000 * (sum(server.cpu_times()[:2]) - used) / requests),
+        "server_cpu_ms": round(1000 * (sum(server.cpu_times()[:2]) - used) / len(times)),
         "memory_mb": [round(size / 1e6) for size in (before, server.memory_info().rss)],
     }
 
@@ -106,18 +105,19 @@ def serving() -> Iterator[tuple[subprocess.Popen, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=200, help="of both users together")
+    parser.add_argument("--requests", type=int, default=200, help="of two users together; one alone makes a quarter")
     options = parser.parse_args()
     if not CHROMIUM:
         raise SystemExit("chromium is not installed")
     with serving() as (process, port), tempfile.TemporaryDirectory() as profile:
         browser = Browser(profile)
         try:
-            found = two_users(browser, port, process.pid, options.requests // 2)
+            one = measure(browser, port, process.pid, options.requests // 4, users=1)
+            two = measure(browser, port, process.pid, options.requests, users=2)
         finally:
             browser.close()
             time.sleep(1)  # its processes write into the profile until they end
-    print(json.dumps({"machine": machine(torch.device("cpu")), **found}, indent=1))
+    print(json.dumps({"machine": machine(torch.device("cpu")), "one user": one, "two users": two}, indent=1))
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def test_uploads(browser, server, tmp_path):
 
 def test_without_a_run_two_users_get_the_answers_to_their_own_prompts(browser):
     with app_load.serving() as (process, port):
-        found = app_load.two_users(browser, port, process.pid, turns=10)
+        found = app_load.measure(browser, port, process.pid, requests=20, users=2)
         choose(browser, "Segment")
         browser.click("#segment")
         browser.wait("document.querySelectorAll('#segmented .tadp-legend span').length > 0")

@@ -101,7 +101,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the UNet is."""
-        return self.unet.device
+        return self._placement[0]
 
     @property
     def vae_factor(self) -> int:
@@ -160,7 +160,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         """
         check_latents(latents, self.unet.config.in_channels)
         image_size = size_within((latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor), image_size)
-        latents, _ = pad_to_multiple(latents.to(self.unet.device, self.unet.dtype), self._latent_multiple)
+        latents, _ = pad_to_multiple(latents.to(*self._placement), self._latent_multiple)
         shape = (len(latents), 3, *(side * self.vae_factor for side in latents.shape[-2:]))
         return self._run({"latents": latents}, context, shape, timestep, generator, image_size)
 
@@ -267,6 +267,12 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         return self
 
     @property
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        """The UNet's device and type: of its first weight, as diffusers' properties visit all modules at each call."""
+        weight = next(self.unet.parameters())
+        return weight.device, weight.dtype
+
+    @property
     def _latent_multiple(self) -> int:
         return 2 ** (len(self.unet.config.block_out_channels) - 1)
 
@@ -328,10 +334,11 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     ) -> Features:
         """A pass from `given`, the images or latents of Inputs, of padded images of this shape (B, 3, H, W)."""
         batch, height, width = shape[0], shape[-2], shape[-1]
-        timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.unet.device)
+        timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.device)
         if self.config.noise:
             cells = (batch, self.unet.config.in_channels, height // self.vae_factor, width // self.vae_factor)
-            like = torch.empty(cells, dtype=self.unet.dtype, device=self.unet.device)
+            device, dtype = self._placement
+            like = torch.empty(cells, dtype=dtype, device=device)
             given = {**given, "step_noise": standard_normal(like, generator)}
         context, named = self._context(context, batch)
         inputs = Inputs(timesteps=timesteps, context=context, named=named, **given)
@@ -350,5 +357,6 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         if self.text_adapter is not None:
             # It keeps its own precision with a UNet in half precision.
             context = self.text_adapter(context.to(self.text_adapter.gamma))
-        context, named = (x.to(self.unet.device, self.unet.dtype).expand(batch, -1, -1) for x in (context, named))
+        placement = self._placement
+        context, named = (x.to(*placement).expand(batch, -1, -1) for x in (context, named))
         return context, named
