@@ -20,7 +20,7 @@ def deletion(results: Mapping[str, Any]) -> str:
     blocks = []
     for part in results.values():
         text = (
-            f"One segmentation run, prompted with captions (mIoU {100 * part['mIoU']:.1f} on its validation split), "
+            f"One segmentation run, prompted with captions (mIoU {100 * part['mIoU']:.1f} % on its validation split), "
             f"over {part['images']} Scenes with their true captions."
         )
         head = ["word", "words", "changed, %", "correlation", "rolled", "in the top 20 %", "rolled"]
