@@ -14,9 +14,8 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.attention import cross_attention_layers
 from tadp_backbone.kernels import cross_attention_with_maps
-from tadp_backbone.taps import record_outputs
+from tadp_backbone.recording import cross_attention_layers, record_outputs
 
 
 def explicit_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from pretrain.grounding import coverage, grounding_loss
 from pretrain.loop import LoopConfig, train
 from pretrain.prompts import ClassTokens, training_prompt
 from pretrain.vae import encode_all
-from tadp_backbone.attention import record_cross_attention
+from tadp_backbone.recording import record_cross_attention
 from tadp_heads.data.scenes.shapes import CLASSES
 
 GROUNDED_SIDES = (16, 8)

@@ -7,8 +7,8 @@ from sdxl import POOLED, narrow_sdxl
 from torch.testing import assert_close
 
 from tadp_backbone import DiffusionBackbone, record_cross_attention
+from tadp_backbone.recording import record_outputs
 from tadp_backbone.summary import describe
-from tadp_backbone.taps import record_outputs
 
 
 def pipeline_of(backbone):

@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .attention import record_cross_attention, record_self_attention
     from .backbone import DiffusionBackbone
     from .config import BackboneConfig
     from .features import Features, Level
     from .io.hub import fetch
+    from .recording import record_cross_attention, record_self_attention
     from .registry import BACKBONES, BackboneEntry, Source, register_backbone
     from .vision.backbone import VisionBackbone, VisionTextBackbone
     from .vision.factory import load_backbone
@@ -24,9 +24,9 @@ _HOMES = {
     "VisionTextBackbone": "vision.backbone",
     "fetch": "io.hub",
     "load_backbone": "vision.factory",
-    "record_cross_attention": "attention",
+    "record_cross_attention": "recording",
     "Source": "registry",
-    "record_self_attention": "attention",
+    "record_self_attention": "recording",
     "register_backbone": "registry",
 }
 

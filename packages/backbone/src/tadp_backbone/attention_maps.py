@@ -10,10 +10,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .attention import record_cross_attention
 from .backbone import DiffusionBackbone
 from .features import Features
-from .padding import cut_to
+from .inputs import cut_to
+from .recording import record_cross_attention
 from .taps import map_layers
 
 

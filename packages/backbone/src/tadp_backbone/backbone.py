@@ -11,19 +11,26 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from .attention import record_cross_attention
 from .class_maps import class_tokens
 from .config import BackboneConfig
 from .features import Features, Level
+from .inputs import (
+    DIFFUSION_STEPS,
+    check_context,
+    check_images,
+    check_latents,
+    check_range,
+    pad_to_multiple,
+    size_within,
+    timesteps_of,
+)
 from .io.pretrained import Pretrained
 from .lora.trainable import TrainableParts
-from .padding import pad_to_multiple
-from .passes import Inputs, Pyramid, run_pass
-from .taps import declared_levels, default_taps, map_layers, named_taps, record_outputs
+from .passes import Inputs, Pyramid, conditioning, has_pooled_row, run_pass
+from .recording import record_cross_attention, record_outputs
+from .taps import declared_levels, default_taps, map_layers, named_taps
 from .text.adapters import LearnedContext, TextAdapter
-from .text.conditioning import text_parts
-from .text.encoder import LongText, encode_texts
-from .text.sdxl import conditioning, encode_two, has_pooled_row
+from .text.encoder import LongText, encode_texts, encode_two, text_parts
 from .vae import (
     Generators,
     Vae,
@@ -32,15 +39,6 @@ from .vae import (
     latents_of,
     posterior_noise,
     standard_normal,
-)
-from .validation import (
-    DIFFUSION_STEPS,
-    check_context,
-    check_images,
-    check_latents,
-    check_range,
-    size_within,
-    timesteps_of,
 )
 
 
@@ -228,7 +226,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     def encode_text(self, texts: Sequence[str], *, long: LongText = "truncate") -> Tensor:
         """Texts -> contexts (B, 77, D), CLIP's last hidden state after its final norm.
 
-        Of Stable Diffusion XL the pooled embedding is one more row behind them (B, 78, D), see `text.sdxl`.
+        Of Stable Diffusion XL the pooled embedding is one more row behind them (B, 78, D).
         Texts of more tokens lose their end, with one warning that counts them, or with `long="chunk"` are encoded in
         several pieces joined along the tokens (B, 77 pieces, D). With `config.class_words` K columns follow, which say
         what class a token names (B, 77, D + K).

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .kernels import fuse_resnets
-from .passes import Inputs, Pyramid
-from .text.sdxl import conditioning
+from .passes import Inputs, Pyramid, conditioning
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone

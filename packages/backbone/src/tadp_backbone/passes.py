@@ -4,18 +4,22 @@ runs it without host synchronisation and can replay it as one CUDA graph."""
 # B batch, H W image pixels, h w latent cells, T tokens, D width of the context, K classes
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from diffusers import UNet2DConditionModel
 from einops import rearrange
 from torch import Tensor
 
 from .class_maps import class_maps, presence_maps
 from .config import BackboneConfig
-from .padding import cut_to
+from .inputs import cut_to
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
+
+_SIZES = 6
+"""Size conditioning (SDXL, section 2.2): original size, top-left corner of the crop, target size."""
 
 Pyramid = tuple[tuple[Tensor, ...], dict[int, Tensor]]
 """Levels, and maps by stride, as `Features` has them."""
@@ -58,6 +62,32 @@ def run_pass(backbone: "DiffusionBackbone", inputs: Inputs, image_size: tuple[in
             level = torch.cat((level, _beside_level(backbone.config, attention[stride], inputs.named)), 1)
         levels.append(level)
     return tuple(levels), attention
+
+
+def has_pooled_row(unet: UNet2DConditionModel) -> bool:
+    """Whether the last row of a context is the pooled embedding, as for Stable Diffusion XL's UNet.
+
+    Raise ValueError for a UNet that is conditioned on anything but the text.
+    """
+    kind = unet.config.addition_embed_type
+    if kind not in (None, "text_time"):
+        raise ValueError(f"a UNet with addition_embed_type {kind!r}: expected none, or 'text_time' as SDXL has it")
+    return kind == "text_time"
+
+
+def conditioning(unet: UNet2DConditionModel, context: Tensor, size: tuple[int, int]) -> dict[str, Any]:
+    """A context as arguments of the UNet's forward; `size`: the padded image's (H, W) in pixels.
+
+    SDXL's UNet is conditioned on an image that was neither scaled nor cropped.
+    """
+    if not has_pooled_row(unet):
+        return {"encoder_hidden_states": context}
+    width = unet.config.projection_class_embeddings_input_dim - _SIZES * unet.config.addition_time_embed_dim
+    sizes = torch.tensor([[*size, 0, 0, *size]], device=context.device, dtype=context.dtype)
+    return {
+        "encoder_hidden_states": context[:, :-1],
+        "added_cond_kwargs": {"text_embeds": context[:, -1, :width], "time_ids": sizes.expand(len(context), -1)},
+    }
 
 
 def _maps_by_stride(

@@ -15,8 +15,8 @@ from .config import BackboneConfig
 from .features import Level
 from .io.load import quiet
 from .ldm.vae import drop_decoder
+from .passes import conditioning, has_pooled_row
 from .registry import BACKBONES, TAESD
-from .text.sdxl import conditioning, has_pooled_row
 
 
 @dataclass(frozen=True)

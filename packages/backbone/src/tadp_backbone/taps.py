@@ -1,16 +1,14 @@
 """Where in a UNet features and maps are read: a reading of its topology."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor, nn
 
-from .attention import cross_attention_layers
 from .features import Level
-from .text.sdxl import conditioning
+from .passes import conditioning
+from .recording import cross_attention_layers, record_outputs
 
 
 @dataclass(frozen=True)
@@ -79,30 +77,3 @@ def declared_levels(
         Level(tap.channels + (num_tokens if stride in map_strides else 0), stride)
         for tap, stride in zip(taps, strides, strict=True)
     )
-
-
-@contextmanager
-def record_outputs(
-    module: nn.Module, paths: Sequence[str], when: Callable[[], bool] = lambda: True
-) -> Iterator[dict[str, Tensor]]:
-    """Yields {path: output}, filled by a forward inside the context while `when` says so.
-
-    The hooks are gone after it, error or not.
-    """
-    outputs: dict[str, Tensor] = {}
-    handles = []
-
-    def keep(path: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
-            if when():
-                outputs[path] = output if isinstance(output, Tensor) else output[0]
-
-        return hook
-
-    try:
-        for path in paths:
-            handles.append(module.get_submodule(path).register_forward_hook(keep(path)))
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from .._io import replacing
 from ..io.files import read_safetensors
-from .conditioning import TextBackbone, build_context, clip_templates, concatenate, text_parts
+from .conditioning import build_context, clip_templates, concatenate
+from .encoder import TextBackbone, text_parts
 
 _log = logging.getLogger(__name__)
 _DECISIVE = ("hidden_act", "num_attention_heads", "layer_norm_eps")

@@ -5,29 +5,12 @@
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Protocol
 
 import torch
 from einops import reduce
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
-from .encoder import LongText, encode_texts, max_tokens, tokenize, word_ids
-
-
-class TextBackbone(Protocol):
-    """What a conditioning needs of a backbone."""
-
-    tokenizer: CLIPTokenizer | None
-    text_encoder: CLIPTextModel | None
-
-
-def text_parts(backbone: TextBackbone) -> tuple[CLIPTokenizer, CLIPTextModel]:
-    """Tokenizer and text encoder; raises ValueError where one is missing."""
-    if backbone.text_encoder is None or backbone.tokenizer is None:
-        missing = "text encoder" if backbone.text_encoder is None else "tokenizer"
-        raise ValueError(f"this backbone has no {missing}: give it one, or bring contexts (B, T, D)")
-    return backbone.tokenizer, backbone.text_encoder
+from .encoder import LongText, TextBackbone, encode_texts, max_tokens, text_parts, tokenize, word_ids
 
 
 def caption_context(backbone: TextBackbone, captions: Sequence[str], long: LongText = "truncate") -> Tensor:

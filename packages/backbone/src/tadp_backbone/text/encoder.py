@@ -1,21 +1,37 @@
 """Strings in, token embeddings out."""
 
-# B texts, T tokens, D width of the text encoder, K chunks of a long text
+# B texts, T tokens, D width of the text encoder or of the context, K chunks of a long text
 
 import logging
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 LongText = Literal["truncate", "chunk"]
 _LEARNED_TOKEN = re.compile(r"<[A-Za-z][\w-]*>")
 
 _log = logging.getLogger(__name__)
+
+
+class TextBackbone(Protocol):
+    """What a conditioning needs of a backbone."""
+
+    tokenizer: CLIPTokenizer | None
+    text_encoder: CLIPTextModel | None
+
+
+def text_parts(backbone: TextBackbone) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """Tokenizer and text encoder; raises ValueError where one is missing."""
+    if backbone.text_encoder is None or backbone.tokenizer is None:
+        missing = "text encoder" if backbone.text_encoder is None else "tokenizer"
+        raise ValueError(f"this backbone has no {missing}: give it one, or bring contexts (B, T, D)")
+    return backbone.tokenizer, backbone.text_encoder
 
 
 def encode_texts(
@@ -26,6 +42,22 @@ def encode_texts(
     chunks = ids.shape[1] // max_tokens(tokenizer)
     hidden = text_encoder(rearrange(ids, "b (k t) -> (b k) t", k=chunks)).last_hidden_state
     return rearrange(hidden, "(b k) t d -> b (k t) d", k=chunks)
+
+
+def encode_two(first: tuple[Any, Any], second: tuple[Any, Any], texts: Sequence[str]) -> Tensor:
+    """Texts -> contexts (B, T + 1, D) of Stable Diffusion XL, whose encoders are each (tokenizer, text encoder).
+
+    They are the last but one hidden states of both side by side, and in the last row the second one's pooled
+    embedding, padded with zeros.
+    """
+    hidden = []
+    for tokenizer, encoder in (first, second):
+        ids = tokenize(tokenizer, texts).to(encoder.device)
+        given = encoder(input_ids=ids, output_hidden_states=True)
+        hidden.append(given.hidden_states[-2])
+    context = torch.cat(hidden, -1)
+    pooled = F.pad(given.text_embeds, (0, context.shape[-1] - given.text_embeds.shape[-1]))
+    return torch.cat((context, pooled[:, None]), 1)
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str], long: LongText = "truncate") -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
-from ..attention import cross_attention_layers
+from ..recording import cross_attention_layers
 
 if TYPE_CHECKING:
     from ..backbone import DiffusionBackbone

@@ -15,13 +15,12 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..attention import record_self_attention
 from ..backbone import DiffusionBackbone
 from ..features import Features
-from ..padding import pad_to_multiple
+from ..inputs import pad_to_multiple
+from ..recording import record_self_attention
 from ..vae import Generators
-from .conditioning import text_parts
-from .encoder import max_tokens, word_ids
+from .encoder import max_tokens, text_parts, word_ids
 from .word_attention import find_word
 
 BACKGROUND = "background"

@@ -16,10 +16,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..features import Features, Level
+from ..inputs import check_context, check_images, check_range, cut_to, pad_to_multiple
 from ..lora.merge import merge_in_place
-from ..padding import cut_to, pad_to_multiple
-from ..taps import record_outputs
-from ..validation import check_context, check_images, check_range
+from ..recording import record_outputs
 from .config import VisionConfig
 from .families import family_of
 from .pyramid import FACTORS, level_strides, quarter_taps, resample

@@ -11,10 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from tadp_backbone import DiffusionBackbone
-from tadp_backbone.attention import record_cross_attention
+from tadp_backbone import DiffusionBackbone, record_cross_attention
 from tadp_backbone.attention_maps import Attention, Recording, attention_of, layers_at
-from tadp_backbone.padding import pad_to_multiple, padded_size
+from tadp_backbone.inputs import pad_to_multiple, padded_size
 from tadp_backbone.text.word_attention import Word, heat_maps, words_of
 from tadp_heads.data.ranges import RANGES
 

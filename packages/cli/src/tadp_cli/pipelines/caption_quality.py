@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.text.conditioning import text_parts
-from tadp_backbone.text.encoder import tokenize
+from tadp_backbone.text.encoder import text_parts, tokenize
 from tadp_captioning import CaptionStore
 from tadp_captioning.matching import captions_of_files
 from tadp_captioning.mentions.cosine import CosineMentions

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadp_backbone import BACKBONES, load_backbone
-from tadp_backbone.padding import padded_size
+from tadp_backbone.inputs import padded_size
+from tadp_backbone.passes import has_pooled_row
 from tadp_backbone.summary import untrained
-from tadp_backbone.text.sdxl import has_pooled_row
 from tadp_backbone.vision.summary import untrained_vision
 from tadp_backbone.vision.table import is_vision
 from tadp_cli.config.recipe import Recipe

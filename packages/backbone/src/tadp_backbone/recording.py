@@ -1,8 +1,9 @@
-"""Records attention maps of a diffusers UNet through its public attention processors."""
+"""Reads what a forward pass computes inside: outputs of modules by hooks, attention maps of a diffusers UNet by its
+public attention processors. Both are removed afterwards."""
 
 # B batch, N latent cells of a layer, T text tokens, C channels
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,33 @@ class _RecordingProcessor:
 
 def _always() -> bool:
     return True
+
+
+@contextmanager
+def record_outputs(
+    module: nn.Module, paths: Sequence[str], when: Callable[[], bool] = _always
+) -> Iterator[dict[str, Tensor]]:
+    """Yields {path: output}, filled by a forward inside the context while `when` says so.
+
+    The hooks are gone after it, error or not.
+    """
+    outputs: dict[str, Tensor] = {}
+    handles = []
+
+    def keep(path: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
+            if when():
+                outputs[path] = output if isinstance(output, Tensor) else output[0]
+
+        return hook
+
+    try:
+        for path in paths:
+            handles.append(module.get_submodule(path).register_forward_hook(keep(path)))
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
