@@ -19,7 +19,7 @@ from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.precision import FULL_PRECISION, Speed
 from tadp_heads import PerceptionModel
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.model import PerceptionConfig
+from tadp_heads.model_config import PerceptionConfig
 from tadp_heads.tasks import get_task
 
 SIDE = {"sd15": 512, "toy": 128}

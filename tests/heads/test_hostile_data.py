@@ -17,8 +17,8 @@ from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.readers.xml_files import read_xml
 from tadp_heads.data.registry import DATASETS, check_data, open_data
 from tadp_heads.depth.files import read_depth
-from tadp_heads.model import _SavedConfig
 from tadp_heads.pretrained import read_config, read_json, read_safetensors
+from tadp_heads.saved_model import _SavedConfig
 from tadp_heads.segmentation.head import FPNHead, SegmentationHeadConfig
 
 LEVELS = [[8, 8], [8, 16]]

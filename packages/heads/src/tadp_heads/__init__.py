@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tadp_heads.data.known import register_dataset
-    from tadp_heads.model import PerceptionConfig, PerceptionModel
+    from tadp_heads.model import PerceptionModel
+    from tadp_heads.model_config import PerceptionConfig
     from tadp_heads.registry import get_task, register_head, register_task
     from tadp_heads.results import DepthResult, DetectionResult, SegmentationResult
 
 _EXPORTS = {
-    "PerceptionConfig": "tadp_heads.model",
+    "PerceptionConfig": "tadp_heads.model_config",
     "PerceptionModel": "tadp_heads.model",
     "DepthResult": "tadp_heads.results",
     "DetectionResult": "tadp_heads.results",

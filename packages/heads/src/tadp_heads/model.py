@@ -1,104 +1,33 @@
-"""`PerceptionModel`: backbone, text and head as one predictor that is saved to and loaded from one folder."""
+"""`PerceptionModel`: backbone, text and head as one predictor."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import torch
 from einops import rearrange
 from PIL import Image
 from torch import Tensor, nn
 
-from tadp_heads._format import check_format
-from tadp_heads._io import write_json, write_text
-from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, require_folder
 from tadp_heads.data.image_io import open_rgb
 from tadp_heads.data.ranges import RANGES, sd_to_imagenet_range
-from tadp_heads.data.sample import Color, default_palette
-from tadp_heads.hub.card import CARD_NAME, CardDetails, model_card
-from tadp_heads.hub.repository import local_folder, upload_folder
+from tadp_heads.model_config import CAPTION_SLOT, PerceptionConfig
 from tadp_heads.padding import pad_to_multiple
-from tadp_heads.plugins import BACKBONES, CAPTIONERS, PROMPTERS, load_plugin, plugin_name
+from tadp_heads.plugins import CAPTIONERS, PROMPTERS, load_plugin
 from tadp_heads.precision import in_float32
-from tadp_heads.pretrained import (
-    CONFIG_NAME,
-    WEIGHTS_NAME,
-    check_size,
-    load_weights,
-    read_config,
-    read_json,
-    save_weights,
-    size_on_meta,
-)
-from tadp_heads.registered_head import is_recorded, levels_of, rebuilt, settings_of
-from tadp_heads.registry import TASKS, get_task, head_name, heads_of
-from tadp_heads.registry import head_class as class_of_head
+from tadp_heads.registered_head import levels_of
+from tadp_heads.registry import get_task, head_name
 from tadp_heads.results import Result
-from tadp_heads.schema import LARGEST_SIZE
+from tadp_heads.saved_model import SavedModel
 from tadp_heads.seeds import image_generators
 from tadp_heads.tasks import Extract, Features, Output
 
 # B batch, T tokens, D width of the text encoder, H W image pixels.
-CAPTION_SLOT = "{caption}"
-FORMAT = 1
-"""Of the folder that a model is saved to."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PerceptionConfig:
-    """What turns a backbone and a head into a predictor."""
-
-    task: str
-    """"segmentation", "depth", "detection" or a registered one."""
-    classes: tuple[str, ...] = ()
-    """Names by id; empty for depth."""
-    palette: tuple[Color, ...] = ()
-    """One RGB colour per class; (): Pascal VOC's colours."""
-    prompt: str = CAPTION_SLOT
-    """The text of an image; "{caption}" in it stands for the image's caption. Without it, all images get this text."""
-    captioner: str | None = None
-    """Name for the captioner that writes missing captions; None: they must be given."""
-    captioning: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of the captioner, such as min_new_tokens, with which the captions in training were written."""
-    prompter: dict[str, Any] | None = None
-    """Of a prompt that a template alone does not give: under "plugin" the name of its builder among the plugins
-    "tadp.prompters", and the builder's settings. None: `prompt` gives it."""
-    protocol: str | None = None
-    """How images are predicted; None: the task's first protocol."""
-    image_range: str = "sd"
-    """"sd": [-1, 1]; "imagenet": standardised, as the public code does for Cityscapes and detection."""
-    backbone: str = "diffusion"
-    """Name of the backbone's class among the plugins "tadp.backbones"."""
-    seed: int = 0
-    """Of what a prediction draws, for a backbone that samples the posterior or adds noise."""
-
-    def __post_init__(self) -> None:
-        TASKS.check(self.task)
-        if self.image_range not in RANGES:
-            raise ValueError(f"unknown image_range {self.image_range!r}; choose from {', '.join(RANGES)}")
-        classes = tuple(self.classes)
-        palette = tuple((red, green, blue) for red, green, blue in self.palette or default_palette(classes))
-        if len(palette) != len(classes):
-            raise ValueError(f"{len(palette)} colours for {len(classes)} classes: expected one colour per class")
-        if self.protocol is not None and self.protocol not in get_task(self.task).protocols:
-            known = ", ".join(get_task(self.task).protocols)
-            raise ValueError(f"unknown {self.task} protocol {self.protocol!r}; choose from {known}")
-        object.__setattr__(self, "classes", classes)
-        object.__setattr__(self, "palette", palette)
-
-    @property
-    def needs_caption(self) -> bool:
-        """Whether each image has a text of its own."""
-        return CAPTION_SLOT in self.prompt
-
-
-class PerceptionModel(nn.Module):
+class PerceptionModel(SavedModel):
     """Image (and caption) in, result out.
 
     `backbone` has `encode_text(list[str]) -> (B, T, D)` and, called with images (B, 3, H, W) and such a context, gives
@@ -108,20 +37,14 @@ class PerceptionModel(nn.Module):
     model.
     """
 
-    context: Tensor | None
-
     def __init__(self, backbone: Any, head: nn.Module, config: PerceptionConfig, context: Tensor | None = None):
-        super().__init__()
+        super().__init__(backbone, head, config, context)
         self.task = get_task(config.task)
         if not isinstance(head, self.task.head_class) and head_name(config.task, head) is None:
             raise ValueError(
                 f"{type(head).__name__} for the task {config.task!r}: expected a {self.task.head_class.__name__} or a "
                 "class that register_head made known"
             )
-        self.backbone = backbone
-        self.head = head
-        self.config = config
-        self.register_buffer("context", context, persistent=False)
         self._captioner: Any = None
         self._prompter: Any = None
 
@@ -277,74 +200,6 @@ class PerceptionModel(nn.Module):
             results = self.predict_batch([open_rgb(path) for _, path in part], texts, batch_size)
             yield from zip((name for name, _ in part), results, strict=True)
 
-    def save_pretrained(self, folder: str | Path, details: CardDetails | None = None, *, bundle: bool = True) -> None:
-        """Writes config.json, model.safetensors (head and fixed context), README.md and, by its own code, backbone/.
-
-        `details`: further contents of the README.md, a model card. Without `bundle`, the published parts of a backbone
-        with `save_reference` are saved as a reference.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save = None if bundle else getattr(self.backbone, "save_reference", None)
-        (save or self.backbone.save_pretrained)(folder / "backbone")
-        save_weights(self._saved_part(), folder / WEIGHTS_NAME)
-        write_text(folder / CARD_NAME, model_card(self.config, self.head, details))
-        config = {
-            **asdict(self.config),
-            "backbone": plugin_name(BACKBONES, type(self.backbone)) or self.config.backbone,
-        }
-        context_shape = None if self.context is None else list(self.context.shape)
-        write_json(
-            folder / CONFIG_NAME,
-            {
-                "format": FORMAT,
-                "model": config,
-                "head": _head_config(config["task"], self.head),
-                "context_shape": context_shape,
-            },
-        )
-
-    def push_to_hub(self, repository: str, *, private: bool = False, details: CardDetails | None = None) -> str:
-        """Upload what `save_pretrained` writes to a model repository of the hub; the address of the commit.
-
-        Needs the extra `tadp-heads[hub]`. `private`: of a repository that is created.
-        """
-        details = replace(details or CardDetails(), repository=repository)
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder, details)
-            return upload_folder(Path(folder), repository, private=private)
-
-    @classmethod
-    @in_float32()
-    def from_pretrained(cls, folder: str | Path, backbone: Any = None, *, revision: str | None = None) -> Self:
-        """The model that `save_pretrained` wrote, in eval mode; `backbone` None loads the one saved with it.
-
-        `folder`: or a repository owner/name of the hub, at `revision`, a branch, tag or commit.
-        """
-        folder = local_folder(folder, revision=revision)
-        path = folder / CONFIG_NAME
-        values = read_json(path)
-        check_format(values.get("format") if isinstance(values, dict) else None, FORMAT, path)
-        parts = read_config(_SavedConfig, values, path)
-        config = read_config(PerceptionConfig, parts.model, path)
-        build = _head_builder(config.task, parts.head, path)
-        check_size(size_on_meta(build) + math.prod(parts.context_shape or [0]), folder)
-        head = build()
-        if backbone is None:
-            backbone = load_plugin(BACKBONES, config.backbone).from_pretrained(folder / "backbone")
-        context = None if parts.context_shape is None else torch.zeros(parts.context_shape)
-        model = cls(backbone, head, config, context)
-        load_weights(model._saved_part(), folder / WEIGHTS_NAME)
-        return model.eval()
-
-    def _saved_part(self) -> nn.Module:
-        """The tensors that model.safetensors holds; they are shared with this model, not copied."""
-        part = nn.Module()
-        part.head = self.head
-        if self.context is not None:
-            part.register_buffer("context", self.context)
-        return part
-
     def _load_prompter(self) -> Any:
         """The prompt builder that the config records."""
         if self._prompter is None:
@@ -366,43 +221,6 @@ class PerceptionModel(nn.Module):
             self._captioner = load_plugin(CAPTIONERS, "default")(self.config.captioner, **self.config.captioning)
         written = iter(self._captioner.caption([images[i] for i in missing]))
         return [next(written) if text is None else text for text in captions]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SavedConfig:
-    """The sections of config.json."""
-
-    model: dict[str, Any]
-    head: dict[str, Any]
-    context_shape: list[int] | None
-    format: int = 1
-
-    def __post_init__(self) -> None:
-        if self.context_shape is not None and not all(0 < size <= LARGEST_SIZE for size in self.context_shape):
-            raise ValueError(f"context_shape {str(self.context_shape)[:80]}: expected sizes of 1 to {LARGEST_SIZE}")
-
-
-def _head_config(task: str, head: Any) -> dict[str, Any]:
-    """What a head is rebuilt from: its config; of a registered one its name and the arguments of its constructor."""
-    settings = settings_of(head)
-    return asdict(head.config) if settings is None else {"name": head_name(task, head), **settings}
-
-
-def _head_builder(task: str, values: Mapping[str, Any], path: Path) -> Callable[[], nn.Module]:
-    """What builds the head that `_head_config` wrote to `path`, with fresh weights."""
-    if "name" not in values:
-        head_class = get_task(task).head_class
-        return partial(head_class.from_config, read_config(head_class.config_class, values, path))
-    name, known = str(values["name"]), heads_of(task)
-    if name not in known or not is_recorded(class_of_head(task, name)):
-        raise DataError(
-            path,
-            found=f"the head {name[:80]!r}, which is not registered for {task}",
-            expected="a registered head",
-            fix="import the module that registers it, in a command by --plugin FILE",
-        )
-    settings = {key: value for key, value in values.items() if key != "name"}
-    return partial(rebuilt, class_of_head(task, name), settings, path)
 
 
 def _to_tensor(image: Image.Image) -> Tensor:

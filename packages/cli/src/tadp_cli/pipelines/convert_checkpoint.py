@@ -15,7 +15,7 @@ from tadp_cli.prompts.authors import with_author
 from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel
 from tadp_heads.depth import DepthHead
-from tadp_heads.model import PerceptionConfig
+from tadp_heads.model_config import PerceptionConfig
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.published.heads import ANCHORS, prefix_of, read_head, variant_of
 from tadp_heads.published.trained_on import TrainedOn, trained_on

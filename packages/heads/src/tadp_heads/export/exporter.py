@@ -22,7 +22,8 @@ from tadp_heads.export.pt2 import Pt2Runner, write_pt2
 from tadp_heads.export.settings import ExportSettings
 from tadp_heads.export.text_encoder import write_text_encoder
 from tadp_heads.export.timing import milliseconds
-from tadp_heads.model import CAPTION_SLOT, PerceptionModel
+from tadp_heads.model import PerceptionModel
+from tadp_heads.model_config import CAPTION_SLOT
 from tadp_heads.tasks import Output
 
 _CAPTIONS = ("a photo of a street", "two dogs on the grass")

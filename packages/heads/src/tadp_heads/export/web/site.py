@@ -26,7 +26,8 @@ from tadp_heads.export.parity import Difference, differences_of
 from tadp_heads.export.text_encoder import write_text_encoder
 from tadp_heads.export.web import runtime
 from tadp_heads.export.web.graph import INPUTS, MapsGraph, trace_maps
-from tadp_heads.model import CAPTION_SLOT, PerceptionModel
+from tadp_heads.model import PerceptionModel
+from tadp_heads.model_config import CAPTION_SLOT
 
 LARGEST_SITE = 30_000_000
 """Bytes of the folder: a page that is opened, not installed."""
