@@ -28,8 +28,8 @@ from tadp_cli.experiments.demo import QUICK, Plan, run_demo
 from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import open_run
 from tadp_cli.pipelines.train import train
+from tadp_cli.prompts.builder import PromptContexts
 from tadp_cli.prompts.captions import captions_of
-from tadp_cli.prompts.contexts import PromptContexts
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes

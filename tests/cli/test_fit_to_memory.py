@@ -15,8 +15,7 @@ from tadp_backbone.summary import untrained
 from tadp_cli.config.recipe import TrainConfig, load_recipe
 from tadp_cli.pipelines.fit_to_memory import dry_step, fitted
 from tadp_cli.pipelines.train import build_model, load_backbone
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.prompts.contexts import PromptContexts
+from tadp_cli.prompts.builder import PromptContexts, Prompts
 from tadp_cli.run.run import Run
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes

@@ -5,8 +5,7 @@ import torch
 
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.prompts.contexts import PromptContexts
+from tadp_cli.prompts.builder import PromptContexts, Prompts
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.segmentation.loss import cross_entropy, resize_logits

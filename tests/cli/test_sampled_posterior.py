@@ -13,8 +13,7 @@ from tadp_cli.inputs.user_images import to_pil
 from tadp_cli.pipelines.error_analysis import predicted
 from tadp_cli.pipelines.evaluate import OpenedRun
 from tadp_cli.pipelines.forward_pass import attention_pass
-from tadp_cli.prompts.builder import Prompts
-from tadp_cli.prompts.contexts import PromptContexts
+from tadp_cli.prompts.builder import PromptContexts, Prompts
 from tadp_heads import PerceptionConfig, PerceptionModel
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes

@@ -7,8 +7,7 @@ from safetensors.torch import load_file
 from tadp_captioning import modify
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.train import build_model, load_backbone, train
-from tadp_cli.prompts.builder import with_styles
-from tadp_cli.prompts.contexts import PromptContexts
+from tadp_cli.prompts.builder import PromptContexts, with_styles
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes

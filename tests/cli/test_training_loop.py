@@ -14,7 +14,7 @@ from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import build_model, latent_pool, load_backbone, train
-from tadp_cli.prompts.contexts import training_contexts
+from tadp_cli.prompts.builder import training_contexts
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data

@@ -15,7 +15,7 @@ from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, CITYSCAPES_PALET
 from tadp_heads.data.readers.segmentation_folder import SegmentationFolder
 from tadp_heads.data.readers.user_folder import folder_tasks, open_folder
 from tadp_heads.data.readers.voc_segmentation import VOCSegmentation
-from tadp_heads.data.transforms.photometric import scale_saturation
+from tadp_heads.data.transforms import scale_saturation
 from tadp_heads.segmentation.transforms import TRAIN_TRANSFORMS
 from tadp_heads.tasks import train_transform
 

@@ -7,11 +7,11 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
 from tadp_heads.data.sample import Sample, SampleDataset
-from tadp_heads.data.transforms.geometric import RandomCrop
-from tadp_heads.data.transforms.photometric import (
+from tadp_heads.data.transforms import (
     BrightnessContrast,
     HSVJitter,
     HueSaturationValue,
+    RandomCrop,
     RandomGamma,
     shift_value,
 )

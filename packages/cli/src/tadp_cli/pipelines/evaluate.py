@@ -26,10 +26,9 @@ from tadp_cli.inputs.unlabelled_images import unlabelled_images
 from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO, Speed, evaluation_speed
 from tadp_cli.prompts.authors import check_author
-from tadp_cli.prompts.builder import Prompts, names_domain
+from tadp_cli.prompts.builder import PromptContexts, Prompts, names_domain
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.cleaned import cleaned_captions
-from tadp_cli.prompts.contexts import PromptContexts
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import tagger_of

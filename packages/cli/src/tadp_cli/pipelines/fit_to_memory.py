@@ -13,7 +13,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.train import build_model, load_backbone
 from tadp_cli.precision import with_precision
-from tadp_cli.prompts.contexts import training_contexts
+from tadp_cli.prompts.builder import training_contexts
 from tadp_cli.prompts.kind import Given, make_kind
 from tadp_cli.run.run import Run
 from tadp_heads import PerceptionModel

@@ -13,7 +13,7 @@ from PIL import Image
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone import load_backbone as load_source
 from tadp_backbone.latent_cache import LatentCache
-from tadp_backbone.text.conditioning import text_parts
+from tadp_backbone.text.encoder import text_parts
 from tadp_backbone.vision.table import is_vision
 from tadp_captioning import CaptionStore
 from tadp_captioning.factory import is_captioner
@@ -28,9 +28,8 @@ from tadp_cli.inputs.preflight_checks import check_head, check_loss, check_proto
 from tadp_cli.inputs.unlabelled_target import check_self_training, unlabelled_target
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
-from tadp_cli.prompts.builder import Prompts, with_styles
+from tadp_cli.prompts.builder import PromptContexts, Prompts, training_contexts, with_styles
 from tadp_cli.prompts.captions import captions_of
-from tadp_cli.prompts.contexts import PromptContexts, training_contexts
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import fit_tagger
@@ -42,7 +41,7 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.registry import open_data
-from tadp_heads.model import PerceptionConfig
+from tadp_heads.model_config import PerceptionConfig
 from tadp_heads.precision import in_float32
 from tadp_heads.seeds import SEED_LIMIT
 from tadp_heads.tasks import get_task, train_transform

@@ -1,4 +1,5 @@
-"""Prompts of a data set's images: texts under a modifier, or contexts; and the names of classes in them."""
+"""Prompts of a data set's images: texts under a modifier, or contexts, as training and evaluation take them; and the
+names of classes in them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from tadp_captioning.prompts.oracle import sample_oracle
 from tadp_cli.config.prompt import PromptConfig
 from tadp_heads.data.class_names import listed_names, object_names
 from tadp_heads.tagging.presence import Presence
+from tadp_heads.training import SharedContext
+from tadp_heads.training.protocols import Contexts
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,31 @@ class RoomPrompts(Prompts):
 
     def context(self, backbone: DiffusionBackbone, ids: Sequence[str], *_: object, **__: object) -> Tensor:
         return torch.stack([self.rooms[image_id] for image_id in ids])
+
+
+@dataclass(frozen=True)
+class PromptContexts:
+    """Implements `tadp_heads.training.protocols.Contexts`."""
+
+    prompts: Prompts
+    backbone: DiffusionBackbone
+    cache: TextCache | None = None
+
+    @property
+    def versions(self) -> int:
+        """How many texts there are for an image."""
+        return self.prompts.versions
+
+    def context(self, ids: Sequence[str], versions: Sequence[int] | None = None) -> Tensor | None:
+        """(B, T, D) for these images; None for a backbone without text."""
+        return self.prompts.context(self.backbone, ids, self.cache, versions)
+
+
+def training_contexts(prompts: Prompts, backbone: DiffusionBackbone, cache: str = "") -> Contexts:
+    """Those of the training images; `cache`: folder in which they are kept, "" for none."""
+    if isinstance(prompts, LearnedPrompts):  # read within the pass, where they are whole if they are sharded
+        return SharedContext(None)
+    return PromptContexts(prompts, backbone, TextCache(cache, backbone) if cache else None)
 
 
 def names_domain(config: PromptConfig) -> bool:

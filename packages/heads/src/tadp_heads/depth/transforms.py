@@ -8,9 +8,17 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from tadp_heads.data.transforms.geometric import PadTo, RandomCrop, RandomFit, flip_train
-from tadp_heads.data.transforms.photometric import BrightnessContrast, HueSaturationValue, RandomGamma
-from tadp_heads.data.transforms.random_draws import coin, uniform
+from tadp_heads.data.transforms import (
+    BrightnessContrast,
+    HueSaturationValue,
+    PadTo,
+    RandomCrop,
+    RandomFit,
+    RandomGamma,
+    coin,
+    flip_train,
+    uniform,
+)
 from tadp_heads.depth.files import MILLIMETRES
 
 

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
 from tadp_heads.data.sample import DetectionTarget
-from tadp_heads.data.transforms.geometric import PadTo, RandomCrop, RandomFit, flip_train
+from tadp_heads.data.transforms import PadTo, RandomCrop, RandomFit, flip_train
 
 
 class DropCutBoxes(nn.Module):

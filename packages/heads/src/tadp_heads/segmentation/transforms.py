@@ -4,8 +4,15 @@ from collections.abc import Callable
 
 from torchvision.transforms import v2
 
-from tadp_heads.data.transforms.geometric import CategoryCrop, PadTo, RandomFit, RandomScale, flip_train
-from tadp_heads.data.transforms.photometric import HSVJitter, PhotometricDistortion
+from tadp_heads.data.transforms import (
+    CategoryCrop,
+    HSVJitter,
+    PadTo,
+    PhotometricDistortion,
+    RandomFit,
+    RandomScale,
+    flip_train,
+)
 
 
 def ade_train(size: int) -> v2.Transform:

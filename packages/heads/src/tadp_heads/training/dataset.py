@@ -67,8 +67,9 @@ class TrainingImages(Dataset[Item]):
 
     def __getitem__(self, position: int) -> Item:
         picked = pick(self.config, position, len(self.dataset))
+        version = draw_version(self.config, position, self.versions)
         seed_variation(self.config, position)
-        return self.read(picked)._replace(version=draw_version(self.config, position, self.versions))
+        return self.read(picked)._replace(version=version)
 
     def unvaried(self, picked: Pick) -> Item:
         """The image where nothing of it is drawn at random."""

@@ -268,7 +268,7 @@ class Training:
             group["lr"] = rate * factor
         self.objective.train()
         with joined_statistics(self.learner.head, self.share, self.processes, self.rank):
-            loss = sum(self._pass(step, index, next(batches)) for index in range(self.share.passes))
+            loss = sum(self._pass(step, index, batches) for index in range(self.share.passes))
         loss = self.accelerator.reduce(loss, "mean").item()
         if not math.isfinite(loss):
             raise RuntimeError(self._diverged(f"the loss is {loss} at step {step + 1}"))
@@ -295,11 +295,12 @@ class Training:
         }
         return {"train/loss": line["loss"], "train/grad_norm": line["grad_norm"], **rates}
 
-    def _pass(self, step: int, index: int, batch: Batch) -> torch.Tensor:
-        """Loss of one micro-batch, with its gradients accumulated; its randomness depends only on seed and number."""
-        # Seeding each one makes a resumed run the same as one that was never stopped, dropout included.
+    def _pass(self, step: int, index: int, batches: Iterator[Batch]) -> torch.Tensor:
+        """Loss of the next micro-batch, with its gradients accumulated; its randomness depends on seed and number."""
         number, rank = self.share.number(step, index), self.rank if self.share.split else 0
-        set_seed(micro_batch_seed(self.config.seed, number, rank))
+        seed, batch = micro_batch_seed(self.config.seed, number, rank), next(batches)
+        # Seeding each one makes a resumed run the same as one that was never stopped, dropout included.
+        set_seed(seed)
         # DDP reduces gradients after the last micro-batch; sharded ones after each, as full gradients need space.
         last = index + 1 == self.share.passes
         with nullcontext() if last else self.accelerator.no_sync(self.objective):

@@ -13,8 +13,8 @@ from torchvision import tv_tensors
 from tadp_heads.data.annotations.class_table import ClassTable, class_table
 from tadp_heads.data.annotations.shapes import AnnotatedImage, Annotations, Polygons, Shape
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.image_io import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.inspection import Inspection, inspect_sample
-from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.sample import IGNORE_INDEX, DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.data.settings import DataSettings
 from tadp_heads.padding import size_of

@@ -12,8 +12,8 @@ from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import require_folder
+from tadp_heads.data.image_io import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.inspection import Inspection
-from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.safe_paths import inside
 from tadp_heads.data.sample import DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.pretrained import read_json

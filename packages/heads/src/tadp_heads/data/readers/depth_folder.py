@@ -9,9 +9,8 @@ from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, require_folder, split_ids
-from tadp_heads.data.image_io import same_size
+from tadp_heads.data.image_io import frame_warnings, read_in_frame, same_size
 from tadp_heads.data.inspection import Inspection, inspect_depth
-from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame
 from tadp_heads.data.sample import Sample, SampleDataset, Transform
 from tadp_heads.data.settings import DepthSettings, read_settings
 from tadp_heads.depth.files import DEPTH_SUFFIXES, MILLIMETRES, read_depth

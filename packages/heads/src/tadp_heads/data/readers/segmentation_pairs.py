@@ -10,10 +10,9 @@ import torch
 from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.image_io import open_image, same_size
+from tadp_heads.data.image_io import frame_warnings, open_image, read_in_frame, same_size
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.readers.color_masks import ColorTable
-from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame
 from tadp_heads.data.sample import IGNORE_INDEX, Color, Sample, SampleDataset, Transform
 
 

@@ -9,9 +9,9 @@ from torchvision import tv_tensors
 
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import files_by_id, read_lines, require_folder
+from tadp_heads.data.image_io import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.palette import voc_palette
-from tadp_heads.data.readers.exif_orientation import frame_warnings, read_in_frame, require_declared
 from tadp_heads.data.readers.split_files import SPLITS, listed_id
 from tadp_heads.data.readers.xml_files import read_xml
 from tadp_heads.data.safe_paths import inside

@@ -1,1 +1,0 @@
-"""Augmentations for training, over tv_tensors."""
