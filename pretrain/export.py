@@ -10,7 +10,7 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor, CLIPText
 from pretrain.unet import build_scheduler
 from tadp_backbone.io.load import CONFIG_FILE
 from tadp_backbone.registry import BACKBONES
-from tadp_cli._io import replacing_folder, write_json
+from tadp_heads.atomic_files import replacing_folder, write_json
 
 
 def export_pipeline(

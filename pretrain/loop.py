@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from tadp_cli._io import append, replacing
+from tadp_heads.atomic_files import append, replacing
 from tadp_heads.seeds import numbered_seed
 
 Module = TypeVar("Module", bound=nn.Module)

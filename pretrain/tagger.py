@@ -9,7 +9,7 @@ from nltk.tag import PerceptronTagger
 
 from pretrain.sentences import sentence
 from tadp_captioning.prompts.nouns import nltk_tagger
-from tadp_cli._io import replacing
+from tadp_heads.atomic_files import replacing
 
 SENTENCES = 12_000
 _SMALLEST = 0.3  # smaller weights are left out; agreement with NLTK's tagger stays within 0.2 %

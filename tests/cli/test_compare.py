@@ -1,9 +1,9 @@
 """Runs side by side: what shares a line of the table, and how data sets are named."""
 
-from tadp_cli._io import write_json
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.run.run import Run
+from tadp_heads.atomic_files import write_json
 
 
 def _run(folder, score, data, **changes):

@@ -11,12 +11,12 @@ from damaged import SAFETENSORS, save_malice
 from invoking import tadp
 from PIL import Image
 
-from tadp_cli._io import write_json
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.pipelines.prediction_files import write_prediction
 from tadp_cli.run.records import read_evaluations, read_object
 from tadp_cli.run.run import Run
 from tadp_heads import DepthResult
+from tadp_heads.atomic_files import write_json
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.checkpoint import read_state, reading_state
 from tadp_heads.training.metrics_log import read_steps

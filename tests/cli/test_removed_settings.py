@@ -2,11 +2,11 @@
 
 import pytest
 
-from tadp_cli._io import write_json
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.config.removed import REMOVED, without_removed
 from tadp_cli.config.schema import toml
 from tadp_cli.run.guard import claim
+from tadp_heads.atomic_files import write_json
 from tadp_heads.schema import SettingError
 
 OLD = {"train.speed": 1.0, "mode": "slow"}

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from tadp_backbone.text.textual_inversion import read_tokens
 from tadp_captioning import CaptionStore
-from tadp_cli._format import check_format
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_heads import PerceptionModel
+from tadp_heads.format_version import check_format
 from tadp_personalize import base_of, load_token
 
 NEWER = r"written by a newer tadp \(format 2; this one reads up to 1\): upgrade tadp"

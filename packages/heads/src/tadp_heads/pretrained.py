@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tadp_heads._io import replacing, write_json
+from tadp_heads.atomic_files import replacing, write_json
 from tadp_heads.data.errors import DataError
 from tadp_heads.hub.repository import local_folder
 from tadp_heads.precision import in_float32

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from tadp_heads._io import replacing, write_json
+from tadp_heads.atomic_files import replacing, write_json
 from tadp_heads.data.sample import Color
 
 LARGEST_PNG_METRES = 65.535

@@ -11,9 +11,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from tadp_heads._format import check_format
-from tadp_heads._io import write_json, write_text
+from tadp_heads.atomic_files import write_json, write_text
 from tadp_heads.data.errors import DataError
+from tadp_heads.format_version import check_format
 from tadp_heads.hub.card import CARD_NAME, CardDetails, model_card
 from tadp_heads.hub.repository import local_folder, upload_folder
 from tadp_heads.model_config import PerceptionConfig

@@ -1,6 +1,6 @@
 """Versions of file formats: an integer in each file that this code writes; a file without one is of the first.
 
-Packages do not import each other, so each has its own copy of this module, kept equal by a test.
+The libraries do not import each other, so each has its own copy of this module, kept equal by a test.
 """
 
 from pathlib import Path

@@ -28,10 +28,10 @@ def benchmark(
     Example: `tadp benchmark runs/first --size 512x512 --precision fp32 --precision bf16 --json costs.json`
     """
     with one_line_errors():
-        from tadp_cli._io import write_json
         from tadp_cli.deployment.benchmark import benchmark_run
         from tadp_cli.deployment.export import size_of
         from tadp_cli.run.finished import run_of
+        from tadp_heads.atomic_files import write_json
 
         given = [size_of(text) for text in size or ("256x256", "512x512")]
         sizes = [pixels for pixels in given if isinstance(pixels, tuple)]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tadp_captioning.text_files import read_text
-from tadp_cli._format import check_format
 from tadp_cli.config.paper_tables import row_tree, table_names
 from tadp_cli.config.schema import put
 from tadp_cli.console.home import tree_with_home
+from tadp_heads.format_version import check_format
 
 FORMAT = 1
 """Of the TOML files of recipes and runs."""

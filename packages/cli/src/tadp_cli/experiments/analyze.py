@@ -2,10 +2,10 @@
 
 import importlib
 
-from tadp_cli._io import write_json
 from tadp_cli.device import checked_device
 from tadp_cli.experiments.analyses import ANALYSES
 from tadp_cli.experiments.analyses.setting import Findings, Setting
+from tadp_heads.atomic_files import write_json
 
 
 def check_name(name: str) -> None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from tadp_captioning import CaptionStore, get_domain
 from tadp_captioning.stats import class_report
-from tadp_cli._io import write_json
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.experiments.demo_files import captions_file, data_folder, run_folder
@@ -22,6 +21,7 @@ from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.run.guard import claim
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import RESULTS_FILE
+from tadp_heads.atomic_files import write_json
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.readers.user_folder import open_folder

@@ -6,7 +6,6 @@ from typing import Any
 
 from tadp_captioning import find_images
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
-from tadp_cli._io import write_text
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.domain_images import domain_images
@@ -14,6 +13,7 @@ from tadp_cli.prompts.builder import PromptContexts, Prompts
 from tadp_cli.prompts.captions import captions_of
 from tadp_cli.prompts.cleaned import cleaned_captions
 from tadp_cli.prompts.prompter import Prompter
+from tadp_heads.atomic_files import write_text
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.unlabelled import UnlabelledImages
 from tadp_heads.training import TargetDomain

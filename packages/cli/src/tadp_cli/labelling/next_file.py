@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from tadp_cli._io import write_text
 from tadp_cli.labelling.next_images import Ranked
+from tadp_heads.atomic_files import write_text
 
 
 def write_ranking(chosen: Sequence[Ranked], path: Path) -> None:

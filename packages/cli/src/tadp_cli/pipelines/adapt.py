@@ -7,7 +7,6 @@ from typing import Any
 from tadp_backbone.io.hub import locate
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
-from tadp_cli._io import write_json
 from tadp_cli.config.default_models import naming_tiny
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe
@@ -25,6 +24,7 @@ from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import RESULTS_FILE, Run
+from tadp_heads.atomic_files import write_json
 from tadp_heads.data.readers.user_folder import annotated_tasks
 from tadp_heads.data.registry import labelled_splits
 

@@ -13,7 +13,7 @@ from tadp_captioning import CaptionStore
 from tadp_captioning.matching import captions_of_files
 from tadp_captioning.mentions.cosine import CosineMentions
 from tadp_captioning.stats import ClassReport, class_report
-from tadp_cli._io import replacing
+from tadp_heads.atomic_files import replacing
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
 from tadp_heads.data.registry import open_data

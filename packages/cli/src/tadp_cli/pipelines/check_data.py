@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tadp_cli._io import replacing, write_json
+from tadp_heads.atomic_files import replacing, write_json
 from tadp_heads.data.check.dataset import CheckReport, sample_sheet
 
 

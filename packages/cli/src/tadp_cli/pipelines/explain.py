@@ -18,7 +18,6 @@ from tadp_backbone.text.word_attention import Word, heat_maps, words_of
 from tadp_backbone.vae import encoding_once
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
-from tadp_cli._io import replacing
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.inputs.user_images import open_user_image
 from tadp_cli.pipelines.forward_pass import attention_pass
@@ -32,6 +31,7 @@ from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.prompts.tagging.store import tagger_of
 from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sheet
 from tadp_heads import PerceptionModel
+from tadp_heads.atomic_files import replacing
 from tadp_heads.data.palette import Color
 from tadp_heads.results import SegmentationResult
 

@@ -16,11 +16,11 @@ from tadp_backbone.registry import BACKBONES, TINY_FOLDER
 from tadp_backbone.summary import untrained
 from tadp_captioning import Domain, RuleCleaner, find_images, get_domain, load_captioner
 from tadp_captioning.domains import DREAMBOOTH_TOKEN
-from tadp_cli._io import write_json
 from tadp_cli.device import checked_device
 from tadp_cli.inputs.domain_images import drawn
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import RESULTS_FILE
+from tadp_heads.atomic_files import write_json
 from tadp_heads.data.scenes.scene import SCENE_DOMAINS
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_personalize import Estimate, LoraConfig, Personalization, dreambooth, estimate, preset, textual_inversion

@@ -10,9 +10,9 @@ from typing import Any, Self
 from PIL import Image
 
 from tadp_captioning.jsonl import append_rows, read_rows
-from tadp_cli._io import write_json, write_text
 from tadp_cli.run.output_paths import below
 from tadp_heads import PerceptionModel
+from tadp_heads.atomic_files import write_json, write_text
 from tadp_heads.data.readers.color_masks import LABEL_MAP
 from tadp_heads.data.sample import Color
 from tadp_heads.result_files import save_confidence, save_mask, save_png

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tadp_cli._io import write_text
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.config.recipe_origin import recipe_of_package
 from tadp_cli.console.reporter import Report
@@ -24,6 +23,7 @@ from tadp_cli.report.runs_page import runs_html
 from tadp_cli.report.summary import class_columns, summary
 from tadp_cli.run.resume import flat_settings
 from tadp_cli.run.run import Run
+from tadp_heads.atomic_files import write_text
 from tadp_heads.data.registry import labelled_splits
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "tadp-cli")

@@ -13,11 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from tadp_cli._io import write_text
 from tadp_cli.console.terminal import printable
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.heat_maps import POOLING, colour_bar, data_uri, heat_overlay
 from tadp_cli.report.rows import CaptionRow, HeatRow, PredictionRow
+from tadp_heads.atomic_files import write_text
 
 _TITLE = "Text-aligned diffusion perception"
 _INTRO = (

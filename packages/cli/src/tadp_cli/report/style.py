@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tadp_cli._io import replacing
+from tadp_heads.atomic_files import replacing
 
 INK, SOFT, GRID = "#22252a", "#5c636d", "#dcdad3"
 FONT: dict[str, Any] = {"family": "DejaVu Sans", "color": INK, "parse_math": False}  # it comes with matplotlib

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from tadp_cli._io import replacing_folder
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.prompts.tagging.store import FOLDER as PRESENCE_FOLDER
 from tadp_cli.run.run import NAMES_FILE, Run
 from tadp_heads import PerceptionModel
+from tadp_heads.atomic_files import replacing_folder
 
 BEST_FOLDER = "best"
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tadp_cli._io import write_json
 from tadp_cli.config.removed import without_removed
 from tadp_cli.run.records import read_object
+from tadp_heads.atomic_files import write_json
 
 
 def claim(file: Path, settings: dict[str, Any], what: str, defaults: dict[str, Any] | None = None) -> None:

@@ -3,11 +3,12 @@
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tadp_cli._io import naming, remove_leftovers
+from tadp_heads.atomic_files import naming
 
 
 @contextmanager
@@ -19,6 +20,12 @@ def run_lock(folder: Path) -> Iterator[bool]:
     with _lock(folder / ".lock", folder) as killed:
         remove_leftovers(folder)
         yield killed
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What killed processes left half-written below a folder (`.NAME.part`); nobody else may be at work there."""
+    for path in list(folder.rglob(".*.part")):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager

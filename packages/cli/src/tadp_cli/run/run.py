@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 
-from tadp_cli._io import replacing, write_json, write_text
 from tadp_cli.config.paths import absolute
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.records import place_of, read_evaluations, read_object, results_of
 from tadp_cli.run.resume import changed_settings, check_version
+from tadp_heads.atomic_files import replacing, write_json, write_text
 from tadp_heads.data import SampleDataset
 
 if TYPE_CHECKING:

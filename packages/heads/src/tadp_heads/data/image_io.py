@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torchvision import tv_tensors
 
-from tadp_heads._io import is_limit
+from tadp_heads.atomic_files import is_limit
 from tadp_heads.data.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.image_io import open_image
 

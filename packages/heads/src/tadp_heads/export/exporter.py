@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from tadp_heads._io import write_text
+from tadp_heads.atomic_files import write_text
 from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.export.card import export_card, text_file
 from tadp_heads.export.graph import trace

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 
 ONNX_PACKAGES = ("onnx", "onnx_ir", "onnxscript", "onnxruntime")
 """Modules of the extra `tadp-heads[export]`."""

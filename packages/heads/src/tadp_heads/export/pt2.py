@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 
 
 def write_pt2(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:

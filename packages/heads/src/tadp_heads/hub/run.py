@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tadp_heads._io import replacing, write_text
+from tadp_heads.atomic_files import replacing, write_text
 from tadp_heads.hub.card import CARD_NAME, CardDetails, model_card
 from tadp_heads.hub.repository import upload_folder
 from tadp_heads.model import PerceptionModel

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.files import require_folder
 from tadp_heads.data.readers.driving import CITYSCAPES_CLASSES, label_ids

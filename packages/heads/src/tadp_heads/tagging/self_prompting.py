@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tadp_heads._io import write_json
+from tadp_heads.atomic_files import write_json
 from tadp_heads.pretrained import read_json
 from tadp_heads.segmentation.head import FPNHead
 from tadp_heads.segmentation.task import SegmentationTask

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Color
 from tadp_heads.model import PerceptionModel

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 from tadp_heads.training._read_errors import reading
 from tadp_heads.training.parallel.fsdp import as_kept
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 from tadp_heads.data.errors import DataError
 from tadp_heads.pretrained import read_safetensors
 from tadp_heads.training.dataset import Item, LiveBatches

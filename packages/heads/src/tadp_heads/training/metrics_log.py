@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tadp_heads._io import append, write_text
+from tadp_heads.atomic_files import append, write_text
 from tadp_heads.data.errors import DataError
 
 METRICS_FILE = "metrics.jsonl"

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from tadp_heads._io import replacing, write_json, write_text
+from tadp_heads.atomic_files import replacing, write_json, write_text
 from tadp_heads.model import PerceptionModel
 from tadp_heads.results import Result
 from tadp_heads.video.files import Frame, VideoFile, frame_count, frame_rate, read_frames

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from tadp_heads._io import write_json, write_text
 from tadp_heads._registry import Registry
+from tadp_heads.atomic_files import write_json, write_text
 from tadp_heads.writers.objects import PredictedImage, PredictedObject
 
 

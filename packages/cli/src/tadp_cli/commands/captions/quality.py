@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from tadp_cli._io import write_text
 from tadp_cli.console.captions_options import (
     DomainOption,
     FileArgument,
@@ -16,6 +15,7 @@ from tadp_cli.console.captions_options import (
 )
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.console.progress import console
+from tadp_heads.atomic_files import write_text
 
 
 def stats(

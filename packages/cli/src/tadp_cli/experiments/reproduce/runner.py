@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tadp_cli._io import write_json, write_text
 from tadp_cli.config.paper_tables import DomainTest, Table
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
@@ -20,6 +19,7 @@ from tadp_cli.pipelines.fit_to_memory import fitted
 from tadp_cli.pipelines.personalize import draw_domain
 from tadp_cli.pipelines.train_and_evaluate import MEAN, ensure_experiment, evaluate_conditions, evaluate_once
 from tadp_cli.run.run import RESULTS_FILE, Run
+from tadp_heads.atomic_files import write_json, write_text
 from tadp_heads.data.readers.driving_layouts import CONDITIONS
 from tadp_heads.data.scenes.write import write_scenes
 

@@ -14,13 +14,13 @@ from tadp_backbone import DiffusionBackbone
 from tadp_captioning.mentions.words import ClassMentions, class_words
 from tadp_captioning.taggers.clip import ClipTagger
 from tadp_captioning.taggers.word_probabilities import WordProbabilities
-from tadp_cli._io import replacing, write_json
 from tadp_cli.config.recipe import PresenceConfig, Recipe
 from tadp_cli.config.removed import without_removed
 from tadp_cli.console.reporter import Report
 from tadp_cli.prompts.authors import captioner_of
 from tadp_cli.run.records import read_object
 from tadp_heads import PerceptionModel
+from tadp_heads.atomic_files import replacing, write_json
 from tadp_heads.data import SampleDataset
 from tadp_heads.pretrained import read_safetensors
 from tadp_heads.tagging import Calibration, PresenceHead, SelfPrompting

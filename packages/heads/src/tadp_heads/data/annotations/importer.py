@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from tadp_heads._io import replacing, write_json, write_text
+from tadp_heads.atomic_files import replacing, write_json, write_text
 from tadp_heads.data.annotations.datasets import AnnotatedDataset
 from tadp_heads.data.annotations.formats import open_annotations, read_annotations
 from tadp_heads.data.annotations.splits import split_by_seed

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tadp_heads._io import is_limit
+from tadp_heads.atomic_files import is_limit
 from tadp_heads.data.annotations.collector import Collector, ellipse, rectangle, ring, shape_of
 from tadp_heads.data.annotations.json_files import holds, json_files, read_object, size_of
 from tadp_heads.data.annotations.shapes import AnnotatedImage, Annotations, Bitmap, Polygons, Shape

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from tadp_heads._io import write_text
+from tadp_heads.atomic_files import write_text
 from tadp_heads.data.scenes.render import BACKGROUND, Rendering, render
 from tadp_heads.data.scenes.scene import EDITION, SCENE_DOMAINS, caption, describe, sample_scene
 from tadp_heads.data.scenes.shapes import CLASSES

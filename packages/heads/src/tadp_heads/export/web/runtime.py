@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tadp_heads._io import replacing
+from tadp_heads.atomic_files import replacing
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 LICENCE = "MIT, Copyright (c) Microsoft Corporation"

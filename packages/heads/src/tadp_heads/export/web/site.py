@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from tadp_heads._io import replacing_folder, write_text
+from tadp_heads.atomic_files import replacing_folder, write_text
 from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.export.onnx import ONNX_PACKAGES, OnnxRunner, write_onnx
 from tadp_heads.export.parity import Difference, differences_of

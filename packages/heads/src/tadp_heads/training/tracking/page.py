@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tadp_heads._io import write_text
+from tadp_heads.atomic_files import write_text
 from tadp_heads.training.metrics_log import METRICS_FILE, read_steps
 from tadp_heads.training.tracking.curve import curve
 

@@ -1,7 +1,7 @@
-"""Files that are complete or absent: written under a temporary name in the same folder, then renamed.
+"""Files and folders that are complete or absent: written under a temporary name in the same folder, then renamed.
 
-Packages do not import each other, so each has its own copy of what it needs of this module, kept equal by a test. A
-killed process leaves `.NAME.part`: the next writer of NAME takes it over.
+The libraries do not import each other, so each other one has a copy, `_io`, of what it needs of this module, kept equal
+by a test. A killed process leaves `.NAME.part`: the next writer of NAME takes it over.
 """
 
 import errno
