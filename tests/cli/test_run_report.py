@@ -11,10 +11,9 @@ from invoking import tadp
 from PIL import Image
 
 from tadp_cli.config.recipe import load_recipe
-from tadp_cli.config.recipe_origin import recipe_of_package
 from tadp_cli.pipelines import error_analysis
 from tadp_cli.pipelines.error_analysis import examine_run, extremes, loss_curve, prediction_overlays, word_maps
-from tadp_cli.pipelines.report import run_names
+from tadp_cli.pipelines.report import recipe_of_package, run_names
 from tadp_cli.report import prediction_sheet
 from tadp_cli.report.grouping import group_rows, task_tables
 from tadp_cli.report.prediction_sheet import write_prediction_sheet

@@ -15,6 +15,8 @@ from annotation_exports import (
     cvat_image,
     cvat_polygon,
     cvat_xml,
+    encode_brush,
+    encode_coco,
     json_text,
     label_studio_brush,
     label_studio_polygon,
@@ -29,7 +31,7 @@ from PIL import Image
 
 from tadp_heads.data.annotations.formats import FORMATS, annotation_format, read_annotations
 from tadp_heads.data.annotations.rasterize import fill_ring
-from tadp_heads.data.annotations.run_lengths import decode_brush, decode_coco, encode_brush, encode_coco
+from tadp_heads.data.annotations.run_lengths import decode_brush, decode_coco
 from tadp_heads.data.annotations.splits import split_by_seed
 from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.errors import DataError

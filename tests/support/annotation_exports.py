@@ -1,13 +1,13 @@
 """Small exports of annotation tools, in each tool's documented structure."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from official_layouts import picture, text
-
-from tadp_heads.data.annotations.run_lengths import encode_brush
 
 Ring = list[tuple[float, float]]
 Drawn = dict[str, list[tuple[str, Ring]]]
@@ -153,3 +153,38 @@ def label_studio(root: Path, drawn: Drawn = SHAPES) -> None:
 
 
 EXPORTS = {"labelme": labelme, "coco": coco, "yolo": yolo, "cvat": cvat, "label-studio": label_studio}
+
+
+def encode_coco(pixels: np.ndarray) -> dict[str, Any]:
+    """(H, W) bool -> COCO's run lengths as numbers, which every tool reads."""
+    return {"size": list(pixels.shape), "counts": _to_counts(pixels.T.ravel())}
+
+
+def _to_counts(flat: np.ndarray) -> list[int]:
+    changes = np.flatnonzero(np.diff(flat.astype(np.int8), prepend=0))
+    return np.diff(changes, prepend=0, append=flat.size).tolist()
+
+
+def encode_brush(pixels: np.ndarray) -> list[int]:
+    """(H, W) bool -> Label Studio's brush strokes, white where painted and transparent elsewhere."""
+    flat = np.repeat(pixels.ravel().astype(np.uint8) * 255, 4)
+    lengths = (3, 7, 11, 15)  # bits less one of a run's length
+    out = [f"{flat.size:032b}", f"{7:05b}", *(f"{length:04b}" for length in lengths)]
+    starts = np.flatnonzero(np.diff(flat.astype(np.int16), prepend=-1))
+    ends = np.append(starts[1:], flat.size)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        out += _runs(end - start, int(flat[start]), lengths)
+    text = "".join(out)
+    text += "0" * (-len(text) % 8)
+    return np.packbits(np.frombuffer(text.encode(), dtype=np.uint8) - 48).tolist()
+
+
+def _runs(length: int, value: int, lengths: Sequence[int]) -> list[str]:
+    """A run of one value as codes, each of at most 65536 values."""
+    codes = []
+    while length:
+        part = min(length, 1 << 16)
+        kind = next(i for i, bits in enumerate(lengths) if part - 1 < 1 << (bits + 1))
+        codes.append(f"1{kind:02b}{part - 1:0{lengths[kind] + 1}b}{value:08b}")
+        length -= part
+    return codes

@@ -246,12 +246,6 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         named = class_tokens(tokenizer, texts, self.config.class_words, context.shape[1])
         return torch.cat((context, named.to(context)), 2)
 
-    def fingerprint(self) -> str:
-        """Hash of the weights and settings that decide what a pass computes; takes seconds for Stable Diffusion."""
-        from .io.fingerprint import fingerprint
-
-        return fingerprint(self)
-
     def freeze(self) -> Self:
         """Freeze the UNet too: a pass then stores nothing for backward, unless context or latents need a gradient."""
         self.unet.requires_grad_(False)

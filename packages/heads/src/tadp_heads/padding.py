@@ -29,8 +29,8 @@ def cut_padding(maps: Tensor, padded_size: tuple[int, int], image_size: tuple[in
     return resize_maps(maps, padded_size)[..., : image_size[0], : image_size[1]]
 
 
-def resize_maps(maps: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear to (H, W); maps of that size pass as they are."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=align_corners)
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)

@@ -12,6 +12,7 @@ from tadp_personalize.io.pipeline_parts import Base
 from tadp_personalize.seeds import generator
 
 _INFERENCE_STEPS = 25
+_COLUMNS = 4
 
 
 def draw(base: Base, prompts: Sequence[str], *, seed: int, keys: Sequence[object]) -> list[Image.Image]:
@@ -25,11 +26,11 @@ def draw(base: Base, prompts: Sequence[str], *, seed: int, keys: Sequence[object
         return pipe(prompt=list(prompts), num_inference_steps=_INFERENCE_STEPS, generator=rng).images
 
 
-def write_sheet(path: Path, base: Base, prompts: Sequence[str], *, seed: int, columns: int = 4) -> Path:
-    """Draw `columns` images of each prompt, from the same noise in every row, and write them as one PNG."""
-    rows = [draw(base, [prompt] * columns, seed=seed, keys=range(columns)) for prompt in prompts]
+def write_sheet(path: Path, base: Base, prompts: Sequence[str], *, seed: int) -> Path:
+    """Draw _COLUMNS images of each prompt, from the same noise in every row, and write them as one PNG."""
+    rows = [draw(base, [prompt] * _COLUMNS, seed=seed, keys=range(_COLUMNS)) for prompt in prompts]
     width, height = rows[0][0].size
-    sheet = Image.new("RGB", (columns * width, len(rows) * height))
+    sheet = Image.new("RGB", (_COLUMNS * width, len(rows) * height))
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             sheet.paste(image, (x * width, y * height))
@@ -38,10 +39,10 @@ def write_sheet(path: Path, base: Base, prompts: Sequence[str], *, seed: int, co
     return path
 
 
-def write_images(path: Path, images: Sequence[Image.Image], *, size: int, columns: int = 4) -> Path:
-    """Write the first `columns` of the images that are learned from, cropped to squares, as one row (Figure S7)."""
-    sheet = Image.new("RGB", (columns * size, size))
-    for x, image in enumerate(images[:columns]):
+def write_images(path: Path, images: Sequence[Image.Image], *, size: int) -> Path:
+    """Write the first _COLUMNS of the images that are learned from, cropped to squares, as one row (Figure S7)."""
+    sheet = Image.new("RGB", (_COLUMNS * size, size))
+    for x, image in enumerate(images[:_COLUMNS]):
         sheet.paste(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC), (x * size, 0))
     with replacing(path) as partial:
         sheet.save(partial, format="PNG")

@@ -25,10 +25,10 @@ _OPEN_CLIP_LAYER = (
 _HEAD_WIDTH = 64
 
 
-def text_encoder_from_ldm(state_dict: Mapping[str, Tensor], num_heads: int | None = None) -> CLIPTextModel:
+def text_encoder_from_ldm(state_dict: Mapping[str, Tensor]) -> CLIPTextModel:
     """CLIP as in Stable Diffusion 1, or OpenCLIP without its last layer as in version 2.
 
-    Sizes are read from the tensors; `num_heads` None: 64 channels per head.
+    Sizes are read from the tensors; attention has 64 channels per head.
     """
     if clip := under(state_dict, _CLIP):
         state, activation, named = clip, "quick_gelu", _CLIP.__add__
@@ -44,7 +44,7 @@ def text_encoder_from_ldm(state_dict: Mapping[str, Tensor], num_heads: int | Non
     for key in sizes:
         if key not in state:
             raise ValueError(f"the text encoder is incomplete: {named(key)} is missing")
-    model = CLIPTextModel(_config(state, activation, num_heads))
+    model = CLIPTextModel(_config(state, activation))
     # transformers had its layers below "text_model." before 5.6
     below = "text_model." if hasattr(model, "text_model") else ""
     state = {below + key: tensor for key, tensor in state.items()}
@@ -53,14 +53,14 @@ def text_encoder_from_ldm(state_dict: Mapping[str, Tensor], num_heads: int | Non
     return model.eval()
 
 
-def _config(state: Mapping[str, Tensor], activation: str, num_heads: int | None) -> CLIPTextConfig:
+def _config(state: Mapping[str, Tensor], activation: str) -> CLIPTextConfig:
     vocabulary, width = state["embeddings.token_embedding.weight"].shape
     return CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=len(state["encoder.layers.0.mlp.fc1.weight"]),
         num_hidden_layers=count(state, "encoder.layers."),
-        num_attention_heads=num_heads or width // _HEAD_WIDTH,
+        num_attention_heads=width // _HEAD_WIDTH,
         max_position_embeddings=len(state["embeddings.position_embedding.weight"]),
         hidden_act=activation,
         bos_token_id=vocabulary - 2,

@@ -1,14 +1,19 @@
-"""A backbone's interface to training: trainable parts and gradient checkpointing."""
+"""A backbone's interface to training: trainable parts, gradient checkpointing, and low-rank updates in place of all
+weights (LoRA, Hu et al. 2021)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 
+import torch
 from diffusers import UNet2DConditionModel
+from peft import LoraConfig
 from torch import nn
 
 from ..text.adapters import LearnedContext, TextAdapter
-from .add import add_low_rank, merge_low_rank
+
+_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+"""The projections of every attention layer, as diffusers' own training scripts have them."""
 
 
 class TrainableParts:
@@ -40,11 +45,14 @@ class TrainableParts:
 
     def add_low_rank(self, rank: int, seed: int) -> None:
         """Add LoRA updates to the weights of the UNet's attention; the output is unchanged at first."""
-        add_low_rank(self.unet, rank, seed)
+        with torch.random.fork_rng(devices=[]):  # peft draws the first matrix from torch's generator
+            torch.manual_seed(seed)
+            self.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(_TARGETS)))
 
     def merge_low_rank(self) -> None:
         """Merge the LoRA updates into the UNet's weights and remove them."""
-        merge_low_rank(self.unet)
+        self.unet.fuse_lora()
+        self.unet.unload_lora()
 
     @contextmanager
     def low_rank_merged(self) -> Iterator[None]:
@@ -52,7 +60,7 @@ class TrainableParts:
         unet = self.unet
         # Merging and taking the updates out again would leave rounding errors in the weights: merge into a copy.
         self.unet = deepcopy(unet)
-        merge_low_rank(self.unet)
+        self.merge_low_rank()
         try:
             yield
         finally:

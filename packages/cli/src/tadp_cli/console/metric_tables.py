@@ -11,7 +11,6 @@ from rich.text import Text
 from tadp_cli.config.paper_tables import DomainTest
 from tadp_cli.config.paper_tables import Table as PaperTable
 from tadp_cli.report.grouping import Group, TaskTable, class_metric, group_rows, task_tables
-from tadp_cli.report.spread import with_spread
 
 if TYPE_CHECKING:
     from tadp_cli.experiments.reproduce.runner import RowResult
@@ -194,6 +193,11 @@ def _with_numbers(table: PaperTable, headings: Mapping[str, str], lines: Sequenc
 
 
 def _number(metric: str, values: list[float]) -> str:
-    """As the paper prints it: mIoU and AP in percent, depth's errors and shares as they are."""
+    """As the paper prints it: mIoU and AP in percent, depth's errors and shares as they are.
+
+    Mean ± min-max/2; of one value the value alone.
+    """
     scale, decimals = (100, 1) if metric.startswith(("mIoU", "AP")) else (1, 3)
-    return with_spread(values, scale=scale, decimals=decimals)
+    mean, half_range = sum(values) / len(values), (max(values) - min(values)) / 2
+    spread = f" ± {scale * half_range:.{decimals}f}" if len(values) > 1 else ""
+    return f"{scale * mean:.{decimals}f}{spread}"

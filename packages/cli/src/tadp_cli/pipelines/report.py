@@ -1,6 +1,7 @@
 """The page about finished runs: settings, metrics, best and worst images."""
 
 import platform
+import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,8 +12,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tadp_cli.config.recipe import Recipe
-from tadp_cli.config.recipe_origin import recipe_of_package
+from tadp_cli.config.inheritance import shipped_recipes
+from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.device import checked_device
 from tadp_cli.pipelines.error_analysis import Examined, examine_run, loss_curve
@@ -171,3 +172,13 @@ def _environment(device: str) -> dict[str, str]:
     found |= {name: version(name) for name in _LIBRARIES}
     found["device"] = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return found
+
+
+def recipe_of_package(recipe: Recipe) -> tuple[str, Recipe] | None:
+    """(name, recipe) of the package's with the same description, which settings do not change; None: a recipe of one's
+    own."""
+    for name, file in shipped_recipes().items():
+        described = tomllib.loads(file.read_text(encoding="utf-8")).get("description")
+        if described and described == recipe.description:
+            return name, load_recipe(name)
+    return None

@@ -4,8 +4,8 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,6 @@ from torch.export import Dim, ExportedProgram
 
 from tadp_heads.export.settings import ExportSettings
 from tadp_heads.model import PerceptionModel
-
-
-class Foldable(Protocol):
-    """A backbone that can turn into constants what does not depend on the image."""
-
-    def folded(self, context: Tensor | None) -> AbstractContextManager[None]:
-        """Inside, all that depends on the timestep and on `context` (1, T, D) alone is a constant of the modules."""
 
 
 class Graph(nn.Module):
@@ -54,7 +47,10 @@ def trace(
 
 @contextmanager
 def traceable(module: nn.Module, backbone: Any, fixed: Tensor | None) -> Iterator[None]:
-    """Inside, no parameter asks for a gradient, and constants are folded; the module is left in eval mode."""
+    """Inside, no parameter asks for a gradient; the module is left in eval mode.
+
+    A backbone that has `folded` turns all into constants that depends on the timestep and `fixed` (1, T, D) alone.
+    """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     folded = backbone.folded(fixed) if hasattr(backbone, "folded") else nullcontext()
     try:

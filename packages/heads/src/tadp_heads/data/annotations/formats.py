@@ -72,10 +72,9 @@ def annotation_format(root: Path) -> str | None:
     return found[0] if found else None
 
 
-def read_annotations(root: Path, name: str | None = None) -> Annotations:
+def read_annotations(root: Path) -> Annotations:
     """The annotations of a folder in one of FORMATS, with its split files or, where it has none, split by seed."""
-    name = name or annotation_format(root)
-    return _read(root, name, _fingerprint(root))
+    return _read(root, annotation_format(root), _fingerprint(root))
 
 
 @lru_cache(maxsize=4)

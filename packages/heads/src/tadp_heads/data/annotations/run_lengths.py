@@ -1,6 +1,5 @@
 """Run-length codes of painted pixels: COCO's, CVAT's and Label Studio's."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,6 @@ def decode_coco(code: Any) -> np.ndarray:
     if isinstance(counts, str):
         counts = _unpack_coco(counts)
     return _from_counts(counts, height * width).reshape(width, height).T
-
-
-def encode_coco(pixels: np.ndarray) -> dict[str, Any]:
-    """(H, W) bool -> COCO's run lengths as numbers, which every tool reads."""
-    return {"size": list(pixels.shape), "counts": _to_counts(pixels.T.ravel())}
 
 
 def decode_cvat(text: str, height: int, width: int) -> np.ndarray:
@@ -55,11 +49,6 @@ def _from_counts(counts: Any, total: int) -> np.ndarray:
     if sum(counts) != total:
         raise ValueError(f"run lengths of {sum(counts)} pixels, expected {total}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-
-
-def _to_counts(flat: np.ndarray) -> list[int]:
-    changes = np.flatnonzero(np.diff(flat.astype(np.int8), prepend=0))
-    return np.diff(changes, prepend=0, append=flat.size).tolist()
 
 
 def _unpack_coco(text: str) -> list[int]:
@@ -130,28 +119,3 @@ def decode_brush(code: Any, height: int, width: int) -> np.ndarray:
         values[position:end] = bits.read(size) if is_run else bits.read_many(end - position, size)
         position = end
     return values.reshape(height, width, 4)[..., 3] >= 128
-
-
-def encode_brush(pixels: np.ndarray) -> list[int]:
-    """(H, W) bool -> Label Studio's brush strokes, white where painted and transparent elsewhere."""
-    flat = np.repeat(pixels.ravel().astype(np.uint8) * 255, 4)
-    lengths = (3, 7, 11, 15)  # bits less one of a run's length
-    out = [f"{flat.size:032b}", f"{7:05b}", *(f"{length:04b}" for length in lengths)]
-    starts = np.flatnonzero(np.diff(flat.astype(np.int16), prepend=-1))
-    ends = np.append(starts[1:], flat.size)
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        out += _runs(end - start, int(flat[start]), lengths)
-    text = "".join(out)
-    text += "0" * (-len(text) % 8)
-    return np.packbits(np.frombuffer(text.encode(), dtype=np.uint8) - 48).tolist()
-
-
-def _runs(length: int, value: int, lengths: Sequence[int]) -> list[str]:
-    """A run of one value as codes, each of at most 65536 values."""
-    codes = []
-    while length:
-        part = min(length, 1 << 16)
-        kind = next(i for i, bits in enumerate(lengths) if part - 1 < 1 << (bits + 1))
-        codes.append(f"1{kind:02b}{part - 1:0{lengths[kind] + 1}b}{value:08b}")
-        length -= part
-    return codes

@@ -13,6 +13,10 @@ from tadp_heads.data.inspection import Inspection
 from tadp_heads.data.sample import IGNORE_INDEX, Sample, SampleDataset
 from tadp_heads.overlay import color_depth, contact_sheet, draw_boxes, draw_legend, draw_mask, stacked
 
+_THREADS = 4
+_SAMPLES = 16
+"""Of a data set, where all would take too long."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
@@ -51,7 +55,6 @@ def check_dataset(
     problems: Sequence[str] = (),
     warnings: Sequence[str] = (),
     layout: str = "",
-    workers: int = 4,
 ) -> CheckReport:
     """Inspects each sample in threads (decoding releases the interpreter) and adds up what was seen.
 
@@ -67,7 +70,7 @@ def check_dataset(
             unreadable[sample_id] = str(error)
             return Inspection(problems=[str(error)])
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         seen = list(pool.map(guarded, dataset.ids))
     counts: Counter = Counter()
     for item in seen:
@@ -89,11 +92,11 @@ def check_dataset(
     )
 
 
-def sampled_doubts(dataset: SampleDataset, root: Path, count: int = 16) -> tuple[str, ...]:
-    """Problems of the labels as a whole that `count` samples show; a malformed one among them is an error."""
-    step = max(1, len(dataset) // count)
+def sampled_doubts(dataset: SampleDataset, root: Path) -> tuple[str, ...]:
+    """Problems of the labels as a whole that a few samples show; a malformed one among them is an error."""
+    step = max(1, len(dataset) // _SAMPLES)
     counts: Counter = Counter()
-    for sample_id in dataset.ids[::step][:count]:
+    for sample_id in dataset.ids[::step][:_SAMPLES]:
         counts.update(dataset.inspect(sample_id).counts)
     return tuple(_about_classes(root, dataset, counts).problems)
 
@@ -159,7 +162,7 @@ def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
     """
     step = max(1, len(dataset) // count)
     images = {}
-    for sample_id in dataset.ids[::step][:count]:
+    for sample_id in dataset.ids[::step][:_SAMPLES]:
         try:
             images[sample_id] = annotated(dataset.read(sample_id), dataset)
         except DataError:  # It is in the report already.

@@ -27,20 +27,11 @@ class SegmentationFolder(SegmentationPairs):
     image.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str | None = None,
-        transform: Transform | None = None,
-        palette: Sequence[Color] | None = None,
-    ):
+    def __init__(self, root: str | Path, split: str | None = None, transform: Transform | None = None):
         self.root = Path(root)
         images, masks = mask_files(self.root)
         ids = split_ids(split_folder(self.root), split, images)
-        reading = mask_reading(self.root, masks)
-        super().__init__(
-            pair_up(images, masks, ids), transform=transform, **{**reading, "palette": palette or reading["palette"]}
-        )
+        super().__init__(pair_up(images, masks, ids), transform=transform, **mask_reading(self.root, masks))
 
 
 def mask_reading(root: Path, masks: Mapping[str, Path]) -> dict:

@@ -34,14 +34,14 @@ def memory_asked(error: BaseException) -> str:
 
 
 @contextmanager
-def out_of_memory_named(advice: str = _IN_TRAINING) -> Iterator[None]:
+def out_of_memory_named() -> Iterator[None]:
     """Inside, an allocator's failure becomes one line with what to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise RuntimeError(f"out of memory{memory_asked(error)}: {advice}") from error
+        raise RuntimeError(f"out of memory{memory_asked(error)}: {_IN_TRAINING}") from error
 
 
 def where_memory_lacks(work: Callable[[list[T]], None], batch: Sequence[T]) -> Iterator[tuple[T, str]]:
