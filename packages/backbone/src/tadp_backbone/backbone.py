@@ -46,7 +46,8 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     """Image and text in; feature pyramid and cross-attention maps of one UNet pass out.
 
     Parts that are None cannot be asked for: without `vae` start from latents, without `text_encoder` bring contexts.
-    VAE and text encoder are frozen; the UNet trains unless `freeze()` is called.
+    VAE and text encoder are frozen; the UNet trains unless `freeze()` is called. What is read of the pass, and where
+    the paper's code differs from the paper: docs/reference.md, section 0.
     """
 
     def __init__(
@@ -61,7 +62,11 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         scheduler: DDPMScheduler | None = None,
         config: BackboneConfig | None = None,
     ):
-        """`text_encoder_2` and its tokenizer: of Stable Diffusion XL."""
+        """`text_encoder_2` and its tokenizer: of Stable Diffusion XL.
+
+        ValueError for a config that these parts cannot follow: strides without cross-attention, taps that are not
+        there, a text adapter with SDXL, a sampled posterior of an AutoencoderTiny.
+        """
         super().__init__()
         self.source: str | None = None
         """What it was loaded from."""
@@ -132,7 +137,9 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     ) -> Features:
         """images (B, 3, H, W) in [-1, 1], any H and W; context (B, T, D) -> Features without the cells of padding.
 
-        `generator`: one for the batch or one per image, where the pass draws (`is_stochastic`).
+        `generator`: one for the batch or one per image, where the pass draws (`is_stochastic`). `timestep`: in
+        [0, 1000), one for all or one per image (B,), in place of the config's. ValueError for other shapes and types,
+        values beyond `config.image_limit`, and a context that is missing or of another width.
         """
         size = (images.shape[-2], images.shape[-1])
         padded = self._ready_images(images, self.size_multiple)
@@ -155,6 +162,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
 
         `timestep`: one for all or one per image (B,), in place of the config's. `generator` draws the noise where the
         config asks for noise. `image_size`: the image's (H, W) where the latents are those of a padded image.
+        ValueError as for images.
         """
         check_latents(latents, self.unet.config.in_channels)
         image_size = size_within((latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor), image_size)
@@ -214,7 +222,10 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         return folded(self, context)
 
     def encode_image(self, images: Tensor, *, generator: Generators = None) -> Tensor:
-        """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8."""
+        """images (B, 3, H, W) in [-1, 1] -> latents (B, 4, H/8, W/8), scaled; sides are padded to multiples of 8.
+
+        `generator`: where the config samples the posterior. ValueError without a VAE, and as for `forward`.
+        """
         # Padded and unpadded images differ: forward() pads to the whole network's multiple.
         images = self._ready_images(images, self.vae_factor)
         return self.encode_padded(images, posterior_noise(self._needed_vae(), images, self.config, generator))
@@ -229,7 +240,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         Of Stable Diffusion XL the pooled embedding is one more row behind them (B, 78, D).
         Texts of more tokens lose their end, with one warning that counts them, or with `long="chunk"` are encoded in
         several pieces joined along the tokens (B, 77 pieces, D). With `config.class_words` K columns follow, which say
-        what class a token names (B, 77, D + K).
+        what class a token names (B, 77, D + K). ValueError for a learned token that was not loaded.
         """
         tokenizer, encoder = text_parts(self)
         texts = [texts] if isinstance(texts, str) else texts

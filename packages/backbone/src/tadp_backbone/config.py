@@ -9,7 +9,10 @@ MOST_TOKENS = 10**5
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """What a pass through the backbone computes; up to rounding, config, weights and inputs decide the numbers."""
+    """What a pass through the backbone computes; up to rounding, config, weights and inputs decide the numbers.
+
+    docs/reference.md, section 0, compares the paper and its code. A value out of its range is a ValueError.
+    """
 
     timestep: int = 1
     """Diffusion step at which features are read, in [0, 1000). The paper writes t = 0, its code runs t = 1."""

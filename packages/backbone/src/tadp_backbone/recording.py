@@ -74,9 +74,9 @@ def _always() -> bool:
 def record_outputs(
     module: nn.Module, paths: Sequence[str], when: Callable[[], bool] = _always
 ) -> Iterator[dict[str, Tensor]]:
-    """Yields {path: output}, filled by a forward inside the context while `when` says so.
+    """Yields {path: output}, filled by a forward inside the context while `when` says so; of a tuple the first.
 
-    The hooks are gone after it, error or not.
+    The hooks are gone after it, error or not. AttributeError for a path that `module` does not have.
     """
     outputs: dict[str, Tensor] = {}
     handles = []
@@ -110,7 +110,7 @@ def record_cross_attention(
     Maps are softmax probabilities averaged over heads, rows sum to 1, keys in the order in which layers run; a later
     forward overwrites them. They carry gradient with `detach=False`. `layers` chooses paths, None: all. The processors
     found are put back on exit, after an error too. Contexts may be nested: each gets the maps of what runs inside it,
-    as long as its `when` says so.
+    as long as its `when` says so. ValueError for layers that are not there, and for processors of adapters.
     """
     with _recording(unet, cross_attention_layers(unet), layers, detach, when) as maps:
         yield maps

@@ -17,13 +17,14 @@ class Source:
     """Where weights lie on a model hub."""
 
     repository: str
+    """owner/name."""
     revision: str | None = None
     """Commit that was verified; None: the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneEntry:
-    """A row of the table."""
+    """A row of the table: where the weights are, and the settings that suit them."""
 
     config: BackboneConfig
     levels: tuple[tuple[int, int], ...]
@@ -192,6 +193,7 @@ BACKBONES = Registry("backbone", _BUILT_IN)
 def register_backbone(name: str, entry: BackboneEntry) -> None:
     """Make weights of a latent diffusion model known by a name, with the settings that suit them.
 
-    `entry.folder` is a diffusers folder, `entry.sources` are repositories of a hub that `fetch` downloads.
+    `entry.folder` is a diffusers folder, `entry.sources` are repositories of a hub that `fetch` downloads. ValueError
+    for a name that is taken, or of other characters than letters, digits, ".", "-" and "_".
     """
     BACKBONES.add(name, entry)

@@ -233,13 +233,16 @@ DOMAINS = Registry("domain", {domain.name: domain for domain in _TABLE})
 
 
 def register_domain(domain: Domain) -> Domain:
-    """Make a domain known by its name, to prompts, cleaners and `tadp personalize`."""
+    """Make a domain known by its name, to prompts, cleaners and `tadp personalize`; ValueError for a taken name."""
     DOMAINS.add(domain.name, domain)
     return domain
 
 
 def get_domain(name: str | Domain, phrase: str = "") -> Domain:
-    """A domain of the table by its name, or with `phrase`, the words for its images, one of any other name."""
+    """A domain of the table by its name, or with `phrase`, the words for its images, one of any other name.
+
+    ValueError for an unknown name without a phrase.
+    """
     if isinstance(name, Domain):
         return name
     if phrase:

@@ -22,7 +22,7 @@ def load_captioner(
     `device` None takes the first GPU, or the CPU where there is none. `dtype` ("float32", "float16", "bfloat16")
     None is float32 on the CPU and float16 elsewhere. `batch_size` None starts with a size that fits most devices;
     it is halved whenever memory runs out. `base_url` is of the server that an "openai:" captioner asks; None:
-    OPENAI_BASE_URL, else OpenAI's own.
+    OPENAI_BASE_URL, else OpenAI's own. ValueError for an unknown name, and for a setting that it does not take.
     """
     from tadp_captioning.captioners.openai import PREFIX, TAGS_SLOT, load_openai_captioner
     from tadp_captioning.captioners.registered import BATCH_SIZE, RegisteredCaptioner

@@ -156,7 +156,10 @@ class PerceptionModel(SavedModel):
         return extract
 
     def predict(self, image: Image.Image, caption: str | None = None) -> Result:
-        """The result for one image of any size; a caption that is needed and not given is written by the captioner."""
+        """The result for one image of any size; a caption that is needed and not given is written by the captioner.
+
+        ValueError where it is needed and the config names none.
+        """
         return self.predict_batch([image], [caption])[0]
 
     @in_float32()
@@ -192,7 +195,10 @@ class PerceptionModel(SavedModel):
     def predict_folder(
         self, folder: str | Path, captions: Mapping[str, str] | None = None, batch_size: int = 8
     ) -> Iterator[tuple[str, Result]]:
-        """(id, result) for every image below `folder`; `captions` by id. Holds one batch of images at a time."""
+        """(id, result) for every image below `folder`; `captions` by id. Holds one batch of images at a time.
+
+        DataError for a folder that is not there, and for an image that cannot be read.
+        """
         files = list(files_by_id(require_folder(Path(folder), "a folder of images")).items())
         for start in range(0, len(files), batch_size):
             part = files[start : start + batch_size]

@@ -12,7 +12,7 @@ CAPTION_SLOT = "{caption}"
 
 @dataclass(frozen=True, kw_only=True)
 class PerceptionConfig:
-    """What turns a backbone and a head into a predictor."""
+    """What turns a backbone and a head into a predictor; ValueError for an unknown task, protocol or range."""
 
     task: str
     """"segmentation", "depth", "detection" or a registered one."""

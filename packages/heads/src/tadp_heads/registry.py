@@ -32,7 +32,10 @@ _WITH_CLASSES = ("levels", "num_classes")
 
 
 def register_task(name: str) -> Callable[[Part], Part]:
-    """Decorate a class that implements `tadp_heads.tasks.Task`; the class is called without arguments."""
+    """Decorate a class that implements `tadp_heads.tasks.Task`; it is called without arguments.
+
+    ValueError for a taken name.
+    """
 
     def register(cls: Part) -> Part:
         TASKS.add(name, cls)
@@ -45,7 +48,8 @@ def register_head(task: str, name: str) -> Callable[[Part], Part]:
     """Decorate an `nn.Module` that implements `tadp_heads.tasks.Head`; `head.name` of a recipe chooses it by `name`.
 
     The module records the arguments of its constructor, from which a saved model is rebuilt: they are values of JSON,
-    in addition to `levels`, the feature levels as (channels, stride), finest first.
+    in addition to `levels`, the feature levels as (channels, stride), finest first. ValueError for an unknown task, a
+    taken name, and a constructor that takes other arguments first.
     """
 
     def register(cls: Part) -> Part:
@@ -77,7 +81,7 @@ def head_name(task: str, head: Any) -> str | None:
 
 
 def get_task(name: str) -> Any:
-    """The task of that name, a `tadp_heads.tasks.Task`."""
+    """The task of that name, a `tadp_heads.tasks.Task`; ValueError for an unknown one."""
     TASKS.check(name)
     return _resolved(TASKS[name])()
 

@@ -16,7 +16,7 @@ from tadp_heads.result_files import save_boxes, save_confidence, save_depth, sav
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SegmentationResult:
-    """A class id for every pixel of `image`."""
+    """A class id for every pixel of `image` (H x W)."""
 
     image: Image.Image
     """The image that was predicted, RGB."""
@@ -65,7 +65,7 @@ class SegmentationResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DepthResult:
-    """A distance for every pixel of `image`."""
+    """A distance in metres for every pixel of `image` (H x W)."""
 
     image: Image.Image
     """The image that was predicted, RGB."""

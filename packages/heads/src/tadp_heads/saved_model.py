@@ -93,7 +93,9 @@ class SavedModel(nn.Module):
     def from_pretrained(cls, folder: str | Path, backbone: Any = None, *, revision: str | None = None) -> Self:
         """The model that `save_pretrained` wrote, in eval mode; `backbone` None loads the one saved with it.
 
-        `folder`: or a repository owner/name of the hub, at `revision`, a branch, tag or commit.
+        `folder`: or a repository owner/name of the hub, at `revision`, a branch, tag or commit. Loaded strictly,
+        without running code from the folder: DataError for files that are missing, damaged or of another config,
+        ValueError for a format of a newer version, a task or plugin that is not there.
         """
         folder = local_folder(folder, revision=revision)
         path = folder / CONFIG_NAME

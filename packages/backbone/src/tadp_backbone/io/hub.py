@@ -47,7 +47,8 @@ def fetch(name: str, *, offline: bool = False, revision: str | None = None) -> P
     """Folder with the weights of a name of the table or a hub id, downloaded once and kept in the hub's cache.
 
     A name of the table that is in the cache, from whichever mirror, is not asked for again; else the mirrors are tried
-    in order. `offline` (or HF_HUB_OFFLINE) looks into the cache alone. `revision`: of a hub id.
+    in order. `offline` (or HF_HUB_OFFLINE) looks into the cache alone. `revision`: of a hub id; a ValueError with a
+    name of the table. FileNotFoundError names what is missing, and how to get it by hand.
     """
     entry = BACKBONES.get(name)
     if entry is not None and revision is not None:

@@ -53,7 +53,9 @@ class Pretrained:
         diffusers folder (.safetensors), see `use_vae`.
         `config`: None for the one saved with the weights or the table's; `changes` replace single fields of it.
         `offline` opens no connection, as HF_HUB_OFFLINE does. The VAE's decoder is dropped unless `keep_decoder`.
-        `tokenizer`: folder of the tokenizer, for LDM files, which contain none.
+        `tokenizer`: folder of the tokenizer, for LDM files, which contain none. Weights are loaded strictly and without
+        running code: ValueError for a file that is damaged or of another architecture, for an unknown setting, and for
+        a vision transformer (`load_backbone`); FileNotFoundError for weights that cannot be fetched.
         """
         from ..vision.table import is_vision
         from .hub import locate_vae
@@ -100,7 +102,8 @@ class Pretrained:
 
         Takes diffusers' learned_embeds (.safetensors, .bin), a folder or hub repository with them at `revision`, and
         A1111 embeddings (.pt, .safetensors). A token of several vectors is written once in prompts. `token` names the
-        one of a file that has no name for it.
+        one of a file that has no name for it. ValueError for vectors of another width, and for a word that the
+        tokenizer has.
         """
         from ..text.textual_inversion import add_tokens, read_tokens
         from .repository import local_folder
@@ -114,7 +117,7 @@ class Pretrained:
     def load_unet(self, source: str | Path, *, revision: str | None = None) -> Self:
         """Replace the UNet's weights (DreamBooth, CleanDIFT) by those of a diffusers folder or of one original file.
 
-        `source`: or a repository owner/name of the hub, at `revision`.
+        `source`: or a repository owner/name of the hub, at `revision`. ValueError for weights of another architecture.
         """
         from .repository import local_folder
         from .unet_weights import load_unet_weights
@@ -148,7 +151,8 @@ class Pretrained:
     def load_lora(self, folder: str | Path, *, scale: float = 1.0, revision: str | None = None) -> Self:
         """Merge a LoRA (folder or file, of diffusers or peft) into the UNet, and the text encoder if it has one.
 
-        `folder`: or a repository owner/name of the hub, at `revision`.
+        `folder`: or a repository owner/name of the hub, at `revision`. `scale` times the update is added. ValueError
+        for a LoRA of other layers.
         """
         from ..lora.merge import merge_lora
         from .repository import local_folder

@@ -40,12 +40,12 @@ class _Topology:
 def unet_from_ldm(
     state_dict: Mapping[str, Tensor], num_heads: int | Sequence[int] | None = None
 ) -> UNet2DConditionModel:
-    """Sizes are read from the tensors; only the number of attention heads is not in them.
+    """The UNet of an original checkpoint, in eval mode; sizes are read from its tensors, all but the number of heads.
 
     `num_heads`: one number or one per level; None: as in Stable Diffusion, 8 (version 1), or 64 channels per head
     (version 2, whose transformers project linearly). Keys may be below "model.diffusion_model." or another prefix;
     averaged (EMA) weights are used where the file has them. A network without its output layer `out` is accepted:
-    features do not need it.
+    features do not need it. ValueError names the first tensor that is missing or of another shape.
     """
     state = _unet_state(state_dict)
     topology = _topology(state)

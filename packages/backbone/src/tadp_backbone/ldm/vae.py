@@ -20,9 +20,10 @@ SD_LATENT_SCALE = 0.18215
 
 
 def vae_from_ldm(state_dict: Mapping[str, Tensor], latent_scale: float = SD_LATENT_SCALE) -> AutoencoderKL:
-    """Sizes are read from the tensors; keys may stand below "first_stage_model." or another prefix.
+    """The VAE of an original checkpoint; sizes are read from its tensors, keys may be below "first_stage_model.".
 
-    `latent_scale` becomes `scaling_factor` of its config. Without decoder tensors the result has no decoder.
+    `latent_scale` becomes `scaling_factor` of its config. Without decoder tensors the result has no decoder. ValueError
+    names the first tensor that is missing or of another shape.
     """
     state = around(state_dict, _FIRST, _PREFIX)
     for landmark in (_FIRST, "quant_conv.weight"):

@@ -14,12 +14,12 @@ from .encoder import LongText, TextBackbone, encode_texts, max_tokens, text_part
 
 
 def caption_context(backbone: TextBackbone, captions: Sequence[str], long: LongText = "truncate") -> Tensor:
-    """One caption per image -> (B, 77, D); (B, 77 times chunks, D) with `long="chunk"`."""
+    """One caption per image (paper, section 4.1) -> (B, 77, D); (B, 77 times chunks, D) with `long="chunk"`."""
     return encode_texts(*text_parts(backbone), captions, long)
 
 
 def class_names_context(backbone: TextBackbone, class_names: Sequence[str], long: LongText = "truncate") -> Tensor:
-    """All names in one string, "background airplane ..." -> (1, 77, D) for every image, or chunks of it."""
+    """All names in one string, "background airplane ..." (paper, Fig. S1) -> (1, 77, D) for every image, or chunks."""
     return encode_texts(*text_parts(backbone), [" ".join(class_names)], long)
 
 
@@ -51,7 +51,8 @@ def empty_context(backbone: TextBackbone) -> Tensor:
 
 
 def concatenate(*contexts: Tensor) -> Tensor:
-    """(B or 1, T_i, D) each -> (B, sum T_i, D): several conditionings side by side along the tokens."""
+    """(B or 1, T_i, D) each -> (B, sum T_i, D): several conditionings side by side along the tokens; ValueError where
+    batch or width differ."""
     batch = max(len(context) for context in contexts)
     shapes = [tuple(context.shape) for context in contexts]
     if any(shape[0] not in (1, batch) or shape[2] != shapes[0][2] for shape in shapes):
@@ -71,7 +72,10 @@ CONDITIONINGS: dict[str, Callable[[TextBackbone, Sequence[str]], Tensor]] = {
 def build_context(
     backbone: TextBackbone, names: str, *, captions: Sequence[str] = (), class_names: Sequence[str] = ()
 ) -> Tensor:
-    """A conditioning by name, or several joined with +, as "averaged-eos+caption" -> (B or 1, T, D)."""
+    """A conditioning by name, or several joined with +, as "averaged-eos+caption" -> (B or 1, T, D).
+
+    ValueError for an unknown name, and for captions or class names that it needs and that were not given.
+    """
     parts = []
     for name in names.split("+"):
         if name not in CONDITIONINGS:

@@ -99,7 +99,7 @@ class VisionBackbone(nn.Module):
         return tuple(Level(channels + maps * (stride in self.map_strides), stride) for stride in self.strides)
 
     def forward(self, images: Tensor, context: Tensor | None = None) -> Features:
-        """images (B, 3, H, W) in [-1, 1], any H and W -> Features without the cells of padding.
+        """images (B, 3, H, W) in [-1, 1], any H and W -> Features without the cells of padding; ValueError for others.
 
         `context` is what `encode_text` gave, None for a model without a text tower.
         """

@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig:
-    """What a pass through a vision transformer computes."""
+    """What a pass through a vision transformer computes. A value out of its range is a ValueError."""
 
     taps: tuple[int, ...] = ()
     """Blocks whose patch features are the levels, counted from 1, four of them, finest level first; (): the last block

@@ -30,6 +30,7 @@ def load_backbone(
     """A name of either table, a hub id, a folder or a file; see `from_pretrained` of the two classes.
 
     A folder whose config.json is of a vision transformer gives a `VisionBackbone`, all else a `DiffusionBackbone`.
+    `changes`: fields of its config, and further arguments of its `from_pretrained`, whose errors are raised.
     """
     common: Mapping[str, Any] = {"config": config, "dtype": dtype, "device": device, "offline": offline}
     if is_vision(source):

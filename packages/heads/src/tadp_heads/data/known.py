@@ -117,7 +117,7 @@ DATASETS = Registry("data set", _BUILT_IN)
 def register_dataset(name: str, *, task: str, splits: Sequence[str]) -> Callable[[Opener], Opener]:
     """Decorate a `SampleDataset` whose constructor takes (folder, split, transform), or a function of these.
 
-    NAME:FOLDER then is this data set. `splits`: those with annotations.
+    NAME:FOLDER then is this data set. `splits`: those with annotations. ValueError for a taken name.
     """
 
     def register(opener: Opener) -> Opener:

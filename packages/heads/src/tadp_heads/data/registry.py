@@ -16,7 +16,10 @@ from tadp_heads.data.sample import SampleDataset, Transform
 
 
 def open_dataset(name: str, root: str | Path, split: str, transform: Transform | None = None) -> SampleDataset:
-    """One of DATASETS from the folder that its download was unpacked into."""
+    """One of DATASETS from the folder that its download was unpacked into.
+
+    ValueError for an unknown name or split, DataError for another layout.
+    """
     DATASETS.check(name)
     entry = DATASETS[name]
     if split not in entry.splits:
@@ -28,7 +31,10 @@ def open_dataset(name: str, root: str | Path, split: str, transform: Transform |
 def open_data(
     where: str | Path, task: str | None = None, split: str | None = None, transform: Transform | None = None
 ) -> SampleDataset:
-    """NAME:FOLDER of DATASETS, or a user's own folder. `split` None: everything a user's folder has."""
+    """NAME:FOLDER of DATASETS, or a user's own folder. `split` None: everything a user's folder has.
+
+    Errors as of `open_dataset`; ValueError for a data set of another task.
+    """
     name, folder = split_name(where)
     if name is None:
         return open_folder(folder, task, split, transform)

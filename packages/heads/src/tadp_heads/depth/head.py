@@ -62,7 +62,10 @@ class DepthHeadConfig:
 
 
 class DepthHead(PretrainedHead):
-    """Levels strided down or upsampled to one size, fused, then deconvolved up to metres in (0, max_depth_m)."""
+    """Levels strided down or upsampled to one size, fused, then deconvolved up to metres in (0, max_depth_m).
+
+    The decoder of VPD (docs/reference.md, section 2). ValueError for levels or widths that it cannot take.
+    """
 
     config_class = DepthHeadConfig
 
@@ -102,8 +105,9 @@ class DepthHead(PretrainedHead):
     def forward(self, features: Sequence[Tensor], image_size: tuple[int, int] | None = None) -> Tensor:
         """Features of images (B, 3, H, W) -> (B, 1, H, W) in metres.
 
-        `image_size` (height, width): the part of a right- and bottom-padded image that is real. The fused map is cut
-        to it before decoding, as the reference does, and (B, 1, height, width) is returned.
+        `image_size` (height, width): the part of a right- and bottom-padded image that is real. The fused map is cut to
+        it before decoding, as the reference does, and (B, 1, height, width) is returned. ValueError for other channels
+        than the config's.
         """
         fused = self._fused(features)  # (B, F, h, w)
         stride = self.config.fusion_stride

@@ -10,8 +10,8 @@ VARIANCE_FOCUS = 0.5
 def silog_loss(pred: Tensor, target: Tensor) -> Tensor:
     """sqrt(mean(d^2) - 0.5 mean(d)^2), d = log target - log pred, over all pixels of the batch with a value.
 
-    `pred` and `target` in metres, of one shape; `pred` > 0; pixels with target 0 have no value. A batch without any
-    value gives 0.
+    `pred` and `target` in metres, of one shape, else a ValueError; `pred` > 0; pixels with target 0 have no value. A
+    batch without any value gives 0.
     """
     if pred.shape != target.shape:
         raise ValueError(f"prediction {tuple(pred.shape)} and target {tuple(target.shape)} differ in shape")

@@ -50,7 +50,11 @@ class DepthMetrics(Metric):
 
 
 def depth_metrics(pred: Tensor, target: Tensor, protocol: str | DepthProtocol = "nyu-eigen") -> dict[str, float]:
-    """Metrics of a batch, metres in: {"d1": share within a factor 1.25, ..., "rmse": metres, "silog": ...}."""
+    """Metrics of a batch (B, 1, H, W), (B, H, W) or (H, W) in metres; target 0: no value.
+
+    {"d1", "d2", "d3": share of pixels within a factor 1.25, 1.25^2, 1.25^3; "rmse" in metres; "abs_rel", ...}, means
+    over images. ValueError for other sizes than the target's or the protocol's.
+    """
     metrics = DepthMetrics(protocol)
     metrics.update(pred, target)
     return metrics.compute()

@@ -60,7 +60,10 @@ class FasterRCNNHeadConfig:
 
 
 class FasterRCNNHead(PretrainedHead):
-    """FPN, region proposals and region classifier; all that the config does not say is torchvision's default."""
+    """FPN, region proposals and region classifier; all that the config does not say is torchvision's default.
+
+    docs/reference.md, section 3, compares it with the paper's. ValueError for strides that do not double.
+    """
 
     config_class = FasterRCNNHeadConfig
     config: FasterRCNNHeadConfig
@@ -82,7 +85,8 @@ class FasterRCNNHead(PretrainedHead):
         """Training mode: `targets` -> the four losses by name; eval mode: one Detections per image.
 
         `image_sizes`: (height, width) of each image before it was padded right and bottom to the size that the
-        features cover, which is the default; boxes are clipped to it. Boxes are in pixels of that frame.
+        features cover, which is the default; boxes are clipped to it. Boxes (N, 4) are XYXY in pixels of that frame,
+        scores (N,) in [0, 1], labels (N,) 0-based. ValueError in training mode without targets.
         """
         if self.training and targets is None:
             raise ValueError("training mode needs targets; call .eval() to predict")
@@ -101,7 +105,8 @@ class FasterRCNNHead(PretrainedHead):
     def from_reference(cls, state_dict: Mapping[str, Tensor], finest_stride: int = 8) -> Self:
         """The detector out of a checkpoint of the paper's public code, in eval mode; sizes are read from the tensors.
 
-        `state_dict` may be that of the whole model, under any outer prefix; its class 0 is the background.
+        `state_dict` may be that of the whole model, under any outer prefix; its class 0 is the background. ValueError
+        for a checkpoint without a detector.
         """
         weights = {f"{ours}{key}": value for ours, part in _parts(state_dict).items() for key, value in part.items()}
         try:

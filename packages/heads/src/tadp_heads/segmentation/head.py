@@ -60,7 +60,10 @@ class SegmentationHeadConfig:
 
 
 class FPNHead(PretrainedHead):
-    """The paper's semantic FPN heads over a pyramid of two or more levels."""
+    """The paper's semantic FPN heads over a pyramid of two or more levels (docs/reference.md, section 1).
+
+    ValueError for an unknown variant, and for strides or widths that it cannot take.
+    """
 
     config_class = SegmentationHeadConfig
     config: SegmentationHeadConfig
@@ -80,7 +83,10 @@ class FPNHead(PretrainedHead):
         self.fpn = VARIANTS[variant](config.levels, num_classes, width, config.classifier_width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Levels finest first -> (B, num_classes, H, W), or h x w of the finest level for the variant "ade"."""
+        """Levels (B, C, H/stride, W/stride), finest first -> logits (B, num_classes, H, W).
+
+        For the variant "ade" they have the finest level's size. ValueError for other channels than the config's.
+        """
         found = [feature.shape[1] for feature in features]
         if found != [level.channels for level in self.config.levels]:
             raise ValueError(
@@ -94,7 +100,7 @@ class FPNHead(PretrainedHead):
         """A head with the weights of the paper's public code, in eval mode; sizes are read from the tensors.
 
         `state_dict` may be that of the head or of the whole model, under any outer prefix. `finest_stride` is the one
-        size that the tensors do not determine.
+        size that the tensors do not determine. ValueError for a checkpoint without a head of that variant.
         """
         if variant not in VARIANTS:
             raise ValueError(f"unknown FPN variant {variant!r}; choose from {', '.join(VARIANTS)}")

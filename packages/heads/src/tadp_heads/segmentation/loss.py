@@ -21,7 +21,8 @@ def cross_entropy(
     """Cross-entropy in nats; 0 with a zero gradient where every pixel is ignored.
 
     average "valid": the mean over the pixels that are not ignored. "all": their sum divided by the number of all
-    pixels, as mmsegmentation's CrossEntropyLoss(avg_non_ignore=False) does (docs/reference.md, section 1).
+    pixels, as mmsegmentation's CrossEntropyLoss(avg_non_ignore=False) does (docs/reference.md, section 1). ValueError
+    for another average.
     """
     if average not in ("valid", "all"):
         raise ValueError(f"unknown average {average!r}; choose from valid, all")
@@ -35,7 +36,7 @@ def focal_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_IND
     """Sum over the K classes of the mean binary focal loss over the valid pixels; 0 where every pixel is ignored.
 
     The Pascal code's loss: FocalLoss("multiclass", ignore_index=255) of segmentation-models-pytorch 0.3.3, whose later
-    versions divide by K (docs/reference.md, section 1).
+    versions divide by K (docs/reference.md, section 1). ValueError for a `gamma` beyond [0, MOST_GAMMA].
     """
     if not 0 <= gamma <= MOST_GAMMA:
         raise ValueError(f"gamma is {gamma}, expected 0 to {MOST_GAMMA}")

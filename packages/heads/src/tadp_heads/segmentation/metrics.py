@@ -31,7 +31,10 @@ class MeanIoU(Metric):
         self.add_state("confusion", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Class ids (..., H, W), or logits (..., K, H, W) where the target is (..., H, W)."""
+        """Class ids (..., H, W), or logits (..., K, H, W) where the target is (..., H, W).
+
+        ValueError for other sizes, and for target ids out of range.
+        """
         if prediction.ndim == target.ndim + 1:
             prediction = prediction.argmax(-3)
         if prediction.shape != target.shape:
@@ -46,7 +49,7 @@ class MeanIoU(Metric):
         self.confusion += torch.bincount(truth * count + guess, minlength=count * count).view(count, count)
 
     def per_class(self) -> dict[str, float]:
-        """{class: IoU}; absent classes are nan."""
+        """{class: IoU in [0, 1]}; absent classes are nan."""
         with self.sync_context():
             return dict(zip(self.names, self._iou().tolist(), strict=True))
 

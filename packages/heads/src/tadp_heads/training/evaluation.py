@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     model: PerceptionModel, dataset: SampleDataset, contexts: Contexts | None = None, **how: Any
 ) -> dict[str, float]:
-    """The metrics of `measure`."""
+    """The metrics of `measure` by name, such as {"mIoU": ...} in [0, 1]; `how`: its further arguments."""
     return measure(model, dataset, contexts, **how).metrics
 
 
@@ -56,7 +56,7 @@ def measure(
     Several processes take whole batches, the same as one process would, and join what each counted in the order of the
     batches: the metrics are equal bit for bit where processes have the same CPU and number of threads. `contexts`: the
     text of each image, None: the model's own prompt for all; `protocol`: "" for the model's; `progress` is called with
-    how many images are done, and of how many.
+    how many images are done, and of how many. ValueError for an unknown protocol, and for a split without images.
     """
     task, contexts = model.task, ModelContexts(model) if contexts is None else contexts
     protocol = protocol or model.config.protocol or next(iter(task.protocols))
