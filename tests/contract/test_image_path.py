@@ -29,7 +29,7 @@ def files_between(run: Callable[[], object], root: Path) -> list[str]:
     def note(frame, event, _):
         nonlocal inside, path
         file, name = frame.f_code.co_filename, frame.f_code.co_qualname
-        if event not in ("call", "return") or not file.startswith(str(root)):
+        if not file.startswith(str(root)):
             return
         if (event, name) == ("call", FIRST) and not inside:
             inside = True

@@ -121,12 +121,9 @@ def _train(
         def progress(done: int, total: int) -> None:
             report("evaluate", done, total)
 
+        how: dict[str, Any] = {"protocol": recipe.protocol, "batch_size": config.batch_size, "progress": progress}
         with out_of_memory_named():
-            contexts, how = (
-                PromptContexts(validation_prompts, model.backbone),
-                {"protocol": recipe.protocol, "progress": progress},
-            )
-            return measure(model, validation, contexts, batch_size=config.batch_size, **how)
+            return measure(model, validation, PromptContexts(validation_prompts, model.backbone), **how)
 
     if main:
         # Before the recipe: a folder that has a recipe without names is taken for an older run.
