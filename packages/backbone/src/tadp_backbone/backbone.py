@@ -104,7 +104,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the UNet is."""
-        return self._placement[0]
+        return _place(self.unet)[0]
 
     @property
     def vae_factor(self) -> int:
@@ -166,7 +166,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         """
         check_latents(latents, self.unet.config.in_channels)
         image_size = size_within((latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor), image_size)
-        latents, _ = pad_to_multiple(latents.to(*self._placement), self._latent_multiple)
+        latents, _ = pad_to_multiple(latents.to(*_place(self.unet)), self._latent_multiple)
         shape = (len(latents), 3, *(side * self.vae_factor for side in latents.shape[-2:]))
         return self._run({"latents": latents}, context, shape, timestep, generator, image_size)
 
@@ -270,12 +270,6 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         return self
 
     @property
-    def _placement(self) -> tuple[torch.device, torch.dtype]:
-        """The UNet's device and type: of its first weight, as diffusers' properties visit all modules at each call."""
-        weight = next(self.unet.parameters())
-        return weight.device, weight.dtype
-
-    @property
     def _latent_multiple(self) -> int:
         return 2 ** (len(self.unet.config.block_out_channels) - 1)
 
@@ -289,7 +283,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         if images.device.type == "cpu" or not (self._range_checked or images.is_meta):
             check_range(images, self.config.image_limit)
             self._range_checked = True
-        return pad_to_multiple(images.to(vae.device, vae.dtype), multiple)[0]
+        return pad_to_multiple(images.to(*_place(vae)), multiple)[0]
 
     def _needed_vae(self) -> Vae:
         if self.vae is None:
@@ -340,7 +334,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         timesteps = timesteps_of(self.config.timestep if timestep is None else timestep, batch, self.device)
         if self.config.noise:
             cells = (batch, self.unet.config.in_channels, height // self.vae_factor, width // self.vae_factor)
-            device, dtype = self._placement
+            device, dtype = _place(self.unet)
             like = torch.empty(cells, dtype=dtype, device=device)
             given = {**given, "step_noise": standard_normal(like, generator)}
         context, named = self._context(context, batch)
@@ -360,6 +354,12 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         if self.text_adapter is not None:
             # It keeps its own precision with a UNet in half precision.
             context = self.text_adapter(context.to(self.text_adapter.gamma))
-        placement = self._placement
-        context, named = (x.to(*placement).expand(batch, -1, -1) for x in (context, named))
+        place = _place(self.unet)
+        context, named = (x.to(*place).expand(batch, -1, -1) for x in (context, named))
         return context, named
+
+
+def _place(module: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and type of the first parameter: diffusers' own properties walk all modules, milliseconds at each call."""
+    first = next(module.parameters())
+    return first.device, first.dtype

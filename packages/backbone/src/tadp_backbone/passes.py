@@ -48,7 +48,7 @@ def run_pass(backbone: "DiffusionBackbone", inputs: Inputs, image_size: tuple[in
     """`image_size`: the image's (H, W) in pixels before padding."""
     latents = inputs.latents
     if inputs.images is not None:
-        latents = backbone.encode_padded(inputs.images, inputs.posterior_noise).to(backbone.unet.dtype)
+        latents = backbone.encode_padded(inputs.images, inputs.posterior_noise).to(inputs.context.dtype)  # the UNet's
     assert latents is not None, "a pass begins at images or at latents"
     if inputs.step_noise is not None:
         latents = backbone.scheduler.add_noise(latents, inputs.step_noise, inputs.timesteps)

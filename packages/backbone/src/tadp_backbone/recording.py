@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from einops import rearrange
@@ -176,6 +177,9 @@ def _installed(layers: dict[str, Attention], processors: Mapping[str, object]) -
 @contextmanager
 def _recomputed_alike(unet: nn.Module) -> Iterator[None]:
     """Gradient checkpointing runs blocks again in backward, when recording is over: they must take the same path."""
+    if not torch.is_grad_enabled():  # walking all modules takes a millisecond
+        yield
+        return
 
     def checkpointed(module: nn.Module, *args: Any) -> Any:
         recording = {

@@ -40,7 +40,7 @@ class Latents:
 @torch.no_grad()
 def encode(backbone: DiffusionBackbone, image: Image.Image, image_range: str = "sd") -> Latents:
     """An RGB image of any size."""
-    pixels = RANGES[image_range](pil_to_tensor(image)[None]).to(backbone.unet.device)
+    pixels = RANGES[image_range](pil_to_tensor(image)[None]).to(backbone.device)
     padded, _ = pad_to_multiple(pixels, backbone.size_multiple)  # as a whole pass does: padded latents are others
     return Latents(backbone.encode_image(padded), (image.height, image.width))
 

@@ -19,7 +19,7 @@ def run_pass(
     `image_range`: in which of RANGES the backbone takes its images. `seed`: of the noise, where the backbone draws.
     """
     generators = image_generators(images, seed) if backbone.is_stochastic else None
-    return backbone(RANGES[image_range](images).to(backbone.unet.device), context, generator=generators)
+    return backbone(RANGES[image_range](images).to(backbone.device), context, generator=generators)
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ class OwnMask:
             return self.backbone(images, self.backbone.encode_text(list(texts))).levels
 
     def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        images = self.normalise(images.to(self.backbone.unet.device))
+        images = self.normalise(images.to(self.backbone.device))
         return self.learned.probabilities(images, self._texts(captions), self.extract)
 
     def train(
@@ -66,7 +66,7 @@ class OwnMask:
         images = torch.stack([sample.image.as_subclass(Tensor) for sample in samples])
         levels = self.levels
         self.learned, found = train_self_prompting(
-            self.normalise(images.to(self.backbone.unet.device)),
+            self.normalise(images.to(self.backbone.device)),
             torch.stack([sample.target.as_subclass(Tensor) for sample in samples]),
             self._texts(["" if captions is None else captions[image_id] for image_id in dataset.ids]),
             present,

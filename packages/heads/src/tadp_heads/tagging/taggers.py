@@ -102,7 +102,7 @@ class FirstPass:
         texts = list(captions) if self.mentions else [""] * len(images)
         with self._maps_by_class():
             context = self.backbone.encode_text(texts)
-            return pool(self.backbone(self.normalise(images.to(self.backbone.unet.device)), context).levels)
+            return pool(self.backbone(self.normalise(images.to(self.backbone.device)), context).levels)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
