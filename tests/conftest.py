@@ -35,6 +35,11 @@ def pytest_collection():
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """As before, or triton's bindings report what is never collected as leaks."""
+    gc.unfreeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Seeds what a test or fixture draws unseeded: the same numbers alone, in any order and in any worker."""

@@ -142,7 +142,7 @@ class Training:
         if self.shards is not None:
             log.info("parameters, gradients and optimizer state: sharded over %d processes (FSDP)", self.processes)
         self.rates = [group["lr"] for group in groups]
-        # One operation for all parameters: on a CPU a fifth of the time of torch's default. Sharded ones can't be fused.
+        # One operation for all parameters, in a fifth of the default's time on a CPU; not for sharded ones.
         together = {"foreach": True} if sharded else {"fused": True}
         beta1, beta2 = config.betas
         self.optimizer = accelerator.prepare(torch.optim.AdamW(groups, betas=(beta1, beta2), **together))
