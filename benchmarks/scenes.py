@@ -1,9 +1,14 @@
 """What the tiny models do on Scenes that they have not seen: the numbers of docs/results/scenes.md.
 
-    python benchmarks/scenes.py [vae pointing captioner encoder grid modifiers demo] [--out runs/scenes]
+    python benchmarks/scenes.py [vae pointing captioner encoder grid modifiers demo ablation] [--out runs/scenes]
 
 Each part replaces its entry in docs/results/scenes.json; `python3 tasks.py results` writes the page. Trained heads and
 captions stay in `--out`, where an interrupted run resumes.
+
+`ablation`, which is not among the default, is of two models that were pre-trained briefly, in `--out`/pretrain:
+
+    python -m pretrain --stages backbone --stop 1800 --out runs/scenes/pretrain
+    python -m pretrain --stages backbone --stop 1800 --grounding 0 --out runs/scenes/pretrain
 """
 
 import argparse
@@ -50,7 +55,9 @@ MAIN_METRIC = {"segmentation": "mIoU", "depth": "rmse", "detection": "AP"}
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python benchmarks/scenes.py", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=[*PARTS], help=f"of {', '.join(PARTS)}; all of them by default")
+    parser.add_argument(
+        "parts", nargs="*", default=[*DEFAULT], help=f"of {', '.join(PARTS)}; {', '.join(DEFAULT)} by default"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/scenes"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
@@ -172,6 +179,36 @@ def _demo(out: Path, plan: Plan) -> dict[str, Any]:
     return {"seeds": plan.seeds, "settings": settings, "mIoU": rows, **others}
 
 
+def ablation(out: Path) -> dict[str, Any]:
+    """What the grounding loss brings: two models of equally many steps, with it and without."""
+    models = {}
+    for grounding in ("0", "0.5"):
+        folder = out / "pretrain" / f"unet-grounding-{grounding}"
+        if not (folder / "pipeline").is_dir():
+            raise SystemExit(f"{folder} holds no pipeline: train both models first, by the commands in --help")
+        steps = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+        backbone = DiffusionBackbone.from_pretrained(folder / "pipeline").freeze()
+        domains = {domain: pointing_game(backbone, _scenes(out, domain)) for domain in TRAINED_DOMAINS}
+        heads = {prompt: _heads_on(out, folder / "pipeline", prompt) for prompt in ("empty", "oracle")}
+        models[grounding] = {"steps": steps, "domains": domains, "mIoU": heads}
+    return {"images": IMAGES, "seeds": SEEDS, "models": models}
+
+
+def _heads_on(out: Path, pipeline: Path, prompt: str) -> list[float]:
+    """mIoU on photos of each seed of a head trained on this model."""
+    data, found = out / "ablation" / "data", []
+    for split, count, seed in (("train", QUICK.train_images, 100), ("val", QUICK.scored_images, 101)):
+        write_scenes(data, task="segmentation", domain="photo", split=split, count=count, seed=seed)
+    for seed in range(SEEDS):
+        run = out / "ablation" / f"{pipeline.parent.name}-{prompt}-seed{seed}"
+        changes = {"data.folder": str(data), "train.steps": QUICK.steps, "train.seed": seed, "prompt.kind": prompt}
+        recipe = load_recipe("scenes-segmentation").replace(**changes, **{"backbone.source": str(pipeline)})
+        with bars() as report:
+            results = train(recipe, run, resume=(run / "config.toml").is_file(), report=report)
+        found.append(results["evaluations"][0]["metrics"]["mIoU"])
+    return found
+
+
 def _scenes(out: Path, domain: str) -> SampleDataset:
     write_scenes(out / "data" / domain, task="segmentation", domain=domain, split="test", count=IMAGES, seed=SEED)
     return open_folder(out / "data" / domain, "segmentation", "test")
@@ -185,7 +222,9 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "grid": grid,
     "modifiers": modifiers,
     "demo": demo,
+    "ablation": ablation,
 }
+DEFAULT = tuple(name for name in PARTS if name != "ablation")
 
 if __name__ == "__main__":
     sys.exit(main())

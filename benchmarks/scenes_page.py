@@ -35,6 +35,7 @@ def scenes(results: Mapping[str, Any]) -> str:
         "grid": _grid,
         "modifiers": _modifiers,
         "demo": _demo,
+        "ablation": _ablation,
     }
     measured = {name: part for name, part in parts.items() if name in results}
     blocks = [f"{part(results[name])}\n\n{made(results[name])}" for name, part in measured.items()]
@@ -130,6 +131,34 @@ def _demo(part: Mapping[str, Any]) -> str:
         f"{settings['steps']} steps, {settings['scored_images']} images per domain. {spread_note(part['seeds'])}"
     )
     return f"## The demo\n\n{text}\n\n{grid_table(part)}"
+
+
+def _ablation(part: Mapping[str, Any]) -> str:
+    models = {"with": part["models"]["0.5"], "without": part["models"]["0"]}
+    text = (
+        f"Backbones of {models['with']['steps']} steps, of the same seed and the same scenes, with the grounding loss "
+        f"and without. Pointing game, {part['images']} images per domain:"
+    )
+    rows = [
+        [
+            domain,
+            *(
+                f"{model['domains'][domain][key]:.3f}"
+                for key in ("own_word", "other_word")
+                for model in models.values()
+            ),
+        ]
+        for domain in models["with"]["domains"]
+    ]
+    head = ["domain", *(f"{word} word, {how}" for word in ("own", "other") for how in models)]
+    scores = [
+        [PROMPTS[prompt], *(_percent(model["mIoU"][prompt]) for model in models.values())]
+        for prompt in models["with"]["mIoU"]
+    ]
+    heads = f"mIoU in % on photos of heads trained on them as in the demo. {spread_note(part['seeds'])}"
+    return "\n\n".join(
+        [f"## Without the grounding loss\n\n{text}", table(head, rows), heads, table(["prompt", *models], scores)]
+    )
 
 
 def grid_table(part: Mapping[str, Any]) -> str:
