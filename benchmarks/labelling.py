@@ -47,6 +47,7 @@ UNET = "weights/tiny/unet/diffusion_pytorch_model.safetensors"
 DATA_SEED = 103
 """Of the scenes; pre-training draws those of seed 1."""
 TASK = SegmentationTask()
+RATE = 1.5e-2
 Levels = list[Tensor]
 """Finest first, (N, C, h, w)."""
 
@@ -99,8 +100,9 @@ def trained(domain: Domain, masks: Tensor, ids: list[int], steps: int, seed: int
     levels = domain.features["present"]
     pyramid = [(level.shape[1], 4 * 2**i) for i, level in enumerate(levels)]
     head = FPNHead(pyramid, len(domain.classes), variant="ade", width=32).train()
-    optimizer = torch.optim.AdamW(head.parameters(), lr=6e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
+    # As in the recipe of Scenes.
+    optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, cycle_momentum=False)
     draw = random.Random(seed)
     for _ in range(steps):
         batch = [draw.choice(ids) for _ in range(8)]
@@ -234,7 +236,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--extra", nargs="+", type=int, default=[1, 4], help="masks that are added")
     parser.add_argument("--step", type=int, default=10, help="images that are chosen per round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=80, help="of training")
+    parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     for part in options.parts:
