@@ -36,6 +36,17 @@ def test_a_class_that_is_never_named_or_never_there_is_undefined():
     assert "| ring | 50 / 25 | 50 / 25 |\n| star | undefined / 0 | undefined / undefined |" in page
 
 
+def test_two_models_stand_side_by_side():
+    def model(own, other, score):
+        return {"steps": 7, "domains": {"photo": {"own_word": own, "other_word": other}}, "mIoU": {"empty": [score]}}
+
+    part = {"images": 2, "seeds": 1, "models": {"0": model(0.1, 0.2, 0.3), "0.5": model(0.9, 0.05, 0.4)}}
+    page = result_pages.scenes({"ablation": {"command": "c", "machine": MACHINE, **part}})
+    assert "| photo | 0.900 | 0.100 | 0.050 | 0.200 |" in page
+    assert "| empty | 40.0 | 30.0 |" in page
+    assert "Backbones of 7 steps" in page
+
+
 def table_row(name, paper, *values):
     return {"row": name, "label": name, "target": {"mIoU": paper}, "metrics": {"mIoU": list(values), "d1": [0.5]}}
 
