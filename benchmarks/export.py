@@ -68,6 +68,10 @@ def model_of(name: str, task: str) -> PerceptionModel:
     backbone = DiffusionBackbone.from_pretrained(name) if has_weights else untrained(name, device="cpu")
     classes = () if task == "depth" else CLASSES
     head = get_task(task).build_head(backbone.levels, classes)
+    if task == "depth":  # its first weights are so small that it predicts one depth everywhere, whatever the graph is
+        for module in head.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                torch.nn.init.kaiming_normal_(module.weight)
     context = None if has_weights else torch.randn(1, 77, backbone.unet.config.cross_attention_dim)
     return PerceptionModel(backbone, head, PerceptionConfig(task=task, classes=classes, prompt=""), context).eval()
 

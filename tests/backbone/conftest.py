@@ -1,11 +1,11 @@
 """Stable Diffusion's real classes at toy size, with random weights."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
+from copies import copies_of
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -84,11 +84,11 @@ def make_backbone() -> Callable[..., DiffusionBackbone]:
         key = (text, vae, seed)
         if key not in drawn:
             torch.manual_seed(seed)
-            drawn[key] = (_models(text, vae), torch.get_rng_state())
-        models, state = drawn[key]
+            drawn[key] = (copies_of(_models(text, vae)), torch.get_rng_state())
+        copy, state = drawn[key]
         torch.set_rng_state(state)  # as after drawing: what a test draws then is the same each time
         tokenizer = _tokenizer() if text else None  # a copy of one decodes otherwise
-        return DiffusionBackbone(**deepcopy(models), tokenizer=tokenizer, config=BackboneConfig(**config))
+        return DiffusionBackbone(**copy(), tokenizer=tokenizer, config=BackboneConfig(**config))
 
     return make
 

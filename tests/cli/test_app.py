@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
-from tadp_backbone.text.word_attention import Word, heat_maps
+from tadp_backbone.text.word_attention import Word, heat_maps, words_of
 from tadp_cli.app import deletion
 from tadp_cli.app.images import open_upload, scene
 from tadp_cli.app.markup import figures, legend, words_html
@@ -68,12 +68,15 @@ def test_the_legend_says_of_which_image_and_hides_no_class():
     assert "star &lt; 0.1 %" in shown
 
 
-def test_prompts_with_a_word_less_or_another():
-    words = [Word("a", (1,)), Word("red", (2,)), Word("tree", (3,))]
-    assert deletion.without("a red tree", words, 1) == "a tree"
-    assert deletion.replaced(words, "red", "blue") == "a blue tree"
-    assert deletion.replaced(words, "red", "") == "a tree"
-    with pytest.raises(ValueError, match="'moon' is not in the prompt; its words are a, red, tree"):
+def test_prompts_with_a_word_less_or_another(backbone):
+    """Punctuation used to go with the word, and its effect was counted as the word's."""
+    prompt = "a star, a house, and a red tree."
+    words = words_of(backbone.tokenizer, prompt)
+    assert deletion.without(words, words[8]) == "a star, a house, and a tree."
+    assert deletion.without(words, words[1]) == "a, a house, and a red tree."
+    assert deletion.replaced(words, "red", "blue") == "a star, a house, and a blue tree."
+    assert deletion.replaced(words, "red", "") == "a star, a house, and a tree."
+    with pytest.raises(ValueError, match="'moon' is not in the prompt; its words are a, star, a, house, and, a, red"):
         deletion.replaced(words, "moon", "x")
 
 

@@ -225,6 +225,13 @@ def test_what_training_code_keeps_beside_the_tensors_is_passed_over(source, tmp_
     assert "FPNHead (ade)" in convert(path, tmp_path / "run", source)
 
 
+@pytest.fixture(scope="module")
+def ade_state(source, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ade") / "a.pth"
+    write_checkpoint(path, source, new_head(source.levels, "ade"), "ade")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
 def without(part):
     return lambda state: {key: value for key, value in state.items() if part not in key}
 
@@ -248,9 +255,9 @@ def one_map_less(state):
         (lambda s: {}, (), "without tensors"),
     ],
 )
-def test_what_is_no_published_file_gives_one_line(source, tmp_path, spoil, options, message):
-    path = write_checkpoint(tmp_path / "a.pth", source, new_head(source.levels, "ade"), "ade")
-    torch.save({"state_dict": spoil(torch.load(path, weights_only=True)["state_dict"])}, path)
+def test_what_is_no_published_file_gives_one_line(source, ade_state, tmp_path, spoil, options, message):
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": spoil(ade_state)}, path)
     (tmp_path / "two.txt").write_text("a\nb\n")
     said = convert(path, tmp_path / "run", source, *(option.format(tmp=tmp_path) for option in options), code=2)
     assert message in said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from copies import copies_of
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
@@ -51,6 +52,11 @@ def tiny():
     return load_backbone(load_recipe("scenes-segmentation", ("train.unet_lr_scale=1",)), "cpu")
 
 
+@pytest.fixture(scope="module")
+def copy_of_tiny(tiny):
+    return copies_of(tiny, [tiny.tokenizer])
+
+
 @pytest.fixture
 def recipe(data):
     def make(*settings: str, task: str = "segmentation") -> Recipe:
@@ -63,12 +69,12 @@ def recipe(data):
 
 
 @pytest.fixture
-def run(tiny, tmp_path) -> Callable[..., PerceptionModel]:
+def run(copy_of_tiny, tmp_path) -> Callable[..., PerceptionModel]:
     """The model after training in a folder of that name; `change` does something to it before."""
 
     def fitted(recipe: Recipe, name: str = "run", change=lambda model: None, **options) -> PerceptionModel:
         dataset = open_data(recipe.data.folder, recipe.task, recipe.data.train)
-        backbone = deepcopy(tiny)
+        backbone = copy_of_tiny()
         prompts = Prompter(config=recipe.prompt).of_data(dataset, backbone, None)
         model = build_model(recipe, backbone, dataset, prompts)
         change(model)

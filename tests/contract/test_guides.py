@@ -41,6 +41,7 @@ def test_what_the_hub_page_pushes_is_taken_by_its_name(repository, place, hub):
     assert len(list((place / "predictions").glob("*mask.png"))) == len(list((place / "photos").iterdir()))
 
 
+@pytest.mark.slow  # exports a UNet; tests/heads/test_export.py exports what is quick
 def test_an_exported_file_runs_in_the_lines_of_the_page(repository, place):
     pytest.importorskip("onnxruntime", reason="the extra tadp-heads[export] is not installed")
     page = repository / "docs" / "deployment.md"

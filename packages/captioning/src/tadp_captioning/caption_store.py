@@ -27,13 +27,13 @@ class CaptionStore:
         """A .jsonl, the paper's .json, .csv, .tsv, .parquet, or a folder of .txt files next to images.
 
         Or a data set repository owner/name of the hub, that `push_to_hub` made, at `revision`. `columns` name a table's
-        id and caption where they are not called so.
+        id and caption where they are not called so. ValueError names file and line of what cannot be read.
         """
         return cls(read_records(captions_path(path, revision), columns))
 
     @classmethod
     def open(cls, path: str | Path) -> "CaptionStore":
-        """A .jsonl file to add to, new or existing; `add` then writes at once."""
+        """A .jsonl file to add to, new or existing; `add` then writes at once. ValueError for other formats."""
         path = Path(path).expanduser()
         if path.suffix != ".jsonl":
             raise ValueError(

@@ -263,7 +263,8 @@ _LITTLE_WORDS = frozenset(["a", "an", "the", "in", "at", "on", "of", "by", "with
 def domain_from_phrase(phrase: str, name: str = "") -> Domain:
     """A domain that is not in the table, from the words for its images, e.g. "pencil sketch" or "dusk photo".
 
-    `name` gives the token its name; "" for the phrase with hyphens.
+    `name` gives the token its name; "" for the phrase with hyphens. ValueError for a phrase without words, or with
+    words such as "of".
     """
     words = phrase.lower().split()
     if not words:
@@ -304,7 +305,7 @@ def modify(
 
     `token` is the learned token's name where it isn't the domain's own ("<watercolor>", for DreamBooth "sks"). `style`
     "grammatical" fits the caption into the sentence; "reference" gives the literal strings of the paper's code,
-    "of a a dog" included.
+    "of a a dog" included (docs/reference.md, section 6). ValueError for an unknown domain, modifier or style.
     """
     domain = get_domain(domain)
     if modifier not in MODIFIERS:

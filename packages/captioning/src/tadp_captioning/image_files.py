@@ -29,7 +29,7 @@ def find_images(data: str | Path | Sequence[str | Path]) -> dict[str, Path]:
     An id is the path below the folder (of several files or a list: below their common one) without its suffix, so it
     never leads out of a folder that it is joined to; files that differ only in the suffix keep it. The lines of a list
     are paths, relative ones from the list's own folder. Hidden files and folders are no images; what looks like an
-    image and is left out is named in a warning.
+    image and is left out is named in a warning. ValueError where there are no images, or a list names none.
     """
     if not isinstance(data, str | Path):
         return _of_several([Path(file).expanduser() for file in data])

@@ -28,7 +28,10 @@ Factory = Callable[..., OwnCaptioner]
 
 
 def register_captioner(name: str) -> Callable[[Factory], Factory]:
-    """Decorate a class that implements `OwnCaptioner`, or a function that builds one; `load_captioner` knows it."""
+    """Decorate a class that implements `OwnCaptioner`, or a function that builds one; `load_captioner` knows it.
+
+    ValueError for a taken name.
+    """
 
     def register(factory: Factory) -> Factory:
         CAPTIONERS.add(name, CaptionerSpec(factory=factory))

@@ -45,7 +45,10 @@ def load_cleaner(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cleaner:
-    """The cleaner of this name for a domain, or for every domain of the table where `domain` is None."""
+    """The cleaner of this name ("rules", "openai:MODEL") for a domain, or every domain of the table where that is None.
+
+    ValueError for an unknown name, and for a model without a price or a maximum of requests.
+    """
     check_cleaner(name)
     if name == RULES:
         return RuleCleaner(domain)

@@ -9,7 +9,10 @@ def class_names_prompt(classes: Sequence[str]) -> str:
 
 
 def oracle_prompt(present: Collection[str], classes: Sequence[str]) -> str:
-    """The class names present in one image, in the order of `classes`, joined by spaces; "" where none is."""
+    """The class names present in one image, in the order of `classes`, joined by spaces; "" where none is.
+
+    Paper, Eq. 5. ValueError for a class that is not one of `classes`.
+    """
     unknown = set(present) - set(classes)
     if unknown:
         raise ValueError(f"unknown class {sorted(unknown)[0]!r}; expected names among: {', '.join(classes)}")

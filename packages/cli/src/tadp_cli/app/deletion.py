@@ -2,15 +2,16 @@
 
 # K classes, H W image pixels
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tadp_backbone.text.word_attention import Word
-from tadp_cli.app.words import Latents, WordMaps, word_maps
+from tadp_backbone.text.word_attention import Word, words_of
+from tadp_cli.app.words import Latents, WordMaps, is_spoken, word_maps
 from tadp_heads.labelling.encoded_image import EncodedImage
 
 TOP = 0.2
@@ -41,16 +42,22 @@ class Effect(NamedTuple):
         return share_in_top(self.attention, self.change)
 
 
-def without(prompt: str, words: Sequence[Word], index: int) -> str:
-    """The prompt's words without one of them."""
-    return " ".join(word.text for place, word in enumerate(words) if place != index)
+def without(words: Sequence[Word], word: Word) -> str:
+    """A prompt of these words without one of them; its punctuation stays, so that nothing else changes."""
+    return _joined(other.text for other in words if other != word)
 
 
 def replaced(words: Sequence[Word], old: str, new: str) -> str:
-    """The prompt's words with each `old` as `new`; "" removes it. ValueError where `old` is none of them."""
+    """A prompt of these words with each `old` as `new`; "" removes it. ValueError where `old` is none of them."""
     if old not in [word.text for word in words]:
-        raise ValueError(f"{old!r} is not in the prompt; its words are {', '.join(word.text for word in words)}")
-    return " ".join(text for word in words if (text := new if word.text == old else word.text))
+        there = ", ".join(word.text for word in words if is_spoken(word))
+        raise ValueError(f"{old!r} is not in the prompt; its words are {there}")
+    return _joined(text for word in words if (text := new if word.text == old else word.text))
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Of the same tokens: punctuation follows a word without a space, but other punctuation with one."""
+    return re.sub(r"(?<=\w) (?=[,.;:!?])", "", " ".join(texts))
 
 
 @torch.no_grad()
@@ -58,7 +65,8 @@ def effects(encoded: EncodedImage, prompt: str) -> list[Effect]:
     """Of each word of a prompt, taken verbatim; one UNet pass per word and two for the whole prompt."""
     model, size = encoded.model, (encoded.image.height, encoded.image.width)
     found = word_maps(model.backbone, Latents(encoded.latents, size), prompt)
-    texts = [prompt, *(without(prompt, found.words, index) for index in range(len(found.words)))]
+    words = words_of(model.backbone.tokenizer, prompt)
+    texts = [prompt, *(without(words, word) for word in found.words)]
     probabilities = encoded.probabilities(model.backbone.encode_text(texts)).float().cpu()  # (1 + words, K, H, W)
     return [
         _effect(found, index, probabilities[0], probabilities[1 + index], model.config.classes)

@@ -47,8 +47,12 @@ def encode(backbone: DiffusionBackbone, image: Image.Image, image_range: str = "
 
 def spoken_words(backbone: DiffusionBackbone, prompt: str) -> list[Word]:
     """The prompt's words without punctuation."""
-    found = words_of(backbone.tokenizer, prompt)
-    return [word for word in found if any(letter.isalnum() for letter in word.text)]
+    return [word for word in words_of(backbone.tokenizer, prompt) if is_spoken(word)]
+
+
+def is_spoken(word: Word) -> bool:
+    """Whether it is no punctuation."""
+    return any(letter.isalnum() for letter in word.text)
 
 
 @torch.no_grad()

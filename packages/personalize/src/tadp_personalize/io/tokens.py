@@ -127,9 +127,10 @@ def load_token(
     unet: nn.Module | None = None,
     revision: str | None = None,
 ) -> str:
-    """Add the token in `path` to a model; return its name. With `unet`, a wrong base is an error.
+    """Add the token in `path` to a model; return its name.
 
-    `path`: a file, a folder, or a repository owner/name of the hub, at `revision`.
+    `path`: a file, a folder, or a repository owner/name of the hub, at `revision`. ValueError for vectors of another
+    width, a token that the tokenizer knows, and with `unet` for another base model.
     """
     place = local_folder(Path(path), revision=revision)
     file = place / EMBEDDINGS_FILE if place.is_dir() else place
@@ -157,7 +158,7 @@ def load_token(
 
 
 def check_base(path: str | PathLike, *, unet: nn.Module, text_encoder: nn.Module) -> None:
-    """Raise unless what lies at `path` (a file, or a folder written by this package) was made on this very model."""
+    """Raise ValueError unless what lies at `path` (a file, or a folder of this package) was made on this very model."""
     made_on = base_of(path)
     here = identity_of(unet, text_encoder)
     if made_on is None:

@@ -46,7 +46,8 @@ def dreambooth(
 
     With `config.lora` that is pytorch_lora_weights.safetensors, without it a whole pipeline in the folder `pipeline`.
     `initializer` is the ordinary word that the token is compared with on the held-out images. The other arguments are
-    those of `textual_inversion`.
+    those of `textual_inversion`. Ruiz et al. 2022; the paper's settings are those of Table S4c. ValueError for too few
+    usable images, and for a token of several words.
     """
     if len(token.split()) != 1:
         raise ValueError(f"token {token!r} must be one word without spaces, for example 'sks'")

@@ -41,7 +41,8 @@ def textual_inversion(
     attributes), which stays unchanged. `images` and `held_out` are a folder, or paths and PIL images; at least 3 usable
     ones to learn from. The token starts from the embedding of `initializer`. `progress(step, steps, loss)` is called
     after each update. `captioner(images)` says what each image shows, for templates with {caption}. With `resume`, a
-    run in `out` resumes from its last state; without, it starts again.
+    run in `out` resumes from its last state; without, it starts again. Gal et al. 2022; the paper's settings are those
+    of Table S4d. ValueError for too few usable images, and for a token that is several words or known already.
     """
 
     request = Request(

@@ -3,12 +3,12 @@
 import gradio as gr
 from torch import Tensor
 
+from tadp_backbone.text.word_attention import words_of
 from tadp_cli.app import deletion
 from tadp_cli.app.images import InputImage
 from tadp_cli.app.markup import classes_found, effects_html, figures
 from tadp_cli.app.models import Models
 from tadp_cli.app.tabs.shared import SLOW, Shared, guarded, needed
-from tadp_cli.app.words import spoken_words
 from tadp_cli.report.heat_maps import heat_overlay
 
 _ABOUT = (
@@ -37,7 +37,7 @@ def build(models: Models, shared: Shared) -> None:
     @guarded(models)
     def replace(given: InputImage | None, name: str, prompt: str, old: str, new: str) -> str:
         run, image = models.run(name), needed(given)
-        other = deletion.replaced(spoken_words(run.model.backbone, prompt), old.strip(), new.strip())
+        other = deletion.replaced(words_of(run.model.backbone.tokenizer, prompt), old.strip(), new.strip())
         encoded, both = run.encode(image), run.model.backbone.encode_text([prompt, other])
         found: Tensor = encoded.probabilities(both).float().cpu()
         change, changed, _ = deletion.difference(found[0], found[1], run.model.config.classes)
