@@ -95,8 +95,7 @@ def _encoder(part: Mapping[str, Any]) -> str:
         f"{part['seeds']} seeds."
     )
     head = ["task", "metric", "VAE", "distilled, heads as trained", "distilled, heads trained on it"]
-    note = f"\n\n{part['note']}" if "note" in part else ""
-    return f"## Distilled encoder\n\n{text}{note}\n\n{table(head, rows)}"
+    return f"## Distilled encoder\n\n{text}\n\n{table(head, rows)}"
 
 
 def _grid(part: Mapping[str, Any]) -> str:
