@@ -21,6 +21,14 @@ def world(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def run(world):
+    """Hardly trained; prompted with captions."""
+    short = ("--set", "train.steps=1", "--set", "train.batch_size=2", "--set", "head.width=8")
+    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", world / "run", *short)
+    return world / "run"
+
+
 @pytest.mark.slow
 def test_caption_clean_personalize_train_eval(world, tmp_path):
     """The workflow of paper 4.3 with the commands a user types."""
@@ -70,17 +78,14 @@ def test_oracle_captions_reach_the_recall_asked_for_and_nouns_are_kept(world, tm
     assert json.loads(names.read_text())["caption"].endswith("circle tree")
 
 
-def test_eval_captions_and_cleans_what_has_no_captions(world, tmp_path):
-    run = tmp_path / "run"
-    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, "--set", "train.steps=1")
+def test_eval_captions_and_cleans_what_has_no_captions(world, run):
     tadp("eval", run, "--data", world / "watercolor", "--split", "test", "--domain", "watercolor")
     written = (run / "captions" / "watercolor_test.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in written] == ["test_00000", "test_00001", "test_00002"]
 
 
-def test_predict_writes_an_overlay_a_mask_and_the_caption_of_each_image(world, tmp_path):
-    run, out = tmp_path / "run", tmp_path / "out"
-    tadp("train", "scenes-segmentation", "--data", world / "photo", "--out", run, "--set", "train.steps=1")
+def test_predict_writes_an_overlay_a_mask_and_the_caption_of_each_image(world, run, tmp_path):
+    out = tmp_path / "out"
     folder = world / "photo" / "images"
     files = sorted(folder.iterdir())[:2]
     assert "2 predicted, 0 failed" in tadp("predict", run, *files, "--out", out)

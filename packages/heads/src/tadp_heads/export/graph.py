@@ -2,7 +2,6 @@
 
 # B images, H W their pixels, T tokens, D width of the context
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from tadp_heads.export.quiet import quiet_torchvision
 from tadp_heads.export.settings import ExportSettings
 from tadp_heads.model import PerceptionModel
 
@@ -55,9 +55,7 @@ def traceable(module: nn.Module, backbone: Any, fixed: Tensor | None) -> Iterato
     folded = backbone.folded(fixed) if hasattr(backbone, "folded") else nullcontext()
     try:
         module.eval().requires_grad_(False)
-        with folded, warnings.catch_warnings():
-            # torchvision's own, of a function of torch that has a new name
-            warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)
+        with folded, quiet_torchvision():
             yield
     finally:
         for parameter in trained:

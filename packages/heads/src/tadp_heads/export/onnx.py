@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from tadp_heads.atomic_files import replacing
+from tadp_heads.export.quiet import quiet_torchvision
 
 ONNX_PACKAGES = ("onnx", "onnx_ir", "onnxscript", "onnxruntime")
 """Modules of the extra `tadp-heads[export]`."""
@@ -19,9 +20,10 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outp
     """`path`, and for large models `path`.data with the weights."""
     import onnx_ir
 
-    exported = torch.onnx.export(
-        program, (), input_names=list(inputs), output_names=list(outputs), dynamo=True, verbose=False
-    )
+    with quiet_torchvision():
+        exported = torch.onnx.export(
+            program, (), input_names=list(inputs), output_names=list(outputs), dynamo=True, verbose=False
+        )
     assert exported is not None  # it is None where torch writes the file itself
     weights = (*program.state_dict.values(), *program.constants.values())
     size = sum(value.nbytes for value in weights if isinstance(value, Tensor))

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from tadp_heads.atomic_files import replacing
+from tadp_heads.export.quiet import quiet_torchvision
 
 
 def write_pt2(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -17,7 +18,8 @@ def write_pt2(program: ExportedProgram, path: Path, inputs: Sequence[str], outpu
     with replacing(path) as partial:
         written = partial.with_suffix(".pt2")  # torch wants this ending
         try:
-            aoti_compile_and_package(program, package_path=str(written))
+            with quiet_torchvision():
+                aoti_compile_and_package(program, package_path=str(written))
             written.replace(partial)
         finally:
             written.unlink(missing_ok=True)
