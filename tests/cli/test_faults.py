@@ -73,6 +73,8 @@ COMMANDS = {
             world / "photos",
             "--steps",
             2,
+            "--set",
+            "held_out_timesteps=1",
             "--captioner",
             "none",
             "--out",

@@ -40,7 +40,7 @@ def test_both_methods_side_by_side_on_a_folder_with_its_troubles(tmp_path):
         unseen.unlink()
     out = tmp_path / "out"
     given = ("--domain", "comic", "--images", pictures, "--held-out", held_out, "--method", "both", "--steps", "1")
-    said = personalize(*given, "--rank", "2", "--out", out)
+    said = personalize(*given, "--rank", "2", "--set", "held_out_timesteps=1", "--out", out)
     assert "3 images used, 2 skipped, 1 duplicates" in said
     assert "skipped damaged.jpg: cannot be read" in said
     assert "skipped phone.heic" in said
