@@ -137,4 +137,4 @@ def test_the_deletion_test_has_a_row_per_kind_of_word():
     part = {"command": "c", "machine": MACHINE, "images": 2, "mIoU": 0.447, "words": {"object": found}}
     page = result_pages.deletion({"captions": part})
     assert "| object | 3 | 12.5 | 0.50 | undefined | 0.75 | 0.20 |" in page
-    assert "(mIoU 44.7 on its validation split), over 2 Scenes" in page
+    assert "(mIoU 44.7 % on its validation split), over 2 Scenes" in page
