@@ -12,7 +12,9 @@ from surface import assert_frozen, key_lines
 
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.inputs.preflight_checks import check_splits
+from tadp_heads.data.check.dataset import sample_sheet
 from tadp_heads.data.errors import DataError
+from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.registry import DATASETS, open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import write_depth_png
@@ -76,6 +78,12 @@ def test_wrong_folders_are_wrong_use(tmp_path):
     assert "found no folder" in tadp("data", "check", tmp_path / "no", code=2)
     assert "none of the layouts" in tadp("data", "check", tmp_path, code=2)
     assert "unknown domain 'mud'" in tadp("data", "scenes", "--domain", "mud", "--out", tmp_path / "s", code=2)
+
+
+def test_a_sheet_shows_twelve_samples(tmp_path):
+    write_scenes(tmp_path, task="depth", domain="photo", split="train", count=14, seed=0)
+    sheet = sample_sheet(open_folder(tmp_path, "depth"))
+    assert sheet.size == (1024, 3 * (256 + 18))
 
 
 def test_real_driving_frames_pass(shared_data, tmp_path):

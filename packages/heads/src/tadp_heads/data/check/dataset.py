@@ -162,7 +162,7 @@ def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
     """
     step = max(1, len(dataset) // count)
     images = {}
-    for sample_id in dataset.ids[::step][:_SAMPLES]:
+    for sample_id in dataset.ids[::step][:count]:
         try:
             images[sample_id] = annotated(dataset.read(sample_id), dataset)
         except DataError:  # It is in the report already.
