@@ -4,8 +4,8 @@
     python benchmarks/export.py --backbone sd15 --size 512 --tasks segmentation --formats onnx
     python benchmarks/export.py --backbone sd15 --size 512 --tasks segmentation --formats onnx --width 0.2
 
-Heads have fresh weights; sd15 has random ones too, in its own size, so that nothing is fetched. That takes 16 GB of
-memory and minutes; --width 0.2 exports the same graph with a fifth of the channels of UNet and VAE.
+Heads have fresh weights; sd15 has random ones too, in its own size, so that nothing is fetched. That takes 14 GB of
+memory and half an hour; --width 0.2 exports the same graph with a fifth of the channels of UNet and VAE.
 """
 
 import argparse
