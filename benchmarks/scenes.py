@@ -126,22 +126,27 @@ def _encoder(vae: str | None) -> DiffusionBackbone:
 
 def _with_encoder(out: Path, task: str) -> dict[str, Any]:
     """The main metric of each seed on photos: behind the VAE, and behind the other encoder with two kinds of heads."""
-    data = out / "encoder" / "data" / task
-    for split, count, seed in (("train", QUICK.train_images, 100), ("val", QUICK.scored_images, 101)):
-        write_scenes(data, task=task, domain="photo", split=split, count=count, seed=seed)
+    metric = MAIN_METRIC[task]
     found: dict[str, list[float]] = {"vae": [], "as_trained": [], "trained_on_it": []}
     for seed in range(SEEDS):
         for vae in ("", "taesd"):
             run = out / "encoder" / task / f"{vae or 'vae'}-seed{seed}"
-            changes = {"data.folder": str(data), "train.steps": QUICK.steps, "train.seed": seed, "backbone.vae": vae}
-            recipe = load_recipe(f"scenes-{task}").replace(**changes)
-            with bars() as report:
-                results = train(recipe, run, resume=(run / "config.toml").is_file(), report=report)
-            metrics = results["evaluations"][0]["metrics"]
-            found["trained_on_it" if vae else "vae"].append(metrics[MAIN_METRIC[task]])
+            metrics = _trained_on_photos(run, out / "encoder" / "data", task, seed, {"backbone.vae": vae})
+            found["trained_on_it" if vae else "vae"].append(metrics[metric])
             if not vae:
-                found["as_trained"].append(_evaluate_with_taesd(run)[MAIN_METRIC[task]])
-    return {"metric": MAIN_METRIC[task], **found}
+                found["as_trained"].append(_evaluate_with_taesd(run)[metric])
+    return {"metric": metric, **found}
+
+
+def _trained_on_photos(run: Path, data: Path, task: str, seed: int, changes: dict[str, Any]) -> dict[str, float]:
+    """Metrics of a head trained as in the demo, with `changes` of the recipe; photos lie in `data`."""
+    folder = data / task
+    for split, count, scenes in (("train", QUICK.train_images, 100), ("val", QUICK.scored_images, 101)):
+        write_scenes(folder, task=task, domain="photo", split=split, count=count, seed=scenes)
+    settings = {"data.folder": str(folder), "train.steps": QUICK.steps, "train.seed": seed, **changes}
+    with bars() as report:
+        recipe, resume = load_recipe(f"scenes-{task}").replace(**settings), (run / "config.toml").is_file()
+        return train(recipe, run, resume=resume, report=report)["evaluations"][0]["metrics"]
 
 
 def _evaluate_with_taesd(run: Path) -> dict[str, float]:
@@ -181,32 +186,32 @@ def _demo(out: Path, plan: Plan) -> dict[str, Any]:
 
 def ablation(out: Path) -> dict[str, Any]:
     """What the grounding loss brings: two models of equally many steps, with it and without."""
+    folders = {grounding: out / "pretrain" / f"unet-grounding-{grounding}" for grounding in ("0", "0.5")}
+    steps = {grounding: _steps_of(folder) for grounding, folder in folders.items()}
+    if len(set(steps.values())) > 1:
+        raise SystemExit(f"{out / 'pretrain'}: models of {steps} steps by weight: train both to the same step")
     models = {}
-    for grounding in ("0", "0.5"):
-        folder = out / "pretrain" / f"unet-grounding-{grounding}"
-        if not (folder / "pipeline").is_dir():
-            raise SystemExit(f"{folder} holds no pipeline: train both models first, by the commands in --help")
-        steps = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    for grounding, folder in folders.items():
         backbone = DiffusionBackbone.from_pretrained(folder / "pipeline").freeze()
         domains = {domain: pointing_game(backbone, _scenes(out, domain)) for domain in TRAINED_DOMAINS}
         heads = {prompt: _heads_on(out, folder / "pipeline", prompt) for prompt in ("empty", "oracle")}
-        models[grounding] = {"steps": steps, "domains": domains, "mIoU": heads}
+        models[grounding] = {"steps": steps[grounding], "domains": domains, "mIoU": heads}
     return {"images": IMAGES, "seeds": SEEDS, "models": models}
+
+
+def _steps_of(folder: Path) -> int:
+    """Steps of a pre-training, as far as it has come: weights are exported on the way too."""
+    if not (folder / "pipeline").is_dir():
+        raise SystemExit(f"{folder} holds no pipeline: train both models first, by the commands in --help")
+    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"]
 
 
 def _heads_on(out: Path, pipeline: Path, prompt: str) -> list[float]:
     """mIoU on photos of each seed of a head trained on this model."""
-    data, found = out / "ablation" / "data", []
-    for split, count, seed in (("train", QUICK.train_images, 100), ("val", QUICK.scored_images, 101)):
-        write_scenes(data, task="segmentation", domain="photo", split=split, count=count, seed=seed)
-    for seed in range(SEEDS):
-        run = out / "ablation" / f"{pipeline.parent.name}-{prompt}-seed{seed}"
-        changes = {"data.folder": str(data), "train.steps": QUICK.steps, "train.seed": seed, "prompt.kind": prompt}
-        recipe = load_recipe("scenes-segmentation").replace(**changes, **{"backbone.source": str(pipeline)})
-        with bars() as report:
-            results = train(recipe, run, resume=(run / "config.toml").is_file(), report=report)
-        found.append(results["evaluations"][0]["metrics"]["mIoU"])
-    return found
+    changes = {"prompt.kind": prompt, "backbone.source": str(pipeline)}
+    runs = [out / "ablation" / f"{pipeline.parent.name}-{prompt}-seed{seed}" for seed in range(SEEDS)]
+    data = out / "ablation" / "data"
+    return [_trained_on_photos(run, data, "segmentation", seed, changes)["mIoU"] for seed, run in enumerate(runs)]
 
 
 def _scenes(out: Path, domain: str) -> SampleDataset:
