@@ -47,11 +47,6 @@ class LoadedRun:
         self.tagger = tagger_of(run, self.recipe, self.model, device)
         self.encoded = LatentCache(self.model, _KEPT)
 
-    @property
-    def fixed_prompt(self) -> bool:
-        """Whether all images have one prompt, so that a caption changes nothing."""
-        return not (self.recipe.needs_captions or self.recipe.needs_presence) or self.model.context is not None
-
     @cached_property
     def captioner(self) -> Any:
         """The one that wrote the run's captions."""
