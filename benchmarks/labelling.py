@@ -48,6 +48,7 @@ DATA_SEED = 103
 """Of the scenes; pre-training draws those of seed 1."""
 TASK = SegmentationTask()
 RATE = 1.5e-2
+"""Of the recipe of Scenes, as are AdamW's moments: at a lower one most classes are not learned in so few steps."""
 Levels = list[Tensor]
 """Finest first, (N, C, h, w)."""
 
@@ -100,7 +101,6 @@ def trained(domain: Domain, masks: Tensor, ids: list[int], steps: int, seed: int
     levels = domain.features["present"]
     pyramid = [(level.shape[1], 4 * 2**i) for i, level in enumerate(levels)]
     head = FPNHead(pyramid, len(domain.classes), variant="ade", width=32).train()
-    # As in the recipe of Scenes.
     optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, cycle_momentum=False)
     draw = random.Random(seed)
