@@ -6,6 +6,7 @@ import pytest
 import torch
 from invoking import tadp
 
+from tadp_cli.deployment import export as deployment
 from tadp_cli.deployment.export import exportable_model, size_of
 from tadp_heads import PerceptionModel
 
@@ -116,7 +117,8 @@ def test_a_compiled_package_gives_the_same(run, model, tmp_path):
         (("--format", "pt2"), "expected a file that ends in .pt2, as the format is pt2"),
     ],
 )
-def test_wrong_options_are_one_line(run, tmp_path, options, message):
+def test_wrong_options_are_one_line_before_a_model_is_loaded(run, tmp_path, options, message, monkeypatch):
+    monkeypatch.setattr(deployment, "exportable_model", lambda _: pytest.fail("loaded"))
     assert message in tadp("export", run, "--out", tmp_path / "a.onnx", *options, code=2)
     assert list(tmp_path.iterdir()) == []
 

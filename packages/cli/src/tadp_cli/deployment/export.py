@@ -19,7 +19,7 @@ from tadp_heads import PerceptionModel
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.render import render
 from tadp_heads.data.scenes.scene import sample_scene
-from tadp_heads.export import FORMATS, Exported, ExportSettings, export
+from tadp_heads.export import FORMATS, Exported, ExportSettings, check_file, export
 from tadp_heads.export.parity import Difference
 from tadp_heads.export.web import DemoImage, scene_images, write_site
 from tadp_heads.precision import in_float32
@@ -44,12 +44,14 @@ def export_run(
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; choose from {', '.join((*FORMATS, WEB))}")
+    settings = ExportSettings(format=format, precision=precision)
+    check_file(out, settings)
     recipe = read_prompting(run)
     images = real_images(recipe)
     if size is None:
         side = recipe.train.size
         size = (side, side) if side else (images[0].height, images[0].width)
-    settings = ExportSettings(format=format, size=None if size == "dynamic" else size, precision=precision)
+    settings = replace(settings, size=None if size == "dynamic" else size)
     model = exportable_model(run).to(checked_device(device))
     return export(model, out, settings, caption=caption, images=images, licence=_licence(recipe.backbone.source))
 

@@ -4,8 +4,8 @@ Pixels in, logits, metres or boxes out: VAE, UNet, attention maps and head are o
 all images is a constant of it.
 """
 
-from tadp_heads.export.exporter import Exported, export
+from tadp_heads.export.exporter import Exported, check_file, export
 from tadp_heads.export.settings import FORMATS, PRECISIONS, ExportSettings
 from tadp_heads.export.timing import milliseconds
 
-__all__ = ["FORMATS", "PRECISIONS", "ExportSettings", "Exported", "export", "milliseconds"]
+__all__ = ["FORMATS", "PRECISIONS", "ExportSettings", "Exported", "check_file", "export", "milliseconds"]

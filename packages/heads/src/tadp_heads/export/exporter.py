@@ -62,7 +62,8 @@ def export(
     model; the file is then removed.
     """
     path = Path(path)
-    _check(model, path, settings, caption)
+    check_file(path, settings)
+    _check(model, settings, caption)
     varies = caption is None and not model.has_fixed_prompt
     fixed = None if varies else _float(model.encode_captions([caption or ""]))
     batches = [_inputs(model, varies, pixels) for pixels in _pixels(model, settings, images)]
@@ -98,11 +99,15 @@ def export(
     return Exported(path=path, text_path=text_path, differences=worst, milliseconds=times)
 
 
-def _check(model: PerceptionModel, path: Path, settings: ExportSettings, caption: str | None) -> None:
+def check_file(path: Path, settings: ExportSettings) -> None:
+    """Raise ValueError or RuntimeError where `export` could not write this file, before a model is loaded."""
     if settings.format == "onnx" and (missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]):
         raise RuntimeError(f"ONNX needs {', '.join(missing)}: pip install 'tadp-heads[export]'")
     if path.suffix != f".{settings.format}":
         raise ValueError(f"{path}: expected a file that ends in .{settings.format}, as the format is {settings.format}")
+
+
+def _check(model: PerceptionModel, settings: ExportSettings, caption: str | None) -> None:
     if getattr(model.backbone, "is_stochastic", False):
         raise ValueError("the backbone draws random numbers in each pass: a graph gives the same for the same image")
     if caption is not None and model.has_fixed_prompt:
