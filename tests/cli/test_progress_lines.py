@@ -34,6 +34,16 @@ def test_lines_show_the_note_of_their_work(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == ("train: 3 of 30, loss 0.5, 8.0 images/s, 9.0 min left")
 
 
+def test_the_time_left_of_a_second_training_is_its_own(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    bars = progress.Bars(Progress(disable=True))
+    for step in (1, 10, 1, 2):
+        bars("train", step, 10)
+    assert capsys.readouterr().out.splitlines()[-2:] == ["train: 10 to do", "train: 2 of 10, 0.05/s, 2.7 min left"]
+    assert bars.progress.tasks[0].finished_time is None
+
+
 def test_a_terminal_of_80_columns_shows_the_note_on_one_line(monkeypatch):
     shown = Console(file=io.StringIO(), force_terminal=True, width=80)
     monkeypatch.setattr(progress, "console", shown)

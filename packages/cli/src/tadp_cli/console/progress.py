@@ -40,6 +40,9 @@ class Bars:
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:
             self.tasks[what] = self.progress.add_task(what, total=total, note=self.notes.get(what, ""))
+        elif done < self.progress.tasks[self.tasks[what]].completed:  # the next training of several: a time of its own
+            self.progress.reset(self.tasks[what])
+            self.begun.pop(what, None)
         self.progress.update(self.tasks[what], completed=done, total=total)
         if not console.is_terminal and first_process():
             self._print_line(what, done, total)

@@ -47,8 +47,8 @@ def _lock(path: Path, held: Path) -> Iterator[bool]:
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
-        if made:
-            with suppress(OSError):  # something was written
+        with suppress(OSError):  # removed meanwhile, or written to
+            if made and not any(path.parent.iterdir()):
                 path.parent.rmdir()
 
 
