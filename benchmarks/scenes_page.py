@@ -186,7 +186,9 @@ def readme(results: Mapping[str, Any]) -> str:
         f"{100 * words['own_word']:.0f} % of the words on photos, another present object's word there in "
         f"{100 * words['other_word']:.0f} %; chance is {100 * words['chance']:.0f} %."
     )
-    return f"{grid_table(grid)}\n\n{fill(text, 120)}"
+    under_modifiers = results.get("modifiers", {"mIoU": {}})["mIoU"]
+    rows = grid["mIoU"] | {name: scores for name, scores in under_modifiers.items() if name != "caption"}
+    return f"{grid_table({'mIoU': rows})}\n\n{fill(text, 120)}"
 
 
 def _gain(grid: Mapping[str, Any], prompt: str) -> str:
