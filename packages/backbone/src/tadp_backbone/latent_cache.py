@@ -70,7 +70,7 @@ class LatentCache:
     def _file(self, key: str, number: int) -> Path:
         config = self.backbone.config
         parts = [key, number, self.augmentation, self._digest, config.posterior, config.latent_scale]
-        parts.append(str(self._vae.dtype))
+        parts.append(str(next(self._vae.parameters()).dtype))  # the VAE's own `dtype` visits all of its modules
         factor, distilled = latent_factor(self._vae, config), isinstance(self._vae, AutoencoderTiny)
         if distilled or factor not in (_STABLE_DIFFUSION, config.latent_scale):  # a factor of the VAE's is no weight
             parts.append(factor)

@@ -3,14 +3,31 @@
 The formulas are part of what a seed means: with others, a run would resume with other images than it began with.
 """
 
+import random
 from collections.abc import Sequence
 from hashlib import sha256
 
+import numpy as np
 import torch
 from torch import Tensor
 
 SEED_LIMIT = 2**32
 """NumPy's generator takes seeds below this."""
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch; in [0, SEED_LIMIT)."""
+    random.seed(seed)
+    np.random.seed(seed)
+    seed_torch(seed)
+
+
+def seed_torch(seed: int) -> None:
+    """Seed torch's global generators, those of accelerators included."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # a build for CUDA formats the stack at each seed for a device that is not there: milliseconds
+        torch.default_generator.manual_seed(seed)
 
 
 def mixed_seed(*key: int) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from PIL import Image
 
 from tadp_backbone import DiffusionBackbone
@@ -43,7 +42,7 @@ from tadp_heads.data.class_names import object_names
 from tadp_heads.data.registry import open_data
 from tadp_heads.model_config import PerceptionConfig
 from tadp_heads.precision import in_float32
-from tadp_heads.seeds import SEED_LIMIT
+from tadp_heads.seeds import SEED_LIMIT, seed_all
 from tadp_heads.tasks import get_task, train_transform
 from tadp_heads.training import Evaluation, fit, measure
 from tadp_heads.training.memory.out_of_memory import out_of_memory_named
@@ -177,7 +176,7 @@ def _train(
 def load_backbone(recipe: Recipe, device: str) -> Any:
     """The recipe's backbone, a DiffusionBackbone with its personalized parts or a VisionBackbone; trainable unless the
     learning rate of its part "unet" is 0."""
-    set_seed(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
+    seed_all(recipe.train.seed % SEED_LIMIT)  # a text adapter begins at random
     source, vae = recipe.backbone.source, recipe.backbone.vae or None
     log.info("loading the backbone %s", source)
     with naming_tiny(source, "--set backbone.source=tiny"):
@@ -255,7 +254,7 @@ def _class_words(recipe: Recipe, dataset: SampleDataset) -> tuple[tuple[str, ...
 
 def build_model(recipe: Recipe, backbone: Any, dataset: SampleDataset, prompts: Prompts) -> PerceptionModel:
     """A predictor with a fresh head."""
-    set_seed(recipe.train.seed % SEED_LIMIT)
+    seed_all(recipe.train.seed % SEED_LIMIT)
     if prompts.num_tokens is not None:
         # One attention map per token: embeddings of another length than a text's change the levels' widths.
         backbone.config = replace(backbone.config, num_tokens=prompts.num_tokens)

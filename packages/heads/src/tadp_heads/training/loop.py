@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from PIL import Image
 from torch.distributed.tensor import DTensor
 
 from tadp_heads.data import SampleDataset
 from tadp_heads.model import PerceptionModel
-from tadp_heads.seeds import micro_batch_seed
+from tadp_heads.seeds import micro_batch_seed, seed_all
 from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, read_state, reading_state, save_state
 from tadp_heads.training.config import TrainConfig
@@ -302,7 +301,7 @@ class Training:
         number, rank = self.share.number(step, index), self.rank if self.share.split else 0
         seed, batch = micro_batch_seed(self.config.seed, number, rank), next(batches)
         # Seeding each one makes a resumed run the same as one that was never stopped, dropout included.
-        set_seed(seed)
+        seed_all(seed)
         # DDP reduces gradients after the last micro-batch; sharded ones after each, as full gradients need space.
         last = index + 1 == self.share.passes
         with nullcontext() if last else self.accelerator.no_sync(self.objective):

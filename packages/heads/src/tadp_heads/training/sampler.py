@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tadp_heads.seeds import epoch_seed, mirror_seed, mixed_seed
+from tadp_heads.seeds import epoch_seed, mirror_seed, mixed_seed, seed_torch
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.parallel.data_parallel import Share
 
@@ -49,12 +49,12 @@ def draw_version(config: TrainConfig, position: int, count: int) -> int:
 
 def seed_variation(config: TrainConfig, *key: int) -> None:
     """Seed torch's generators, from which transforms draw; `key`: the position, or an image and a version's number."""
-    torch.manual_seed(mixed_seed(config.seed, _CROP, *key))
+    seed_torch(mixed_seed(config.seed, _CROP, *key))
 
 
 def seed_version(config: TrainConfig, position: int) -> None:
     """Seed torch's generators, from which the number of an encoded version is drawn."""
-    torch.manual_seed(mixed_seed(config.seed, _NUMBER, position))
+    seed_torch(mixed_seed(config.seed, _NUMBER, position))
 
 
 class Positions:
