@@ -71,7 +71,7 @@ def caption(
         from tadp_cli.inputs.named_images import named_images
         from tadp_cli.prompts.captions import flagged_images, whole_report
         from tadp_cli.run.lock import file_lock
-        from tadp_cli.run.processes import gathered, joined
+        from tadp_cli.run.processes import joined
 
         if device is not None:
             checked_device(device)
@@ -88,9 +88,9 @@ def caption(
             raise ValueError("--workers are of --engine local: an actor reads its images itself")
         table = out if out.suffix.lower() == ".parquet" else None
         out = out if table is None else out.with_suffix(".jsonl")  # what is added to, and resumed from
-        with file_lock(out, share.rank):
+        with file_lock(out, share.rank), joined(share, out.parent) as gathered:
             asked: dict[str, Any] = {
-                "device": device or share.device,
+                "device": share.device_for(device),
                 "min_new_tokens": min_tokens,
                 "max_new_tokens": max_tokens,
                 "prompt": prompt,
@@ -116,8 +116,7 @@ def caption(
                         world_size=share.world_size,
                         progress=report,
                     )
-        with joined(share):
-            reports = gathered(done, share)
+            reports = gathered(done)
         if share.rank > 0:
             return  # the first process speaks for all
         done = whole_report(reports)

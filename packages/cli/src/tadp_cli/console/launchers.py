@@ -42,6 +42,10 @@ class ProcessShare(NamedTuple):
     device: str | None
     """One GPU for each process of a machine; None: whatever there is."""
 
+    def device_for(self, asked: str | None) -> str | None:
+        """The device asked for; this process's own GPU where any would do."""
+        return (self.device or asked) if asked in (None, "cuda") else asked
+
 
 ONE_PROCESS = ProcessShare(0, 1, None)
 

@@ -24,7 +24,7 @@ from tadp_cli.prediction.predictor import Predicted, Predictor
 from tadp_cli.prompts.recorded import read_prompting
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
-from tadp_cli.run.processes import gathered, joined
+from tadp_cli.run.processes import joined
 from tadp_heads.precision import in_float32
 
 SETTINGS_FILE, CAPTIONS_FILE = PREDICTION_FILES
@@ -50,7 +50,7 @@ def predict_images(
     recipe = read_prompting(run)
     files = find_predictable(images, leave_out=out)
     # The first process holds the folder; the others wait until it does, and it until they are done.
-    with run_lock(out) if share.rank == 0 else nullcontext(), joined(share):
+    with run_lock(out) if share.rank == 0 else nullcontext(), joined(share, out) as gathered:
         # On Ray this process checks what was asked for, and the actors have models of their own.
         own, where = (replace(options, speed=AUTO), "cpu") if engine.on_ray else (options, device)
         predictor = Predictor.load(run, recipe, out / CAPTIONS_FILE, own, where, len(files))
@@ -74,7 +74,7 @@ def predict_images(
             done.failed |= part.failed
             report("predict", len(done.written) + len(done.failed), total)
         done.seconds = time.perf_counter() - start
-        shares = gathered(done, share)
+        shares = gathered(done)
         if share.rank == 0:
             done = _together(shares)
             predictor.writer.finish((*done.there, *done.written))

@@ -1,37 +1,61 @@
 """What processes do together that `accelerate launch` or `torchrun` started, on one or several machines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from tadp_cli.console.launchers import ProcessShare
 
-T = TypeVar("T")
+START = timedelta(minutes=30)
+"""How long a process waits for the others to start: where the command failed on another machine, in vain."""
+_WORK = timedelta(days=7)
+"""Shares of a large data set may end hours apart; a process that dies is noticed by its connections at once."""
 
 
 @contextmanager
-def joined(share: ProcessShare) -> Iterator[None]:
-    """Entered once all processes are there; within, `gathered` works."""
+def joined(share: ProcessShare, folder: Path) -> Iterator[Callable[[Any], list[Any]]]:
+    """Entered once all processes are there and see the same `folder`, which exists; on the CPU.
+
+    Yields what gives each process's value, once the last one has it. A launcher stops its machine's processes where one
+    ends with an error, and those of other machines then fail when they gather.
+    """
     if share.world_size == 1:
-        yield
+        yield lambda mine: [mine]
         return
     import torch.distributed as dist
 
-    # On the CPU, and patient: shares of a large data set may end hours apart.
-    dist.init_process_group("gloo", timeout=timedelta(days=7))
+    from tadp_heads.distributed import gathered
+
     try:
-        yield
+        dist.init_process_group("gloo", timeout=START)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"not all of the {share.world_size} processes started within {START}: see the other machines' errors, then "
+            "run the same command again on all of them"
+        ) from error
+    try:
+        _check_shared(folder, share)
+        yield partial(gathered, group=dist.new_group(timeout=_WORK))
     finally:
         dist.destroy_process_group()
 
 
-def gathered(mine: T, share: ProcessShare) -> list[T]:
-    """Each process's value, once the last has one: a launcher stops all where one ends with an error."""
-    if share.world_size == 1:
-        return [mine]
-    import torch.distributed as dist
+def _check_shared(folder: Path, share: ProcessShare) -> None:
+    """Raise ValueError where a process does not see what the first one writes in the folder."""
+    from tadp_heads.distributed import gathered
 
-    values = [mine] * share.world_size
-    dist.all_gather_object(values, mine)
-    return values
+    mark = folder / f".{uuid4().hex}.part"
+    if share.rank == 0:
+        mark.touch()
+    seen = gathered((folder / gathered(mark.name)[0]).exists())
+    if share.rank == 0:
+        mark.unlink()
+    if not all(seen):
+        raise ValueError(
+            f"{folder.absolute()} is not one folder on all machines: {seen.count(False)} of {len(seen)} processes do "
+            "not see the first one's files; name a --out on a file system that all machines share"
+        )

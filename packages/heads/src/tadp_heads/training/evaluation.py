@@ -5,11 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch.distributed as dist
 import torchmetrics
 
 from tadp_heads.data import SampleDataset
-from tadp_heads.distributed import rank_and_processes
+from tadp_heads.distributed import gathered, rank_and_processes
 from tadp_heads.model import PerceptionModel
 from tadp_heads.precision import in_float32
 from tadp_heads.segmentation.metrics import MeanIoU
@@ -70,9 +69,7 @@ def measure(
         if progress is not None:
             progress(min(start + processes * batch_size, len(dataset)), len(dataset))
     if processes > 1:
-        shares: list[dict[int, Metric]] = [{}] * processes
-        dist.all_gather_object(shares, counted)
-        counted = {start: metric for share in shares for start, metric in share.items()}
+        counted = {start: metric for share in gathered(counted) for start, metric in share.items()}
     if not counted:
         raise ValueError("the split has no images to evaluate; name another")
     first, *others = (counted[start] for start in sorted(counted))
