@@ -11,7 +11,7 @@ from tadp_captioning.cleaning.factory import CleaningLimits, load_cleaner
 from tadp_captioning.cleaning.lexicon import Lexicon
 from tadp_captioning.cleaning.openai import OpenAICleaner
 from tadp_captioning.domains import DOMAINS, MODIFIERS, Domain, domain_from_phrase, get_domain, modify, register_domain
-from tadp_captioning.factory import load_captioner
+from tadp_captioning.factory import captioner_on_demand, load_captioner
 from tadp_captioning.image_files import find_images
 from tadp_captioning.prompts.class_names import class_names_prompt, oracle_prompt
 from tadp_captioning.records import CaptionRecord
@@ -35,6 +35,7 @@ __all__ = [
     "Progress",
     "RuleCleaner",
     "caption_images",
+    "captioner_on_demand",
     "class_names_prompt",
     "clean_store",
     "cleaner_of",

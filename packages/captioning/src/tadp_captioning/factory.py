@@ -1,6 +1,8 @@
 """From a name, a hub id or a folder to an object that captions images."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tadp_captioning.base import Captioner, GenerationConfig
 from tadp_captioning.registry import CAPTIONERS, CaptionerSpec
@@ -43,6 +45,24 @@ def load_captioner(
     return load_transformers_captioner(
         name, spec, generation=generation, device=device, dtype=dtype, batch_size=batch_size
     )
+
+
+def captioner_on_demand(name_or_path: str | Path = "blip2", **settings: Any) -> Captioner:
+    """As `load_captioner`, but a model's weights are read for the first image that has to be captioned.
+
+    Its configuration is read now. Where all images have captions by it, nothing else is.
+    """
+    from tadp_captioning.captioners.on_demand import CaptionerOnDemand
+    from tadp_captioning.captioners.openai import PREFIX
+    from tadp_captioning.captioners.transformers import START_BATCH, params_of
+
+    name = str(name_or_path)
+    load = partial(load_captioner, name_or_path, **settings)
+    if name.startswith(PREFIX) or (spec := _resolve(name)).factory is not None:
+        return load()
+    given = {key: settings[key] for key in ("min_new_tokens", "max_new_tokens", "prompt") if key in settings}
+    params = params_of(name, spec, GenerationConfig(**given))
+    return CaptionerOnDemand(name, params, settings.get("batch_size") or START_BATCH["cpu"], load)
 
 
 def is_captioner(name: str) -> bool:

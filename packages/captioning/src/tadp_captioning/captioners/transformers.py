@@ -4,7 +4,8 @@ B images, T tokens generated.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,7 +49,7 @@ class TransformersCaptioner:
         self.name = name
         self.family = family
         self.prompt = checked_prompt(family, generation.prompt)
-        self.params = replace(generation, prompt=self.prompt or None).params
+        self.params = _params(family, generation)
         self.model = model.eval()
         self.processor = processor
         self.generation = generation
@@ -113,14 +114,47 @@ def load_transformers_captioner(
     import transformers
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    try:
-        config = transformers.AutoConfig.from_pretrained(spec.model, revision=spec.revision)
-        check_sizes(config.to_dict(), "config.json")
-        family = family_of(config.model_type)
+    with _reading(name, spec):
+        family = _family(spec)
         processor = getattr(transformers, family.processor).from_pretrained(spec.model, revision=spec.revision)
         model = getattr(transformers, family.model).from_pretrained(
             spec.model, revision=spec.revision, dtype=_dtype(dtype or _default_dtype(family, place))
         )
+    _be_greedy(model)
+    return TransformersCaptioner(
+        name=name,
+        family=family,
+        model=model.to(place),
+        processor=processor,
+        generation=generation,
+        batch_size=batch_size or START_BATCH.get(place.type, 8),
+    )
+
+
+def params_of(name: str, spec: CaptionerSpec, generation: GenerationConfig) -> str:
+    """`TransformersCaptioner.params`, of which only the configuration is read."""
+    with _reading(name, spec):
+        family = _family(spec)
+    return _params(family, generation)
+
+
+def _params(family: Family, generation: GenerationConfig) -> str:
+    return replace(generation, prompt=checked_prompt(family, generation.prompt) or None).params
+
+
+def _family(spec: CaptionerSpec) -> Family:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(spec.model, revision=spec.revision)
+    check_sizes(config.to_dict(), "config.json")
+    return family_of(config.model_type)
+
+
+@contextmanager
+def _reading(name: str, spec: CaptionerSpec) -> Iterator[None]:
+    """Around what transformers reads: whatever it raises is one line that names captioner and cause."""
+    try:
+        yield
     except OSError as error:  # what transformers raises for anything missing, local or remote
         raise ValueError(
             f"captioner {name!r}: cannot load {spec.model}: {reason_of(error)} With network it is fetched "
@@ -136,15 +170,6 @@ def load_transformers_captioner(
         if lacks_memory(error):
             raise RuntimeError(f"captioner {name!r} needs more memory than is available: {reason_of(error)}") from error
         raise ValueError(f"captioner {name!r}: {spec.model} cannot be read: {reason_of(error)}; {_FIX}") from error
-    _be_greedy(model)
-    return TransformersCaptioner(
-        name=name,
-        family=family,
-        model=model.to(place),
-        processor=processor,
-        generation=generation,
-        batch_size=batch_size or START_BATCH.get(place.type, 8),
-    )
 
 
 def _be_greedy(model: "PreTrainedModel") -> None:

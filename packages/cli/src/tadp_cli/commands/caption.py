@@ -63,7 +63,7 @@ def caption(
     `accelerate launch --multi_gpu --num_processes 2 --no_python tadp caption photos/ --out captions.jsonl`
     """
     with one_line_errors():
-        from tadp_captioning import CaptionStore, caption_images, load_captioner
+        from tadp_captioning import CaptionStore, caption_images, captioner_on_demand
         from tadp_cli.config.default_models import default_captioner, naming_tiny
         from tadp_cli.device import checked_device
         from tadp_cli.engine.caption import caption_with_actors
@@ -100,7 +100,7 @@ def caption(
             redo = images if only_flagged is not None else {}
             if not pool.on_ray:
                 with naming_tiny(captioner, "--captioner tiny"):
-                    writer = load_captioner(captioner, **asked)
+                    writer = captioner_on_demand(captioner, **asked)
             store, start = CaptionStore.open(out), time.monotonic()
             with caption_bar(shown=share.rank == 0) as report:
                 if pool.on_ray:

@@ -14,7 +14,6 @@ from tadp_backbone import load_backbone as load_source
 from tadp_backbone.latent_cache import LatentCache
 from tadp_backbone.text.encoder import text_parts
 from tadp_backbone.vision.table import is_vision
-from tadp_captioning import CaptionStore
 from tadp_captioning.factory import is_captioner
 from tadp_captioning.mentions.words import class_words
 from tadp_cli.config.default_models import naming_tiny
@@ -28,7 +27,7 @@ from tadp_cli.inputs.unlabelled_target import check_self_training, unlabelled_ta
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import PromptContexts, Prompts, training_contexts, with_styles
-from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.captions import captioner_for, captions_of
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import fit_tagger
@@ -291,7 +290,20 @@ def _prompts(
     """Of the training images, and of those that are evaluated."""
     captions = unseen = None
     if recipe.needs_captions:
-        captions, unseen = (_captions(recipe, part, out, device, report) for part in (dataset, validation))
+        given = Path(recipe.data.captions) if recipe.data.captions else None
+        writer = None if given else captioner_for(**recipe.captioning, device=device)
+        captions, unseen = (
+            captions_of(
+                part,
+                given,
+                **recipe.captioning,
+                written_to=out / "captions.jsonl",
+                device=device,
+                loaded=writer,
+                progress=lambda p: report("caption", p.done, p.total),
+            )
+            for part in (dataset, validation)
+        )
     known = found = None
     if recipe.needs_presence:
         tagger = fit_tagger(recipe, dataset, backbone, captions, out, device, report)
@@ -299,14 +311,3 @@ def _prompts(
     plain = Prompter.of(recipe.of_training_prompts).of_data(dataset, backbone, captions, known)
     validation_prompts = Prompter.of(recipe).of_data(validation, backbone, unseen, found)
     return with_styles(plain, recipe.prompt.styles), validation_prompts
-
-
-def _captions(recipe: Recipe, dataset: SampleDataset, out: Path, device: str, report: Report) -> CaptionStore:
-    return captions_of(
-        dataset,
-        Path(recipe.data.captions) if recipe.data.captions else None,
-        **recipe.captioning,
-        written_to=out / "captions.jsonl",
-        device=device,
-        progress=lambda p: report("caption", p.done, p.total),
-    )

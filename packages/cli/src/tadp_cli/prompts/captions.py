@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tadp_captioning import CaptionStore, LoopReport, Progress, caption_images, load_captioner
+from tadp_captioning import Captioner, CaptionStore, LoopReport, Progress, caption_images, captioner_on_demand
 from tadp_captioning.matching import captions_of_files, of_other_content
 from tadp_captioning.records import image_key
 from tadp_captioning.text_files import read_text
@@ -27,11 +27,14 @@ def captions_of(
     prompt: str = "",
     written_to: Path,
     device: str = "cpu",
+    loaded: Captioner | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> CaptionStore:
-    """The captions in `file`, which must have all of the data set's images; without a file they are written now.
+    """The captions in `file`, which must have all of the data set's images; without a file those that `written_to`
+    lacks are written now.
 
-    Of a file with captions by several authors, those by `captioner` are taken.
+    Of a file with captions by several authors, those by `captioner` are taken. `loaded`: this captioner with these
+    settings, for several data sets.
     Where `written_to` lies in a folder that cannot be written to, they are made for this call alone.
     """
     known = dataset.image_files
@@ -39,14 +42,24 @@ def captions_of(
     if file is not None:
         return _given(file, files, captioner)
     store = _open(written_to)
-    asked: dict[str, Any] = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
-    with naming_tiny(captioner, "--set data.captioner=tiny"):
-        model = load_captioner(captioner, device=device, **asked)
-    report = caption_images(model, files, store, progress=progress)
+    if loaded is None:
+        loaded = captioner_for(
+            captioner=captioner, min_tokens=min_tokens, max_tokens=max_tokens, prompt=prompt, device=device
+        )
+    report = caption_images(loaded, files, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))
         raise ValueError(f"{len(report.failed)} images could not be captioned, such as {image_id!r}: {reason}")
     return captions_of_files(store, files)
+
+
+def captioner_for(
+    *, captioner: str, min_tokens: int = 0, max_tokens: int = 77, prompt: str = "", device: str = "cpu"
+) -> Captioner:
+    """For all data sets of a command; its weights are read where an image lacks a caption."""
+    asked: dict[str, Any] = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
+    with naming_tiny(captioner, "--set data.captioner=tiny"):
+        return captioner_on_demand(captioner, device=device, **asked)
 
 
 def _open(file: Path) -> CaptionStore:
