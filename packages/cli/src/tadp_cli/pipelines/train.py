@@ -167,7 +167,8 @@ def _train(
             if config.eval_every:
                 keep_if_best(config.steps, metrics)
             record_validation(trackers, config.steps, metrics, panel)
-            run.finish(recipe, final)
+    if main:  # behind the page, which a finished run does not write again
+        run.finish(recipe, final)
     accelerator.wait_for_everyone()
     return results_of(recipe, final)
 
