@@ -27,6 +27,8 @@ def test_rows_at_small_scale_are_listed_with_what_their_backbone_costs(tmp_path)
         assert costs["milliseconds"] > 0
         assert (costs["licence"], costs["gated"]) == ("none: weights drawn at random", False)
     assert "licence" in output
+    assert "CLIP, FPN, oracle │" in output, "a row's label is on one line of a narrow terminal"
+    assert " 0.0 " not in output, "costs of a small backbone are not rounded to nothing"
 
 
 @pytest.mark.parametrize("row", ["acdc-dinov3-vitl16-fpn", "acdc-siglip2-linear-oracle", "watercolor2k-dinov2-vitl14"])

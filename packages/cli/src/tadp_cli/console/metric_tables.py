@@ -123,14 +123,28 @@ def show_costs(console: Console, table: PaperTable, scale: str, rows: Sequence[s
 def show_backbone_costs(console: Console, table: PaperTable, costs: dict[str, dict[str, Any]]) -> None:
     """What the backbone of each row costs, of a table that lists it."""
     labels = {row.name: row.label for row in table.rows}
-    drawn = Table("row", "image", "M parameters", "GFLOP", "ms per image", "licence", "gated")
-    for name, one in costs.items():
-        numbers = (f"{one['parameters'] / 1e6:.1f}", f"{one['gflops']:.1f}", f"{one['milliseconds']:.1f}")
-        side, gated = str(one["image_size"]), "yes" if one["gated"] else "no"
-        drawn.add_row(Text(labels[name]), side, *numbers, Text(one["licence"] or "not known"), gated)
-    console.print(drawn)
+    known = {
+        "side": {name: str(one["image_size"]) for name, one in costs.items()},
+        "M params": {name: _rounded(one["parameters"], 1e6) for name, one in costs.items()},
+        "GFLOP": {name: _rounded(one["gflops"], 1) for name, one in costs.items()},
+        "ms": {name: f"{one['milliseconds']:.1f}" for name, one in costs.items()},
+        "gated": {name: "yes" if one["gated"] else "no" for name, one in costs.items()},
+        "licence": {name: one["licence"] or "not known" for name, one in costs.items()},
+    }
+
+    def draw(shown: Mapping[str, str]) -> Table:
+        drawn = Table("row")
+        for column in shown:
+            drawn.add_column(column, justify="left" if column == "licence" else "right")
+        for name in costs:
+            drawn.add_row(Text(labels[name]), *(Text(known[column][name]) for column in shown))
+        return drawn
+
+    for drawn in _drawn_to_fit(console, {column: column for column in known}, draw):
+        console.print(drawn)
     device = next((one["device"] for one in costs.values()), "")
-    console.print(f"Parameters and GFLOP of the backbone; ms of the whole model in fp32, one image, {device}.")
+    said = "Side of the image in pixels; parameters and GFLOP of the backbone; ms of the whole model in fp32, one image"
+    console.print(f"{said}, {device}.", soft_wrap=True)
 
 
 def _rounded(count: float | None, unit: float) -> str:
