@@ -252,7 +252,7 @@ class Waits(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("config", [{}, {"posterior": "sample", "noise": True}])
+@pytest.mark.parametrize("config", [pytest.param({}, marks=pytest.mark.slow), {"posterior": "sample", "noise": True}])
 def test_from_the_second_batch_on_a_pass_never_waits_for_the_gpu(config):
     """The check of the images' range read a value back at each call, and timesteps came from the host's memory."""
     backbone = random_backbone("toy")

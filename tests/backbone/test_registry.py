@@ -29,7 +29,9 @@ def assert_levels_are_real(backbone, entry, device):
     assert real == declared == [(channels + tokens.get(stride, 0), stride) for channels, stride in entry.levels]
 
 
-@pytest.mark.parametrize("name", FULL_SIZE)
+@pytest.mark.parametrize(
+    "name", [name if name == "sd15" else pytest.param(name, marks=pytest.mark.slow) for name in FULL_SIZE]
+)
 def test_levels_of_the_table_are_what_the_unet_gives(name):
     assert_levels_are_real(untrained(name, device="meta"), BACKBONES[name], "meta")
 

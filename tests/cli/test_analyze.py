@@ -46,6 +46,7 @@ def numbers(out, name):
     return json.loads((out / f"{name}.json").read_text())["numbers"]
 
 
+@pytest.mark.slow
 def test_attention_by_kind_of_prompt(out):
     found = numbers(out, "attention")
     assert list(found) == ["oracle", "caption", "averaged-eos", "class-names"]

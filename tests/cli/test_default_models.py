@@ -62,6 +62,7 @@ def test_a_recipe_follows_the_rule_where_it_names_no_model(world, tmp_path):
     assert found == own | explicit | stable
 
 
+@pytest.mark.slow
 def test_the_tiny_models_on_other_images_are_reported_once(world, tmp_path):
     mine, run = world / "mine", tmp_path / "run"
     short = ("--set", "train.steps=1", "--set", "train.batch_size=1", "--set", "head.width=4")

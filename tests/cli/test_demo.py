@@ -14,11 +14,11 @@ TOY = Plan(
     tasks=("segmentation",),
     targets=("watercolor",),
     seeds=1,
-    train_images=6,
-    scored_images=4,
+    train_images=4,
+    scored_images=2,
     target_images=3,
     token_steps=2,
-    prompts=("class-names", "caption", CLASS_MAPS),
+    prompts=("caption", CLASS_MAPS),
     steps=1,
 )
 

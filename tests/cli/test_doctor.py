@@ -146,7 +146,7 @@ for arguments in (command.split() for command in sys.argv[1:]):
             "1", {"fetch tiny": 0, "fetch sd15": 1, "doctor": 0, "doctor --backbone tiny": 0}, marks=pytest.mark.slow
         ),
         pytest.param("0", {"fetch --offline tiny": 0, "fetch --offline blip2": 1}, marks=pytest.mark.slow),
-        ("0", {"fetch --offline sd15": 1}),
+        pytest.param("0", {"fetch --offline sd15": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_offline_by_the_environment_or_the_option_no_library_asks_for_a_connection(tmp_path, offline, commands):

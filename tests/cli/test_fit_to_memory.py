@@ -196,6 +196,7 @@ def test_of_what_is_spread_over_processes_each_counts_its_part(data):
     assert two - four == pytest.approx(4 * trained * (1 / 2 - 1 / 4), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_what_was_picked_is_reported_and_a_run_resumes_with_it(data, tmp_path, caplog):
     caplog.set_level("INFO", logger="tadp_cli")
     recipe = _recipe(

@@ -111,7 +111,8 @@ def test_a_finished_run_resumes_for_more_steps(tmp_path):
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
-@pytest.mark.parametrize("backbone", ["sd15", pytest.param("sd21", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["sd15", "sd21"])
 def test_dry_run_at_full_size_needs_no_weights(backbone):
     said = personalize(
         "--domain", "comic", "--backbone", backbone, "--dry-run", "--method", "both", "--vectors", "3", "--rank", "4"

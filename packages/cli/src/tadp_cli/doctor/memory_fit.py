@@ -1,6 +1,7 @@
 """Estimated memory of weights, gradients and optimizer state, without activations."""
 
 from collections.abc import Iterator
+from functools import cache
 
 from tadp_cli.doctor.findings import GIB, Finding
 from tadp_cli.doctor.machine import free_memory
@@ -47,6 +48,7 @@ def fit(name: str, needed: int, places: dict[str, int]) -> Finding:
     return Finding("what fits", name, found + (f"fits on {', '.join(where)}" if where else "does not fit here"), True)
 
 
+@cache
 def _parameters(name: str) -> dict[str, int]:
     """{part: weights}, counted on a model without memory."""
     from tadp_backbone.summary import untrained
