@@ -1,22 +1,20 @@
 """The terminal: strings of files and servers are shown, never obeyed."""
 
 import logging
-import unicodedata
+import re
 import warnings
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change the order in which the text around them is shown."""
+_ACTS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but a new line, and those that change the order in which the text around them is shown."""
 
 
 def printable(text: str, encoding: str = "utf-8") -> str:
     """`text` with control characters, direction marks and what `encoding` lacks written as escapes; "\\n" stays."""
-    if text.isascii() and text.isprintable():
-        return text
-    shown = "".join(_escaped(char) if _acts(char) else char for char in text)
+    shown = _ACTS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
     return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -48,11 +46,3 @@ def printable_warning(
 ) -> str:
     """In place of `warnings.formatwarning`."""
     return printable(_format_warning(message, category, filename, lineno, line))
-
-
-def _acts(char: str) -> bool:
-    return (unicodedata.category(char) == "Cc" and char != "\n") or char in _DIRECTIONS
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
