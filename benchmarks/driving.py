@@ -24,9 +24,9 @@ from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.train import train
 from tadp_heads.data.files import split_ids
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.segmentation_folder import CLASSES_FILE, mask_files
 from tadp_heads.data.registry import open_data
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.segmentation import MeanIoU
 from tadp_heads.segmentation.loss import LOSSES
 from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities

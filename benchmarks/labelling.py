@@ -30,10 +30,10 @@ from torch import Tensor
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.registry import BACKBONES
 from tadp_captioning import class_names_prompt
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.labelling.selection import disagreement, diverse, entropy, error_auroc
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.segmentation import FPNHead, MeanIoU, SegmentationTask
 
 # N images, K classes, H W image pixels.

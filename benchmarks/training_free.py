@@ -22,10 +22,10 @@ from tadp_backbone.text.training_free import TrainingFreeConfig, class_scores, s
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.class_names import is_background, object_names
 from tadp_heads.data.present_classes import present_classes
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.scene import TRAINED_DOMAINS
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.segmentation import MeanIoU
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "training-free.json"

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone
 from tadp_heads import PerceptionModel
-from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.data.scenes.write import SEGMENTATION_CLASSES, write_scenes
 from tadp_heads.depth import DepthHead
 from tadp_heads.detection import FasterRCNNHead
+from tadp_heads.preprocessing import to_sd_range
 from tadp_heads.segmentation import FPNHead
 
 

@@ -6,11 +6,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from tadp_heads import PerceptionConfig, PerceptionModel, get_task
-from tadp_heads.data.ranges import RANGES, sd_to_imagenet_range, to_imagenet_range, to_sd_range
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.depth import DepthOutput
 from tadp_heads.detection import DetectionOutput
+from tadp_heads.preprocessing import RANGES, sd_to_imagenet_range, to_imagenet_range, to_sd_range
 from tadp_heads.registry import register_head
 from tadp_heads.segmentation import SegmentationOutput
 from tadp_heads.training import SharedContext, evaluate

@@ -11,9 +11,9 @@ from PIL import Image
 
 from tadp_heads import PerceptionConfig, PerceptionModel, SegmentationResult
 from tadp_heads.data.errors import DataError
-from tadp_heads.data.ranges import to_imagenet_range, to_sd_range
 from tadp_heads.data.readers.user_folder import open_folder
 from tadp_heads.data.scenes.write import write_scenes
+from tadp_heads.preprocessing import to_imagenet_range, to_sd_range
 from tadp_heads.registry import TASKS, get_task
 from tadp_heads.segmentation import FPNHead
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tadp_heads.levels import Level
 from tadp_heads.segmentation import PROTOCOLS, SegmentationProtocol, SegmentationTask, predict_probabilities
 from tadp_heads.segmentation.protocol import evaluation_mask, windows
 
@@ -103,7 +104,7 @@ def test_squashed_labels_are_nearest():
 
 def test_task_predicts_each_image_once_whatever_the_batch():
     class Head(torch.nn.Module):
-        config = type("Config", (), {"levels": [type("Level", (), {"stride": 16})]})
+        input_levels = (Level(1, 16),)
 
         def forward(self, features):
             return Painter()(features[0])

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from tadp_heads.data.files import files_by_id, require_folder
 from tadp_heads.data.image_io import open_rgb
-from tadp_heads.data.ranges import RANGES, sd_to_imagenet_range
 from tadp_heads.model_config import CAPTION_SLOT, PerceptionConfig
-from tadp_heads.padding import pad_to_multiple
 from tadp_heads.plugins import CAPTIONERS, PROMPTERS, load_plugin
 from tadp_heads.precision import in_float32
-from tadp_heads.registered_head import levels_of
+from tadp_heads.preprocessing import RANGES, multiple_of, pad_to_multiple, sd_to_imagenet_range
 from tadp_heads.registry import get_task, head_name
 from tadp_heads.results import Result
 from tadp_heads.saved_model import SavedModel
@@ -56,7 +54,7 @@ class PerceptionModel(SavedModel):
     @property
     def size_multiple(self) -> int:
         """Images are padded right and bottom to multiples of so many pixels."""
-        return levels_of(self.head)[-1].stride
+        return multiple_of(self.head)
 
     def encode_captions(self, captions: Sequence[str]) -> Tensor | None:
         """Captions -> (B, T, D), as in training: by the prompt builder or template, or a context in place of both.

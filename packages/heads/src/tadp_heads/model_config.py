@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tadp_heads.data.palette import Color, default_palette
-from tadp_heads.data.ranges import RANGES
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.registry import TASKS, get_task
 
 CAPTION_SLOT = "{caption}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tadp_heads.atomic_files import replacing, write_json
 from tadp_heads.data.errors import DataError
 from tadp_heads.hub.repository import local_folder
+from tadp_heads.levels import Level
 from tadp_heads.precision import in_float32
 from tadp_heads.schema import fits, type_name
 
@@ -28,6 +29,8 @@ class PretrainedHead(nn.Module):
     config_class: ClassVar[type]
     """Frozen dataclass of JSON-able values."""
     config: Any
+    input_levels: tuple[Level, ...]
+    """The feature levels that it reads, finest first."""
 
     @classmethod
     def from_config(cls, config: Any) -> Self:

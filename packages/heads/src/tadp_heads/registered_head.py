@@ -1,4 +1,5 @@
-"""Heads of the user's own: they record the arguments of their constructor, from which a saved one is rebuilt."""
+"""Heads of the user's own: they record the arguments of their constructor, from which a saved one is rebuilt, and as
+`input_levels` the feature levels that they read."""
 
 import functools
 import inspect
@@ -7,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tadp_heads.levels import Level, as_levels
+from tadp_heads.levels import as_levels
 
 _RECORD = "_registered_settings"
 
@@ -32,6 +33,7 @@ def recording(cls: type[Any], arguments: Sequence[str]) -> type[Any]:
         original(*bound.args, **bound.kwargs)
         if type(self) is cls:  # else a subclass records its own arguments
             setattr(self, _RECORD, given)
+            self.input_levels = bound.arguments["levels"]
 
     cls.__init__ = construct
     return cls
@@ -45,12 +47,6 @@ def is_recorded(cls: Any) -> bool:
 def settings_of(head: Any) -> dict[str, Any] | None:
     """Arguments by name, values of JSON, with which a registered head was built; None for a built-in head."""
     return getattr(head, _RECORD, None)
-
-
-def levels_of(head: Any) -> tuple[Level, ...]:
-    """The feature levels that a head reads, finest first."""
-    settings = settings_of(head)
-    return head.config.levels if settings is None else as_levels(settings["levels"])
 
 
 def rebuilt(cls: type, settings: Mapping[str, Any], path: Path) -> Any:

@@ -15,7 +15,7 @@ from tadp_backbone import DiffusionBackbone, record_cross_attention
 from tadp_backbone.attention_maps import Attention, Recording, attention_of, layers_at
 from tadp_backbone.inputs import pad_to_multiple, padded_size
 from tadp_backbone.text.word_attention import Word, heat_maps, words_of
-from tadp_heads.data.ranges import RANGES
+from tadp_heads.preprocessing import RANGES
 
 
 class WordMaps(NamedTuple):

@@ -20,10 +20,10 @@ from tadp_cli.prediction.predictor import Predicted
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_heads.data.palette import Color
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import default_palette
 from tadp_heads.overlay import draw_legend
 from tadp_heads.precision import in_float32
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.results import SegmentationResult
 from tadp_heads.seeds import image_generators
 

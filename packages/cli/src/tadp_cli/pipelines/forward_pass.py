@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tadp_backbone import DiffusionBackbone, Features
 from tadp_backbone.attention_maps import Attention, attention_of, recording
-from tadp_heads.data.ranges import RANGES
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.seeds import image_generators
 
 

@@ -88,6 +88,7 @@ class DepthHead(PretrainedHead):
             head_channels=head_channels,
             groups=groups,
         )
+        self.input_levels = config.levels
         finer = config.levels[: config.fusion_index]
         self.reduce = nn.ModuleList(_reduce(level, config.fusion_stride, groups) for level in finer)
         total = sum(level.channels for level in config.levels)

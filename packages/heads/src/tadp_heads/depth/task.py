@@ -14,8 +14,7 @@ from tadp_heads.depth.metrics import DepthMetrics
 from tadp_heads.depth.output import DepthOutput
 from tadp_heads.depth.protocol import PROTOCOLS, DepthProtocol, get_protocol
 from tadp_heads.depth.transforms import TRAIN_TRANSFORMS
-from tadp_heads.padding import cut_padding, pad_to_multiple, size_of
-from tadp_heads.registered_head import levels_of
+from tadp_heads.preprocessing import covered_size, cut_padding, multiple_of, pad_to_multiple, size_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import DepthResult
 from tadp_heads.tasks import Extract, Features, MainMetric
@@ -52,7 +51,7 @@ class DepthTask:
         self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | DepthProtocol = "full"
     ) -> list[Tensor]:
         """Images (B, 3, H, W) of any size -> B maps (H, W) float32 in metres, on the CPU."""
-        multiple = levels_of(head)[-1].stride
+        multiple = multiple_of(head)
 
         def predict(part: Tensor) -> Tensor:
             features = extract(pad_to_multiple(part, multiple))
@@ -87,8 +86,8 @@ def depth_of(head: nn.Module, features: Features, image_size: tuple[int, int] | 
     """Metres (B, 1, H, W) of the images before they were padded; a registered head gives a map of any size."""
     if isinstance(head, DepthHead):
         return head(features, image_size=image_size)
-    metres, stride = head(tuple(features)), levels_of(head)[0].stride
+    metres = head(tuple(features))
     if metres.ndim != 4 or metres.shape[1] != 1:
         raise ValueError(f"{type(head).__name__} gives {tuple(metres.shape)}: expected metres (B, 1, h, w)")
-    padded_size = (features[0].shape[-2] * stride, features[0].shape[-1] * stride)
+    padded_size = covered_size(head, features)
     return cut_padding(metres, padded_size, image_size or padded_size)

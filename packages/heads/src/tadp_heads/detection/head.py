@@ -72,6 +72,7 @@ class FasterRCNNHead(PretrainedHead):
         """`options`: the further fields of FasterRCNNHeadConfig."""
         super().__init__()
         self.config = config = FasterRCNNHeadConfig(levels=tuple(levels), num_classes=num_classes, **options)
+        self.input_levels = config.levels
         self.fpn = FeaturePyramidNetwork([level.channels for level in config.levels], config.fpn_channels)
         self.rpn = _proposals(config)
         self.roi_heads = _regions(config)

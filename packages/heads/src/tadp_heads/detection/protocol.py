@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadp_heads.detection.detections import Detections, rescale
-from tadp_heads.padding import size_of
+from tadp_heads.preprocessing import size_of
 
 Predict = Callable[[Tensor], list[Detections]]
 """Images (B, 3, h, w) of any size -> one Detections per image, in the frame of those images."""

@@ -18,8 +18,7 @@ from tadp_heads.detection.metrics import AveragePrecision
 from tadp_heads.detection.output import DetectionOutput
 from tadp_heads.detection.protocol import PROTOCOLS, DetectionProtocol, get_protocol
 from tadp_heads.detection.transforms import TRAIN_TRANSFORMS
-from tadp_heads.padding import pad_to_multiple, size_of
-from tadp_heads.registered_head import levels_of
+from tadp_heads.preprocessing import multiple_of, pad_to_multiple, size_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import DetectionResult
 from tadp_heads.tasks import Extract, Features, MainMetric
@@ -57,7 +56,7 @@ class DetectionTask:
         self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | DetectionProtocol = "coco"
     ) -> list[Detections]:
         """One Detections per image, in pixels of `images` (B, 3, H, W), on the CPU; the head must be in eval mode."""
-        multiple = levels_of(head)[-1].stride
+        multiple = multiple_of(head)
 
         def predict(part: Tensor) -> list[Detections]:
             return _detections(head, extract(pad_to_multiple(part, multiple)), size_of(part))

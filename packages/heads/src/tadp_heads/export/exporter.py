@@ -13,7 +13,6 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from tadp_heads.atomic_files import write_text
-from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.export.card import export_card, text_file
 from tadp_heads.export.graph import trace
 from tadp_heads.export.onnx import ONNX_PACKAGES, OnnxRunner, write_onnx
@@ -24,6 +23,7 @@ from tadp_heads.export.text_encoder import write_text_encoder
 from tadp_heads.export.timing import milliseconds
 from tadp_heads.model import PerceptionModel
 from tadp_heads.model_config import CAPTION_SLOT
+from tadp_heads.preprocessing import to_sd_range
 from tadp_heads.tasks import Output
 
 _CAPTIONS = ("a photo of a street", "two dogs on the grass")

@@ -9,8 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_heads import PerceptionModel
-from tadp_heads.data.ranges import RANGES
-from tadp_heads.padding import pad_to_multiple
+from tadp_heads.preprocessing import RANGES, pad_to_multiple
 from tadp_heads.results import Result
 from tadp_heads.segmentation import SegmentationProtocol
 from tadp_heads.segmentation.output import ConfidentIds

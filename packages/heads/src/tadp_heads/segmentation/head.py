@@ -80,6 +80,7 @@ class FPNHead(PretrainedHead):
         self.config = config = SegmentationHeadConfig(
             levels=tuple(levels), num_classes=num_classes, variant=variant, width=width, inner_width=inner_width
         )
+        self.input_levels = config.levels
         self.fpn = VARIANTS[variant](config.levels, num_classes, width, config.classifier_width)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tadp_heads.data.sample import IGNORE_INDEX
-from tadp_heads.padding import resize_maps as resize_logits
-from tadp_heads.padding import size_of
+from tadp_heads.preprocessing import resize_maps as resize_logits
+from tadp_heads.preprocessing import size_of
 
 MOST_GAMMA = 100
 """Of the focal loss: with more of it no pixel has a gradient."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tadp_heads.padding import cut_padding, pad_to_multiple, resize_maps, size_of
+from tadp_heads.preprocessing import cut_padding, pad_to_multiple, resize_maps, size_of
 
 # B batch, K classes, H W = the image's own size, h w = any size within a protocol.
 PredictLogits = Callable[[Tensor], Tensor]

@@ -8,8 +8,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tadp_heads.data.sample import Color
-from tadp_heads.padding import cut_padding
-from tadp_heads.registered_head import levels_of, settings_of
+from tadp_heads.preprocessing import covered_size, cut_padding, multiple_of
+from tadp_heads.pretrained import PretrainedHead
+from tadp_heads.registered_head import settings_of
 from tadp_heads.registry import head_class
 from tadp_heads.results import SegmentationResult
 from tadp_heads.segmentation.head import FPNHead
@@ -57,7 +58,7 @@ class SegmentationTask:
             raise ValueError(f"unknown segmentation loss {kind!r}; choose from {', '.join(LOSSES)}")
         target = torch.stack([target.as_subclass(Tensor) for target in targets])  # (B, H, W)
         logits = _logits(head, features)
-        if image_size is not None and image_size != (padded_size := _padded_size(head, features)):
+        if image_size is not None and image_size != (padded_size := covered_size(head, features)):
             logits = cut_padding(logits, padded_size, image_size)
         return LOSSES[kind](logits, target, **options)
 
@@ -81,14 +82,13 @@ class SegmentationTask:
         self, head: nn.Module, extract: Extract, images: Tensor, protocol: str | SegmentationProtocol
     ) -> Tensor:
         """(B, K, H, W)."""
-        multiple = levels_of(head)[-1].stride
-        return predict_probabilities(lambda x: _logits(head, extract(x)), images, get_protocol(protocol), multiple)
+        protocol = get_protocol(protocol)
+        return predict_probabilities(lambda x: _logits(head, extract(x)), images, protocol, multiple_of(head))
 
     def output(self, head: nn.Module, features: Features, image_size: tuple[int, int]) -> SegmentationOutput:
         """Logits at the images' own size."""
-        return SegmentationOutput(
-            cut_padding(_logits(head, features), _padded_size(head, features), image_size).float()
-        )
+        logits = cut_padding(_logits(head, features), covered_size(head, features), image_size)
+        return SegmentationOutput(logits.float())
 
     def translate(self, prediction: Tensor, classes: Sequence[str], wanted: Sequence[str]) -> Tensor:
         """The ids as they are: every pixel has a class, so the data must have the model's."""
@@ -123,15 +123,10 @@ def _resized(values: Tensor, image: Image.Image) -> Tensor:
     return torch.nn.functional.interpolate(values[None, None], size=(image.height, image.width))[0, 0]
 
 
-def _padded_size(head: nn.Module, features: Features) -> tuple[int, int]:
-    """(H, W) in pixels that the features cover."""
-    stride = levels_of(head)[0].stride
-    return features[0].shape[-2] * stride, features[0].shape[-1] * stride
-
-
 def _logits(head: nn.Module, features: Features) -> Tensor:
     """(B, K, h, w); raise ValueError for a registered head that gives something else."""
-    logits, settings = head(tuple(features)), settings_of(head)
+    logits = head(tuple(features))
+    settings = None if isinstance(head, PretrainedHead) else settings_of(head)
     if settings is not None and (logits.ndim != 4 or logits.shape[1] != settings["num_classes"]):
         raise ValueError(
             f"{type(head).__name__} gives {tuple(logits.shape)}: expected logits (B, {settings['num_classes']}, h, w)"

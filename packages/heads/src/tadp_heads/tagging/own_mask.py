@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.ranges import RANGES
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.tagging.self_prompting import SelfPrompting
 from tadp_heads.tagging.taggers import Captions, Report, reading
 from tadp_heads.tagging.train_passes import Choose, PassSettings, train_self_prompting

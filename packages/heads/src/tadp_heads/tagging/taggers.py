@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.ranges import RANGES
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.tagging.head import PresenceHead, pool
 from tadp_heads.tagging.presence import Presence
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tadp_heads.padding import pad_to_multiple
-from tadp_heads.registered_head import levels_of
+from tadp_heads.preprocessing import multiple_of, pad_to_multiple
 from tadp_heads.segmentation.head import FPNHead
 from tadp_heads.tagging.calibration import Calibration
 from tadp_heads.tagging.fit import fold_numbers
@@ -59,7 +58,7 @@ def train_self_prompting(
     texts, found = list(captions), present
     done: list[Pass] = []
     for number in range(settings.passes):
-        cached = _Cached(images, targets, texts, extract, levels_of(build_head())[-1].stride, settings.batch_size)
+        cached = _Cached(images, targets, texts, extract, multiple_of(build_head()), settings.batch_size)
         one, found = _train_pass(cached, present, labels, build_head, choose, settings)
         done.append(one)
         texts = texts_of(names, found, one.threshold)

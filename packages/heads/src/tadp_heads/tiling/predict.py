@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tadp_heads.atomic_files import replacing
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Color
 from tadp_heads.model import PerceptionModel
 from tadp_heads.overlay import draw_mask
-from tadp_heads.padding import pad_to_multiple
+from tadp_heads.preprocessing import RANGES, pad_to_multiple
 from tadp_heads.result_files import save_png
 from tadp_heads.results import DetectionResult, SegmentationResult
 from tadp_heads.tiling.boxes import merge_windows

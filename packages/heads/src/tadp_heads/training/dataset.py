@@ -15,10 +15,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tadp_heads.data import Sample, SampleDataset
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Target
 from tadp_heads.model import PerceptionModel
-from tadp_heads.padding import pad_to_multiple, padded_size
+from tadp_heads.preprocessing import RANGES, pad_to_multiple, padded_size
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.protocols import Contexts
 from tadp_heads.training.sampler import Pick, draw_version, pick, seed_variation

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tadp_heads.data.sample import Target
-from tadp_heads.padding import padded_size
+from tadp_heads.preprocessing import padded_size
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.dataset import Batch, LiveBatches, check_one_size
 from tadp_heads.training.feature_store import FeatureStore, store_for

@@ -7,9 +7,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from tadp_heads.data import SampleDataset
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import Target
-from tadp_heads.padding import pad_to_multiple
+from tadp_heads.preprocessing import RANGES, pad_to_multiple
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.dataset import Item, TrainingImages
 from tadp_heads.training.protocols import LatentBackbone, LatentPool, Report

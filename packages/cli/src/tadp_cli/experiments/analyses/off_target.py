@@ -8,9 +8,8 @@ from tadp_cli.experiments.analyses.setting import Findings, Setting
 from tadp_cli.pipelines.evaluate import OpenedRun
 from tadp_cli.report.charts import Matrix, matrices_figure
 from tadp_heads.data.class_names import listed_names
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import IGNORE_INDEX
-from tadp_heads.padding import resize_maps, size_of
+from tadp_heads.preprocessing import RANGES, resize_maps, size_of
 from tadp_heads.segmentation.protocol import get_protocol, predict_probabilities
 
 # K classes, P pixels, H W image pixels

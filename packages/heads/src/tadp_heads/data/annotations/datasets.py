@@ -17,7 +17,7 @@ from tadp_heads.data.image_io import frame_warnings, read_in_frame, require_decl
 from tadp_heads.data.inspection import Inspection, inspect_sample
 from tadp_heads.data.sample import IGNORE_INDEX, DetectionTarget, Sample, SampleDataset, Transform
 from tadp_heads.data.settings import DataSettings
-from tadp_heads.padding import size_of
+from tadp_heads.preprocessing import size_of
 
 Read = TypeVar("Read")
 _ROUNDING = 1.0

@@ -20,7 +20,6 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from tadp_heads.atomic_files import replacing_folder, write_text
-from tadp_heads.data.ranges import to_sd_range
 from tadp_heads.export.onnx import ONNX_PACKAGES, OnnxRunner, write_onnx
 from tadp_heads.export.parity import Difference, differences_of
 from tadp_heads.export.text_encoder import write_text_encoder
@@ -28,6 +27,7 @@ from tadp_heads.export.web import runtime
 from tadp_heads.export.web.graph import INPUTS, MapsGraph, trace_maps
 from tadp_heads.model import PerceptionModel
 from tadp_heads.model_config import CAPTION_SLOT
+from tadp_heads.preprocessing import to_sd_range
 
 LARGEST_SITE = 30_000_000
 """Bytes of the folder: a page that is opened, not installed."""

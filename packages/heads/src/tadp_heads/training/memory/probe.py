@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tadp_heads.data import SampleDataset
 from tadp_heads.model import PerceptionModel
-from tadp_heads.padding import padded_size
+from tadp_heads.preprocessing import padded_size
 from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import SharedContext
