@@ -13,10 +13,10 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone, record_cross_attention
+from tadp_backbone.inputs import Inputs
 from tadp_backbone.kernels import GroupNormSiLU
 from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.optimizing import CAPTURED_FROM, MOST_GRAPHS, graph_key, plain_tensors
-from tadp_backbone.passes import Inputs
 from tadp_backbone.vae import encoding_once
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tadp_backbone import BACKBONES, DiffusionBackbone
-from tadp_backbone.passes import has_pooled_row
+from tadp_backbone.inputs import has_pooled_row
 from tadp_backbone.summary import describe, untrained
 
 FULL_SIZE = [name for name, entry in BACKBONES.items() if entry.folder is None]

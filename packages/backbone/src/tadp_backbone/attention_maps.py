@@ -81,14 +81,11 @@ def attention_of(recorded: Recording, layers: dict[str, int], image_size: tuple[
 
 def all_layers(backbone: DiffusionBackbone) -> dict[str, int]:
     """{path: stride in image pixels} of all cross-attention layers of the down and up levels."""
-    return {path: factor * backbone.vae_factor for factor, paths in map_layers(backbone.unet).items() for path in paths}
+    return {path: stride for stride, paths in map_layers(backbone.unet, backbone.vae_factor).items() for path in paths}
 
 
 def layers_at(backbone: DiffusionBackbone, strides: Sequence[int] | None = None) -> dict[str, int]:
     """{path: stride} of the cross-attention layers at these strides in image pixels; None: those the head is given."""
-    there = {factor * backbone.vae_factor: paths for factor, paths in map_layers(backbone.unet).items()}
     wanted = backbone.config.map_strides if strides is None else strides
-    for stride in wanted:
-        if stride not in there:
-            raise ValueError(f"no cross-attention at stride {stride}; this backbone has {', '.join(map(str, there))}")
-    return {path: stride for stride in wanted for path in there[stride]}
+    layers = map_layers(backbone.unet, backbone.vae_factor, wanted)
+    return {path: stride for stride, paths in layers.items() for path in paths}

@@ -3,43 +3,39 @@
 # B batch, H W image pixels, h w latent cells, T tokens, D width of the context
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Self
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from einops import rearrange
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from .class_maps import class_tokens
+from .class_maps import class_channels, class_tokens
 from .config import BackboneConfig
-from .features import Features, Level
+from .features import Features, Level, Pyramid
 from .inputs import (
     DIFFUSION_STEPS,
+    Inputs,
     check_context,
     check_images,
     check_latents,
     check_range,
+    conditioning,
+    cut_to,
+    has_pooled_row,
     pad_to_multiple,
     size_within,
     timesteps_of,
 )
 from .io.pretrained import Pretrained
 from .lora.trainable import TrainableParts
-from .passes import Inputs, Pyramid, conditioning, has_pooled_row, run_pass
 from .recording import record_cross_attention, record_outputs
 from .taps import declared_levels, default_taps, map_layers, named_taps
 from .text.adapters import LearnedContext, TextAdapter
 from .text.encoder import LongText, encode_texts, encode_two, text_parts
-from .vae import (
-    Generators,
-    Vae,
-    check_vae,
-    factor_of,
-    latents_of,
-    posterior_noise,
-    standard_normal,
-)
+from .vae import Generators, Vae, check_vae, factor_of, latents_of, posterior_noise, standard_normal
 
 
 class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
@@ -97,7 +93,8 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         self.text_adapter = TextAdapter(width) if self.config.text_adapter else None
         self.learnt_context = LearnedContext(self.config.learnt_context, width) if self.config.learnt_context else None
         self.taps = default_taps(unet) if self.config.taps is None else named_taps(unet, self.config.taps)
-        self.map_layers = self._map_layers()
+        self.map_layers = map_layers(unet, self.vae_factor, self.config.map_strides)
+        """{stride in image pixels: layers whose maps are read}"""
         self._running: object | None = None
         self._range_checked = False
 
@@ -171,8 +168,33 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         return self._run({"latents": latents}, context, shape, timestep, generator, image_size)
 
     def compute(self, inputs: Inputs, image_size: tuple[int, int]) -> Pyramid:
-        """A whole pass over tensors that were checked; `optimize` puts a faster one in its place."""
-        return run_pass(self, inputs, image_size)
+        """A whole pass over tensors that were checked, of images of (H, W) pixels before padding.
+
+        No branch depends on tensor values: a GPU runs it without host synchronisation and can replay it as one CUDA
+        graph, which `optimize` puts in its place.
+        """
+        latents = inputs.latents
+        if inputs.images is not None:
+            latents = self.encode_padded(inputs.images, inputs.posterior_noise).to(inputs.context.dtype)  # the UNet's
+        assert latents is not None, "a pass begins at images or at latents"
+        if inputs.step_noise is not None:
+            latents = self.scheduler.add_noise(latents, inputs.step_noise, inputs.timesteps)
+        outputs, maps = self.run_unet(latents, inputs.timesteps, inputs.context)
+        attention, height = {}, latents.shape[-2] * self.vae_factor
+        for stride, paths in self.map_layers.items():
+            mean = torch.stack([maps[path] for path in paths]).mean(0)
+            attention[stride] = cut_to(rearrange(mean, "b (h w) t -> b t h w", h=height // stride), image_size, stride)
+        levels = []
+        for tap in self.taps:
+            stride = tap.factor * self.vae_factor
+            level = cut_to(outputs[tap.path], image_size, stride)
+            if stride in attention:
+                appended = attention[stride]
+                if self.config.class_words:
+                    appended = class_channels(appended, inputs.named, self.config.class_input)
+                level = torch.cat((level, appended), 1)
+            levels.append(level)
+        return tuple(levels), attention
 
     def run_unet(
         self, latents: Tensor, timesteps: Tensor, context: Tensor
@@ -186,9 +208,10 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     @contextmanager
     def recorders(self, when: Callable[[], bool]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         """Inside, each pass of the UNet fills both dictionaries of `run_unet` while `when` says so."""
+        layers, detach = [path for paths in self.map_layers.values() for path in paths], self.config.detach_maps
         with (
             record_outputs(self.unet, [tap.path for tap in self.taps], when) as outputs,
-            self._recording(when) as maps,
+            record_cross_attention(self.unet, layers=layers, detach=detach, when=when) as maps,
         ):
             yield outputs, maps
 
@@ -293,17 +316,6 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
     def _frozen_parts(self) -> Iterable[nn.Module]:
         return (part for part in (self.vae, self.text_encoder, self.text_encoder_2) if part is not None)
 
-    def _map_layers(self) -> dict[int, tuple[str, ...]]:
-        """{stride in image pixels: layers} of the strides asked for."""
-        there = {factor * self.vae_factor: paths for factor, paths in map_layers(self.unet).items()}
-        missing = [stride for stride in self.config.map_strides if stride not in there]
-        if missing:
-            raise ValueError(
-                f"no cross-attention at stride {', '.join(map(str, missing))} (map_strides={self.config.map_strides}); "
-                f"this UNet has it at strides {', '.join(map(str, there))}"
-            )
-        return {stride: there[stride] for stride in self.config.map_strides}
-
     @contextmanager
     def _pass(self) -> Iterator[Callable[[], bool]]:
         """Yields whether this pass is the innermost one: a pass begun inside it must not write into its results."""
@@ -313,12 +325,6 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
             yield lambda: self._running is mine
         finally:
             self._running = outer
-
-    def _recording(self, when: Callable[[], bool]) -> AbstractContextManager[dict[str, Tensor]]:
-        layers = [path for paths in self.map_layers.values() for path in paths]
-        if not layers:
-            return nullcontext({})
-        return record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps, when=when)
 
     def _run(
         self,

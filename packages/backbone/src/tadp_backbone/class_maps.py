@@ -53,6 +53,17 @@ def find_phrases(
         start += max(size, 1)
 
 
+def class_channels(maps: Tensor, named: Tensor, kind: str) -> Tensor:
+    """Maps by token (B, T, h, w) and `class_tokens` (B, T, K) -> what is appended to a level (B, K, h, w).
+
+    `kind`: `BackboneConfig.class_input`.
+    """
+    named = named[:, : maps.shape[1]]  # a pooled row has no map
+    if kind == "presence":
+        return presence_maps(named, (maps.shape[-2], maps.shape[-1]))
+    return class_maps(maps, named)
+
+
 def class_maps(maps: Tensor, named: Tensor) -> Tensor:
     """Maps by token (B, T, h, w) and `class_tokens` (B, T, K) -> maps by class (B, K, h, w)."""
     return einsum(maps, named.to(maps), "b t h w, b t k -> b k h w")

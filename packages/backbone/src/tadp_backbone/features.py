@@ -16,6 +16,10 @@ class Level(NamedTuple):
     """Image pixels per feature cell."""
 
 
+Pyramid = tuple[tuple[Tensor, ...], dict[int, Tensor]]
+"""Levels, and maps by stride, as `Features` has them."""
+
+
 @dataclass(frozen=True)
 class Features:
     """Features of a batch of images of H x W pixels. Cells of padding are cut off: sizes are ceil(H / stride)."""

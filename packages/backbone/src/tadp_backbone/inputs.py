@@ -1,12 +1,39 @@
-"""What a caller gives to the backbone: checked once at its border, and padded to sizes that the network takes."""
+"""What goes into a pass: checked once at the backbone's border, padded to sizes that the network takes, and the context
+as the UNet's arguments."""
 
-# B batch, T tokens, H W image pixels, h w cells
+# B batch, T tokens, D width of the context, K classes, H W image pixels, h w latent or feature cells
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+
 DIFFUSION_STEPS = 1000
+_SIZES = 6
+"""Size conditioning (SDXL, section 2.2): original size, top-left corner of the crop, target size."""
+
+
+class Inputs(NamedTuple):
+    """The tensors of a pass, on its device; of images and latents one is there."""
+
+    timesteps: Tensor
+    """(B,)"""
+    context: Tensor
+    """(B, T, D)"""
+    named: Tensor
+    """(B, T, K): which class a token names; K 0 without class words."""
+    images: Tensor | None = None
+    """(B, 3, H, W) in [-1, 1], padded."""
+    latents: Tensor | None = None
+    """(B, 4, h, w), scaled, padded."""
+    posterior_noise: Tensor | None = None
+    """(B, 4, h, w), where the VAE's posterior is sampled."""
+    step_noise: Tensor | None = None
+    """(B, 4, h, w), where noise of the level of `timesteps` is added."""
 
 
 def check_images(images: Tensor, channels: int) -> None:
@@ -78,3 +105,29 @@ def padded_size(image_size: tuple[int, int], multiple: int) -> tuple[int, int]:
 def cut_to(x: Tensor, image_size: tuple[int, int], stride: int) -> Tensor:
     """Keep the cells of (B, C, h, w) that an image of (H, W) pixels touches."""
     return x[..., : -(-image_size[0] // stride), : -(-image_size[1] // stride)]
+
+
+def has_pooled_row(unet: "UNet2DConditionModel") -> bool:
+    """Whether the last row of a context is the pooled embedding, as for Stable Diffusion XL's UNet.
+
+    Raise ValueError for a UNet that is conditioned on anything but the text.
+    """
+    kind = unet.config.addition_embed_type
+    if kind not in (None, "text_time"):
+        raise ValueError(f"a UNet with addition_embed_type {kind!r}: expected none, or 'text_time' as SDXL has it")
+    return kind == "text_time"
+
+
+def conditioning(unet: "UNet2DConditionModel", context: Tensor, size: tuple[int, int]) -> dict[str, Any]:
+    """A context as arguments of the UNet's forward; `size`: the padded image's (H, W) in pixels.
+
+    SDXL's UNet is conditioned on an image that was neither scaled nor cropped.
+    """
+    if not has_pooled_row(unet):
+        return {"encoder_hidden_states": context}
+    width = unet.config.projection_class_embeddings_input_dim - _SIZES * unet.config.addition_time_embed_dim
+    sizes = torch.tensor([[*size, 0, 0, *size]], device=context.device, dtype=context.dtype)
+    return {
+        "encoder_hidden_states": context[:, :-1],
+        "added_cond_kwargs": {"text_embeds": context[:, -1, :width], "time_ids": sizes.expand(len(context), -1)},
+    }

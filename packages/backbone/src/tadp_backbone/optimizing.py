@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .features import Pyramid
+from .inputs import Inputs, conditioning
 from .kernels import fuse_resnets
-from .passes import Inputs, Pyramid, conditioning
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone

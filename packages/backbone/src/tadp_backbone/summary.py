@@ -13,9 +13,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from .backbone import DiffusionBackbone
 from .config import BackboneConfig
 from .features import Level
+from .inputs import conditioning, has_pooled_row
 from .io.load import quiet
 from .ldm.vae import drop_decoder
-from .passes import conditioning, has_pooled_row
 from .registry import BACKBONES, TAESD
 
 

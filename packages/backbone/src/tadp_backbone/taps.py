@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from .features import Level
-from .passes import conditioning
+from .inputs import conditioning
 from .recording import cross_attention_layers, record_outputs
 
 
@@ -55,17 +55,29 @@ def named_taps(unet: UNet2DConditionModel, paths: Sequence[str]) -> tuple[Tap, .
     return tuple(Tap(path, outputs[path].shape[1], size // outputs[path].shape[-1]) for path in paths)
 
 
-def map_layers(unet: UNet2DConditionModel) -> dict[int, tuple[str, ...]]:
-    """{latent cells per map cell: cross-attention layers of the down and up levels}; the mid block is left out."""
+def map_layers(
+    unet: UNet2DConditionModel, vae_factor: int, strides: Sequence[int] | None = None
+) -> dict[int, tuple[str, ...]]:
+    """{stride in image pixels: cross-attention layers of the down and up levels}; the mid block is left out.
+
+    `strides` chooses, None: all. ValueError for one without cross-attention.
+    """
     last = len(unet.up_blocks) - 1
     layers: dict[int, tuple[str, ...]] = {}
     for path in cross_attention_layers(unet):
         side, level = path.split(".")[:2]
         if side == "mid_block":
             continue
-        factor = 2 ** (int(level) if side == "down_blocks" else last - int(level))
-        layers[factor] = (*layers.get(factor, ()), path)
-    return dict(sorted(layers.items()))
+        stride = vae_factor * 2 ** (int(level) if side == "down_blocks" else last - int(level))
+        layers[stride] = (*layers.get(stride, ()), path)
+    wanted = sorted(layers) if strides is None else strides
+    missing = [stride for stride in wanted if stride not in layers]
+    if missing:
+        raise ValueError(
+            f"no cross-attention at stride {', '.join(map(str, missing))} of {tuple(wanted)}: this UNet has it at "
+            f"strides {', '.join(map(str, sorted(layers)))}"
+        )
+    return {stride: layers[stride] for stride in wanted}
 
 
 def declared_levels(

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tadp_backbone import BACKBONES, load_backbone
-from tadp_backbone.inputs import padded_size
-from tadp_backbone.passes import has_pooled_row
+from tadp_backbone.inputs import has_pooled_row, padded_size
 from tadp_backbone.summary import untrained
 from tadp_backbone.vision.summary import untrained_vision
 from tadp_backbone.vision.table import is_vision
