@@ -21,7 +21,7 @@ from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.tasks import train_transform
 from tadp_heads.training.dataset import LiveBatches, TrainingImages
-from tadp_heads.training.loss import Objective
+from tadp_heads.training.loop import Objective
 from tadp_heads.training.memory.auto_batch_size import GB, fit_into, parse_memory
 from tadp_heads.training.memory.probe import OVERHEAD, DryStep
 from tadp_heads.training.parallel.fsdp import blocks

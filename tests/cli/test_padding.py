@@ -12,7 +12,7 @@ from tadp_heads.segmentation.loss import cross_entropy, resize_logits
 from tadp_heads.training.dataset import LiveBatches, TrainingImages
 from tadp_heads.training.features import CachedFeatures, cached_bytes
 from tadp_heads.training.latents import EncodedImages
-from tadp_heads.training.loss import Objective
+from tadp_heads.training.loop import Objective
 from tadp_heads.training.memory.probe import DryStep
 from tadp_heads.training.sampler import Pick
 

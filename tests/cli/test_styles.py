@@ -11,9 +11,8 @@ from tadp_cli.prompts.builder import PromptContexts, with_styles
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
-from tadp_heads.training.dataset import LiveBatches, TrainingImages
+from tadp_heads.training.dataset import LiveBatches, TrainingImages, features_of
 from tadp_heads.training.features import CachedFeatures
-from tadp_heads.training.loss import features_of
 from tadp_heads.training.sampler import draw_version
 
 pytestmark = pytest.mark.numerical

@@ -17,7 +17,7 @@ from tadp_heads.data.registry import open_data
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training import ModelContexts, SharedContext, TrainConfig, evaluate, fit
 from tadp_heads.training.dataset import LiveBatches, TrainingImages
-from tadp_heads.training.loss import Objective
+from tadp_heads.training.loop import Objective
 from tadp_heads.training.parallel.data_parallel import share_of
 from tadp_heads.training.sampler import Positions, pick
 

@@ -107,6 +107,25 @@ def read_state(path: Path) -> dict[str, Any]:
         return torch.load(path, weights_only=True, map_location="cpu")
 
 
+def load_last(run: Path, parts: Stateful, ids: Sequence[str]) -> int:
+    """Put the run's newest state into the parts; the number of steps done, 0 where there is no state.
+
+    `ids`: of the images that the run now has; ValueError where it was begun on others.
+    """
+    path = last_state(run)
+    if path is None:
+        return 0
+    state = read_state(path)
+    if state.get("images", images := digest_of(ids)) != images:
+        raise ValueError(
+            f"{run} was begun on other images than the {len(ids)} that its split has now: restore the split, or name "
+            "another --out"
+        )
+    with reading_state(path):
+        parts.load(state)
+        return state["step"]
+
+
 def reading_state(path: Path) -> AbstractContextManager[None]:
     """Around all that may find a state malformed."""
     return reading(path, "it is no state of this run as it was saved: delete it to resume from an earlier one")

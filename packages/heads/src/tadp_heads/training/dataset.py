@@ -19,7 +19,7 @@ from tadp_heads.data.sample import Target
 from tadp_heads.model import PerceptionModel
 from tadp_heads.preprocessing import RANGES, pad_to_multiple, padded_size
 from tadp_heads.training.config import TrainConfig
-from tadp_heads.training.protocols import Contexts
+from tadp_heads.training.protocols import Backbone, Contexts, needed
 from tadp_heads.training.sampler import Pick, draw_version, pick, seed_variation
 
 
@@ -52,6 +52,16 @@ class Batch(NamedTuple):
     """H, W of the images in pixels that the features cover."""
     context: Tensor | None = None
     """(B, T, D); None: the backbone's own."""
+
+
+def features_of(backbone: Backbone, batch: Batch) -> list[Tensor]:
+    """The levels of a batch's padded images; gradients reach the UNet where it trains."""
+    if batch.levels is not None:
+        return batch.levels
+    if batch.images is not None:
+        return list(backbone(batch.images, batch.context).levels)
+    extract = needed(backbone, "extract", "train.crops")
+    return list(extract(batch.latents, batch.context, image_size=batch.padded_size).levels)
 
 
 class TrainingImages(Dataset[Item]):

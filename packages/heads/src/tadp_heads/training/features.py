@@ -14,9 +14,8 @@ from torch import Tensor
 from tadp_heads.data.sample import Target
 from tadp_heads.preprocessing import padded_size
 from tadp_heads.training.config import TrainConfig
-from tadp_heads.training.dataset import Batch, LiveBatches, check_one_size
+from tadp_heads.training.dataset import Batch, LiveBatches, check_one_size, features_of
 from tadp_heads.training.feature_store import FeatureStore, store_for
-from tadp_heads.training.loss import features_of
 from tadp_heads.training.parallel.data_parallel import Share
 from tadp_heads.training.protocols import Report
 from tadp_heads.training.sampler import Pick, Positions, all_picks, draw_version, pick

@@ -14,20 +14,21 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from tadp_heads.data import SampleDataset
 from tadp_heads.model import PerceptionModel
 from tadp_heads.seeds import micro_batch_seed, seed_all
 from tadp_heads.training.average import MovingAverage
-from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, read_state, reading_state, save_state
+from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, load_last, save_state
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import ModelContexts
-from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages
+from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages, features_of
 from tadp_heads.training.feature_store import remove_features
 from tadp_heads.training.features import features_for, is_fixed
 from tadp_heads.training.latents import EncodedImages
-from tadp_heads.training.loss import Objective
+from tadp_heads.training.loss import check_options
 from tadp_heads.training.lr_schedule import learning_rate_factor
 from tadp_heads.training.memory.out_of_memory import out_of_memory_named
 from tadp_heads.training.metrics_log import add_metrics, cut_metrics
@@ -107,6 +108,21 @@ def _prepared(backbone: Any, config: TrainConfig) -> Iterator[None]:
         backbone.merge_low_rank()
 
 
+class Objective(nn.Module):
+    """The loss of a model's task. Its parts are the model's own."""
+
+    def __init__(self, model: PerceptionModel, options: Mapping[str, Any]):
+        super().__init__()
+        check_options(model.task, options)
+        self.backbone, self.head = model.backbone, model.head
+        self.task, self.options = model.task, dict(options)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """A scalar."""
+        features = features_of(self.backbone, batch)
+        return self.task.loss(self.head, features, batch.targets, batch.size, **self.options)
+
+
 class Training:
     """One run in one process."""
 
@@ -164,17 +180,7 @@ class Training:
     def start(self, dataset: SampleDataset, contexts: Contexts, pool: LatentPool | None, report: Report) -> None:
         """Resume from the last state; make ready what the micro-batches read."""
         self.images = digest_of(dataset.ids)
-        path = last_state(self.out)
-        if path is not None:
-            state = read_state(path)
-            if state.get("images", self.images) != self.images:
-                raise ValueError(
-                    f"{self.out} was begun on other images than the {len(dataset)} that its split has now: restore the "
-                    "split, or name another --out"
-                )
-            with reading_state(path):
-                self.state.load(state)
-                self.begun = state["step"]
+        self.begun = load_last(self.out, self.state, dataset.ids)
         if self.processes > 1:
             begun = self.accelerator.gather(torch.tensor([self.begun], device=self.accelerator.device)).tolist()
             if len(set(begun)) > 1:
@@ -296,7 +302,7 @@ class Training:
         }
         return {"train/loss": line["loss"], "train/grad_norm": line["grad_norm"], **rates}
 
-    def _pass(self, step: int, index: int, batches: Iterator[Batch]) -> torch.Tensor:
+    def _pass(self, step: int, index: int, batches: Iterator[Batch]) -> Tensor:
         """Loss of the next micro-batch, with its gradients accumulated; its randomness depends on seed and number."""
         number, rank = self.share.number(step, index), self.rank if self.share.split else 0
         seed, batch = micro_batch_seed(self.config.seed, number, rank), next(batches)

@@ -1,42 +1,12 @@
-"""Images in, loss out: what several processes run side by side."""
+"""Settings of a task's loss."""
 
 from collections.abc import Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-from torch import Tensor, nn
-
-from tadp_heads.model import PerceptionModel
 from tadp_heads.schema import checked
 from tadp_heads.segmentation.loss import LOSSES, check_loss
 from tadp_heads.tasks import Task
-from tadp_heads.training.dataset import Batch
-from tadp_heads.training.protocols import Backbone, needed
-
-
-class Objective(nn.Module):
-    """The loss of a model's task. Its parts are the model's own."""
-
-    def __init__(self, model: PerceptionModel, options: Mapping[str, Any]):
-        super().__init__()
-        check_options(model.task, options)
-        self.backbone, self.head = model.backbone, model.head
-        self.task, self.options = model.task, dict(options)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """A scalar."""
-        features = features_of(self.backbone, batch)
-        return self.task.loss(self.head, features, batch.targets, batch.size, **self.options)
-
-
-def features_of(backbone: Backbone, batch: Batch) -> list[Tensor]:
-    """The levels of a batch's padded images; gradients reach the UNet where it trains."""
-    if batch.levels is not None:
-        return batch.levels
-    if batch.images is not None:
-        return list(backbone(batch.images, batch.context).levels)
-    extract = needed(backbone, "extract", "train.crops")
-    return list(extract(batch.latents, batch.context, image_size=batch.padded_size).levels)
 
 
 def check_options(task: Task, options: Mapping[str, Any]) -> None:

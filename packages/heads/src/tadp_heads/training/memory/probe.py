@@ -14,9 +14,8 @@ from tadp_heads.preprocessing import padded_size
 from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import SharedContext
-from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages
+from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages, features_of
 from tadp_heads.training.features import cached_bytes, is_fixed
-from tadp_heads.training.loss import features_of
 from tadp_heads.training.memory.meta_attention import fused_attention
 from tadp_heads.training.memory.meta_autocast import meta_autocast
 from tadp_heads.training.memory.tracker import LiveBytes, weight_bytes

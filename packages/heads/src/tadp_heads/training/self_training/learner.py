@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,9 +16,8 @@ from tadp_heads.data import SampleDataset
 from tadp_heads.model import PerceptionModel
 from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.config import TrainConfig
-from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages, read
+from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages, features_of, read
 from tadp_heads.training.features import CachedFeatures, features_for
-from tadp_heads.training.loss import Objective, features_of
 from tadp_heads.training.parallel.data_parallel import Share
 from tadp_heads.training.protocols import Contexts, Report
 from tadp_heads.training.sampler import Positions, pick
@@ -26,6 +25,9 @@ from tadp_heads.training.self_training.confidence import ClassConfidence
 from tadp_heads.training.self_training.config import SelfTrainingConfig
 from tadp_heads.training.self_training.monitor import CollapseMonitor
 from tadp_heads.training.self_training.pseudo_labels import pseudo_labels
+
+if TYPE_CHECKING:
+    from tadp_heads.training.loop import Objective
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class SelfTraining:
         positions = Positions(share, range(begun, self.train.steps))
         self.pairs = _cached(features, positions) if isinstance(features, CachedFeatures) else _live(live, positions)
 
-    def loss(self, objective: Objective, step: int) -> Tensor | None:
+    def loss(self, objective: "Objective", step: int) -> Tensor | None:
         """Of one micro-batch of the target, a scalar; None where there is no label. `objective` is in training mode."""
         of_teacher, of_student = next(self.pairs)
         if self.stopped or step < self.config.start:
@@ -108,7 +110,7 @@ class SelfTraining:
         self.monitor.load_state_dict(state["monitor"])
 
     @contextmanager
-    def _as_teacher(self, objective: Objective) -> Iterator[None]:
+    def _as_teacher(self, objective: "Objective") -> Iterator[None]:
         """Inside, the model is the teacher, in eval mode; its weights change places with the student's, uncopied."""
         objective.eval()
         self._change_places()
