@@ -1,4 +1,4 @@
-"""From a name, hub id or path to files on this disk."""
+"""Locates weights: a name of the table, a hub id or a path -> files on disk, downloaded where needed."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Layout(NamedTuple):
-    """What of a repository is fetched: safetensors in full precision, once."""
+    """Files of a repository that are fetched: weights as safetensors in full precision."""
 
     files: tuple[str, ...]
     part: str
@@ -123,7 +123,7 @@ def _first(name: str, mirrors: Sequence[Source], layout: _Layout, *, offline: bo
 
 
 def locate(source: str | Path, *, offline: bool = False, revision: str | None = None) -> Path:
-    """The folder or the one file that a source means, fetched where it is a name or hub id; `revision`: of a hub id."""
+    """The folder or file of a source, fetched where it is a name or hub id; `revision`: of a hub id."""
     path = Path(source)
     if str(source) not in BACKBONES and path.exists():
         if revision is not None:

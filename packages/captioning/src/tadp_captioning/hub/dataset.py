@@ -52,7 +52,7 @@ the captioner.
 
 
 def captions_path(source: str | Path, revision: str | None = None) -> Path:
-    """The path itself; of a data set repository of `push_captions` its file, downloaded once."""
+    """The path itself; of a repository of `push_captions` the path of its captions file, downloaded once."""
     if not is_repository(source):
         return local_folder(source, revision=revision).expanduser()
     folder = local_folder(source, revision=revision, kind="dataset", patterns=[CAPTIONS_FILE])

@@ -1,4 +1,4 @@
-"""A model as one file that runs without this code: ONNX, or torch's own compiled package.
+"""Export of a model to one file that runs without this code: ONNX, or a package of torch's AOTInductor.
 
 Pixels in, logits, metres or boxes out: VAE, UNet, attention maps and head are one graph. A prompt that is the same for
 all images is a constant of it.

@@ -1,4 +1,4 @@
-"""What lies next to an exported model: what goes in, what comes out, and in which unit."""
+"""The card of an exported model: inputs and outputs with shapes, ranges and units."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ def export_card(
     licence: str,
     found: Sequence[Difference],
 ) -> str:
-    """Markdown; `prompt`: what is folded in, None: the context is an input."""
+    """Markdown; `prompt`: the text that is a constant of the graph, None: the context is an input."""
     names = [f"{index} {code(name)}" for index, name in enumerate(model.config.classes)]
     return _CARD.format(
         file=file,

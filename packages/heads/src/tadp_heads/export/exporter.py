@@ -1,4 +1,4 @@
-"""From a model to a file, checked against the model and timed."""
+"""Exports a model to a file, compares the outputs of both, and times them."""
 
 # H W image pixels, T tokens, D width of the context
 
@@ -27,22 +27,22 @@ from tadp_heads.preprocessing import to_sd_range
 from tadp_heads.tasks import Output
 
 _CAPTIONS = ("a photo of a street", "two dogs on the grass")
-"""With which a model of captions is traced and checked."""
+"""Prompts with which a model that takes captions is traced and compared."""
 _SIDE = 256
-"""Pixels at which a graph of any size is checked and timed, or one more stride: not the size at which it is traced."""
+"""Side in pixels at which a graph of dynamic size is compared and timed, up to a stride: it is traced at another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written, and how it compares with the model."""
+    """Files of an export, and how their outputs and latency compare with the model's."""
 
     path: Path
     text_path: Path | None
-    """Of the text encoder, where each image has a prompt of its own."""
+    """File of the text encoder, where each image has its own prompt; else None."""
     differences: list[Difference]
-    """The largest over random and real images, for each output."""
+    """For each output the largest difference over random and real images."""
     milliseconds: dict[str, float]
-    """{"model": per image, "exported": per image}: medians of this machine, one image at a time."""
+    """{"model": ..., "exported": ...}: median milliseconds per image on this machine, batch size 1."""
 
 
 @torch.no_grad()
@@ -58,8 +58,8 @@ def export(
     """Write `path` and the card next to it. Leaves the model in eval mode, with fp16 its backbone in half precision.
 
     `caption` becomes the prompt of all images, of a model that takes captions. `images`: real ones for the comparison.
-    Raise ValueError for a model that cannot be exported, RuntimeError where the file gives something else than the
-    model; the file is then removed.
+    Raise ValueError for a model that cannot be exported, RuntimeError where packages are missing, and where outputs
+    differ from the model's by more than `parity.TOLERANCES`: the file is then removed.
     """
     path = Path(path)
     check_file(path, settings)
@@ -129,13 +129,13 @@ def _prompt_text(model: PerceptionModel, caption: str | None) -> str:
 
 
 def _inputs(model: PerceptionModel, varies: bool, images: Tensor) -> dict[str, Tensor]:
-    """By name, on the CPU; `varies`: each image has a prompt of its own."""
+    """{input: tensor} on the CPU; `varies`: each image has its own prompt."""
     context = _float(model.encode_captions(_CAPTIONS[: len(images)])) if varies else None
     return {"images": images} if context is None else {"images": images, "context": context.cpu()}
 
 
 def _example(model: PerceptionModel, settings: ExportSettings) -> Tensor:
-    """Two images to trace with."""
+    """Two images (2, 3, H, W) to trace with."""
     stride = model.size_multiple
     return random_images(settings.size or (2 * stride, 3 * stride), 2)
 
@@ -149,7 +149,7 @@ def _pixels(model: PerceptionModel, settings: ExportSettings, images: Sequence[I
 
 
 def _expected(model: PerceptionModel, fixed: Tensor | None, inputs: Mapping[str, Tensor]) -> Output:
-    """What the model gives, on the CPU."""
+    """The model's own output, on the CPU."""
     context = inputs.get("context", fixed)
     output = model.eval()(inputs["images"].to(model.device), None if context is None else context.to(model.device))
     return type(output)(*(value.cpu() for value in output))

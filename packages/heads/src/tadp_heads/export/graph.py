@@ -1,4 +1,4 @@
-"""The model as a graph of torch.export."""
+"""A model traced to a graph of torch.export."""
 
 # B images, H W their pixels, T tokens, D width of the context
 
@@ -32,9 +32,10 @@ class Graph(nn.Module):
 def trace(
     model: PerceptionModel, fixed: Tensor | None, example: dict[str, Tensor], settings: ExportSettings
 ) -> ExportedProgram:
-    """The graph for any number of images; `fixed`: the context of all images (1, T, D), None: an input, or not needed.
+    """The graph, with a dynamic batch size.
 
-    `example`: images (2, 3, H, W), and where it is an input their context (2, T, D).
+    `fixed`: the context of all images (1, T, D), None: it is an input, or not needed. `example`: images
+    (2, 3, H, W), and where it is an input their context (2, T, D).
     """
     with traceable(model, model.backbone, fixed):
         graph = Graph(model, fixed).eval()
@@ -49,7 +50,7 @@ def trace(
 def traceable(module: nn.Module, backbone: Any, fixed: Tensor | None) -> Iterator[None]:
     """Inside, no parameter asks for a gradient; the module is left in eval mode.
 
-    A backbone that has `folded` turns all into constants that depends on the timestep and `fixed` (1, T, D) alone.
+    Where the backbone has `folded`, all that depends on the timestep and on `fixed` (1, T, D) alone is a constant.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     folded = backbone.folded(fixed) if hasattr(backbone, "folded") else nullcontext()

@@ -13,11 +13,11 @@ from tadp_heads.export.quiet import quiet_torchvision
 ONNX_PACKAGES = ("onnx", "onnx_ir", "onnxscript", "onnxruntime")
 """Modules of the extra `tadp-heads[export]`."""
 LARGEST_FILE = 1_800_000_000
-"""Bytes of weights; with more, which ONNX's own format cannot hold, they are in FILE.data."""
+"""Bytes of weights from which they go to FILE.data: an ONNX file holds 2 GB at most."""
 
 
 def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """`path`, and for large models `path`.data with the weights."""
+    """Write `path`, and above LARGEST_FILE `path`.data with the weights; `inputs`, `outputs`: names, in order."""
     import onnx_ir
 
     with quiet_torchvision():
@@ -35,7 +35,7 @@ def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outp
 
 
 class OnnxRunner:
-    """Runs a file on the CPU, or on a GPU where onnxruntime has one."""
+    """Runs an ONNX file with onnxruntime, on a GPU where it supports one, else on the CPU."""
 
     def __init__(self, path: Path):
         import onnxruntime
@@ -46,6 +46,6 @@ class OnnxRunner:
         self.session = onnxruntime.InferenceSession(path, options, providers=onnxruntime.get_available_providers())
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Named inputs on the CPU -> the outputs in order."""
+        """{input: tensor} on the CPU -> the outputs in order, on the CPU."""
         found = self.session.run(None, {name: value.numpy() for name, value in inputs.items()})
         return [torch.from_numpy(value) for value in found]

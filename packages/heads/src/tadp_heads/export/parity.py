@@ -1,4 +1,4 @@
-"""Whether an exported model gives what the model gives."""
+"""Compares the outputs of an exported model with the model's."""
 
 # B images, M detections per image
 
@@ -13,16 +13,16 @@ from tadp_heads.detection.output import DetectionOutput
 from tadp_heads.tasks import Output
 
 TOLERANCES = {"fp32": 1e-3, "fp16": 5e-2}
-"""Of a difference relative to the largest value, by precision."""
+"""Maximum absolute difference relative to the output's largest value (at least 1), by precision."""
 UNMATCHED = {"fp32": 0.02, "fp16": 0.2}
-"""Share of detections that may have no counterpart: of two that overlap and are nearly equally sure, rounding decides
-which one stays."""
+"""Maximum share of detections without a counterpart: of two overlapping ones with nearly the same score, rounding
+decides which one survives non-maximum suppression."""
 _SAME_BOX = 0.9
-"""Intersection over union from which two boxes are counterparts."""
+"""Intersection over union from which two boxes of one class are counterparts."""
 
 
 class Difference(NamedTuple):
-    """Of one output."""
+    """The largest difference of one output."""
 
     name: str
     value: float
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """False for a NaN too."""
+        """Whether it is allowed; a NaN is not."""
         return self.value <= self.allowed
 
     def __str__(self) -> str:
@@ -39,12 +39,12 @@ class Difference(NamedTuple):
 
 
 def names_of(output: Output) -> tuple[str, ...]:
-    """Of its tensors, in order."""
+    """Names of the output's tensors, in order."""
     return tuple(type(output).__annotations__)
 
 
 def differences(expected: Output, found: Sequence[Tensor], precision: str) -> list[Difference]:
-    """Of the model's output and of the exported one for the same images, for each of its tensors."""
+    """For each tensor of the output, the difference of the exported model's from the model's, for the same images."""
     if isinstance(expected, DetectionOutput):
         return _of_detections(expected, DetectionOutput(*found), precision)
     return differences_of(names_of(expected), expected, found, precision)
@@ -53,13 +53,13 @@ def differences(expected: Output, found: Sequence[Tensor], precision: str) -> li
 def differences_of(
     names: Sequence[str], expected: Sequence[Tensor], found: Sequence[Tensor], precision: str = "fp32"
 ) -> list[Difference]:
-    """Of tensors that are compared element by element."""
+    """Differences of tensors that are compared element by element."""
     pairs = zip(names, expected, found, strict=True)
     return [Difference(name, _largest(a - b), TOLERANCES[precision] * max(1.0, _largest(a))) for name, a, b in pairs]
 
 
 def largest(of_batches: Sequence[Sequence[Difference]]) -> list[Difference]:
-    """For each output, the difference that exceeds what is allowed the most, or comes nearest to it."""
+    """For each output, the difference over all batches with the largest ratio to what is allowed."""
     return [max(same, key=_excess) for same in zip(*of_batches, strict=True)]
 
 

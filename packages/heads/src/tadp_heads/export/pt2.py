@@ -26,7 +26,7 @@ def write_pt2(program: ExportedProgram, path: Path, inputs: Sequence[str], outpu
 
 
 class Pt2Runner:
-    """Runs a file on the device for which it was compiled."""
+    """Runs a compiled package on the device for which it was compiled."""
 
     def __init__(self, path: Path, device: torch.device):
         from torch._inductor import aoti_load_package
@@ -35,7 +35,7 @@ class Pt2Runner:
         self.package = aoti_load_package(str(path))
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Named inputs -> the outputs in order, on the CPU."""
+        """{input: tensor} -> the outputs in order, on the CPU."""
         # Compiled code reads memory in the order of the example that was traced, and checks none.
         given = {name: value.to(self.device).contiguous() for name, value in inputs.items()}
         found = self.package(**given)

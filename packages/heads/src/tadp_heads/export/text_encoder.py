@@ -1,4 +1,4 @@
-"""The text encoder as a file of its own, for models whose images have prompts of their own."""
+"""Exports the text encoder to its own file, for models with one prompt per image."""
 
 # B texts, T tokens, D width of the context
 
@@ -25,7 +25,10 @@ class _TextGraph(nn.Module):
 def write_text_encoder(
     backbone: Any, path: Path, write: Callable[[ExportedProgram, Path, Sequence[str], Sequence[str]], None]
 ) -> Path:
-    """Token ids, int64 (N, T), to the context; the tokenizer's folder, which transformers loads, is next to it."""
+    """Write the graph of token ids int64 (N, T) -> contexts float32 (N, T, D), N dynamic, and the tokenizer next to it.
+
+    The tokenizer is a folder that transformers loads.
+    """
     encoder, tokenizer = backbone.text_encoder, backbone.tokenizer
     ids = torch.zeros(2, tokenizer.model_max_length, dtype=torch.int64, device=next(encoder.parameters()).device)
     shapes = {"input_ids": {0: Dim.DYNAMIC}}

@@ -1,11 +1,11 @@
-"""How long a call takes."""
+"""Latency of a call."""
 
 import time
 from collections.abc import Callable
 from statistics import median
 
 SECONDS = 2.0
-"""Over which calls are repeated."""
+"""Minimum time over which calls are repeated."""
 clock = time.perf_counter
 """In seconds; time.process_time in its place on a machine that others use at the same time."""
 

@@ -1,4 +1,4 @@
-"""The README.md of a model, with the hub's metadata: what it is, how it is used, its metrics, licences and limits."""
+"""The model card (README.md) with the hub's metadata: use, metrics, licences and limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,7 +101,7 @@ def _captioner(config: Any) -> str:
 
 
 def _metadata(config: Any, title: str, details: CardDetails) -> dict[str, Any]:
-    """Keys of the hub's model cards; those that are not known are left out."""
+    """The hub's metadata keys; those without a value are left out."""
     known = {
         "library_name": "tadp",
         "pipeline_tag": _PIPELINES.get(config.task),

@@ -1,4 +1,4 @@
-"""A run's folder as a model repository."""
+"""Uploads a run's folder as a model repository."""
 
 from dataclasses import replace
 from pathlib import Path

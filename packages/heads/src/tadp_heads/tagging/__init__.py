@@ -1,4 +1,4 @@
-"""Which classes are in an image: heads that say so for each, and the threshold above which they are believed."""
+"""Image tagging: the probability that each class is in an image, and thresholds calibrated to a precision or recall."""
 
 from tadp_heads.tagging.calibration import Calibration, calibrate
 from tadp_heads.tagging.conformal import conformal_threshold

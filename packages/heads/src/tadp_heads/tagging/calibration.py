@@ -1,4 +1,4 @@
-"""The threshold at which the classes named have a stated precision."""
+"""The threshold at which named classes reach a required precision."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Calibration(NamedTuple):
-    """A threshold and what it gave on the images that it was chosen on, counted over all (image, class) pairs."""
+    """A threshold, with precision and recall in [0, 1] over all (image, class) pairs of the images it was chosen on."""
 
     threshold: float
     """A class is named where its probability is at least this."""

@@ -1,8 +1,8 @@
-"""Thresholds that name a stated share of the classes present, with a stated confidence.
+"""Conformal thresholds: a required recall, with a required confidence.
 
 Conformal risk control by an upper confidence bound (Bates et al., Distribution-Free, Risk-Controlling Prediction Sets,
-2021), with the bound of Hoeffding and Bentkus (Angelopoulos et al., Learn then Test, 2021). It holds for images drawn
-like those of the calibration: on another domain it says nothing.
+2021), with the bound of Hoeffding and Bentkus (Angelopoulos et al., Learn then Test, 2021). The guarantee holds
+for images of the calibration images' distribution, not for another domain.
 """
 
 # N images, K classes
@@ -40,7 +40,7 @@ def conformal_threshold(
 
 
 def _p_value(risk: float, count: int, most: float) -> float:
-    """Of the hypothesis that the true mean risk exceeds `most`, given the mean `risk` over `count` images."""
+    """P-value of the hypothesis that the true mean risk exceeds `most`, given the mean `risk` over `count` images."""
     below = min(risk, most)
     hoeffding = math.exp(-count * _kl(below, most))
     bentkus = math.e * _binomial_cdf(math.ceil(count * risk - 1e-9), count, most)
@@ -48,12 +48,12 @@ def _p_value(risk: float, count: int, most: float) -> float:
 
 
 def _kl(p: float, q: float) -> float:
-    """Of two Bernoulli distributions, in nats."""
+    """Kullback-Leibler divergence of two Bernoulli distributions, in nats."""
     return sum(a * math.log(a / b) for a, b in ((p, q), (1 - p, 1 - q)) if a > 0)
 
 
 def _binomial_cdf(most: int, count: int, p: float) -> float:
-    """Probability of at most so many successes."""
+    """Probability of at most `most` successes in `count` trials of probability `p`."""
     k = torch.arange(min(most, count) + 1, dtype=torch.float64)
     n = torch.tensor(float(count), dtype=torch.float64)
     ways = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)

@@ -1,8 +1,8 @@
-"""A PresenceHead learned out of fold from the labels of the source.
+"""Cross-validated training of a PresenceHead on the labels of the source.
 
-A tagger is surer of images that it was trained on than it will ever be again. So the training images are dealt into
-folds, and each is tagged by one that saw the other folds alone: prompts are then as imperfect in training as in use,
-and the threshold is chosen on what the tagger has not seen.
+A tagger is overconfident on its own training images. So each of them is tagged out of fold, by a head that was trained
+on the other folds: prompts are then as imperfect in training as at inference, and the threshold is calibrated on images
+that the tagger has not seen.
 """
 
 # N images, K classes, P pooled features
@@ -23,7 +23,7 @@ _BATCH = 64
 
 
 class Inputs(NamedTuple):
-    """What a PresenceHead reads of all images."""
+    """Inputs of a PresenceHead for N images."""
 
     pooled: Tensor
     """(N, P) float32, as `pool` gives them."""
@@ -31,18 +31,18 @@ class Inputs(NamedTuple):
     """(N, K): 1 where the image's caption names the class."""
 
     def rows(self, chosen: Tensor) -> "Inputs":
-        """Those of some images."""
+        """Those of the chosen images, by index or mask."""
         return Inputs(self.pooled[chosen], self.mentioned[chosen])
 
 
 def labels_of(dataset: SampleDataset, names: Sequence[str]) -> Tensor:
-    """(N, K): 1 where an image's annotation has the class."""
+    """Labels (N, K), float: 1 where an image's annotation has the class."""
     present = present_classes(dataset)
     return torch.tensor([[float(name in present[image_id]) for name in names] for image_id in dataset.ids])
 
 
 def read_inputs(tagger: FirstPass, dataset: SampleDataset, captions: Captions | None, report: Report) -> Inputs:
-    """Of the whole data set, one pass per image."""
+    """Inputs for all images of the data set, by one pass of the backbone per image."""
     parts: list[tuple[Tensor, Tensor]] = []
     done = 0
     for ids, images, texts in images_in_batches(dataset, captions):
@@ -72,7 +72,8 @@ def fit_out_of_fold(
 ) -> tuple[PresenceHead, Tensor]:
     """(head trained on all images, probabilities of each image by a head that did not see it (N, K)).
 
-    `levels`: what the head reads. `present` (N, K): the labels. Fewer than two images are a ValueError.
+    `levels`: the feature levels that the head reads. `present` (N, K): labels of 0 and 1. `lr`: peak learning rate.
+    ValueError for fewer than two images.
     """
     count = len(present)
     if count < 2:
@@ -98,7 +99,7 @@ def fit_out_of_fold(
 
 
 def _fit(head: PresenceHead, inputs: Inputs, truth: Tensor, steps: int, rate: float) -> PresenceHead:
-    """The head, trained on these rows."""
+    """The head, trained by AdamW with a one-cycle schedule of peak `rate`."""
     head.train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)

@@ -1,4 +1,4 @@
-"""A head on the feature pyramid that says for each class how likely it is in the image."""
+"""A multi-label classifier on the feature pyramid: a logit per class that the image shows it."""
 
 # B images, K classes, C channels of all levels, h w cells
 
@@ -19,12 +19,12 @@ class PresenceHeadConfig:
     """Sizes of a PresenceHead."""
 
     levels: tuple[Level, ...]
-    """The pyramid it reads, finest first."""
+    """The feature levels that it reads, finest first."""
     num_classes: int
     width: int = 32
-    """Of its hidden layer."""
+    """Units of the hidden layer."""
     dropout: float = 0.3
-    """Share of the hidden values that a training step leaves out."""
+    """Dropout probability of the hidden layer."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", as_levels(self.levels))
@@ -34,10 +34,9 @@ class PresenceHeadConfig:
 
 
 class PresenceHead(PretrainedHead):
-    """Logits (B, K) from the levels' means and maxima, and from what a caption names.
+    """Logits (B, K) from the levels' means and maxima, plus a weight and an offset per class for what a caption names.
 
-    The caption counts by a weight and an offset a class, as it would alone; the features change what it says. It
-    begins there, so that few images don't make it worse than the caption.
+    The features' part is initialised to zero: with few training images the logits stay near those of the caption alone.
     """
 
     config_class = PresenceHeadConfig
@@ -70,6 +69,6 @@ class PresenceHead(PretrainedHead):
 
 
 def pool(levels: Sequence[Tensor]) -> Tensor:
-    """levels (B, C_i, h_i, w_i) -> (B, 2 C), float32: all that a PresenceHead sees of them."""
+    """levels (B, C_i, h_i, w_i) -> mean and maximum over the cells of each level (B, 2 C), float32."""
     parts = [part for level in levels for part in (level.float().mean((2, 3)), level.float().amax((2, 3)))]
     return torch.cat(parts, 1)

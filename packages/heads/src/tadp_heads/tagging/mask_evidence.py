@@ -1,4 +1,4 @@
-"""How likely a class is in an image, by the area and the confidence that a predicted mask gives it."""
+"""The probability that a class is in an image, from its area and confidence in a predicted mask."""
 
 # B images, K classes, H W image pixels
 
@@ -12,7 +12,7 @@ from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.schema import check_config
 
 _TOP = 0.01
-"""Share of the pixels, those where a class is likeliest, whose mean probability is its confidence."""
+"""Share of the pixels, those of a class's highest probability, over which its confidence is averaged."""
 _SMALLEST = 1e-4
 _RIDGE = 1e-2
 _UPDATES = 100
@@ -56,7 +56,7 @@ def evidence_of(probabilities: Tensor) -> Tensor:
 
 
 def fit_evidence(evidence: Tensor, present: Tensor) -> MaskEvidence:
-    """The regression (N, K, 2) -> (N, K) of 0 and 1, on the CPU; the same for the same numbers."""
+    """Logistic regression of labels (N, K) on evidence (N, K, 2), with a ridge penalty, by L-BFGS; deterministic."""
     regression = MaskEvidence(present.shape[1])
     optimizer = torch.optim.LBFGS(regression.parameters(), max_iter=_UPDATES, line_search_fn="strong_wolfe")
 

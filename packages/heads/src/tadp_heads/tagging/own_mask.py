@@ -1,4 +1,4 @@
-"""Self-prompting as an image tagger: the classes of masks that the model predicts itself."""
+"""Self-prompting as an image tagger: the classes in masks that the model itself predicts."""
 
 # B images, N of them in the data set, K classes, H W image pixels
 
@@ -33,12 +33,12 @@ class OwnMask:
 
     @property
     def levels(self) -> Any:
-        """What its heads read."""
+        """The feature levels that its heads read, finest first."""
         with reading(self.backbone, class_words=self.words, class_input="maps"):
             return self.backbone.levels
 
     def extract(self, images: Tensor, texts: Sequence[str]) -> Any:
-        """Images (B, 3, H, W) in the backbone's range, a text each -> levels."""
+        """Images (B, 3, H, W) in the backbone's range, a prompt each -> levels (B, C, h, w), finest first."""
         with reading(self.backbone, class_words=self.words, class_input="maps"):
             return self.backbone(images, self.backbone.encode_text(list(texts))).levels
 
@@ -57,9 +57,10 @@ class OwnMask:
         settings: PassSettings,
         report: Report,
     ) -> Tensor:
-        """Set `learned`; what it says of each image out of fold (N, K), from its mask and the labels `present` (N, K).
+        """Train `learned` on the data set; its out-of-fold probabilities of the training images (N, K).
 
-        `build_head(levels, classes)` makes a head.
+        `present` (N, K): labels of 0 and 1. `build_head(levels, classes)` makes a head. All images are held in memory;
+        ValueError where their sizes differ.
         """
         samples = [dataset.read(image_id) for image_id in dataset.ids]
         check_one_size({(sample.image.shape[-2], sample.image.shape[-1]) for sample in samples})
@@ -81,5 +82,5 @@ class OwnMask:
         return found
 
     def _texts(self, captions: Sequence[str]) -> list[str]:
-        """Of the first pass."""
+        """The prompts of the first pass."""
         return list(captions) if self.captioned else [""] * len(captions)

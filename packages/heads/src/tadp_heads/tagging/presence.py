@@ -1,4 +1,4 @@
-"""What was found in the images of a data set."""
+"""Class probabilities of the images of a data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Presence:
-    """How likely each class is in each image. Of labels it knows nothing."""
+    """The probability that each of K classes is in each image, as a tagger estimates it without labels."""
 
     names: tuple[str, ...]
     probabilities: Mapping[str, Tensor]
-    """{image id: (K,)}."""
+    """{image id: (K,) in [0, 1]}."""
     threshold: float
+    """A class is named where its probability is at least this."""
 
     def named(self, image_id: str) -> list[str]:
         """The classes at or above the threshold, in the order of `names`."""
@@ -25,5 +26,5 @@ class Presence:
         ]
 
     def of(self, ids: Sequence[str]) -> Tensor:
-        """(B, K) for these images."""
+        """The probabilities (B, K) of these images; KeyError for an unknown id."""
         return torch.stack([self.probabilities[image_id] for image_id in ids])

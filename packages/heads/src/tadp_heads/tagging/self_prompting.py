@@ -1,7 +1,7 @@
-"""Self-prompting: predict under the caption, name the classes of the own mask, predict again under their names.
+"""Self-prompting: predict with the caption, list the classes of the predicted mask, predict again with their names.
 
 Each pass has a segmentation head of its own, trained under the prompts of that pass. Prompts of the training images
-are found out of fold, by heads that did not see the image, so that they are as imperfect as in use.
+are found out of fold, by heads that did not see the image, so that they are as imperfect as at inference.
 """
 
 # B images, K named classes, C channels, h w cells, H W image pixels
@@ -23,18 +23,19 @@ from tadp_heads.tagging.presence import Presence
 from tadp_heads.tasks import Features
 
 Extract = Callable[[Tensor, Sequence[str]], Features]
-"""Images (B, 3, H, W) in the backbone's range, a text each -> levels (B, C, h, w), finest first."""
+"""Images (B, 3, H, W) in the backbone's range, a prompt each -> levels (B, C, h, w), finest first."""
 TASK = SegmentationTask()
 _FILE = "self_prompting.json"
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One prediction, and which classes its mask has."""
+    """One pass: the head that predicts a mask, and the regression that finds the classes in it."""
 
     head: FPNHead
     evidence: MaskEvidence
     threshold: float
+    """A class is named in the next prompt where its probability is at least this."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class SelfPrompting:
 
     names: tuple[str, ...]
     labels: tuple[int, ...]
-    """Of each name, its class id in the masks."""
+    """Class id of each name in the masks."""
     passes: tuple[Pass, ...]
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, texts: Sequence[str], extract: Extract) -> Tensor:
-        """Images (B, 3, H, W) in the backbone's range, their captions -> (B, K), on the CPU."""
+        """Images (B, 3, H, W) in the backbone's range, their captions -> (B, K) in [0, 1], on the CPU."""
         found = torch.empty(0)
         for one in self.passes:
             found = one.evidence(read_mask(one.head, images, texts, extract, self.labels)).sigmoid()
@@ -77,7 +78,7 @@ class SelfPrompting:
         return cls(tuple(known["names"]), tuple(known["labels"]), tuple(passes))
 
     def to(self, device: str | torch.device) -> Self:
-        """With its heads there."""
+        """Move the heads to the device."""
         for one in self.passes:
             one.head.to(device)
         return self
@@ -90,6 +91,6 @@ def texts_of(names: tuple[str, ...], found: Tensor, threshold: float) -> list[st
 
 
 def read_mask(head: FPNHead, images: Tensor, texts: Sequence[str], extract: Extract, labels: Sequence[int]) -> Tensor:
-    """(B, K, 2): what the mask of one pass says of the classes, on the CPU."""
+    """Evidence (B, K, 2) of the mask that one pass predicts, see `evidence_of`; on the CPU."""
     found = TASK.probabilities(head, lambda window: extract(window, texts), images, "whole")
     return evidence_of(found[:, list(labels)]).cpu()

@@ -1,4 +1,4 @@
-"""Who says which classes are in an image: a pass of the backbone, the captioner, or CLIP."""
+"""Image taggers: by the features of a pass of the backbone, by a captioner, or by CLIP."""
 
 # B images, K classes, P pooled features, H W image pixels
 
@@ -19,17 +19,17 @@ from tadp_heads.tagging.head import PresenceHead, pool
 from tadp_heads.tagging.presence import Presence
 
 Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called as report(stage, items done, items in total)."""
 _BATCH = 16
 _BATCH_PIXELS = 8 * 512 * 512
-"""A batch is at most as many images as have these pixels together, or one larger image."""
+"""Maximum pixels of a batch, B * H * W; an image of more is a batch of its own."""
 
 
 class Captions(Protocol):
     """{image id: caption}."""
 
     def __getitem__(self, image_id: str, /) -> str:
-        """An error that names the image where it has none."""
+        """The image's caption; raise an error that names the image where there is none."""
         ...
 
 
@@ -44,27 +44,28 @@ class Batch(NamedTuple):
 
 
 class Tagger(Protocol):
-    """Images in, probabilities out."""
+    """An image tagger of K classes."""
 
     names: tuple[str, ...]
+    """The classes, in the order of the probabilities."""
 
     def probabilities(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """uint8 images (B, 3, H, W), a caption each -> (B, K) in [0, 1]."""
+        """uint8 images (B, 3, H, W), their captions -> the probability of each class (B, K), in [0, 1]."""
         ...
 
 
 class ImageTagger(Protocol):
-    """A model that has seen no label of the data: CLIP, or a captioner."""
+    """A zero-shot model: CLIP, or a captioner's word probabilities."""
 
     names: tuple[str, ...]
 
     def probabilities(self, images: Sequence[Image.Image]) -> Tensor:
-        """(B, K) in [0, 1]."""
+        """The probability of each class (B, K), in [0, 1]."""
         ...
 
 
 class FirstPass:
-    """Reads the features of a pass under the caption, with one map per class, or under no words at all."""
+    """A PresenceHead on the features of one pass, with the caption or the empty prompt, and with one map per class."""
 
     head: PresenceHead
     """Set when it is trained or read from a run."""
@@ -78,8 +79,8 @@ class FirstPass:
     ):
         """`backbone`: a latent diffusion model with a config that has `class_words`, `class_input` and `posterior`.
 
-        `words`: {class: the words that name it}. `mentions`: the classes that a caption names; None: the pass has no
-        caption.
+        `words`: {class: the words that name it}. `mentions`: caption -> the classes that it names; None: the prompt is
+        empty.
         """
         self.backbone, self.names, self.mentions = backbone, tuple(words), mentions
         self.normalise = RANGES[image_range]
@@ -87,18 +88,18 @@ class FirstPass:
 
     @property
     def levels(self) -> Any:
-        """What its head reads."""
+        """The feature levels that its head reads, finest first."""
         with self._maps_by_class():
             return self.backbone.levels
 
     def mentioned(self, captions: Sequence[str]) -> Tensor:
-        """(B, K): 1 where the caption names the class; all 0 where the pass has no caption."""
+        """(B, K) float: 1 where the caption names the class; all 0 with the empty prompt."""
         found = [set(self.mentions(text)) if self.mentions else set() for text in captions]
         return torch.tensor([[float(name in named) for name in self.names] for named in found])
 
     @torch.no_grad()
     def pooled(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """uint8 images (B, 3, H, W) -> (B, P)."""
+        """uint8 images (B, 3, H, W), their captions -> pooled features (B, P), float32."""
         texts = list(captions) if self.mentions else [""] * len(images)
         with self._maps_by_class():
             context = self.backbone.encode_text(texts)
@@ -110,12 +111,12 @@ class FirstPass:
         return self.head.from_pooled(pooled, self.mentioned(captions).to(pooled)).sigmoid().cpu()
 
     def _maps_by_class(self) -> AbstractContextManager[None]:
-        """Inside, maps stand for classes, whatever the second pass does with them."""
+        """Inside, maps are by class, whatever the config for the second pass."""
         return reading(self.backbone, class_words=self.words, class_input="maps")
 
 
 class Untrained:
-    """Tags by a model that has seen no label of this data."""
+    """A zero-shot model as a Tagger: it ignores captions."""
 
     def __init__(self, model: ImageTagger):
         self.model, self.names = model, model.names
@@ -126,7 +127,7 @@ class Untrained:
 
 @contextmanager
 def reading(backbone: Any, **changes: Any) -> Iterator[None]:
-    """Inside, the backbone's config is changed, and nothing is drawn at random: a tagger says the same at each call."""
+    """Inside, the backbone's config has these changes and its passes are deterministic: tags are reproducible."""
     known = backbone.config
     backbone.config = replace(known, posterior="mode", noise=False, **changes)
     try:
@@ -136,7 +137,7 @@ def reading(backbone: Any, **changes: Any) -> Iterator[None]:
 
 
 def images_in_batches(dataset: SampleDataset, captions: Captions | None) -> Iterator[Batch]:
-    """The whole data set in order, its targets left out."""
+    """All images of the data set in its order, without targets; captions are empty where `captions` is None."""
     samples = (dataset.read(image_id) for image_id in dataset.ids)
     return in_batches(
         (sample.id, sample.image.as_subclass(Tensor), "" if captions is None else captions[sample.id])
@@ -145,7 +146,7 @@ def images_in_batches(dataset: SampleDataset, captions: Captions | None) -> Iter
 
 
 def in_batches(images: Iterable[tuple[str, Tensor, str]]) -> Iterator[Batch]:
-    """(id, uint8 image (3, H, W), caption) each -> neighbours of one size together."""
+    """(id, uint8 image (3, H, W), caption) each -> batches of consecutive images of one size."""
     for (_, height, width), group in groupby(images, key=lambda item: item[1].shape):
         most = max(1, min(_BATCH, _BATCH_PIXELS // (height * width)))
         while batch := list(islice(group, most)):
@@ -154,7 +155,7 @@ def in_batches(images: Iterable[tuple[str, Tensor, str]]) -> Iterator[Batch]:
 
 
 def tagged(tagger: Tagger, threshold: float, batches: Iterable[Batch], report: Report, total: int) -> Presence:
-    """What the tagger finds in `total` images."""
+    """The class probabilities of `total` images; a class is named from `threshold` on."""
     found: dict[str, Tensor] = {}
     for ids, images, texts in batches:
         found |= zip(ids, tagger.probabilities(images, texts), strict=True)

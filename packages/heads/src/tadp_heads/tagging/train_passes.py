@@ -1,4 +1,4 @@
-"""Training of self-prompting's passes, out of fold."""
+"""Cross-validated training of the passes of self-prompting."""
 
 # N images, B of them in a batch, K named classes, C channels, h w cells
 
@@ -17,7 +17,7 @@ from tadp_heads.tagging.self_prompting import TASK, Extract, Pass, SelfPrompting
 from tadp_heads.tagging.taggers import Report
 
 Choose = Callable[[Tensor, Tensor], Calibration]
-"""Probabilities (N, K), labels (N, K) of 0 and 1 -> the threshold above which classes are named."""
+"""Probabilities (N, K), labels (N, K) of 0 and 1 -> the threshold from which classes are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class PassSettings:
 
     passes: int
     folds: int
+    """Of the cross-validation, at most one per image."""
     steps: int
     """Of each head."""
     lr: float
@@ -48,7 +49,7 @@ def train_self_prompting(
     settings: PassSettings,
     report: Report = lambda *_: None,
 ) -> tuple[SelfPrompting, Tensor]:
-    """(tagger trained on all images, what the last pass says of each (N, K) by the mask of a head that did not see it).
+    """(tagger trained on all images, out-of-fold probabilities of the last pass (N, K)).
 
     `images` (N, 3, H, W) in the backbone's range, `targets` (N, H, W) class ids, `captions` one each, `present` (N, K)
     of 0 and 1 for the classes `names`, whose ids are `labels`. All of it is held in memory, features in float16.
@@ -92,7 +93,7 @@ class _Cached:
         return tuple(level[rows].float().to(self.images.device) for level in self.levels)
 
     def evidence(self, head: FPNHead, rows: Tensor, labels: Sequence[int]) -> Tensor:
-        """(B, K, 2): what the masks of these images say."""
+        """Evidence (B, K, 2) of the masks of these images, see `evidence_of`."""
         parts = []
         with torch.no_grad():
             for some in rows.split(self.batch_size):
@@ -109,7 +110,7 @@ def _train_pass(
     choose: Choose,
     settings: PassSettings,
 ) -> tuple[Pass, Tensor]:
-    """(the pass trained on all images, what it says of each out of fold (N, K))."""
+    """(the pass trained on all images, its out-of-fold probabilities (N, K))."""
     count = len(present)
     folds = min(settings.folds, count)
     fold_of = fold_numbers(count, folds, settings.seed)

@@ -1,4 +1,4 @@
-"""A result's folder as a model repository."""
+"""Uploads a learned token, LoRA or fine-tuned pipeline as a model repository."""
 
 import json
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ def push_personalization(
     licence_key: str = "",
     licences: Mapping[str, str] | None = None,
 ) -> str:
-    """Upload a learned token, a LoRA or a tuned pipeline with its card; the address of the commit.
+    """Upload a learned token, a LoRA or a fine-tuned pipeline with its card; the address of the commit.
 
     `base_model`: owner/name of the model it was learned on; `licence_key`: of the result, as the hub lists it;
-    `licences`: {part: its licence}, for the card.
+    `licences`: {part: its licence}, for the card. ValueError for a folder without a finished result.
     """
     folder = Path(folder)
     if not (folder / RESULTS_FILE).is_file() or not (folder / CARD_DATA_FILE).is_file():
@@ -50,7 +50,7 @@ def push_personalization(
 
 
 def card_with(text: str, metadata: Mapping[str, object], licences: Mapping[str, str]) -> str:
-    """A card with other metadata, and where `licences` are given with those."""
+    """The card's text with this metadata in place of its own, and with these licences where any are given."""
     if text.startswith("---\n"):
         text = text.partition("\n---\n")[2]
     if licences:

@@ -1,4 +1,4 @@
-"""onnxruntime-web: the part of its npm package that a page needs, in the one version that is known here."""
+"""onnxruntime-web: the files of its npm package that a page needs, in one pinned version."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ SCRIPT, GLUE, BINARY = "ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-was
 FILES = (SCRIPT, GLUE, BINARY)
 _ARCHIVE = f"{PACKAGE}-{VERSION}.tgz"
 _SECONDS = 600
-"""In which npm has to have fetched 33 MB."""
+"""Timeout of npm's download of 33 MB."""
 
 
 def runtime_files() -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Writes the folder of the page."""
+"""Writes the page's folder: its files, the runtime, the graphs as ONNX, and the example images."""
 
 # H W image pixels, T tokens, D width of the context
 
@@ -59,10 +59,11 @@ def write_site(
     licence: str,
     model: PerceptionModel | None = None,
 ) -> list[Difference]:
-    """A new `folder`, or one in the place of an older page; returns how its graphs compare with the model.
+    """Write the page to `folder`, which is new or an earlier page; the graphs' largest differences from the model.
 
     `backbone`: with a text encoder, and maps by token; `model`: of segmentation on it, whose mask is shown; None: each
-    pixel is shown as the word that attends to it the most. Sizes are those of the first image.
+    pixel is shown as the word that attends to it the most. Sizes are those of the first image. ValueError for a model
+    that no page can show or hold, RuntimeError where packages are missing or the graphs differ from the model.
     """
     _check(folder, backbone, model)
     sources = runtime.runtime_files()
@@ -150,7 +151,7 @@ def _compared(
 
 
 def tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
-    """What tokenizer.js needs of a CLIPTokenizer."""
+    """Vocabulary, merges and special tokens of a CLIPTokenizer, for tokenizer.js."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     return {
         "vocab": model["vocab"],
