@@ -11,8 +11,8 @@ from torchvision.ops import box_iou
 from tadp_cli.pipelines.evaluate import open_run
 from tadp_cli.prompts.builder import PromptContexts
 from tadp_heads.data.class_names import is_background
-from tadp_heads.data.ranges import RANGES
 from tadp_heads.data.sample import IGNORE_INDEX
+from tadp_heads.preprocessing import RANGES
 from tadp_heads.training.dataset import Batch
 from tadp_heads.training.self_training.confidence import ClassConfidence
 from tadp_heads.training.self_training.config import SelfTrainingConfig

@@ -187,7 +187,7 @@ def test_positions_of_a_long_run_are_drawn_as_they_are_needed():
 
 
 def test_the_path_of_an_image_to_its_loss_is_short(model, data):
-    """Of the engine's files it enters these, in addition to the loop and its share of a step (data_parallel)."""
+    """Of the files of training it enters these, in addition to the share of a step (data_parallel)."""
     ours, config, entered = model(Patches(), prompt=""), TrainConfig(batch_size=2), set()
     live = LiveBatches(ours, TrainingImages(data["train"], config), ModelContexts(ours))
     objective = Objective(ours, {})
@@ -202,8 +202,8 @@ def test_the_path_of_an_image_to_its_loss_is_short(model, data):
         objective(next(live.batches(iter([[0, 1]]))))
     finally:
         sys.setprofile(None)
-    assert {"dataset.py", "loss.py", "sampler.py"} <= entered
-    assert entered <= {"config.py", "contexts.py", "dataset.py", "loss.py", "sampler.py"}
+    assert {"dataset.py", "loop.py", "sampler.py"} <= entered
+    assert entered <= {"config.py", "contexts.py", "dataset.py", "loop.py", "sampler.py"}
 
 
 def test_the_path_of_the_learning_rate_to_the_optimizer_is_short():

@@ -64,6 +64,16 @@ def covered_size(head: Any, features: Sequence[Tensor]) -> tuple[int, int]:
     return features[0].shape[-2] * stride, features[0].shape[-1] * stride
 
 
+def check_channels(head: Any, features: Sequence[Tensor]) -> None:
+    """Raise ValueError unless the levels (B, C, h, w) have the channels of those that the head reads."""
+    found, read = [feature.shape[1] for feature in features], [level.channels for level in head.input_levels]
+    if found != read:
+        raise ValueError(
+            f"{len(found)} feature levels with {found} channels: this head reads {read}; build it with the levels of "
+            "this backbone"
+        )
+
+
 def cut_padding(maps: Tensor, padded_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
     """Maps (B, C, h, w) of images that were padded right and bottom to `padded_size` -> (B, C, H, W) of the images."""
     return resize_maps(maps, padded_size)[..., : image_size[0], : image_size[1]]

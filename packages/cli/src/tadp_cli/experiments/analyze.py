@@ -20,17 +20,7 @@ def run_analysis(name: str, setting: Setting) -> Findings:
     checked_device(setting.device)
     module = importlib.import_module(f"tadp_cli.experiments.analyses.{ANALYSES[name].module}")
     findings = module.analyze(setting)
-    measured_on = {
-        "run": str(setting.run or ""),
-        "data": setting.data,
-        "split": setting.split,
-        "backbone": setting.backbone,
-        "images": setting.images,
-        "steps": setting.steps,
-        "train_images": setting.train_images,
-        "seed": setting.seed,
-        "cosine": setting.cosine,
-        "scales": setting.scales,
-    }
+    names = ("data", "split", "backbone", "images", "steps", "train_images", "seed", "cosine", "scales")
+    measured_on = {"run": str(setting.run or ""), **{name: getattr(setting, name) for name in names}}
     write_json(setting.out / f"{name}.json", {"analysis": name, "setting": measured_on, "numbers": findings.numbers})
     return findings

@@ -33,6 +33,7 @@ from tadp_cli.report.explain_sheets import compare_sheet, layers_sheet, words_sh
 from tadp_heads import PerceptionModel
 from tadp_heads.atomic_files import replacing
 from tadp_heads.data.palette import Color
+from tadp_heads.preprocessing import padded_size
 from tadp_heads.results import SegmentationResult
 
 BEGIN, END = "<begin>", "<end>"
@@ -56,7 +57,7 @@ class ExplainOptions:
     layers: bool = False
     """Show each layer apart."""
     ends: bool = False
-    """Show show the start and end tokens too."""
+    """Show the start and end tokens too."""
     cleaner: str = ""
     """With a run: what removes the words for its domain from the caption; "": what it records."""
     limits: CleaningLimits = NO_LIMITS_GIVEN
@@ -161,11 +162,10 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
         words = _words(model.backbone, prompt, options.ends)
         with recording(model.backbone, layers) as recorded:
             result = model.predict_batch([image], context=context)[0]
-        multiple = model.size_multiple
-        whole = (image.height + -image.height % multiple, image.width + -image.width % multiple)
-        same_pass = recorded.passes == 1 and recorded.padded_size == whole
+        size = (image.height, image.width)
+        same_pass = recorded.passes == 1 and recorded.padded_size == padded_size(size, model.size_multiple)
         if same_pass:
-            attention = attention_of(recorded, layers, (image.height, image.width))
+            attention = attention_of(recorded, layers, size)
         else:
             config = model.config
             pixels = pil_to_tensor(image)

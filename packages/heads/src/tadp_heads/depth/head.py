@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tadp_heads.levels import Level, as_levels
+from tadp_heads.preprocessing import check_channels
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.schema import check_config
 
@@ -122,12 +123,7 @@ class DepthHead(PretrainedHead):
 
     def _fused(self, features: Sequence[Tensor]) -> Tensor:
         config = self.config
-        found = [feature.shape[1] for feature in features]
-        if found != [level.channels for level in config.levels]:
-            raise ValueError(
-                f"features with {found} channels: this head reads {[level.channels for level in config.levels]}; "
-                "build it with the levels of this backbone"
-            )
+        check_channels(self, features)
         maps = [reduce(feature) for reduce, feature in zip(self.reduce, features, strict=False)]
         maps.append(features[config.fusion_index])
         for level, feature in list(zip(config.levels, features, strict=True))[config.fusion_index + 1 :]:

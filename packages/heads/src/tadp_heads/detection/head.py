@@ -17,6 +17,7 @@ from torchvision.ops.poolers import LevelMapper
 from tadp_heads.data.sample import DetectionTarget
 from tadp_heads.detection.detections import Detections
 from tadp_heads.levels import Level, as_levels
+from tadp_heads.preprocessing import check_channels
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.schema import check_config
 
@@ -126,12 +127,7 @@ class FasterRCNNHead(PretrainedHead):
 
     def _frame(self, features: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]] | None) -> ImageList:
         """What torchvision wants to know of the images: their sizes, and that of the padded frame."""
-        channels = [feature.shape[1] for feature in features]
-        if channels != [level.channels for level in self.config.levels]:
-            raise ValueError(
-                f"features with {channels} channels: this head reads "
-                f"{[level.channels for level in self.config.levels]}; build it with the levels of this backbone"
-            )
+        check_channels(self, features)
         frames = {
             (feature.shape[-2] * level.stride, feature.shape[-1] * level.stride)
             for feature, level in zip(features, self.config.levels, strict=True)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from tadp_heads.levels import Level, as_levels
+from tadp_heads.preprocessing import check_channels
 from tadp_heads.pretrained import PretrainedHead
 from tadp_heads.schema import check_config
 from tadp_heads.segmentation.ade import AdeFPN
@@ -88,12 +89,7 @@ class FPNHead(PretrainedHead):
 
         For the variant "ade" they have the finest level's size. ValueError for other channels than the config's.
         """
-        found = [feature.shape[1] for feature in features]
-        if found != [level.channels for level in self.config.levels]:
-            raise ValueError(
-                f"{len(found)} feature levels with {found} channels: this head reads "
-                f"{[level.channels for level in self.config.levels]}; build it with the levels of this backbone"
-            )
+        check_channels(self, features)
         return self.fpn(features)
 
     @classmethod

@@ -17,28 +17,12 @@ from tadp_heads.data.transforms import (
 
 def ade_train(size: int) -> v2.Transform:
     """ade20k_vpd.py:11-22, there with size 512."""
-    return v2.Compose(
-        [
-            RandomFit(4 * size, size, ratio=(0.5, 2.0)),
-            CategoryCrop(size),
-            v2.RandomHorizontalFlip(0.5),
-            PhotometricDistortion(),
-            PadTo((size, size)),
-        ]
-    )
+    return _cropped(RandomFit(4 * size, size, ratio=(0.5, 2.0)), size)
 
 
 def cityscapes_train(size: int) -> v2.Transform:
     """cityscapes_to_darkzurich_512x512.py, there with size 512: images of 1280x720 at most."""
-    return v2.Compose(
-        [
-            RandomFit(size * 5 // 2, size * 45 // 32),
-            CategoryCrop(size),
-            v2.RandomHorizontalFlip(0.5),
-            PhotometricDistortion(),
-            PadTo((size, size)),
-        ]
-    )
+    return _cropped(RandomFit(size * 5 // 2, size * 45 // 32), size)
 
 
 def pascal_train(size: int) -> v2.Transform:
@@ -64,6 +48,12 @@ def user_train(size: int) -> v2.Transform:
             PadTo((size, size)),
         ]
     )
+
+
+def _cropped(fit: RandomFit, size: int) -> v2.Transform:
+    """Scaled by `fit`, then what mmsegmentation's configs of both data sets do."""
+    flip = v2.RandomHorizontalFlip(0.5)
+    return v2.Compose([fit, CategoryCrop(size), flip, PhotometricDistortion(), PadTo((size, size))])
 
 
 TRAIN_TRANSFORMS: dict[str, Callable[[int], v2.Transform]] = {
