@@ -272,7 +272,7 @@ def test_other_wrong_input_is_refused(make_backbone, inputs):
         (lambda: backbone.encode_image(latents), "no VAE"),
         (lambda: backbone.encode_text(["a"]), "no text encoder"),
         (lambda: backbone.load_tokens("x"), "need a backbone with a tokenizer"),
-        (lambda: make_backbone(map_strides=(16, 64)), "no cross-attention at stride 64 .*at strides 8, 16, 32"),
+        (lambda: make_backbone(map_strides=(16, 64)), "no cross-attention at stride 64: .*at strides 8, 16, 32"),
         (lambda: make_backbone(timestep=1000), "timestep is 1000"),
         (lambda: make_backbone(posterior="mean"), "expected 'mode' or 'sample'"),
     ]:

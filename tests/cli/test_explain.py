@@ -148,7 +148,7 @@ def test_a_runs_prompt_is_explained_and_its_prediction_shown(picture, tmp_path):
         (("{picture}", "--caption", "tree", "--size", "0", "--out", "{tmp}/w.png"), "--size is 0"),
         (("{picture}", "--caption", "tree", "--backbone", "sd16", "--out", "{tmp}/w.png"), "no backbone 'sd16'"),
         (("{picture}", "--caption", "tree", "--strides", "4,x", "--out", "{tmp}/w.png"), "--strides is '4,x'"),
-        (("{picture}", "--caption", "tree", "--strides", "64", "--out", "{tmp}/w.png"), "this backbone has 4, 8"),
+        (("{picture}", "--caption", "tree", "--strides", "64", "--out", "{tmp}/w.png"), "has it at strides 4, 8"),
         (("{picture}", "--caption", "a", "--compare", "a", "b", "--out", "{tmp}/w.png"), "leave --caption"),
         (("{picture}", "--run", "{tmp}/no", "--out", "{tmp}/w.png"), "is no run"),
         (("{tmp}/no.png", "--caption", "tree", "--out", "{tmp}/w.png"), "no.png"),

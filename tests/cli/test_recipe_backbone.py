@@ -23,7 +23,7 @@ def test_a_recipe_says_where_features_and_maps_are_read():
     assert [level.shape[1] for level in features.levels] == [level.channels for level in backbone.levels]
     with pytest.raises(ValueError, match=r"no module 'up_blocks.9' in the UNet to tap"):
         of_recipe('backbone.taps=["up_blocks.9"]')
-    with pytest.raises(ValueError, match=r"no cross-attention at stride 5 .* has it at strides"):
+    with pytest.raises(ValueError, match=r"no cross-attention at stride 5: .* has it at strides"):
         of_recipe("backbone.map_strides=[5]")
     with pytest.raises(ValueError, match=r"backbone.map_strides needs maps: set backbone.attention_maps=true"):
         of_recipe("backbone.map_strides=[8]", "backbone.attention_maps=false")

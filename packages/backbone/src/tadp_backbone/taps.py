@@ -74,8 +74,8 @@ def map_layers(
     missing = [stride for stride in wanted if stride not in layers]
     if missing:
         raise ValueError(
-            f"no cross-attention at stride {', '.join(map(str, missing))} of {tuple(wanted)}: this UNet has it at "
-            f"strides {', '.join(map(str, sorted(layers)))}"
+            f"no cross-attention at stride {', '.join(map(str, missing))}: this UNet has it at strides "
+            f"{', '.join(map(str, sorted(layers)))}"
         )
     return {stride: layers[stride] for stride in wanted}
 
