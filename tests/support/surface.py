@@ -105,9 +105,9 @@ def _described(hint: Any, default: Any) -> str:
     least = next((extra.min for extra in extras if getattr(extra, "min", None) is not None), None)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    words = [
-        hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
-    ]
+    # Python 3.13 alone calls the module of Path by its private name.
+    shown = str(hint).replace("typing.", "").replace("pathlib._local.", "pathlib.")
+    words = [hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else shown]
     words += [] if least is None else [f"at least {least}"]
     if not any(default is absent for absent in _ABSENT):
         words.append(f"default {default.as_posix() if isinstance(default, Path) else default!r}")
