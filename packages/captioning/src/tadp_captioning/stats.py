@@ -13,6 +13,8 @@ from tadp_captioning.prompts.oracle import PrecisionRecall, Presence, precision_
 
 CLIP_LENGTH = 77
 """Tokens of CLIP's context, start and end included; what is longer is cut."""
+_LOOP = 3
+"""Repetitions of a phrase from which a caption is looping."""
 DEFECTS = ("failed", "empty", "looping", "over-length")
 """What makes a caption bad whatever its use; a style word is wanted in some."""
 
@@ -70,13 +72,13 @@ def bad_captions(stats: CaptionStats, defects: Sequence[str] = DEFECTS) -> list[
     return list(dict.fromkeys(image_id for defect in defects for image_id in stats.flagged[defect]))
 
 
-def is_looping(caption: str, *, times: int = 3) -> bool:
-    """Some phrase of one to eight words stands `times` times in a row, as where decoding got stuck."""
+def is_looping(caption: str) -> bool:
+    """Some phrase of one to eight words is repeated _LOOP times in a row, as where decoding got stuck."""
     words = re.findall(r"\w+", caption.lower())
-    for n in range(1, min(8, len(words) // times) + 1):
-        for start in range(len(words) - n * times + 1):
+    for n in range(1, min(8, len(words) // _LOOP) + 1):
+        for start in range(len(words) - n * _LOOP + 1):
             phrase = words[start : start + n]
-            if all(words[start + k * n : start + (k + 1) * n] == phrase for k in range(1, times)):
+            if all(words[start + k * n : start + (k + 1) * n] == phrase for k in range(1, _LOOP)):
                 return True
     return False
 

@@ -96,9 +96,9 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def share_in_top(attention: np.ndarray, change: np.ndarray, top: float = TOP) -> float:
-    """Share of `change` in the `top` share of the pixels with the highest attention; NaN where nothing changes."""
-    count = max(1, round(top * attention.size))
+def share_in_top(attention: np.ndarray, change: np.ndarray) -> float:
+    """Share of `change` in the TOP share of the pixels with the highest attention; NaN where nothing changes."""
+    count = max(1, round(TOP * attention.size))
     places = np.argpartition(-attention.ravel(), count - 1)[:count]
     total = float(change.sum())
     return float(change.ravel()[places].sum()) / total if total > 0 else float("nan")

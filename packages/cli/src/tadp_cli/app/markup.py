@@ -114,8 +114,8 @@ def _effect_row(image: Image.Image, one: Effect, attention: float, change: float
     return f"<tr><th>{word}</th>{maps}<td>{100 * one.changed:.1f} %</td><td>{areas}</td>{numbers}</tr>"
 
 
-def _largest(areas: Mapping[str, float], count: int = 3) -> list[tuple[str, float]]:
-    return sorted(areas.items(), key=lambda row: -abs(row[1]))[:count]
+def _largest(areas: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(areas.items(), key=lambda row: -abs(row[1]))[:3]
 
 
 def _percent(share: float) -> str:

@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SESSIONS = 100
-"""Browser sessions whose state is kept; beyond that the oldest one starts again."""
-
 
 class AppOptions(NamedTuple):
     """Options."""

@@ -3,7 +3,7 @@
 from tadp_heads.overlay.boxes import draw_boxes
 from tadp_heads.overlay.depth import color_depth, depth_bar, draw_depth
 from tadp_heads.overlay.masks import TINT, draw_mask
-from tadp_heads.overlay.sheets import contact_sheet, draw_legend, side_by_side, stacked
+from tadp_heads.overlay.sheets import contact_sheet, draw_legend, stacked
 
 __all__ = [
     "TINT",
@@ -14,6 +14,5 @@ __all__ = [
     "draw_depth",
     "draw_legend",
     "draw_mask",
-    "side_by_side",
     "stacked",
 ]

@@ -58,14 +58,6 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def side_by_side(first: Image.Image, second: Image.Image) -> Image.Image:
-    """Two images of one height in a row."""
-    row = Image.new("RGB", (first.width + _GAP + second.width, max(first.height, second.height)), "white")
-    row.paste(first.convert("RGB"))
-    row.paste(second.convert("RGB"), (first.width + _GAP, 0))
-    return row
-
-
 def stacked(first: Image.Image, second: Image.Image) -> Image.Image:
     """The second image below the first, left-aligned, on white."""
     column = Image.new("RGB", (max(first.width, second.width), first.height + second.height), "white")

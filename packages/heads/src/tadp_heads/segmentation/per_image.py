@@ -13,6 +13,9 @@ from tadp_heads.data.sample import IGNORE_INDEX
 from tadp_heads.model import PerceptionModel
 from tadp_heads.segmentation.metrics import MeanIoU
 
+_BATCH = 16
+"""Images read at a time."""
+
 
 class ScoredImage(NamedTuple):
     """One image of a segmentation data set."""
@@ -34,14 +37,13 @@ def per_image_metrics(
     model: PerceptionModel,
     dataset: SampleDataset,
     context: Callable[[Sequence[str]], Tensor | None],
-    batch_size: int = 16,
 ) -> Iterator[ScoredImage]:
     """Every image of the data set, in its own frame; images with no annotated pixel are left out.
 
     `context`: image ids -> (B, T, D).
     """
-    for start in range(0, len(dataset), batch_size):
-        ids = dataset.ids[start : start + batch_size]
+    for start in range(0, len(dataset), _BATCH):
+        ids = dataset.ids[start : start + _BATCH]
         samples = [dataset.read(image_id) for image_id in ids]
         found = model.predict_tensors([s.image for s in samples], context(ids))
         for sample, raw in zip(samples, found, strict=True):

@@ -10,11 +10,14 @@ from tadp_heads.tiling.windows import Window
 
 # N boxes, W windows.
 
+_SHARED = 0.5
+"""Share of the smaller box inside the larger one from which both are parts of one object."""
 
-def merge_windows(found: Sequence[Detections], windows: Sequence[Window], *, shared: float = 0.5) -> Detections:
+
+def merge_windows(found: Sequence[Detections], windows: Sequence[Window]) -> Detections:
     """Detections in pixels of their windows -> one list in pixels of the image, the surest first.
 
-    Two boxes of one class from different windows, of which the smaller lies in the other by at least `shared`, are one
+    Two boxes of one class from different windows, of which the smaller lies in the other by at least _SHARED, are one
     object that a window's edge has cut. It gets the box around both and the higher score.
     """
     shifts = [torch.tensor([w.left, w.top, w.left, w.top], dtype=torch.float32) for w in windows]
@@ -26,7 +29,7 @@ def merge_windows(found: Sequence[Detections], windows: Sequence[Window], *, sha
     rows, merged = [], []
     for label in labels.unique().tolist():
         of_class = order[labels[order] == label]
-        kept, around = _merge_class(boxes[of_class].numpy(), sources[of_class].tolist(), near, shared)
+        kept, around = _merge_class(boxes[of_class].numpy(), sources[of_class].tolist(), near)
         rows.append(of_class[kept])
         merged.append(torch.from_numpy(around))
     if not rows:
@@ -37,7 +40,7 @@ def merge_windows(found: Sequence[Detections], windows: Sequence[Window], *, sha
 
 
 def _merge_class(
-    boxes: np.ndarray, sources: Sequence[int], near: Sequence[Sequence[int]], shared: float
+    boxes: np.ndarray, sources: Sequence[int], near: Sequence[Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, 4) boxes, the surest first, and (N,) their windows -> indices of those that stay, and their merged boxes.
 
@@ -50,7 +53,7 @@ def _merge_class(
         # Two boxes of one window are two objects to the detector, however much they overlap.
         candidates = sorted(set().union(*(found_in[window] for window in near[source])) - found_in[source])
         inside = _share_of_smaller(box, merged[candidates])
-        if candidates and inside.max() >= shared:
+        if candidates and inside.max() >= _SHARED:
             at = candidates[int(inside.argmax())]
             merged[at] = [*np.minimum(merged[at, :2], box[:2]), *np.maximum(merged[at, 2:], box[2:])]
         else:

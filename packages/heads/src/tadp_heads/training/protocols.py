@@ -62,13 +62,6 @@ class TrainableBackbone(Backbone, Protocol):
         """Inside, the backbone is as after `merge_low_rank`; afterwards it trains on, without rounding errors."""
 
 
-class IdentifiedBackbone(Backbone, Protocol):
-    """A backbone whose features can be kept on disk."""
-
-    def fingerprint(self) -> str:
-        """Hash of the weights and settings that decide its features."""
-
-
 class LatentBackbone(Backbone, Protocol):
     """A backbone that also starts from encoded images."""
 

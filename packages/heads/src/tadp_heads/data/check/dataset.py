@@ -16,6 +16,8 @@ from tadp_heads.overlay import color_depth, contact_sheet, draw_boxes, draw_lege
 _THREADS = 4
 _SAMPLES = 16
 """Of a data set, where all would take too long."""
+_SHOWN = 12
+"""Samples of a contact sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,14 +157,14 @@ def annotated(sample: Sample, dataset: SampleDataset) -> Image.Image:
     return draw_boxes(image, sample.target["boxes"], labels, names, dataset.palette)
 
 
-def sample_sheet(dataset: SampleDataset, count: int = 12) -> Image.Image | None:
-    """A contact sheet of `count` samples spread evenly over the data set, with ids and the colours of the classes.
+def sample_sheet(dataset: SampleDataset) -> Image.Image | None:
+    """A contact sheet of _SHOWN samples spread evenly over the data set, with ids and the colours of the classes.
 
     None when not one of them can be read.
     """
-    step = max(1, len(dataset) // count)
+    step = max(1, len(dataset) // _SHOWN)
     images = {}
-    for sample_id in dataset.ids[::step][:count]:
+    for sample_id in dataset.ids[::step][:_SHOWN]:
         try:
             images[sample_id] = annotated(dataset.read(sample_id), dataset)
         except DataError:  # It is in the report already.

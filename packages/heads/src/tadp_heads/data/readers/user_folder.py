@@ -1,7 +1,6 @@
 """A user's own folder, whatever its task: recognised and opened."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,12 +87,8 @@ def open_folder(
     task: str | None = None,
     split: str | None = None,
     transform: Transform | None = None,
-    classes: Sequence[str] | None = None,
 ) -> SampleDataset:
-    """The data set in a user's folder; `task` None: the only one it has annotations for.
-
-    `classes` are those of VOC-style boxes; None: classes.txt where there is one, else the names that occur, sorted.
-    """
+    """The data set in a user's folder; `task` None: the only one it has annotations for."""
     root, tasks = Path(root), folder_tasks(root)
     if task is None and len(tasks) > 1:
         raise ValueError(f"{root} has annotations for {', '.join(tasks)}: name the task")
@@ -109,7 +104,7 @@ def open_folder(
     if task == "depth":
         return DepthFolder(root, split, transform)
     if (root / "Annotations").is_dir():
-        return prompted(VOCDetection(root, split, classes or box_classes(root), transform), root)
+        return prompted(VOCDetection(root, split, box_classes(root), transform), root)
     return prompted(open_coco(root, split, transform), root)
 
 
