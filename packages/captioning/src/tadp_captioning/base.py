@@ -17,8 +17,11 @@ class Captioner(Protocol):
     """As in the table, or the folder or hub id it was loaded from; written into every caption's record."""
     params: str
     """How captions are generated, e.g. "min=0_max=77"; written into every caption's record."""
-    batch_size: int
-    """Images taken at once; may shrink while captioning when memory runs out."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images taken at once; may shrink while captioning when memory runs out."""
+        ...
 
     def caption(self, images: Sequence["Image"]) -> list[str]:
         """One caption per image, in order; any mode and size of image."""
