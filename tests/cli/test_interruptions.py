@@ -216,3 +216,6 @@ def test_a_run_resumes_with_settings_that_change_nothing_only(recipe, tmp_path):
         train(recipe("train.unet_lr_scale=0", "train.batch_size=4"), out, resume=True)
     free = ("train.keep=3", "train.batch_size=1", "train.accumulate=2", "description=again")
     train(recipe("train.unet_lr_scale=0", *free), out, resume=True)
+    (out / "results.json").unlink()  # as if killed between the last state and the results
+    train(recipe("train.unet_lr_scale=0", *free[1:], "train.keep=1"), out, resume=True)
+    assert [state.name for state in (out / "state").iterdir()] == ["step_00000004.pt"]

@@ -91,6 +91,11 @@ def save_state(run: Path, step: int, state: Mapping[str, Any], keep: int) -> Non
             f"the state after step {step} could not be written ({error}): make room on the disk and add --resume; "
             f"the last good state is {last or 'none: nothing was saved before'}"
         ) from error
+    remove_old_states(run, keep)
+
+
+def remove_old_states(run: Path, keep: int) -> None:
+    """All but the last `keep`."""
     for old in _states(run)[:-keep]:
         old.unlink()
 

@@ -21,7 +21,14 @@ from tadp_heads.data import SampleDataset
 from tadp_heads.model import PerceptionModel
 from tadp_heads.seeds import micro_batch_seed, seed_all
 from tadp_heads.training.average import MovingAverage
-from tadp_heads.training.checkpoint import Stateful, digest_of, last_state, load_last, save_state
+from tadp_heads.training.checkpoint import (
+    Stateful,
+    digest_of,
+    last_state,
+    load_last,
+    remove_old_states,
+    save_state,
+)
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.contexts import ModelContexts
 from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages, features_of
@@ -190,6 +197,7 @@ class Training:
         if self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
             cut_metrics(self.out, self.begun)
+            remove_old_states(self.out, self.config.keep)  # a process killed behind its last state left one too many
             self.record.start(self.begun)
         self.accelerator.wait_for_everyone()
         if self.begun == self.config.steps:
