@@ -4,8 +4,8 @@
 
 Heads on the frozen tiny backbone, trained on photos for as long as the recipe says; unlabelled images of the target
 domain are those of its split `train`, evaluation images are others. How good the teacher's labels are is measured on
-the heads without self-training, with the target's labels, which no training reads. Results replace those of their task
-and target; `python3 tasks.py results` writes the page.
+the heads without self-training, with the target's labels, which no training reads. `python3 tasks.py results` writes
+the page.
 """
 
 import argparse
@@ -65,17 +65,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def keep(options: argparse.Namespace, task: str, target: str, rows: dict[str, Any]) -> None:
-    """Put the rows into the file in place of those of the same task and target."""
+    """Put the rows into the file, beside the target's rows of the same settings."""
     known = json.loads(options.results.read_text()) if options.results.is_file() else {}
-    shown = ("seeds", "train_images", "target_images", "scored_images", "steps")
-    given = f"--tasks {task} --targets {target} --seeds {options.seeds} --steps {options.steps}"
-    found = {
-        "command": f"python benchmarks/self_training.py {given}",
+    settings = {name: getattr(options, name) for name in ("train_images", "target_images", "scored_images", "steps")}
+    before = known.setdefault(task, {}).get(target, {})
+    if before.get("settings") != settings:
+        before = {"commands": [], "rows": {}}
+    given = f"--tasks {task} --targets {target} --ways {' '.join(options.ways)} --seeds {options.seeds}"
+    command = f"python benchmarks/self_training.py {given} --steps {options.steps}"
+    known[task][target] = {
+        "commands": list(dict.fromkeys([*before["commands"], command])),
         "machine": machine(torch.device("cpu")),
-        "settings": {name: getattr(options, name) for name in shown},
-        "rows": rows,
+        "settings": settings,
+        "rows": before["rows"] | rows,
     }
-    known.setdefault(task, {})[target] = found
     write_json(options.results, known)
 
 
