@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.names:
         with bars() as report:
             found = run_analysis(name, Setting(out=options.out, images=options.images, report=report))
-        how = {"command": f"python benchmarks/analyses.py {given}", "machine": machine(torch.device("cpu"))}
+        how = {"command": f"python benchmarks/analyses.py {given}".rstrip(), "machine": machine(torch.device("cpu"))}
         shown = {"title": ANALYSES[name].title, "columns": found.columns, "rows": found.rows, "remark": found.remark}
         known = json.loads(options.results.read_text()) if options.results.is_file() else {}
         known[name] = {**how, **shown}

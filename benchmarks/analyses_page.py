@@ -18,4 +18,5 @@ def analyses(results: Mapping[str, Any]) -> str:
 
 
 def _block(part: Mapping[str, Any]) -> str:
-    return "\n\n".join([f"## {part['title']}", table(part["columns"], part["rows"]), part["remark"], made(part)])
+    title = part["title"][:1].upper() + part["title"][1:]
+    return "\n\n".join([f"## {title}", table(part["columns"], part["rows"]), part["remark"], made(part)])

@@ -96,7 +96,7 @@ def test_a_page_of_tables_is_generated_whole():
 def test_a_page_of_analyses_shows_what_was_printed():
     found = {"title": "recall", "columns": ["recall", "images"], "rows": [["0", "3"]], "remark": "r = 0.3."}
     page = result_pages.PAGES["analyses"]({"recall": {"command": "c", "machine": MACHINE, **found}})
-    assert "## recall\n\n| recall | images |\n| ---: | ---: |\n| 0 | 3 |\n\nr = 0.3.\n\n`c`, commit abc" in page
+    assert "## Recall\n\n| recall | images |\n| ---: | ---: |\n| 0 | 3 |\n\nr = 0.3.\n\n`c`, commit abc" in page
 
 
 def test_a_page_of_conformal_thresholds_shows_where_the_guarantee_fails():
