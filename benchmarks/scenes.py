@@ -34,7 +34,7 @@ from tadp_cli.experiments.pointing_game import pointing_game
 from tadp_cli.pipelines.evaluate import open_run
 from tadp_cli.pipelines.train import train
 from tadp_cli.prompts.builder import PromptContexts
-from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_heads.data import SampleDataset
 from tadp_heads.data.class_names import object_names
 from tadp_heads.data.present_classes import present_classes
@@ -99,7 +99,7 @@ def captioner(out: Path) -> dict[str, Any]:
     domains = {}
     for domain in TRAINED_DOMAINS:
         dataset = _scenes(out, domain)
-        store = captions_of(dataset, None, captioner="tiny", written_to=out / "captions" / f"{domain}.jsonl")
+        store = captions_of(dataset, None, Author(captioner="tiny"), written_to=out / "captions" / f"{domain}.jsonl")
         report = class_report(store, present_classes(dataset), object_names(dataset.prompt_names))
         classes = {name: found._asdict() for name, found in report.by_class.items()}
         examples = [store[image_id] for image_id in dataset.ids[:3]]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tadp_cli.console.errors import one_line_errors
 from tadp_cli.prompts import captions as captions_module
-from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_cli.run.lock import file_lock, run_lock
 from tadp_heads.data.image_io import open_image
 from tadp_heads.data.registry import open_data
@@ -93,7 +93,7 @@ def test_metrics_are_reported_where_the_run_cannot_be_written_to(world):
 def test_captions_that_cannot_be_kept_are_made_all_the_same(world, monkeypatch, caplog):
     dataset = open_data(str(world / "data"), "segmentation", "val")
     monkeypatch.setattr(captions_module.os, "access", lambda *_: False)
-    store = captions_of(dataset, None, captioner="tiny", written_to=world / "run" / "captions" / "val.jsonl")
+    store = captions_of(dataset, None, Author(captioner="tiny"), written_to=world / "run" / "captions" / "val.jsonl")
     assert tuple(store) == dataset.ids
     assert not (world / "run" / "captions").exists()
     assert "run cannot be written to" in caplog.text

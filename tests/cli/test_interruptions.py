@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tadp_captioning import factory
 from tadp_cli.config.recipe import Recipe, load_recipe
 from tadp_cli.pipelines.train import train
 from tadp_cli.run.lock import run_lock
+from tadp_cli.run.run import Run
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.checkpoint import last_state, read_state
 
@@ -206,8 +209,14 @@ def test_one_run_a_folder_at_a_time(recipe, tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
 
 
-def test_a_run_resumes_with_settings_that_change_nothing_only(recipe, tmp_path):
-    out = tmp_path / "run"
+def test_a_run_resumes_with_settings_that_change_nothing_only(recipe, tmp_path, monkeypatch):
+    out, pages, finish = tmp_path / "run", [], Run.finish
+
+    def finish_behind_the_page(run, *arguments):
+        pages.append(re.search("<p>(.*?):", (out / "training.html").read_text())[1])
+        return finish(run, *arguments)
+
+    monkeypatch.setattr(Run, "finish", finish_behind_the_page)
     with pytest.raises(CrashError):
         train(recipe("train.unet_lr_scale=0"), out, report=_at(3, _crash))
     with pytest.raises(ValueError, match=r"train\.lr was 0\.015, is now 0\.1"):
@@ -216,6 +225,20 @@ def test_a_run_resumes_with_settings_that_change_nothing_only(recipe, tmp_path):
         train(recipe("train.unet_lr_scale=0", "train.batch_size=4"), out, resume=True)
     free = ("train.keep=3", "train.batch_size=1", "train.accumulate=2", "description=again")
     train(recipe("train.unet_lr_scale=0", *free), out, resume=True)
+    assert pages == ["Finished"], "a process killed behind the results would leave a page that reloads for ever"
     (out / "results.json").unlink()  # as if killed between the last state and the results
     train(recipe("train.unet_lr_scale=0", *free[1:], "train.keep=1"), out, resume=True)
     assert [state.name for state in (out / "state").iterdir()] == ["step_00000004.pt"]
+
+
+def test_a_training_loads_its_captioner_once_and_a_resume_not_at_all(data, tmp_path, monkeypatch):
+    """BLIP-2 was read for each split, also where both had all captions."""
+    loads, load = [], factory.load_captioner
+    monkeypatch.setattr(factory, "load_captioner", lambda *given, **how: loads.append(given) or load(*given, **how))
+    short = ("train.steps=1", "train.batch_size=1", "head.variant=ade", "head.width=4", "train.unet_lr_scale=0")
+    recipe = load_recipe("scenes-segmentation", (f"data.folder={data / 'segmentation'}", *short))
+    train(recipe, tmp_path / "run")
+    assert len(loads) == 1
+    (tmp_path / "run" / "results.json").unlink()
+    train(recipe, tmp_path / "run", resume=True)
+    assert len(loads) == 1

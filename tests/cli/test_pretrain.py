@@ -215,7 +215,7 @@ def test_the_shipped_backbone_points_at_what_it_is_asked_for(tmp_path):
 def test_the_shipped_captioner_names_what_is_there(tmp_path):
     """The gate of its weights, with room for chance: guessing would give about 0.19."""
     from tadp_captioning.stats import class_report
-    from tadp_cli.prompts.captions import captions_of
+    from tadp_cli.prompts.captions import Author, captions_of
     from tadp_heads.data.class_names import object_names
     from tadp_heads.data.present_classes import present_classes
     from tadp_heads.data.readers.user_folder import open_folder
@@ -223,7 +223,7 @@ def test_the_shipped_captioner_names_what_is_there(tmp_path):
 
     write_scenes(tmp_path, task="segmentation", domain="photo", split="val", count=60, seed=101)
     dataset = open_folder(tmp_path, split="val")
-    store = captions_of(dataset, None, captioner="tiny", written_to=tmp_path / "captions.jsonl")
+    store = captions_of(dataset, None, Author(captioner="tiny"), written_to=tmp_path / "captions.jsonl")
     found = class_report(store, present_classes(dataset), object_names(dataset.prompt_names)).overall
     assert found.precision > 0.75
     assert found.recall > 0.75

@@ -315,7 +315,7 @@ class Recipe:
 
     @property
     def captioning(self) -> dict[str, Any]:
-        """Who captions images and how: arguments of `captions_of`."""
+        """Who captions images and how: arguments of `prompts.captions.Author`."""
         data = self.data
         lengths = {"min_tokens": data.min_tokens, "max_tokens": data.max_tokens}
         return {"captioner": self.captioner, **lengths, "prompt": data.captioner_prompt}

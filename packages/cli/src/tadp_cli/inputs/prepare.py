@@ -15,7 +15,7 @@ from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.preflight_checks import check_loss, check_protocol
 from tadp_cli.pipelines.personalize import learn, settings
 from tadp_cli.prompts.authors import check_author, with_author
-from tadp_cli.prompts.captions import captioner_for, captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_cli.run.guard import claim
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.run import RESULTS_FILE
@@ -170,14 +170,13 @@ def write_captions(
 ) -> Path:
     """The file, to which the captions of these splits by the recipe's captioner that it lacks are added."""
     name, path = split_name(folder)
-    writer = captioner_for(**recipe.captioning, device=device)
+    author = Author(**recipe.captioning, device=device)
     for split in splits:
         captions_of(
             open_data(folder, recipe.task, split),
             None,
-            **recipe.captioning,
+            author,
             written_to=file,
-            loaded=writer,
             progress=lambda p: report(f"caption {name or path.name}", p.done, p.total),
         )
     return file

@@ -10,7 +10,7 @@ from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
 from tadp_cli.inputs.domain_images import domain_images
 from tadp_cli.prompts.builder import PromptContexts, Prompts
-from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_cli.prompts.cleaned import cleaned_captions
 from tadp_cli.prompts.prompter import Prompter
 from tadp_heads.atomic_files import write_text
@@ -44,8 +44,10 @@ def unlabelled_target(
     captions = None
     if recipe.needs_captions:
         given = Path(section.captions) if section.captions else None
-        how: dict[str, Any] = {"written_to": out / CAPTIONS_FILE, "device": device}
-        captions = captions_of(images, given, **recipe.captioning, **how, progress=_caption_progress(report))
+        author = Author(**recipe.captioning, device=device)
+        captions = captions_of(
+            images, given, author, written_to=out / CAPTIONS_FILE, progress=_caption_progress(report)
+        )
         if given is None and recipe.prompt.domain:
             cleaner, domain = recipe.test.cleaner, recipe.prompt.target
             captions = cleaned_captions(captions, images.ids, cleaner, domain, NO_LIMITS_GIVEN, report)

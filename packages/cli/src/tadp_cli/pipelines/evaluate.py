@@ -27,7 +27,7 @@ from tadp_cli.pipelines.loading import loaded_model
 from tadp_cli.precision import AUTO, Speed, evaluation_speed
 from tadp_cli.prompts.authors import check_author
 from tadp_cli.prompts.builder import PromptContexts, Prompts, names_domain
-from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_cli.prompts.cleaned import cleaned_captions
 from tadp_cli.prompts.prompter import Prompter, naming_the_rules
 from tadp_cli.prompts.recorded import read_prompting
@@ -150,9 +150,8 @@ def _captions(
     return captions_of(
         dataset,
         given or own,
-        **recipe.captioning,
+        Author(**recipe.captioning, device=device),
         written_to=captions_folder(run) / f"{Path(folder).resolve().name}_{split}.jsonl",
-        device=device,
         progress=lambda p: report("caption", p.done, p.total),
     )
 

@@ -27,7 +27,7 @@ from tadp_cli.inputs.unlabelled_target import check_self_training, unlabelled_ta
 from tadp_cli.precision import with_precision
 from tadp_cli.prompts.authors import generation_of, with_author, with_cleaner
 from tadp_cli.prompts.builder import PromptContexts, Prompts, training_contexts, with_styles
-from tadp_cli.prompts.captions import captioner_for, captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_cli.prompts.kind import make_kind
 from tadp_cli.prompts.prompter import Prompter
 from tadp_cli.prompts.tagging.fit import fit_tagger
@@ -292,19 +292,12 @@ def _prompts(
     captions = unseen = None
     if recipe.needs_captions:
         given = Path(recipe.data.captions) if recipe.data.captions else None
-        writer = None if given else captioner_for(**recipe.captioning, device=device)
-        captions, unseen = (
-            captions_of(
-                part,
-                given,
-                **recipe.captioning,
-                written_to=out / "captions.jsonl",
-                device=device,
-                loaded=writer,
-                progress=lambda p: report("caption", p.done, p.total),
-            )
-            for part in (dataset, validation)
-        )
+        author = Author(**recipe.captioning, device=device)
+        how: dict[str, Any] = {
+            "written_to": out / "captions.jsonl",
+            "progress": lambda p: report("caption", p.done, p.total),
+        }
+        captions, unseen = (captions_of(part, given, author, **how) for part in (dataset, validation))
     known = found = None
     if recipe.needs_presence:
         tagger = fit_tagger(recipe, dataset, backbone, captions, out, device, report)

@@ -3,6 +3,8 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +19,48 @@ from tadp_heads.data import SampleDataset
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """Who captions the images of a command, and how; the model is loaded for the first one that lacks a caption."""
+
+    captioner: str
+    min_tokens: int = 0
+    max_tokens: int = 77
+    prompt: str = ""
+    device: str = "cpu"
+
+    @cached_property
+    def model(self) -> Captioner:
+        """One for all data sets."""
+        asked: dict[str, Any] = {"min_new_tokens": self.min_tokens, "max_new_tokens": self.max_tokens}
+        with naming_tiny(self.captioner, "--set data.captioner=tiny"):
+            return captioner_on_demand(self.captioner, device=self.device, **asked, prompt=self.prompt or None)
+
+
 def captions_of(
     dataset: SampleDataset,
     file: Path | None,
+    author: Author,
     *,
-    captioner: str,
-    min_tokens: int = 0,
-    max_tokens: int = 77,
-    prompt: str = "",
     written_to: Path,
-    device: str = "cpu",
-    loaded: Captioner | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> CaptionStore:
     """The captions in `file`, which must have all of the data set's images; without a file those that `written_to`
     lacks are written now.
 
-    Of a file with captions by several authors, those by `captioner` are taken. `loaded`: this captioner with these
-    settings, for several data sets.
+    Of a file with captions by several authors, those by this one's captioner are taken.
     Where `written_to` lies in a folder that cannot be written to, they are made for this call alone.
     """
     known = dataset.image_files
     files = {image_id: known[image_id] for image_id in dataset.ids}
     if file is not None:
-        return _given(file, files, captioner)
+        return _given(file, files, author.captioner)
     store = _open(written_to)
-    if loaded is None:
-        loaded = captioner_for(
-            captioner=captioner, min_tokens=min_tokens, max_tokens=max_tokens, prompt=prompt, device=device
-        )
-    report = caption_images(loaded, files, store, progress=progress)
+    report = caption_images(author.model, files, store, progress=progress)
     if report.failed:
         image_id, reason = next(iter(report.failed.items()))
         raise ValueError(f"{len(report.failed)} images could not be captioned, such as {image_id!r}: {reason}")
     return captions_of_files(store, files)
-
-
-def captioner_for(
-    *, captioner: str, min_tokens: int = 0, max_tokens: int = 77, prompt: str = "", device: str = "cpu"
-) -> Captioner:
-    """For all data sets of a command; its weights are read where an image lacks a caption."""
-    asked: dict[str, Any] = {"min_new_tokens": min_tokens, "max_new_tokens": max_tokens, "prompt": prompt or None}
-    with naming_tiny(captioner, "--set data.captioner=tiny"):
-        return captioner_on_demand(captioner, device=device, **asked)
 
 
 def _open(file: Path) -> CaptionStore:

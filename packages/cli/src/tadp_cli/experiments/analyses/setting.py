@@ -14,7 +14,7 @@ from tadp_cli.pipelines.evaluate import OpenedRun, open_run
 from tadp_cli.pipelines.loading import loaded_backbone, loaded_model
 from tadp_cli.pipelines.train_and_evaluate import ensure_experiment
 from tadp_cli.precision import FULL_PRECISION
-from tadp_cli.prompts.captions import captions_of
+from tadp_cli.prompts.captions import Author, captions_of
 from tadp_cli.run.records import read_object
 from tadp_cli.run.run import Run
 from tadp_heads.data import SampleDataset
@@ -109,9 +109,8 @@ class Setting:
         return captions_of(
             dataset,
             None,
-            captioner=self.captioner_name,
+            Author(captioner=self.captioner_name, device=self.device),
             written_to=self.out / "captions" / f"{dataset.task}_{self.split}_{Path(self.data or SOURCE).name}.jsonl",
-            device=self.device,
             progress=lambda p: self.report("caption", p.done, p.total),
         )
 
