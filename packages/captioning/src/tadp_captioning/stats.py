@@ -14,7 +14,7 @@ from tadp_captioning.prompts.oracle import PrecisionRecall, Presence, precision_
 CLIP_LENGTH = 77
 """Tokens of CLIP's context, start and end included; what is longer is cut."""
 _LOOP = 3
-"""Repetitions of a phrase from which a caption is looping."""
+"""Times that a looping caption has a phrase in a row, at least."""
 DEFECTS = ("failed", "empty", "looping", "over-length")
 """What makes a caption bad whatever its use; a style word is wanted in some."""
 
@@ -73,7 +73,7 @@ def bad_captions(stats: CaptionStats, defects: Sequence[str] = DEFECTS) -> list[
 
 
 def is_looping(caption: str) -> bool:
-    """Some phrase of one to eight words is repeated _LOOP times in a row, as where decoding got stuck."""
+    """Whether some phrase of one to eight words stands three times in a row, as where decoding got stuck."""
     words = re.findall(r"\w+", caption.lower())
     for n in range(1, min(8, len(words) // _LOOP) + 1):
         for start in range(len(words) - n * _LOOP + 1):

@@ -158,7 +158,7 @@ def annotated(sample: Sample, dataset: SampleDataset) -> Image.Image:
 
 
 def sample_sheet(dataset: SampleDataset) -> Image.Image | None:
-    """A contact sheet of _SHOWN samples spread evenly over the data set, with ids and the colours of the classes.
+    """A contact sheet of at most 12 samples spread evenly over the data set, with ids and the colours of the classes.
 
     None when not one of them can be read.
     """
