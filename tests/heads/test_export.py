@@ -214,16 +214,16 @@ def test_detections_are_compared_with_their_counterparts():
 
 
 @pytest.mark.parametrize(
-    ("caption", "settings", "message"),
+    ("file", "caption", "settings", "message"),
     [
-        ("a cat", {}, "the model's prompt is the same for all images: leave the caption out"),
-        (None, {"precision": "fp16"}, r"Pooled has no optimize\(dtype=\): export it with fp32"),
-        (None, {"format": "pt2"}, "expected a file that ends in .pt2"),
+        ("model.pt2", "a cat", {}, "the model's prompt is the same for all images: leave the caption out"),
+        ("model.pt2", None, {"precision": "fp16"}, r"Pooled has no optimize\(dtype=\): export it with fp32"),
+        ("model.onnx", None, {}, "expected a file that ends in .pt2"),
     ],
 )
-def test_what_cannot_be_exported(tmp_path, caption, settings, message):
+def test_what_cannot_be_exported(tmp_path, file, caption, settings, message):
     with pytest.raises(ValueError, match=message):
-        export(model_of("depth"), tmp_path / "model.onnx", ExportSettings(**settings), caption=caption)
+        export(model_of("depth"), tmp_path / file, ExportSettings(format="pt2", **settings), caption=caption)
 
 
 @pytest.mark.parametrize("settings", [{"size": (0, 8)}, {"format": "tf"}, {"precision": "int8"}])

@@ -44,7 +44,8 @@ class Backbone(nn.Module):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """No graphs, and nothing fetched."""
+    """No graphs, which the extra tadp-heads[export] writes, and nothing fetched."""
+    monkeypatch.setattr(site, "ONNX_PACKAGES", ())
     monkeypatch.setattr(site, "_graphs", lambda *_: ({"model.onnx": b"model", "text.onnx": b"text"}, []))
     monkeypatch.setattr(runtime, "runtime_files", lambda: CONTENT)
 
