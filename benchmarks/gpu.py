@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from baselines import PASSES, random_backbone, random_taesd
 from diffusers.models.attention_processor import AttnProcessor
 from gpu_bench import SIZES, Bench, Row, short
-from gpu_kernels import attention, norms
+from gpu_kernels import attention, blocks
 from measuring import cost, machine, matrix_product_tflops, table_head, table_row, write_json
 
 from tadp_backbone import DiffusionBackbone
@@ -160,7 +160,7 @@ def example(bench: Bench, batch: int, backbone: DiffusionBackbone, dtype: torch.
     return tuple(2 * torch.rand(shape, device=bench.device, dtype=dtype) - 1 for shape in shapes)
 
 
-PARTS = {"extraction": extraction, "training": training, "attention": attention, "norms": norms}
+PARTS = {"extraction": extraction, "training": training, "attention": attention, "blocks": blocks}
 """The most important first: what has not begun in time is left out."""
 
 

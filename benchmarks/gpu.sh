@@ -42,5 +42,5 @@ export here device size
 part extraction 150 bash -c "gpu --only extraction --out '$out/extraction.json'"
 part training 60 bash -c "gpu --only training --out '$out/training.json'"
 part predict 120 python "$here/predict.py" --device "$device" --size "$size" --out "$out/predict"
-part kernels 60 bash -c "gpu --only attention --only norms --out '$out/kernels.json'"
+part kernels 60 bash -c "gpu --only attention --only blocks --out '$out/kernels.json'"
 echo "all after $((SECONDS - begun)) s"

@@ -25,7 +25,7 @@ class Size:
     attention: tuple[tuple[int, int], ...]
     """(N, D) of layers."""
 
-    norms: tuple[tuple[int, int], ...]
+    blocks: tuple[tuple[int, int], ...]
     """(channels, cells along one side) of resnet blocks."""
 
     kernel_batches: tuple[int, ...]
@@ -42,7 +42,7 @@ SIZES = {
         name="sd15",
         side=64,
         attention=((4096, 40), (1024, 80), (256, 160)),
-        norms=((320, 64), (640, 32), (1280, 16)),
+        blocks=((320, 64), (640, 32), (1280, 16)),
         kernel_batches=(1, 16),
         batches=(1, 16),
         training_batches=(2, 8),
@@ -53,7 +53,7 @@ SIZES = {
         name="toy",
         side=8,
         attention=((64, 16),),
-        norms=((64, 8),),
+        blocks=((64, 8),),
         kernel_batches=(1,),
         batches=(1,),
         training_batches=(2,),

@@ -3,18 +3,21 @@
 # B batch, N cells, T tokens, D channels a head
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import product
 
 import torch
 from baselines import ATTENTIONS
+from diffusers import Transformer2DModel
+from diffusers.models.resnet import ResnetBlock2D
 from gpu_bench import Bench, Row, short
 from measuring import kernel_seconds
+from torch import Tensor, nn
 
-from tadp_backbone.kernels import GroupNormSiLU
+from tadp_backbone.kernels import fuse_blocks
 
 TOKENS, HEADS = 77, 8
 DTYPES = (torch.bfloat16, torch.float16)
+Place = dict[str, torch.device | torch.dtype]
 
 
 def attention(bench: Bench) -> Iterator[Row]:
@@ -30,18 +33,38 @@ def attention(bench: Bench) -> Iterator[Row]:
             yield {"N": cells, "D": width, **kernel_cells(bench, dtype, batch, backward, name, work)}
 
 
-def norms(bench: Bench) -> Iterator[Row]:
-    """GroupNorm and SiLU over channels_last memory."""
-    for dtype, batch, (channels, side), backward in product(
-        DTYPES, bench.size.kernel_batches, bench.size.norms, (False, True)
-    ):
-        x = torch.randn(batch, channels, side, side, device=bench.device, dtype=dtype)
-        x = x.to(memory_format=torch.channels_last).requires_grad_(backward)
+def blocks(bench: Bench) -> Iterator[Row]:
+    """Resnet blocks and transformers with channels_last memory, without gradients."""
+    for dtype, batch, (channels, side), kind in product(DTYPES, bench.size.kernel_batches, bench.size.blocks, BLOCKS):
         place = {"device": bench.device, "dtype": dtype}
-        separate = torch.nn.Sequential(torch.nn.GroupNorm(32, channels, **place), torch.nn.SiLU())
-        for name, module in {"separate": separate, "ours": GroupNormSiLU(32, channels, **place)}.items():
-            work = with_gradients(partial(module, x), (x, *module.parameters()), backward)
-            yield {"channels": channels, "side": side, **kernel_cells(bench, dtype, batch, backward, name, work)}
+        x = torch.randn(batch, channels, side, side, **place).to(memory_format=torch.channels_last)
+        block, others = BLOCKS[kind](channels, batch, place)
+        for name in ("diffusers", "ours"):
+            if name == "ours":
+                fuse_blocks(block)
+            work = with_gradients(lambda b=block, o=others, x=x: b(x, **o), (), False)
+            yield {
+                "block": kind,
+                "channels": channels,
+                "side": side,
+                **kernel_cells(bench, dtype, batch, False, name, work),
+            }
+
+
+def resnet(channels: int, batch: int, place: Place) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A block and what it is given beside the cells."""
+    block = ResnetBlock2D(in_channels=channels, temb_channels=1280).to(**place, memory_format=torch.channels_last)
+    return block.eval(), {"temb": torch.randn(batch, 1280, **place)}
+
+
+def transformer(channels: int, batch: int, place: Place) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A block and what it is given beside the cells."""
+    block = Transformer2DModel(HEADS, channels // HEADS, channels, cross_attention_dim=768)
+    block = block.to(**place).to(memory_format=torch.channels_last)
+    return block.eval(), {"encoder_hidden_states": torch.randn(batch, TOKENS, 768, **place)}
+
+
+BLOCKS = {"resnet": resnet, "transformer": transformer}
 
 
 def with_gradients(work: Callable, inputs: tuple, backward: bool) -> Callable:

@@ -7,7 +7,6 @@ and the H100 (sm_90), and asks `ptxas` of triton's wheel. Prints a Markdown tabl
 # B batch, N queries, T keys, D channels a head
 
 import argparse
-import math
 import re
 import subprocess
 import tempfile
@@ -22,7 +21,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
 
-from tadp_backbone.kernels import cross_attention_op, group_norm_silu_op
+from tadp_backbone.kernels import cross_attention_op, resnet_launches
 from tadp_backbone.kernels.tiles import Launch
 
 SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
@@ -60,13 +59,12 @@ def attention_launches(dtype: torch.dtype, tokens: int, width: int) -> Iterator[
 
 
 def norm_launches(dtype: torch.dtype, side: int) -> Iterator[Launch]:
-    """Forward and backward of 320 channels in 32 groups over side x side cells."""
+    """Norm and SiLU with and without a shift, and the sum, of 320 channels in 32 groups over side x side cells."""
     x = torch.empty(2, 320, side, side, dtype=dtype).to(memory_format=torch.channels_last)
-    parts = math.ceil(side * side / group_norm_silu_op.ROWS_A_PART)
-    weight, means, sums = torch.empty(320, dtype=dtype), torch.empty(2, 32), torch.empty(2, parts, 320)
-    yield from group_norm_silu_op.forward_launches(x, 32, weight, weight, 1e-5, x, means, means)
-    yield group_norm_silu_op.sums_launch(x, weight, weight, means, means, x, sums, sums)
-    yield group_norm_silu_op.input_launch(x, weight, weight, means, means, x, means, means, x)
+    weight, shift = torch.empty(320, dtype=dtype), torch.empty(2, 320, dtype=dtype)
+    yield from resnet_launches.norm_launches(x, 32, weight, weight, 1e-5, shift, True, x)
+    yield resnet_launches.norm_launches(x, 32, weight, weight, 1e-5, None, False, x)[-1]
+    yield resnet_launches.add_launch(x, x, weight)
 
 
 def usage(launch: Launch, architecture: int) -> Usage:

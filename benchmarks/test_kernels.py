@@ -7,10 +7,10 @@ On a GPU where there is one, in bfloat16 at Stable Diffusion's sizes, else small
 
 import pytest
 import torch
-import torch.nn.functional as F
 from baselines import ATTENTIONS, explicit_attention_with_maps
+from diffusers.models.resnet import ResnetBlock2D
 
-from tadp_backbone.kernels import GroupNormSiLU
+from tadp_backbone.kernels import fuse_blocks
 
 pytestmark = pytest.mark.benchmark(max_time=0.3, min_rounds=5, warmup=True, warmup_iterations=2)
 CUDA = torch.cuda.is_available()
@@ -66,22 +66,14 @@ def test_cross_attention_with_gradients(benchmark, layer, way):
     assert all(x.isfinite().all() for x in benchmark(finished(step)))
 
 
-@pytest.mark.parametrize("gradients", [False, True], ids=["forward", "both"])
-@pytest.mark.parametrize("way", ["separate", "fused"])
-def test_group_norm_silu(benchmark, way, gradients):
-    benchmark.group = f"GroupNorm and SiLU, {'forward and backward' if gradients else 'forward'}, {DEVICE}"
+@pytest.mark.parametrize("way", ["diffusers", "ours"])
+def test_resnet_block(benchmark, way):
+    benchmark.group = f"resnet block, {DEVICE}"
     channels, side = (320, 64) if CUDA else (64, 32)
-    fused = GroupNormSiLU(32, channels, device=DEVICE, dtype=DTYPE)
-    x = torch.randn(BATCH, channels, side, side, device=DEVICE, dtype=DTYPE)
-    x = x.to(memory_format=torch.channels_last).requires_grad_(gradients)
-    separate = torch.nn.Sequential(torch.nn.GroupNorm(32, channels, device=DEVICE, dtype=DTYPE), torch.nn.SiLU())
-    module = {"separate": separate, "fused": fused}[way]
-    given = torch.randn_like(x)
-
-    def step():
-        y = module(x)
-        return torch.autograd.grad(y, x, given)[0] if gradients else y
-
-    result = benchmark(finished(step))
-    if not gradients:
-        assert close(result, F.silu(F.group_norm(x.float(), 32)))
+    place = {"device": DEVICE, "dtype": DTYPE, "memory_format": torch.channels_last}
+    block = ResnetBlock2D(in_channels=channels, temb_channels=1280).to(**place).eval()
+    x, time = torch.randn(BATCH, channels, side, side).to(**place), torch.randn(BATCH, 1280, device=DEVICE, dtype=DTYPE)
+    with torch.no_grad():
+        expected = block(x, time)
+        assert way == "diffusers" or fuse_blocks(block) == 1
+        assert close(benchmark(finished(lambda: block(x, time))), expected)

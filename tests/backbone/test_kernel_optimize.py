@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tadp_backbone import BackboneConfig, DiffusionBackbone, record_cross_attention
 from tadp_backbone.inputs import Inputs
-from tadp_backbone.kernels import GroupNormSiLU
 from tadp_backbone.kernels.available import HAS_TRITON
+from tadp_backbone.kernels.resnets import ChannelsLastTransformer, FusedResnetBlock
 from tadp_backbone.optimizing import CAPTURED_FROM, MOST_GRAPHS, graph_key, plain_tensors
 from tadp_backbone.vae import encoding_once
 
@@ -38,8 +38,10 @@ def test_channels_last_gives_the_same_numbers(make_backbone):
     assert len(done) == 1
     assert "channels_last" in done[0]
     assert backbone.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    assert isinstance(backbone.unet.mid_block.resnets[0].norm1, GroupNormSiLU)
-    assert isinstance(backbone.vae.encoder.mid_block.resnets[0].norm1, GroupNormSiLU)
+    assert (
+        type(backbone.unet.mid_block.resnets[0]) is type(backbone.vae.encoder.mid_block.resnets[0]) is FusedResnetBlock
+    )
+    assert type(backbone.unet.mid_block.attentions[0]) is ChannelsLastTransformer
 
 
 def test_bfloat16_stays_within_what_is_promised(make_backbone, inputs):
@@ -133,18 +135,26 @@ def test_inductor_compiles_the_pass_whole(tmp_path, monkeypatch):
     assert counters["stats"]["unique_graphs"] == 1
 
 
+@pytest.fixture
+def launched(monkeypatch):
+    """How often each kernel would be launched: tensors without data that claim to lie on a GPU can start none."""
+    calls = Counter()
+    if HAS_TRITON:
+        from tadp_backbone.kernels import cross_attention_op
+        from tadp_backbone.kernels.tiles import Launch
+
+        monkeypatch.setattr(Launch, "run", lambda self: calls.update([self.kernel.__name__]))
+        monkeypatch.setattr(cross_attention_op, "aligned", lambda x: x)
+    return calls
+
+
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
-def test_on_a_gpu_all_resnets_and_map_layers_take_the_kernels():
-    """Tensors without data that claim to lie on a GPU: every resnet's norms see channels_last memory there."""
+def test_on_a_gpu_all_resnets_and_map_layers_take_the_kernels(launched):
+    """All blocks see channels_last memory there."""
     backbone = random_backbone("toy")
     backbone.optimize()
-    norms = sum(isinstance(m, GroupNormSiLU) for m in backbone.modules())
-    calls = Counter()
-
-    class Count(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            calls[str(function)] += 1
-            return function(*args, **(kwargs or {}))
+    blocks = Counter(type(m) for m in (*backbone.unet.modules(), *backbone.vae.encoder.modules()))
+    resnets, transformers = blocks[FusedResnetBlock], blocks[ChannelsLastTransformer]
 
     class Whole(torch.nn.Module):
         def __init__(self):
@@ -160,11 +170,11 @@ def test_on_a_gpu_all_resnets_and_map_layers_take_the_kernels():
             name: torch.empty_strided(x.shape, x.stride(), device="cuda") for name, x in whole.named_parameters()
         }
         inputs = torch.empty(2, 3, 128, 128, device="cuda"), torch.empty(2, 7, 64, device="cuda")
-        with Count():
-            torch.func.functional_call(whole, weights, inputs)
-    assert norms == 64
-    assert calls["tadp.group_norm_silu.default"] == norms
-    assert calls["tadp.cross_attention_with_maps.default"] == 10  # the layers of strides 16 and 32
+        torch.func.functional_call(whole, weights, inputs)
+    assert (resnets, transformers) == (32, 16)
+    assert launched["add_in_place"] == resnets
+    assert launched["activate"] == 2 * resnets + transformers
+    assert launched["attend"] == 10  # the layers of strides 16 and 32
 
 
 def test_cuda_graphs_need_cuda(make_backbone):
@@ -253,7 +263,7 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("config", [pytest.param({}, marks=pytest.mark.slow), {"posterior": "sample", "noise": True}])
-def test_from_the_second_batch_on_a_pass_never_waits_for_the_gpu(config):
+def test_from_the_second_batch_on_a_pass_never_waits_for_the_gpu(launched, config):
     """The check of the images' range read a value back at each call, and timesteps came from the host's memory."""
     backbone = random_backbone("toy")
     backbone.config = BackboneConfig(**config)

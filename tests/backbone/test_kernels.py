@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import Transformer2DModel
 from diffusers.models.resnet import ResnetBlock2D
 from torch.testing import assert_close
 
 import tadp_backbone.kernels
-from tadp_backbone.kernels import cross_attention_with_maps, fuse_resnets, group_norm_silu
+from tadp_backbone.kernels import cross_attention_with_maps, fuse_blocks, group_norm_silu
 from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.kernels.cross_attention import (
     BACKWARD_FROM,
@@ -23,7 +24,7 @@ from tadp_backbone.kernels.cross_attention import (
     fits_kernel,
     plain_attention_with_maps,
 )
-from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu
+from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu, runs_kernels
 
 pytestmark = pytest.mark.numerical
 
@@ -33,7 +34,7 @@ HERE = Path(__file__).parent
 @pytest.mark.skipif(not HAS_TRITON, reason="needs Triton")
 @pytest.mark.parametrize("selection", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
 def test_interpreted_kernels(selection):
-    files = [str(HERE / name) for name in ("kernels_cross_attention.py", "kernels_group_norm_silu.py")]
+    files = [str(HERE / name) for name in ("kernels_cross_attention.py", "kernels_resnet.py")]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--tb=short", "--noconftest", "-m", selection, *files],
         env={**os.environ, "TRITON_INTERPRET": "1"},
@@ -75,16 +76,30 @@ def test_on_a_gpu(dtype, forward, backward, heads, width, cells, tokens):
 @pytest.mark.parametrize(("channels", "side"), [(320, 64), (960, 33), (2560, 8), (1280, 1)])
 def test_group_norm_silu_on_a_gpu(dtype, forward, backward, channels, side):
     x = (torch.randn(2, channels, side, side) + 3).to("cuda", dtype).to(memory_format=torch.channels_last)
-    weight, bias = (torch.randn(channels).to("cuda", dtype) for _ in range(2))
-    tensors = [tensor.requires_grad_() for tensor in (x, weight, bias)]
-    exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
-    got, expected = group_norm_silu(x, 32, weight, bias, 1e-5), plain_group_norm_silu(exact[0], 32, *exact[1:], 1e-5)
+    weight, bias, shift = (torch.randn(channels).to("cuda", dtype) for _ in range(3))
+    exact = [tensor.double() for tensor in (x, weight, bias)]
+    with torch.no_grad():
+        assert runs_kernels(x)
+        got = group_norm_silu(x, 32, weight, bias, 1e-5, shift=shift[None])
+        expected = plain_group_norm_silu(exact[0], 32, *exact[1:], 1e-5, shift=shift[None].double())
     assert (got.double() - expected).norm() <= forward * expected.norm()
-    gradient = torch.randn_like(got)
-    given = torch.autograd.grad(got, tensors, gradient)
-    right = torch.autograd.grad(expected, exact, gradient.double())
-    for result, wanted in zip(given, right, strict=True):
-        assert (result.double() - wanted).norm() <= backward * wanted.norm().clamp_min(1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("dtype", "forward", "backward"), TOLERANCES)
+def test_blocks_on_a_gpu(dtype, forward, backward):
+    torch.manual_seed(0)
+    resnet = ResnetBlock2D(in_channels=64, out_channels=128, temb_channels=16).eval()
+    transformer = Transformer2DModel(8, 16, 128, cross_attention_dim=12).eval()
+    x, time, text = torch.randn(2, 64, 33, 33), torch.randn(2, 16), torch.randn(2, 7, 12)
+    with torch.no_grad():
+        expected = transformer.double()(resnet.double()(x.double(), time.double()), text.double(), return_dict=False)[0]
+        for block in (resnet, transformer):
+            block.to("cuda", dtype).to(memory_format=torch.channels_last)
+            assert fuse_blocks(block) == 1
+        x = x.to("cuda", dtype).to(memory_format=torch.channels_last)
+        got = transformer(resnet(x, time.to("cuda", dtype)), text.to("cuda", dtype), return_dict=False)[0]
+    assert (got.cpu().double() - expected).norm() <= 10 * forward * expected.norm()  # of a row of operations
 
 
 @pytest.mark.parametrize(
@@ -133,24 +148,45 @@ def test_the_kernel_works_where_it_wins(gradient, detached, queries, by_kernel):
         assert_close(torch.autograd.grad(got["output"].sum(), q), torch.autograd.grad(output.sum(), q))
 
 
-@pytest.mark.parametrize("time_channels", [16, None])
-def test_fused_resnets_give_the_same_numbers_and_keep_their_parameters(time_channels):
+@pytest.mark.parametrize("linear", [False, True])
+def test_fused_blocks_give_the_same_numbers_and_keep_their_parameters(linear):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(ResnetBlock2D(in_channels=8, out_channels=16, temb_channels=time_channels, groups=4))
-    x, time = torch.randn(2, 8, 5, 7), None if time_channels is None else torch.randn(2, 16)
+    transformer = Transformer2DModel(2, 8, 16, norm_num_groups=4, cross_attention_dim=12, use_linear_projection=linear)
+    model = torch.nn.ModuleList(
+        [ResnetBlock2D(in_channels=8, out_channels=16, temb_channels=16, groups=4), transformer]
+    )
+    x, time, text = torch.randn(2, 8, 5, 7), torch.randn(2, 16), torch.randn(2, 3, 12)
     names, parameters = list(model.state_dict()), [id(p) for p in model.parameters()]
-    expected = model[0](x, time)
-    assert fuse_resnets(model) == 1
-    assert fuse_resnets(model) == 0
+
+    def result():
+        y = model[1](model[0](x, time), text, return_dict=False)[0]
+        return y, torch.autograd.grad(y.square().mean(), list(model.parameters()))
+
+    expected = result()
+    assert fuse_blocks(model) == 2
+    assert fuse_blocks(model) == 0
     assert list(model.state_dict()) == names
     assert [id(p) for p in model.parameters()] == parameters
-    assert_close(model[0](x, time), expected)
+    assert_close(result(), expected)
 
 
 def test_resnets_of_other_kinds_stay():
     block = ResnetBlock2D(in_channels=8, temb_channels=16, groups=4, time_embedding_norm="scale_shift")
-    assert fuse_resnets(block) == 0
-    assert type(block.norm1) is torch.nn.GroupNorm
+    assert fuse_blocks(block) == 0
+    assert type(block) is ResnetBlock2D
+
+
+def test_a_block_whose_convolution_an_adapter_replaced_runs_it():
+    torch.manual_seed(0)
+    transformer = Transformer2DModel(2, 8, 16, norm_num_groups=4, cross_attention_dim=12)
+    fuse_blocks(transformer)
+    x, text = torch.randn(2, 16, 5, 7), torch.randn(2, 3, 12)
+    with torch.no_grad():
+        before = transformer(x, text, return_dict=False)[0]
+        transformer.proj_out = torch.nn.Sequential(transformer.proj_out, torch.nn.Hardtanh(-0.01, 0.01))
+        after = transformer(x, text, return_dict=False)[0]
+    assert (after - x).abs().max() <= 0.0101
+    assert (before - x).abs().max() > 0.0101
 
 
 def test_without_triton_the_plain_formulas_are_used(monkeypatch):
@@ -160,4 +196,5 @@ def test_without_triton_the_plain_formulas_are_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)  # as if it were not installed
     kernels = importlib.import_module("tadp_backbone.kernels")
     assert not importlib.import_module("tadp_backbone.kernels.available").HAS_TRITON
-    assert kernels.GroupNormSiLU(2, 4)(torch.randn(1, 4, 3, 3)).shape == (1, 4, 3, 3)
+    one = torch.ones(4)
+    assert kernels.group_norm_silu(torch.randn(1, 4, 3, 3), 2, one, one, 1e-5).shape == (1, 4, 3, 3)

@@ -1,6 +1,6 @@
 """Commands that are killed at any file operation, or refused one: the same command completes, and nothing is left.
 
-Six seeded points per command; all of them with `python3 tasks.py test --faults`.
+Ten seeded points per command; all of them with `python3 tasks.py test --faults`.
 """
 
 import errno
@@ -22,7 +22,7 @@ from tadp_cli.main import app
 from tadp_cli.prediction import predictor
 from tadp_heads.data.scenes.write import write_scenes
 
-POINTS, REFUSALS = 6, 1
+POINTS, REFUSALS = 8, 2
 _TINY = ("train.batch_size=1", "train.size=32", "head.variant=ade", "head.width=8", "train.unet_lr_scale=0")
 
 

@@ -227,9 +227,9 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
 
         `dtype`: bfloat16 or float16 for weights and passes, None: as they are; bfloat16 moves features by about 2 % of
         their size, the rest by float32's rounding (under 1e-4). `channels_last`: the order of memory that convolutions
-        like, with GroupNorm and SiLU in one. `compile`: True or a back end of torch.compile; the first pass of
-        each size takes a minute. `cuda_graphs`: replays passes without gradient. Call it when the backbone is on its
-        device and learned tokens and LoRAs are loaded.
+        like; on a GPU, without gradients, kernels compute what lies between them. `compile`: True or a back end of
+        torch.compile; the first pass of each size takes a minute. `cuda_graphs`: replays passes without gradient. Call
+        it when the backbone is on its device and learned tokens and LoRAs are loaded.
         """
         from .optimizing import optimize
 

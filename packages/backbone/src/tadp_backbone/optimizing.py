@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .features import Pyramid
 from .inputs import Inputs, conditioning
-from .kernels import fuse_resnets
+from .kernels import fuse_blocks
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
@@ -46,8 +46,8 @@ def optimize(
         done.append(f"weights in {str(dtype).removeprefix('torch.')}")
     if channels_last:
         backbone.to(memory_format=torch.channels_last)
-        blocks = sum(fuse_resnets(part) for part in (backbone.unet, backbone.vae) if part is not None)
-        done.append(f"channels_last memory; GroupNorm and SiLU as one operation in {blocks} resnet blocks")
+        blocks = sum(fuse_blocks(part) for part in (backbone.unet, backbone.vae) if part is not None)
+        done.append(f"channels_last memory, in {blocks} blocks without copies between convolutions and attention")
     if compile:
         backend = "inductor" if compile is True else compile
         backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[method-assign]  # of this one

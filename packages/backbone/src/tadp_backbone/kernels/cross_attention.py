@@ -31,9 +31,9 @@ def cross_attention_with_maps(
     `detach_maps`: no gradient goes through the maps.
     """
     if HAS_TRITON and q.is_cuda and fits_kernel(q, k, v):
-        from .cross_attention_op import cross_attention_op
+        from .cross_attention_op import cross_attention
 
-        return by_direction(cross_attention_op, q, k, v, scale, detach_maps)
+        return by_direction(cross_attention, q, k, v, scale, detach_maps)
     output, maps = plain_attention_with_maps(q, k, v, scale)
     return output, maps.detach() if detach_maps else maps
 

@@ -17,12 +17,25 @@ ROWS_A_PART = 512
 """Rows that one program of `key_gradients` sums over: enough parts to fill the GPU at 64 x 64 cells, one at 16 x 16."""
 
 
-@torch.library.custom_op("tadp::cross_attention_with_maps", mutates_args=())
-def cross_attention_op(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """As `cross_attention_with_maps`, for what its file's `fits_kernel` takes."""
+def cross_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """As `cross_attention_with_maps`, for what its file's `fits_kernel` takes.
+
+    torch's dispatcher would take longer than the kernel: it is asked only where it traces or differentiates.
+    """
+    differentiates = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    return (cross_attention_op if differentiates or torch.compiler.is_compiling() else _attend)(q, k, v, scale)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     out, maps = empty_results(q, k)
     attend_launch(aligned(q), aligned(k), aligned(v), out, maps, scale).run()
     return out, maps
+
+
+@torch.library.custom_op("tadp::cross_attention_with_maps", mutates_args=())
+def cross_attention_op(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """`cross_attention` as an operator of torch."""
+    return _attend(q, k, v, scale)
 
 
 @cross_attention_op.register_fake

@@ -4,53 +4,66 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .available import HAS_TRITON
 
 WIDEST = 4096
 """Channels that the kernel takes at most."""
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
-def group_norm_silu(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """x (B, C, H, W) -> silu(group_norm(x)), in x's dtype; weight and bias (C,). Sums are float32 at least.
+def group_norm_silu(
+    x: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    shift: Tensor | None = None,
+    activated: bool = True,
+) -> Tensor:
+    """x (B, C, H, W) -> silu(group_norm(x + shift)), in x's dtype; weight and bias (C,). Sums are float32 at least.
 
-    On a CUDA device with Triton two passes over x in channels_last memory; elsewhere `plain_group_norm_silu`.
+    `shift`: (1, C) or (B, C), such as the bias of the convolution before; None: 0. `activated`: False leaves SiLU out.
+    Without gradients and with Triton, x on a CUDA device takes two passes over channels_last memory; elsewhere, and in
+    code that torch compiles, `plain_group_norm_silu`.
     """
-    if HAS_TRITON and x.is_cuda and fits_kernel(x, weight):
-        from .group_norm_silu_op import group_norm_silu_op
+    if runs_kernels(x) and x.shape[1] <= WIDEST and weight.dtype in (x.dtype, torch.float32):
+        from .resnet_launches import launch_group_norm_silu
 
-        return group_norm_silu_op(x, groups, weight, bias, eps)[0]
-    return plain_group_norm_silu(x, groups, weight, bias, eps)
+        return launch_group_norm_silu(x, groups, weight, bias, eps, shift, activated)
+    return plain_group_norm_silu(x, groups, weight, bias, eps, shift=shift, activated=activated)
 
 
-def fits_kernel(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernel takes these sizes, types and this order of memory."""
+def runs_kernels(x: Tensor) -> bool:
+    """Whether kernels over channels_last memory take x (B, C, H, W) here.
+
+    Not where a gradient may be asked for: each further operation of a backward pass costs a launch, and a training step
+    of two images took longer with kernels than without (H100). Not in code that torch compiles: it fuses by itself.
+    """
     return (
-        x.ndim == 4
+        HAS_TRITON
+        and x.is_cuda
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and x.dtype in DTYPES
+        and x.ndim == 4
         and x.is_contiguous(memory_format=torch.channels_last)
-        and x.shape[1] <= WIDEST
-        and x.dtype in (torch.float16, torch.bfloat16, torch.float32)
-        and weight.dtype in (x.dtype, torch.float32)
     )
 
 
-def plain_group_norm_silu(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """`group_norm_silu` in torch's own operations."""
-    return F.silu(F.group_norm(x, groups, weight, bias, eps))
-
-
-class GroupNormSiLU(nn.GroupNorm):
-    """Normalises and activates; parameters and their names are those of `nn.GroupNorm`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)"""
-        return group_norm_silu(x, self.num_groups, self.weight, self.bias, self.eps)
-
-
-class SiLULinear(nn.Linear):
-    """Activates its input first; parameters and their names are those of `nn.Linear`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs)"""
-        return super().forward(F.silu(x))
+def plain_group_norm_silu(
+    x: Tensor,
+    groups: int,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    *,
+    shift: Tensor | None = None,
+    activated: bool = True,
+) -> Tensor:
+    """`group_norm_silu` in torch's own operations, with gradients."""
+    shifted = x if shift is None else x + shift[:, :, None, None].to(x.dtype)
+    normalised = F.group_norm(shifted, groups, weight, bias, eps)
+    return F.silu(normalised) if activated else normalised

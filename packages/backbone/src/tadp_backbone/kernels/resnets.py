@@ -1,49 +1,107 @@
-"""Puts the fused GroupNorm and SiLU into diffusers' resnet blocks."""
+"""diffusers' resnet and transformer blocks for channels_last memory, with the kernels between their convolutions."""
 
-import torch
+# B batch, C channels, H W cells
+
+import torch.nn.functional as F
+from diffusers import Transformer2DModel
 from diffusers.models.resnet import ResnetBlock2D
-from torch import nn
+from einops import rearrange
+from torch import Tensor, nn
 
-from .group_norm_silu import GroupNormSiLU, SiLULinear
+from .add_residual import add_residual
+from .group_norm_silu import group_norm_silu, runs_kernels
 
 
-def fuse_resnets(model: nn.Module) -> int:
-    """Replace norms, activations and time projections of the model's resnet blocks; returns how many blocks changed.
+def fuse_blocks(model: nn.Module) -> int:
+    """Have the model's resnet blocks and transformers of images compute as those below; returns how many changed.
 
-    Numbers, parameters and their names stay, so optimisers and checkpoints don't notice. Inner modules do change: norms
-    give activated results, time projections take an embedding that is not activated yet. So merge adapters of time
-    projections before; put on later, they would see that embedding without its SiLU. Blocks whose time projection
-    already has an adapter, that scale and shift between norm and activation, or use another activation, stay as they
-    are.
+    Blocks keep their modules, parameters and names, so that optimizers, checkpoints and adapters notice nothing. Those
+    that scale and shift between norm and activation, resample or use another activation than SiLU stay as they are.
     """
-    blocks = [m for m in model.modules() if isinstance(m, ResnetBlock2D) and _is_plain(m)]
-    for block in blocks:
-        block.norm1, block.norm2 = _fused_norm(block.norm1), _fused_norm(block.norm2)
-        block.nonlinearity = nn.Identity()
-        if block.time_emb_proj is not None and not block.skip_time_act:
-            # The block activates the time embedding by the same module as the norms' results.
-            block.time_emb_proj = _activating_linear(block.time_emb_proj)
-    return len(blocks)
+    changed = 0
+    for module in model.modules():
+        if type(module) is ResnetBlock2D and _is_plain(module):
+            module.__class__ = FusedResnetBlock
+        elif type(module) is Transformer2DModel and module.is_input_continuous:
+            module.__class__ = ChannelsLastTransformer
+        else:
+            continue
+        changed += 1
+    return changed
 
 
 def _is_plain(block: ResnetBlock2D) -> bool:
     return (
         isinstance(block.nonlinearity, nn.SiLU)
         and block.time_embedding_norm == "default"
-        and type(block.norm1) is type(block.norm2) is nn.GroupNorm
-        and type(block.time_emb_proj) in (nn.Linear, type(None))
+        and block.upsample is block.downsample is None
     )
 
 
-def _fused_norm(norm: nn.GroupNorm) -> GroupNormSiLU:
-    with torch.device("meta"):
-        fused = GroupNormSiLU(norm.num_groups, norm.num_channels, norm.eps)
-    fused.weight, fused.bias = norm.weight, norm.bias
-    return fused.train(norm.training)
+class FusedResnetBlock(ResnetBlock2D):
+    """Kernels that follow a convolution add its bias, the time embedding and the residual: three passes less."""
+
+    def forward(self, input_tensor: Tensor, temb: Tensor | None, *args: object, **kwargs: object) -> Tensor:
+        """(B, C in, H, W), embedding of the timestep (B, D) -> (B, C out, H, W)"""
+        if not (runs_kernels(input_tensor) and self._is_as_built()):
+            return super().forward(input_tensor, temb, *args, **kwargs)
+        x, shift = _without_bias(self.conv1, _norm_silu(self.norm1, input_tensor))
+        if self.time_emb_proj is not None and temb is not None:
+            time = self.time_emb_proj(temb if self.skip_time_act else F.silu(temb))
+            shift = time if shift is None else time + shift
+        x = self.dropout(_norm_silu(self.norm2, x, shift))
+        x, bias = _without_bias(self.conv2, x)
+        if self.conv_shortcut is not None:
+            input_tensor, more = _without_bias(self.conv_shortcut, input_tensor)
+            bias = more if bias is None else bias if more is None else bias + more
+        x = add_residual(x, input_tensor, None if bias is None else bias.flatten())
+        return x if self.output_scale_factor == 1 else x / self.output_scale_factor
+
+    def _is_as_built(self) -> bool:
+        """Whether no part that `forward` goes past was replaced, as by an adapter, or has a hook."""
+        parts = (self.norm1, self.conv1, self.norm2, self.conv2, self.conv_shortcut)
+        return all(
+            part is None or (type(part) in (nn.GroupNorm, nn.Conv2d) and not part._forward_hooks) for part in parts
+        )
 
 
-def _activating_linear(linear: nn.Linear) -> SiLULinear:
-    with torch.device("meta"):
-        activating = SiLULinear(linear.in_features, linear.out_features)
-    activating.weight, activating.bias = linear.weight, linear.bias
-    return activating.train(linear.training)
+def _norm_silu(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, shift=shift)
+
+
+def _without_bias(convolution: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(the convolution without its bias, the bias (1, C))."""
+    c = convolution
+    result = F.conv2d(x, c.weight, None, c.stride, c.padding, c.dilation, c.groups)
+    return result, None if c.bias is None else c.bias[None]
+
+
+class ChannelsLastTransformer(Transformer2DModel):
+    """Between convolutions and attention channels lie last in both: no copy, and 1x1 convolutions are linear layers.
+
+    `Transformer2DModel` copies what it returns into contiguous memory, from which the next convolution copies it back.
+    """
+
+    def _operate_on_continuous_inputs(self, hidden_states: Tensor) -> tuple[Tensor, int]:
+        """(B, C, H, W) -> (B, H W, D), D"""
+        norm = self.norm
+        x = group_norm_silu(hidden_states, norm.num_groups, norm.weight, norm.bias, norm.eps, activated=False)
+        x = _pointwise(self.proj_in, rearrange(x, "b c h w -> b (h w) c"), hidden_states.shape[-2:])
+        return x, x.shape[-1]
+
+    def _get_output_for_continuous_inputs(
+        self, hidden_states: Tensor, residual: Tensor, batch_size: int, height: int, width: int, inner_dim: int
+    ) -> Tensor:
+        """(B, H W, D), (B, C, H, W) -> (B, C, H, W)"""
+        x = _pointwise(self.proj_out, hidden_states, (height, width))
+        return rearrange(x, "b (h w) c -> b c h w", h=height) + residual
+
+
+def _pointwise(layer: nn.Module, x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """A linear layer or a 1x1 convolution of x (B, H W, C)."""
+    if isinstance(layer, nn.Linear):
+        return layer(x)
+    if type(layer) is nn.Conv2d and not layer._forward_hooks:
+        return F.linear(x, layer.weight.flatten(1), layer.bias)
+    x = layer(rearrange(x, "b (h w) c -> b c h w", h=size[0]))  # an adapter's
+    return rearrange(x, "b c h w -> b (h w) c")
