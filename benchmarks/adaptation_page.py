@@ -100,8 +100,9 @@ _LABELS = """## Labels that a teacher gives
 Of the target's unlabelled images, by the heads without self-training, shares in % of pixels or boxes (IoU 0.5 or more
 with an object of the class). The target's labels were read for this table alone."""
 _SELF_TRAINING_FOLLOWS = """Where self-training loses, this table suggests why: thresholds that fall with the mean
-confidence in a class (FreeMatch) let in many labels of the wrong object, which the student learns; labels that hide an
-object as background are few. Higher thresholds and longer training were not measured."""
+confidence in a class (FreeMatch) let in many labels of the wrong object, which the student learns. Masks seldom hide an
+object as background; the teacher's boxes leave out two of five objects, which the student then learns as background.
+Higher thresholds and longer training were not measured."""
 
 _WAYS = {
     "plain": "(no self-training)",

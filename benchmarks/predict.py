@@ -1,12 +1,16 @@
-"""`tadp predict` from end to end with a model of Stable Diffusion 1.5's size: `python benchmarks/predict.py`.
+"""`tadp predict` and `tadp eval` with a model of Stable Diffusion 1.5's size: `python benchmarks/predict.py`.
 
-Random weights, captions by the tiny captioner, images of 512 x 512. Prints images per second of the command with fp32
-and with its defaults, loading left out, and writes them as JSON.
+Random weights, captions by the tiny captioner, images of 512 x 512. Both commands run in turns with fp32, as they ran
+before they decided about precision themselves, and with their defaults. Prints images per second, loading left out of
+`predict` and part of `eval`, and the ratio of both ways' seconds; writes them as JSON.
 """
 
 import argparse
 import json
 import shutil
+import statistics
+import time
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -15,15 +19,17 @@ from measuring import machine, write_json
 
 from tadp_backbone import DiffusionBackbone
 from tadp_cli.config.recipe import load_recipe
+from tadp_cli.pipelines.evaluate import evaluated as evaluation
 from tadp_cli.pipelines.predict import PredictOptions, predict_images
 from tadp_cli.precision import FULL_PRECISION, Speed
 from tadp_heads import PerceptionModel
+from tadp_heads.data.scenes.shapes import CLASSES as SHAPES
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.model_config import PerceptionConfig
 from tadp_heads.tasks import get_task
 
 SIDE = {"sd15": 512, "toy": 128}
-CLASSES = ("background", "tree", "red circle")
+CLASSES = ("background", *SHAPES)
 
 
 def write_run(folder: Path, size: str) -> None:
@@ -51,11 +57,32 @@ def _reading_contexts_of(backbone: DiffusionBackbone, width: int) -> torch.nn.Mo
     return type(backbone.unet).from_config(config).eval()
 
 
+def predicted(run: Path, data: Path, out: Path, speed: Speed, device: str) -> float:
+    """Seconds of `tadp predict` without loading."""
+    images = [str(data / "images")]
+    done = predict_images(run, images, out, PredictOptions(speed=speed), device=device, report=lambda *_: None)
+    if done.failed:
+        raise RuntimeError(next(iter(done.failed.values())))
+    return done.seconds
+
+
+def evaluated(run: Path, data: Path, out: Path, speed: Speed, device: str) -> float:
+    """Seconds of `tadp eval`."""
+    start = time.perf_counter()
+    evaluation(run, folder=str(data), split="val", speed=speed, device=device)
+    return time.perf_counter() - start
+
+
+COMMANDS = {"predict": predicted, "eval": evaluated}
+WAYS = {"fp32": FULL_PRECISION, "defaults": Speed()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIDE, default="sd15")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--images", type=int, default=0, help="0: 100, of size toy 4")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks/predict"))
     given = parser.parse_args()
     count = given.images or (4 if given.size == "toy" else 100)
@@ -63,17 +90,16 @@ def main() -> None:
     shutil.rmtree(given.out, ignore_errors=True)
     write_run(run, given.size)
     write_scenes(data, task="segmentation", domain="photo", split="val", count=count, seed=0, size=SIDE[given.size])
-    found = {}
-    for name, speed in (("defaults", Speed()), ("fp32", FULL_PRECISION)):
-        options = PredictOptions(speed=speed)
-        done = predict_images(
-            run, [str(data / "images")], given.out / name, options, device=given.device, report=lambda *_: None
-        )
-        if done.failed:
-            raise RuntimeError(next(iter(done.failed.values())))
-        found[name] = {"images": len(done.written), "seconds": done.seconds, "images/s": count / done.seconds}
-        print(f"{name:10} {count / done.seconds:.3g} images/s", flush=True)
-        write_json(given.out / "predict.json", {"machine": machine(torch.device(given.device)), "rows": found})
+    seconds: dict[str, dict[str, list[float]]] = {command: {way: [] for way in WAYS} for command in COMMANDS}
+    for turn, (command, measure), (way, speed) in product(range(given.rounds), COMMANDS.items(), WAYS.items()):
+        took = measure(run, data, given.out / f"{command}-{way}-{turn}", speed, given.device)
+        seconds[command][way].append(took)
+        print(f"{command:8} {way:10} {count / took:.3g} images/s", flush=True)
+        found = {"images": count, "machine": machine(torch.device(given.device)), "seconds": seconds}
+        write_json(given.out / "predict.json", found)
+    for command, of in seconds.items():
+        ratio = statistics.median(b / a for a, b in zip(of["fp32"], of["defaults"], strict=True))
+        print(f"{command:8} defaults take {ratio:.2f} of the time of fp32")
     shutil.rmtree(run)
 
 
