@@ -24,6 +24,7 @@ from tadp_cli.config.recipe import load_recipe
 from tadp_cli.console.progress import bars
 from tadp_cli.inputs.prepare import cleaned, write_captions
 from tadp_cli.pipelines.train_and_evaluate import ensure_experiment
+from tadp_cli.prompts.captions import Author
 from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.training.metrics_log import read_steps
 
@@ -126,7 +127,7 @@ def captioned(options: argparse.Namespace, task: str, folder: Path, domain: str)
     splits = ("train", "val" if domain == "photo" else "test")
     file = options.out / "captions" / f"{task}-{domain}.jsonl"
     with bars() as report:
-        write_captions(recipe, str(folder), splits, file, "cpu", report)
+        write_captions(recipe, str(folder), splits, file, Author(**recipe.captioning), report)
     return file if domain == "photo" else cleaned(file, domain)
 
 

@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tadp_captioning import factory
+from tadp_captioning import CaptionStore, factory
 from tadp_cli.config.recipe import Recipe, load_recipe
+from tadp_cli.console.reporter import quiet
+from tadp_cli.inputs.prepare import with_captions
 from tadp_cli.pipelines.train import train
 from tadp_cli.run.lock import run_lock
 from tadp_cli.run.run import Run
@@ -241,4 +243,15 @@ def test_a_training_loads_its_captioner_once_and_a_resume_not_at_all(data, tmp_p
     assert len(loads) == 1
     (tmp_path / "run" / "results.json").unlink()
     train(recipe, tmp_path / "run", resume=True)
+    assert len(loads) == 1
+
+
+def test_one_captioner_captions_source_and_target(data, tmp_path, monkeypatch):
+    loads, load = [], factory.load_captioner
+    monkeypatch.setattr(factory, "load_captioner", lambda *given, **how: loads.append(given) or load(*given, **how))
+    target = tmp_path / "target"
+    write_scenes(target, task="segmentation", domain="watercolor", split="test", count=1, seed=1, size=32)
+    folders = (f"data.folder={data / 'segmentation'}", f"test.folder={target}", "prompt.domain=watercolor")
+    recipe = with_captions(load_recipe("scenes-segmentation", folders), tmp_path / "out", "cpu", quiet)
+    assert len(CaptionStore.read(Path(recipe.test.captions))) == 1
     assert len(loads) == 1

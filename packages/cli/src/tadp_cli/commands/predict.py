@@ -110,7 +110,7 @@ def predict(
 
         share, pool = process_share(), Engine(name=engine, actors=actors)
         pool.check(share.world_size, device)
-        device = share.device_for(device) or device
+        device = share.device_for(device)
         run = run_of(run)
         videos, images = [one for one in images if is_video(one)], [one for one in images if not is_video(one)]
         if images and (recipe := Run(run).finished_recipe()).backbone.source == TINY:

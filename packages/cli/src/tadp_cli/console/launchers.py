@@ -1,7 +1,7 @@
 """This process among those that `accelerate launch` or `torchrun` started, from the environment."""
 
 import os
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 _LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What `accelerate launch` and `torchrun` set, all of them."""
@@ -11,6 +11,7 @@ _RANKS = (
     *("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"),
 )
 """Where accelerate looks for ranks; batch systems and templates of job scripts set some of them too."""
+_Device = TypeVar("_Device", str, str | None)
 
 
 def forget_other_launchers() -> None:
@@ -42,7 +43,7 @@ class ProcessShare(NamedTuple):
     device: str | None
     """One GPU for each process of a machine; None: whatever there is."""
 
-    def device_for(self, asked: str | None) -> str | None:
+    def device_for(self, asked: _Device) -> _Device:
         """The device asked for; this process's own GPU where any would do."""
         return (self.device or asked) if asked in (None, "cuda") else asked
 

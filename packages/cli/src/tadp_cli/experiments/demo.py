@@ -17,6 +17,7 @@ from tadp_cli.pipelines.loading import loaded_backbone
 from tadp_cli.pipelines.personalize import draw_domain, learn, settings
 from tadp_cli.pipelines.train_and_evaluate import ensure_experiment, evaluate_once
 from tadp_cli.precision import FULL_PRECISION
+from tadp_cli.prompts.captions import Author
 from tadp_cli.prompts.kind import prompt_kind
 from tadp_cli.run.guard import claim
 from tadp_cli.run.records import read_object
@@ -139,10 +140,11 @@ def _write_data(out: Path, plan: Plan, task: str) -> None:
 def _caption(out: Path, plan: Plan, device: str, report: Report) -> None:
     """Captions of source and targets; the same for every task, since the tasks' images are the same."""
     recipe = load_recipe(f"scenes-{plan.tasks[0]}", ("data.captioner=tiny",))
+    author = Author(**recipe.captioning, device=device)
     for domain in (SOURCE, *plan.targets):
         folder, raw = data_folder(out, plan.tasks[0], domain), out / "captions" / f"{domain}.jsonl"
         splits = ("train", "val") if domain == SOURCE else ("test",)
-        write_captions(recipe, str(folder), splits, raw, device, report)
+        write_captions(recipe, str(folder), splits, raw, author, report)
         if domain != SOURCE:
             cleaned(raw, domain)
 

@@ -14,6 +14,7 @@ from tadp_cli.inputs.prepare import LEARNED, captions_file, cleaned, domain_sett
 from tadp_cli.inputs.scenes_data import SEEDS, SOURCE
 from tadp_cli.pipelines.evaluate import evaluate_run
 from tadp_cli.pipelines.personalize import draw_domain
+from tadp_cli.prompts.captions import Author
 from tadp_cli.run.run import Run
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -79,7 +80,8 @@ def domain_data(
     write_scenes(folder, task=recipe.task, domain=test.domain, split=_SPLIT, count=count, seed=SEEDS["test"])
     captions = None
     if recipe.needs_captions:
-        captions = captions_file(recipe, str(folder), (_SPLIT,), out, device, report)
+        author = Author(**recipe.captioning, device=device)
+        captions = captions_file(recipe, str(folder), (_SPLIT,), out, author, report)
         if test.domain != SOURCE:
             captions = cleaned(captions, test.domain, recipe.test.cleaner, limits, report)
     token = ""

@@ -38,6 +38,7 @@ def with_captions(
     check_protocol(recipe)
     check_loss(recipe)
     changes, recipe = {}, with_author(recipe)
+    author = Author(**recipe.captioning, device=device)
     cleaner = recipe.test.cleaner
     of_target = recipe.needs_captions and recipe.test.folder and not recipe.test.captions
     domain = recipe.prompt.target if of_target and recipe.prompt.domain else None
@@ -47,9 +48,9 @@ def with_captions(
         load_cleaner(cleaner, domain, limits)
     if not recipe.data.captions:
         splits = (recipe.data.train, recipe.data.val)
-        changes["data.captions"] = str(captions_file(recipe, recipe.data.folder, splits, out, device, report))
+        changes["data.captions"] = str(captions_file(recipe, recipe.data.folder, splits, out, author, report))
     if of_target:
-        raw = captions_file(recipe, recipe.test.folder, (recipe.test.split,), out, device, report)
+        raw = captions_file(recipe, recipe.test.folder, (recipe.test.split,), out, author, report)
         changes["test.captions"] = str(cleaned(raw, domain, cleaner, limits, report) if domain else raw)
     return recipe.replace(**changes)
 
@@ -160,17 +161,18 @@ def domain_settings(out: Path, domain: str | Domain, method: str, rank: int = 0)
     return {"prompt.token": domain.token, "prompt.token_file": str(folder / "learned_embeds.safetensors")}
 
 
-def captions_file(recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, device: str, report: Report) -> Path:
-    """Captions of these splits by the recipe's captioner, one file for all runs in `out`."""
-    return write_captions(recipe, folder, splits, captions_path(recipe, folder, out), device, report)
+def captions_file(
+    recipe: Recipe, folder: str, splits: tuple[str, ...], out: Path, author: Author, report: Report
+) -> Path:
+    """Captions of these splits by `author`, the recipe's, one file for all runs in `out`."""
+    return write_captions(recipe, folder, splits, captions_path(recipe, folder, out), author, report)
 
 
 def write_captions(
-    recipe: Recipe, folder: str, splits: tuple[str, ...], file: Path, device: str, report: Report
+    recipe: Recipe, folder: str, splits: tuple[str, ...], file: Path, author: Author, report: Report
 ) -> Path:
-    """The file, to which the captions of these splits by the recipe's captioner that it lacks are added."""
+    """The file, to which the captions of these splits by `author`, the recipe's, that it lacks are added."""
     name, path = split_name(folder)
-    author = Author(**recipe.captioning, device=device)
     for split in splits:
         captions_of(
             open_data(folder, recipe.task, split),
