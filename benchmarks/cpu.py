@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,32 +31,47 @@ from tadp_backbone import DiffusionBackbone, Features
 
 SIDE = {"sd15": 64, "toy": 16}
 REFERENCE = "explicit float32"
-CASES = {
-    REFERENCE: ("explicit", torch.float32, False),
-    "diffusers float32": ("diffusers", torch.float32, False),
-    "ours float32": ("ours", torch.float32, False),
-    "ours bfloat16": ("ours", torch.bfloat16, False),
-    "ours bfloat16, taesd": ("ours", torch.bfloat16, True),
-}
-"""{name: (one of PASSES, type, whether a distilled encoder takes the VAE's place)}."""
 Work = Callable[[], Features]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to pass an image through the backbone."""
+
+    way: str
+    """One of PASSES, or "ours"."""
+    dtype: torch.dtype
+    optimized: bool = False
+    """Whether `DiffusionBackbone.optimize` was called."""
+    distilled: bool = False
+    """Whether a distilled encoder takes the VAE's place."""
+
+
+CASES = {
+    REFERENCE: Case("explicit", torch.float32),
+    "diffusers float32": Case("diffusers", torch.float32),
+    "ours float32": Case("ours", torch.float32),
+    "ours float32, optimize()": Case("ours", torch.float32, optimized=True),
+    "ours bfloat16, optimize()": Case("ours", torch.bfloat16, optimized=True),
+    "ours bfloat16, optimize(), taesd": Case("ours", torch.bfloat16, optimized=True, distilled=True),
+}
 
 
 def prepared(case: str, size: str) -> dict[str, Work]:
     """{"latents": a pass from latents, "pixels": one from pixels}, of the same random weights and inputs each time."""
-    way, dtype, distilled = CASES[case]
+    asked = CASES[case]
     torch.manual_seed(0)
     backbone: DiffusionBackbone = random_backbone(size).freeze()
-    if distilled:
+    if asked.distilled:
         backbone.use_vae(random_taesd(size))
     side = SIDE[size]
     latents, context = torch.randn(1, 4, side, side), torch.randn(1, 77, backbone.unet.config.cross_attention_dim)
     images = torch.rand(1, 3, 8 * side, 8 * side) * 2 - 1
-    if way != "ours":
-        backbone.run_unet = partial(PASSES[way], backbone)
-    elif dtype != torch.float32:
-        backbone.optimize(dtype=dtype)
-    if way == "explicit":
+    if asked.way != "ours":
+        backbone.run_unet = partial(PASSES[asked.way], backbone)
+    elif asked.optimized:
+        backbone.optimize(dtype=asked.dtype)
+    if asked.way == "explicit":
         backbone.vae.set_attn_processor(AttnProcessor())
     return {"latents": partial(backbone.extract, latents, context), "pixels": partial(backbone, images, context)}
 
@@ -152,11 +168,11 @@ def extraction(arguments: argparse.Namespace, found: dict[str, object]) -> None:
     for case in CASES:
         command = [sys.executable, __file__, *sys.argv[1:], "--case", case]
         rows[case] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        if not CASES[case][2]:  # two encoders of random weights have nothing in common
+        if not CASES[case].distilled:  # two encoders of random weights have nothing in common
             rows[case] |= difference(arguments.out, case)
     for case, ratios in interleaved(arguments.size, arguments.rounds).items():
         rows[case] |= ratios
-        print(f"{case:24}", "  ".join(f"{name} {value:.3g}" for name, value in rows[case].items()), flush=True)
+        print(f"{case:32}", "  ".join(f"{name} {value:.3g}" for name, value in rows[case].items()), flush=True)
     write_json(arguments.out / "cpu.json", {"machine": found, "rows": rows})
 
 

@@ -1,9 +1,7 @@
-"""Exports of annotation tools become the masks and boxes that were drawn; masks are compared with a ray caster."""
+"""Exports of annotation tools become the masks and boxes that were drawn."""
 
 import base64
 import io
-import json
-import math
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from annotation_exports import (
     cvat_image,
     cvat_polygon,
     cvat_xml,
-    encode_brush,
     encode_coco,
     json_text,
     label_studio_brush,
@@ -25,85 +22,16 @@ from annotation_exports import (
     labelme_file,
     labelme_shape,
 )
+from annotation_masks import cast_rays, drawn, masks_of, notes, problems
 from faster_coco_eval.core import mask as reference
-from official_layouts import mask, picture, text
+from official_layouts import picture, text
 from PIL import Image
 
 from tadp_heads.data.annotations.formats import FORMATS, annotation_format, read_annotations
-from tadp_heads.data.annotations.rasterize import fill_ring
-from tadp_heads.data.annotations.run_lengths import decode_brush, decode_coco
-from tadp_heads.data.annotations.splits import split_by_seed
 from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.errors import DataError
 from tadp_heads.data.readers.user_folder import annotated_splits, annotated_tasks, folder_tasks, open_folder
-from tadp_heads.data.settings import SplitSettings, read_settings
 from tadp_heads.data.split_images import split_images
-from tadp_heads.depth import write_depth_png
-
-
-def cast_rays(points, size=SIZE) -> np.ndarray:
-    """(H, W) bool: whether a ray from the pixel's centre straight up crosses the outline an odd number of times."""
-    width, height = size
-    inside = np.zeros((height, width), dtype=bool)
-    for row in range(height):
-        for column in range(width):
-            x, y = column + 0.5, row + 0.5
-            for (x1, y1), (x2, y2) in zip(points, [*points[1:], points[0]], strict=True):
-                if (x1 > x) != (x2 > x) and y > y1 + (x - x1) * (y2 - y1) / (x2 - x1):
-                    inside[row, column] ^= True
-    return inside
-
-
-def drawn(shapes, ids, size=SIZE, unlabelled=0) -> np.ndarray:
-    """(H, W) ids of shapes, later ones over earlier ones."""
-    expected = np.full(size[::-1], unlabelled)
-    for label, points in shapes:
-        expected[cast_rays(points, size)] = ids[label]
-    return expected
-
-
-def masks_of(root, split=None):
-    dataset = open_folder(root, "segmentation", split)
-    return {sample_id: dataset.read(sample_id).target.numpy() for sample_id in dataset.ids}
-
-
-def problems(root, task="segmentation"):
-    (report,) = check_folder(root, task)
-    return "\n".join(report.problems)
-
-
-def notes(root, task="segmentation"):
-    (report,) = check_folder(root, task)
-    return "\n".join(report.warnings)
-
-
-STAR = [(12 + 9 * math.cos(a), 8 + 7 * math.sin(a)) for a in (0.1, 2.6133, 5.1265, 1.3566, 3.8699)]
-RINGS = {
-    "concave": SHAPES["first.png"][0][1],
-    "leaves the image on all sides": [(-7, 8), (12, -9.5), (40, 7.7), (11, 31)],
-    "self-intersecting": STAR,
-    "bow tie": [(2, 2), (20, 13), (20, 2), (2, 13)],
-    "sliver": [(1, 1.1), (23, 1.2), (23, 1.3)],
-    "wholly outside": [(-9, -9), (-2, -9), (-2, -1)],
-    "whole pixels": [(3, 2), (9, 2), (9, 7), (3, 7)],
-}
-
-
-@pytest.mark.parametrize("ring", RINGS.values(), ids=RINGS)
-def test_polygons_have_the_pixels_whose_centres_they_contain(ring):
-    np.testing.assert_array_equal(fill_ring(np.array(ring), SIZE[1], SIZE[0]), cast_rays(ring))
-
-
-def test_random_polygons_have_the_pixels_of_a_ray_caster():
-    for seed in range(60):
-        points = np.random.default_rng(seed).uniform(-4, 26, (3 + seed % 9, 2)).tolist()
-        np.testing.assert_array_equal(fill_ring(np.array(points), SIZE[1], SIZE[0]), cast_rays(points), str(seed))
-
-
-def test_polygons_with_a_common_edge_share_no_pixel_and_leave_none_out():
-    left = np.array([(0, 0), (8.5, 0), (15.5, 16), (0, 16)])
-    right = np.array([(8.5, 0), (24, 0), (24, 16), (15.5, 16)])
-    np.testing.assert_array_equal(fill_ring(left, 16, 24) + 0 + fill_ring(right, 16, 24), np.ones((16, 24)))
 
 
 @pytest.mark.parametrize("name", EXPORTS)
@@ -239,37 +167,6 @@ def test_coco_run_lengths_crowds_parts_and_holes(tmp_path, packed):
     target = open_folder(tmp_path, "detection").read("a").target
     assert target["boxes"].tolist()[1] == [3, 2, 15, 12]
     assert target["difficult"].tolist() == [False, True]
-
-
-def test_run_lengths_are_those_of_the_reference():
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        pixels = rng.random((7 + seed, 40 - seed)) < rng.random()
-        code = reference.encode(np.asfortranarray(pixels.astype(np.uint8)))
-        np.testing.assert_array_equal(decode_coco({**code, "counts": bytes(code["counts"]).decode()}), pixels)
-        np.testing.assert_array_equal(decode_coco(encode_coco(pixels)), pixels)
-        np.testing.assert_array_equal(decode_brush(encode_brush(pixels), *pixels.shape), pixels)
-
-
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ({"size": [16, 24], "counts": [380]}, "run lengths of 380 pixels, expected 384"),
-        ({"size": [16, 24], "counts": [390, -6]}, "no numbers of pixels"),
-        ({"size": [16, 24], "counts": "o"}, "cut short or damaged"),
-        ({"size": [1 << 30, 1 << 30], "counts": [5]}, "expected 24x16"),
-        ({"size": [24, 16], "counts": [384]}, "pixels of a 16x24 image, expected 24x16"),
-    ],
-)
-def test_damaged_run_lengths_give_one_line(tmp_path, code, message):
-    picture(tmp_path / "a.png", SIZE)
-    content = coco_content({"a.png": [("car", [(1, 1), (5, 1), (5, 5)])]})
-    content["annotations"][0]["segmentation"] = code
-    json_text(tmp_path / "labels.json", content)
-    said = problems(tmp_path)
-    assert "labels.json: found" in said
-    assert message in said
-    assert "annotation 1 of a.png" in said
 
 
 def test_coco_polygons_next_to_boxes_are_read_as_masks_and_never_a_box_as_a_mask(tmp_path):
@@ -421,206 +318,3 @@ def test_label_studio_brushes_rectangles_and_several_annotations(tmp_path):
     older["ground_truth"] = True
     json_text(tmp_path / "export.json", [task])
     assert open_folder(tmp_path, "segmentation").classes == ("background", "old")
-
-
-def test_brush_strokes_as_the_browser_packs_them():
-    """Stretches of different values, and half-opaque edges."""
-    values = [0, 0, 0, 0, 9, 9, 9, 200, 5, 6, 7, 100, 0, 0, 0, 255]
-    bits = f"{16:032b}{7:05b}" + "".join(f"{n:04b}" for n in (3, 7, 11, 15))
-    bits += f"1{0:02b}{3:04b}{0:08b}"  # a run of four zeros
-    bits += f"0{0:02b}{11:04b}" + "".join(f"{value:08b}" for value in values[4:])
-    bits += "0" * (-len(bits) % 8)
-    code = [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
-    np.testing.assert_array_equal(decode_brush(code, 2, 2), [[False, True], [False, True]])
-    with pytest.raises(ValueError, match="cut short"):
-        decode_brush(code[:-2], 2, 2)
-    with pytest.raises(ValueError, match="of another image than 3x2"):
-        decode_brush(code, 2, 3)
-
-
-# tadp.toml
-
-
-def test_settings_name_ignore_merge_and_leave_unlabelled_pixels_out(tmp_path):
-    EXPORTS["labelme"](tmp_path)
-    toml = 'unlabelled = "ignore"\nclasses = ["vehicle", "tree"]\nignore = ["road"]\n'
-    text(tmp_path / "tadp.toml", toml + '[remap]\ncar = "vehicle"\n[prompts]\nvehicle = "parked car"\n')
-    dataset = open_folder(tmp_path, "segmentation")
-    assert dataset.classes == ("vehicle", "tree")
-    assert dataset.prompt_names == ("parked car", "tree")
-    expected = drawn(SHAPES["first.png"], {"road": 255, "car": 0}, unlabelled=255)
-    np.testing.assert_array_equal(dataset.read("first").target, expected)
-    assert open_folder(tmp_path, "detection").read("first").target["labels"].tolist() == [0]
-    text(tmp_path / "tadp.toml", toml)
-    assert "found the label 'car' in shape 2 of first.png, expected one of vehicle, tree" in problems(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("toml", "message"),
-    [
-        ("classes = [1]", "classes = [1]"),
-        ("clases = []", "found the setting clases, expected one of format"),
-        ('unlabelled = "void"', "found unlabelled 'void', expected 'background' or 'ignore'"),
-        ("[split]\nval = 1.2", "found split.val 1.2 and test 0.0, expected shares"),
-        ('[split]\ngroup = "("', "found split.group '('"),
-        ("[depth]\nrange = [3, 1]", "found depth.range [3, 1], expected [nearest, farthest]"),
-        ("x", "no valid TOML"),
-        ('[prompts]\ncat = "x"', "found prompts for 'cat', expected one of the classes"),
-        ('format = "nope"', "found format 'nope', expected one of labelme"),
-    ],
-)
-def test_wrong_settings_give_one_line(tmp_path, toml, message):
-    EXPORTS["labelme"](tmp_path)
-    text(tmp_path / "tadp.toml", toml)
-    with pytest.raises(DataError) as raised:
-        open_folder(tmp_path, "segmentation")
-    assert "tadp.toml: " in str(raised.value)
-    assert message in str(raised.value)
-
-
-def test_several_formats_in_one_folder_are_distinguished_by_the_settings(tmp_path):
-    EXPORTS["labelme"](tmp_path)
-    json_text(tmp_path / "coco.json", coco_content({"first.png": SHAPES["first.png"][:1]}))
-    with pytest.raises(DataError, match=r"several formats \(labelme, coco\).*format = \"NAME\""):
-        open_folder(tmp_path, "segmentation")
-    text(tmp_path / "tadp.toml", 'format = "coco"')
-    assert open_folder(tmp_path, "segmentation").classes == ("background", "road")
-
-
-def test_splits_follow_the_seed_and_the_group_and_stay_as_images_are_added():
-    ids = [f"clip{n // 10}/{n:03}" for n in range(200)]
-    settings = SplitSettings(val=0.2, test=0.1, seed=3)
-    splits = split_by_seed(ids, settings)
-    assert {name: len(part) for name, part in splits.items()} == pytest.approx(
-        {"train": 140, "val": 40, "test": 20}, abs=20
-    )
-    assert sorted(name for part in splits.values() for name in part) == sorted(ids)
-    more = split_by_seed([*ids, "new/1", "new/2"], settings)
-    assert all(set(splits[name]) <= set(more[name]) for name in splits)
-    assert split_by_seed(ids, SplitSettings(seed=4)) != split_by_seed(ids, SplitSettings(seed=5))
-    for group in ("folder", r"^clip\d+", r"^(clip\d+)/"):
-        parts = split_by_seed(ids, SplitSettings(val=0.3, group=group))
-        assert not {name.split("/")[0] for name in parts["train"]} & {name.split("/")[0] for name in parts["val"]}
-    assert {name: len(part) for name, part in split_by_seed(["a", "b"], SplitSettings()).items()} == {
-        "train": 1,
-        "val": 1,
-    }
-    assert split_by_seed(["a"], SplitSettings()) in ({"train": ("a",)}, {"val": ("a",)})
-
-
-def test_split_files_come_before_the_seed(tmp_path):
-    EXPORTS["labelme"](tmp_path)
-    text(tmp_path / "val.txt", "first\ngröße 2\n")
-    assert open_folder(tmp_path, "segmentation", "val").ids == ("first", "größe 2")
-    with pytest.raises(DataError, match="found the splits val, expected 'train' among them"):
-        open_folder(tmp_path, "segmentation", "train")
-
-
-# Masks of colours, of palettes, and depth
-
-
-def color_masks(root, table="tadp.toml"):
-    picture(root / "images" / "a.png", SIZE)
-    columns = np.array([(0, 0, 0), (128, 0, 0), (0, 0, 255)], np.uint8)[np.arange(24) // 8]
-    (root / "masks").mkdir()
-    Image.fromarray(np.tile(columns, (16, 1, 1))).save(root / "masks" / "a.png")
-    rows = {"background": (0, 0, 0), "car": (128, 0, 0), "big tree": (0, 0, 255)}
-    content = {
-        "tadp.toml": "[palette]\n" + "".join(f'"{name}" = {list(color)}\n' for name, color in rows.items()),
-        "labelmap.txt": "# label:color_rgb:parts:actions\n"
-        + "".join(f"{n}:{r},{g},{b}::\n" for n, (r, g, b) in rows.items()),
-        "class_dict.csv": "name,r,g,b\r\n" + "".join(f"{n},{r},{g},{b}\r\n" for n, (r, g, b) in rows.items()),
-    }
-    text(root / table, content[table])
-
-
-@pytest.mark.parametrize("table", ["tadp.toml", "labelmap.txt", "class_dict.csv"])
-def test_masks_of_colours(tmp_path, table):
-    color_masks(tmp_path, table)
-    dataset = open_folder(tmp_path)
-    assert dataset.classes == ("background", "car", "big tree")
-    assert dataset.palette == ((0, 0, 0), (128, 0, 0), (0, 0, 255))
-    np.testing.assert_array_equal(dataset.read("a").target[0], np.arange(24) // 8)
-    (report,) = check_folder(tmp_path)
-    assert report.layout == "masks of colours"
-    assert not report.problems
-    with Image.open(tmp_path / "masks" / "a.png") as image:
-        image.putpixel((5, 3), (1, 2, 3))
-        image.save(tmp_path / "masks" / "a.png")
-    assert "found the colour (1, 2, 3) at x 5, y 3, and 0 more pixels of no class" in problems(tmp_path)
-
-
-def test_colours_may_be_ignored_or_share_a_class(tmp_path):
-    color_masks(tmp_path)
-    toml = (tmp_path / "tadp.toml").read_text()
-    text(tmp_path / "tadp.toml", f'ignore = ["background"]\n{toml}[remap]\n"big tree" = "car"\n')
-    dataset = open_folder(tmp_path)
-    assert dataset.classes == ("car",)
-    np.testing.assert_array_equal(dataset.read("a").target[0], np.array([255, 0, 0])[np.arange(24) // 8])
-
-
-def test_palette_masks_keep_their_palette_and_values_may_be_ignored(tmp_path):
-    picture(tmp_path / "images" / "a.png", SIZE)
-    mask(tmp_path / "masks" / "a.png", 0, 1, 2)
-    with Image.open(tmp_path / "masks" / "a.png") as image:
-        image.putpalette([0, 0, 0, 10, 200, 10, 20, 20, 250])
-        image.save(tmp_path / "masks" / "a.png")
-    text(tmp_path / "classes.txt", "background\ntree\ncar\n")
-    assert open_folder(tmp_path).palette == ((0, 0, 0), (10, 200, 10), (20, 20, 250))
-    text(tmp_path / "tadp.toml", "ignore = [1]")
-    dataset = open_folder(tmp_path)
-    assert dataset.classes == ("background", "car")
-    assert dataset.palette == ((0, 0, 0), (20, 20, 250))
-    np.testing.assert_array_equal(dataset.read("a").target[0], np.array([0, 255, 1])[np.arange(24) // 8])
-
-
-def test_cvat_segmentation_masks(tmp_path):
-    color_masks(tmp_path, "labelmap.txt")
-    (tmp_path / "masks").rename(tmp_path / "SegmentationClass")
-    (tmp_path / "images").rename(tmp_path / "JPEGImages")
-    text(tmp_path / "ImageSets" / "Segmentation" / "val.txt", "a\n")
-    assert annotated_splits(tmp_path, "segmentation") == ("val",)
-    np.testing.assert_array_equal(open_folder(tmp_path, split="val").read("a").target[0], np.arange(24) // 8)
-
-
-def test_depth_scale_and_camera_range(tmp_path):
-    import torch
-
-    picture(tmp_path / "images" / "a.png", SIZE)
-    (tmp_path / "depth").mkdir()
-    write_depth_png(tmp_path / "depth" / "a.png", torch.linspace(1, 8, 24).expand(16, 24))  # units of a millimetre
-    text(tmp_path / "tadp.toml", "[depth]\nscale = 0.01\nrange = [20, 60.5]\n")
-    row = open_folder(tmp_path).read("a").target[0].numpy()
-    metres = torch.linspace(10, 80, 24).numpy()
-    np.testing.assert_allclose(row, np.where((metres >= 20) & (metres <= 60.5), metres, 0), atol=0.01)
-
-
-def test_files_outside_the_folder_are_never_read(tmp_path):
-    picture(tmp_path / "secret.png", SIZE)
-    root = tmp_path / "data"
-    EXPORTS["labelme"](root)
-    labelme_file(root / "up.json", "../secret.png", [])
-    labelme_file(root / "absolute.json", str(tmp_path / "secret.png"), [])
-    (root / "link.png").symlink_to(tmp_path / "secret.png")
-    labelme_file(root / "link.json", "link.png", [])
-    with pytest.raises(DataError, match="leads out of the data set's folder"):
-        open_folder(root, "segmentation")
-    (root / "link.json").unlink()
-    said = problems(root)
-    assert "up.json: found no image '../secret.png'" in said
-    assert "absolute.json: found no image" in said
-
-
-def test_predictions_next_to_images_are_no_annotations(tmp_path):
-    picture(tmp_path / "a.png", SIZE)
-    json_text(tmp_path / "out" / "a_boxes.json", coco_content(SHAPES))
-    for name in ("settings.json", "captions.jsonl"):
-        text(tmp_path / "out" / name, "{}")
-    assert annotated_tasks(tmp_path) == ()
-
-
-def test_json_of_other_tools_is_passed_over(tmp_path):
-    EXPORTS["coco"](tmp_path)
-    text(tmp_path / "notes.json", json.dumps({"info": 1}))
-    assert annotation_format(tmp_path) == "coco"
-    assert read_settings(tmp_path).format == ""
