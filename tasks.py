@@ -72,7 +72,7 @@ CAUSES = (
     ),
     (
         "No matching distribution found for",
-        "The registry has no build of that package for this Python and machine (tested: 3.11 and 3.12, 64-bit Linux).",
+        "The registry has no build of that package for this Python and machine (tested: 3.11 to 3.13, 64-bit Linux).",
     ),
     (
         "MemoryError|Cannot allocate memory|Killed",

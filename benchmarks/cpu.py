@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 from baselines import PASSES, random_backbone, random_taesd
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from gpu import TRAINING_WAYS, training_step
 from gpu_bench import SIZES, Bench, short
@@ -57,11 +58,15 @@ CASES = {
 }
 
 
-def prepared(case: str, size: str) -> dict[str, Work]:
-    """{"latents": a pass from latents, "pixels": one from pixels}, of the same random weights and inputs each time."""
+def prepared(case: str, size: str, unets: dict[tuple, UNet2DConditionModel]) -> dict[str, Work]:
+    """{"latents": a pass from latents, "pixels": one from pixels}, of the same random weights and inputs each time.
+
+    `unets`: those of earlier cases, shared by all that have the same type: six of them take more than 24 GiB.
+    """
     asked = CASES[case]
     torch.manual_seed(0)
     backbone: DiffusionBackbone = random_backbone(size).freeze()
+    backbone.unet = unets.setdefault((asked.dtype, asked.optimized), backbone.unet)
     if asked.distilled:
         backbone.use_vae(random_taesd(size))
     side = SIDE[size]
@@ -78,7 +83,8 @@ def prepared(case: str, size: str) -> dict[str, Work]:
 
 def interleaved(size: str, rounds: int) -> dict[str, dict[str, float]]:
     """{case: {"latents" and "pixels": median of the ratios to the reference's way in the same round}}."""
-    works = {case: prepared(case, size) for case in CASES}
+    unets: dict[tuple, UNet2DConditionModel] = {}
+    works = {case: prepared(case, size, unets) for case in CASES}
     seconds = {(case, source): [] for case in CASES for source in works[case]}
     for turn in range(rounds + 1):
         for (case, source), times in seconds.items():
@@ -111,7 +117,7 @@ def training_ratios(size: str, rounds: int) -> Iterator[dict[str, object]]:
 
 def memory_and_features(case: str, size: str, folder: Path) -> dict[str, float]:
     """GiB above the weights; the features stay in `folder` for the comparison."""
-    works = prepared(case, size)
+    works = prepared(case, size, {})
     found = {}
     for source, work in works.items():
         features, gib = with_peak(work)

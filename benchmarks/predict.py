@@ -1,7 +1,7 @@
 """`tadp predict` and `tadp eval` with a model of Stable Diffusion 1.5's size: `python benchmarks/predict.py`.
 
-Random weights, captions by the tiny captioner, images of 512 x 512. Both commands run in turns with fp32, as they ran
-before they decided about precision themselves, and with their defaults. Prints images per second, loading left out of
+Random weights, captions by the tiny captioner, images of 512 x 512. Both commands run in turns in fp32, and with
+their defaults. Prints images per second, loading left out of
 `predict` and part of `eval`, and the ratio of both ways' seconds; writes them as JSON.
 """
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers import Transformer2DModel
 from diffusers.models.resnet import ResnetBlock2D
 
-from tadp_backbone.kernels import fuse_blocks
+from tadp_backbone.kernels import fuse_blocks, resnet_launches
 from tadp_backbone.kernels.resnet_launches import launch_add_residual, launch_group_norm_silu
 
 # The interpreter cuts bfloat16's digits off where a GPU rounds: up to one of its last digit, 2 ** -7.
@@ -56,10 +56,10 @@ def interpreted(monkeypatch):
     """Kernels are taken as on a GPU; `count` is how often."""
     taken = []
 
-    def runs(x):
-        assert x.is_contiguous(memory_format=torch.channels_last), "a block left channels_last memory"
-        taken.append(x.shape)
-        return True
+    def runs(x, *_):
+        fits = x.is_contiguous(memory_format=torch.channels_last)
+        taken.extend([x.shape] if fits else [])
+        return fits
 
     for module in ("group_norm_silu", "add_residual", "resnets"):
         monkeypatch.setattr(sys.modules[f"tadp_backbone.kernels.{module}"], "runs_kernels", runs)
@@ -81,7 +81,7 @@ def test_a_resnet_block_gives_the_same_numbers(interpreted, channels, time):
     before = x.clone()
     assert fuse_blocks(block) == 1
     assert relative(block(x, embedding), expected.double()) < 1e-5
-    assert len(interpreted) == 4  # the block, two norms and the sum
+    assert len(interpreted) == 4, "the block, two norms and the sum"
     assert torch.equal(x, before), "what a block is given stays"
 
 
@@ -96,4 +96,56 @@ def test_a_transformer_gives_the_same_numbers_without_leaving_channels_last(inte
     (got,) = block(x, text, return_dict=False)
     assert relative(got, expected.double()) < 1e-5
     assert got.is_contiguous(memory_format=torch.channels_last)
-    assert len(interpreted) == 1
+    assert len(interpreted) == 2, "the transformer, and its norm"
+
+
+def _pre_hook(block):
+    block.conv1.register_forward_pre_hook(lambda _, given: (given[0] + 1,))
+
+
+def _hook(block):
+    block.nonlinearity.register_forward_hook(lambda _module, _given, result: result + 1)
+
+
+def _forward(block):
+    block.conv2.forward = lambda x: x[:, :1].expand(-1, block.out_channels, -1, -1)
+
+
+def _padding(block):
+    block.conv1.padding_mode = "circular"
+    block.conv1._reversed_padding_repeated_twice = [1, 1, 1, 1]
+
+
+def _adapter(block):
+    block.conv2 = torch.nn.Sequential(block.conv2, torch.nn.Hardtanh(-0.1, 0.1))
+
+
+@pytest.mark.parametrize("change", [_pre_hook, _hook, _forward, _padding, _adapter])
+@torch.no_grad()
+def test_a_resnet_block_takes_what_others_put_on_its_parts(interpreted, change):
+    torch.manual_seed(0)
+    block = ResnetBlock2D(in_channels=8, temb_channels=16, groups=4).eval()
+    x, time = torch.randn(2, 8, 5, 7).to(memory_format=torch.channels_last), torch.randn(2, 16)
+    before = block(x, time)
+    change(block)
+    expected = block(x, time)
+    fuse_blocks(block)
+    assert relative(block(x, time), expected.double()) < 1e-5
+    assert relative(before, expected.double()) > 1e-2
+
+
+@torch.no_grad()
+def test_parameters_may_lie_apart_in_memory(interpreted):
+    x, (weight, bias) = cells((2, 8, 5, 7), torch.float32)
+    spread = [torch.stack([values, -values], 1)[:, 0] for values in (weight, bias)]
+    expected = launch_group_norm_silu(x, 2, weight, bias, 1e-5, None, True)
+    assert relative(launch_group_norm_silu(x, 2, *spread, 1e-5, None, True), expected.double()) < 1e-6
+
+
+def test_more_parts_than_one_program_merges(monkeypatch):
+    monkeypatch.setattr(resnet_launches, "LEAST_ROWS", 32)
+    monkeypatch.setattr(resnet_launches, "MOST_PARTS", 2)
+    x, (weight, bias) = cells((1, 8, 17, 17), torch.float32)
+    got = launch_group_norm_silu(x, 2, weight, bias, 1e-5, None, False)
+    expected = F.group_norm(x.double(), 2, weight.double(), bias.double(), 1e-5)
+    assert relative(got, expected) < 1e-5

@@ -13,6 +13,7 @@ import pytest
 import torch
 from diffusers import Transformer2DModel
 from diffusers.models.resnet import ResnetBlock2D
+from peft import LoraConfig, inject_adapter_in_model
 from torch.testing import assert_close
 
 import tadp_backbone.kernels
@@ -176,17 +177,26 @@ def test_resnets_of_other_kinds_stay():
     assert type(block) is ResnetBlock2D
 
 
-def test_a_block_whose_convolution_an_adapter_replaced_runs_it():
+@pytest.mark.parametrize("linear", [False, True])
+def test_adapters_on_a_transformers_projections_are_taken(linear):
+    """Peft's layers, which are neither convolutions nor linear layers by type."""
     torch.manual_seed(0)
-    transformer = Transformer2DModel(2, 8, 16, norm_num_groups=4, cross_attention_dim=12)
-    fuse_blocks(transformer)
-    x, text = torch.randn(2, 16, 5, 7), torch.randn(2, 3, 12)
+    transformer = Transformer2DModel(
+        2, 8, 16, norm_num_groups=4, cross_attention_dim=12, use_linear_projection=linear
+    ).eval()
+    x, text = torch.randn(2, 16, 4, 16), torch.randn(2, 3, 12)
     with torch.no_grad():
         before = transformer(x, text, return_dict=False)[0]
-        transformer.proj_out = torch.nn.Sequential(transformer.proj_out, torch.nn.Hardtanh(-0.01, 0.01))
-        after = transformer(x, text, return_dict=False)[0]
-    assert (after - x).abs().max() <= 0.0101
-    assert (before - x).abs().max() > 0.0101
+        adapter = LoraConfig(r=2, target_modules=["proj_in", "proj_out"], init_lora_weights=False)
+        inject_adapter_in_model(adapter, transformer)
+        seen = []
+        transformer.norm.register_forward_hook(lambda *given: seen.append(given))
+        expected = transformer(x, text, return_dict=False)[0]
+        fuse_blocks(transformer)
+        got = transformer(x, text, return_dict=False)[0]
+    assert_close(got, expected)
+    assert (before - expected).abs().max() > 1e-3
+    assert len(seen) == 2
 
 
 def test_without_triton_the_plain_formulas_are_used(monkeypatch):

@@ -26,8 +26,8 @@ def test_gpu_script(tmp_path, monkeypatch, capsys):
     results = run(tmp_path)
     assert {"device", "torch", "triton", "commit"} <= set(results["machine"])
     parts = results["parts"]
-    assert list(parts) == ["extraction", "training", "attention", "norms"]
-    assert all(row["us"] > 0 for row in parts["attention"] + parts["norms"])
+    assert list(parts) == ["extraction", "training", "attention", "blocks"]
+    assert all(row["us"] > 0 for row in parts["attention"] + parts["blocks"])
     assert {row["way"] for row in parts["attention"]} == set(ATTENTIONS)
     assert [(row["way"], row["GiB"]) for row in parts["training"]] == [("explicit (a)", None), ("ours", None)]
     assert len(parts["extraction"]) == 2 * 2
@@ -53,9 +53,9 @@ def test_gpu_script_measures_a_distilled_encoder(tmp_path, monkeypatch):
 
 def test_gpu_script_keeps_to_its_time(tmp_path):
     """What is measured before doesn't get lost."""
-    parts = run(tmp_path, "--minutes", "0", "--only", "norms")["parts"]
-    assert list(parts) == ["norms"]
-    assert {row["note"] for row in parts["norms"]} == {"left out: the time was up"}
+    parts = run(tmp_path, "--minutes", "0", "--only", "blocks")["parts"]
+    assert list(parts) == ["blocks"]
+    assert {row["note"] for row in parts["blocks"]} == {"left out: the time was up"}
 
 
 def test_a_way_that_does_not_fit_is_a_row():

@@ -11,7 +11,7 @@ from .group_norm_silu import runs_kernels
 def add_residual(x: Tensor, residual: Tensor, bias: Tensor | None) -> Tensor:
     """x (B, C, H, W) + residual (B, C, H, W) + bias (C,), None: 0. x is overwritten where kernels run."""
     alike = residual.dtype == x.dtype and residual.is_contiguous(memory_format=torch.channels_last)
-    if bias is not None and alike and runs_kernels(x):
+    if bias is not None and alike and runs_kernels(x, residual, bias):
         from .resnet_launches import launch_add_residual
 
         return launch_add_residual(x, residual, bias)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .available import HAS_TRITON
+from .group_norm_silu import needs_gradient
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 WIDEST_HEAD = 160
@@ -47,7 +48,7 @@ def by_direction(
     takes 688, 324 and 250; torch's attention, with the kernel's forward pass for maps without gradient, 553, 255 and
     149; the reference implementation, where maps have a gradient, 1409, 404 and 183.
     """
-    if not (torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))):
+    if not needs_gradient(q, k, v):
         return kernel(q, k, v, scale)
     if detach_maps:
         with torch.no_grad():

@@ -11,6 +11,7 @@ import triton
 from torch import Tensor
 
 from .cross_attention_triton import attend, key_gradients, row_gradients
+from .group_norm_silu import needs_gradient
 from .tiles import STEP, Launch, aligned, in_steps
 
 ROWS_A_PART = 512
@@ -20,10 +21,10 @@ ROWS_A_PART = 512
 def cross_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """As `cross_attention_with_maps`, for what its file's `fits_kernel` takes.
 
-    torch's dispatcher would take longer than the kernel: it is asked only where it traces or differentiates.
+    torch's dispatcher costs host time at each call: it is asked only where it traces or differentiates.
     """
-    differentiates = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-    return (cross_attention_op if differentiates or torch.compiler.is_compiling() else _attend)(q, k, v, scale)
+    dispatched = needs_gradient(q, k, v) or torch.compiler.is_compiling()
+    return (cross_attention_op if dispatched else _attend)(q, k, v, scale)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,8 @@ from .tiles import Launch
 ROWS, CHANNELS, WARPS = 32, 64, 4
 """Cells and channels of a tile: 64 half-precision channels are one line of the cache."""
 
-ROWS_A_PART = 256
-"""Cells that one program sums over."""
+LEAST_ROWS, MOST_PARTS = 256, 256
+"""Cells that one program sums over at least, a multiple of ROWS, and parts at most: one program merges them all."""
 
 
 def launch_group_norm_silu(
@@ -45,8 +45,10 @@ def norm_launches(
     """Moments of channels, moments of groups, output; fills `y` (like x)."""
     batch, channels, cells = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
     means, rates = (x.new_empty(batch, groups, dtype=torch.float32) for _ in range(2))
-    parts = triton.cdiv(cells, ROWS_A_PART)
+    rows = LEAST_ROWS * triton.cdiv(cells, LEAST_ROWS * MOST_PARTS)
+    parts = triton.cdiv(cells, rows)
     part_means, part_deviations = (x.new_empty(batch, parts, channels, dtype=torch.float32) for _ in range(2))
+    weight, bias = weight.contiguous(), bias.contiguous()
     given = weight if shift is None else shift.contiguous()  # not read where SHIFTED is false
     shared = 0 if shift is None or len(shift) == 1 else channels  # from one image's shift to the next's
     blocks = triton.cdiv(channels, CHANNELS)
@@ -55,7 +57,7 @@ def norm_launches(
         Launch(
             kernel=channel_moments,
             grid=(parts, blocks, batch),
-            arguments=(x, part_means, part_deviations, cells, channels, ROWS_A_PART),
+            arguments=(x, part_means, part_deviations, cells, channels, rows),
             constants=tile,
         ),
         Launch(
@@ -63,7 +65,7 @@ def norm_launches(
             grid=(groups, batch),
             arguments=(
                 *(part_means, part_deviations, given, means, rates),
-                *(cells, channels, groups, parts, ROWS_A_PART, shared, eps),
+                *(cells, channels, groups, parts, rows, shared, eps),
             ),
             constants={
                 "SHIFTED": shift is not None,
@@ -87,6 +89,6 @@ def add_launch(x: Tensor, residual: Tensor, bias: Tensor) -> Launch:
     return Launch(
         kernel=add_in_place,
         grid=(triton.cdiv(cells, ROWS), triton.cdiv(channels, CHANNELS), batch),
-        arguments=(x, residual, bias, cells, channels),
+        arguments=(x, residual, bias.contiguous(), cells, channels),
         constants={"ROWS": ROWS, "CHANNELS": CHANNELS, "num_warps": WARPS},
     )

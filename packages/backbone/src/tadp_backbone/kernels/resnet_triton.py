@@ -13,7 +13,7 @@ import triton.language as tl
 @triton.jit
 def block_of(P, C, ROWS: tl.constexpr, CHANNELS: tl.constexpr, start):
     """Places of ROWS cells from `start` on and this program's CHANNELS, (ROWS, CHANNELS), and which of them exist."""
-    rows = start + tl.arange(0, ROWS)
+    rows = (start + tl.arange(0, ROWS)).to(tl.int64)  # cells times channels of a large image pass 2 ** 31
     channels = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     image = tl.program_id(2).to(tl.int64) * P * C
     inside = (rows[:, None] < P) & (channels[None, :] < C)

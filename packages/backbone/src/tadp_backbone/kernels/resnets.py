@@ -15,8 +15,8 @@ from .group_norm_silu import group_norm_silu, runs_kernels
 def fuse_blocks(model: nn.Module) -> int:
     """Have the model's resnet blocks and transformers of images compute as those below; returns how many changed.
 
-    Blocks keep their modules, parameters and names, so that optimizers, checkpoints and adapters notice nothing. Those
-    that scale and shift between norm and activation, resample or use another activation than SiLU stay as they are.
+    Blocks keep their modules, parameters and names, and become instances of the classes below. Those that scale and
+    shift between norm and activation, resample or use another activation than SiLU stay as they are.
     """
     changed = 0
     for module in model.modules():
@@ -38,12 +38,21 @@ def _is_plain(block: ResnetBlock2D) -> bool:
     )
 
 
+def _untouched(module: nn.Module) -> bool:
+    """Whether a module may be passed by: no adapter in its place, no hook, no `forward` of its own."""
+    watched = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
+    return type(module) in (nn.GroupNorm, nn.Conv2d, nn.SiLU) and not watched
+
+
 class FusedResnetBlock(ResnetBlock2D):
-    """Kernels that follow a convolution add its bias, the time embedding and the residual: three passes less."""
+    """Without gradients, on a GPU: both convolutions' biases, the time embedding and the residual are added by kernels
+    that run anyway."""
 
     def forward(self, input_tensor: Tensor, temb: Tensor | None, *args: object, **kwargs: object) -> Tensor:
         """(B, C in, H, W), embedding of the timestep (B, D) -> (B, C out, H, W)"""
-        if not (runs_kernels(input_tensor) and self._is_as_built()):
+        parts = (self.norm1, self.nonlinearity, self.conv1, self.norm2, self.conv2, self.conv_shortcut)
+        usual = (temb is None) == (self.time_emb_proj is None) and all(p is None or _untouched(p) for p in parts)
+        if not (usual and runs_kernels(input_tensor, temb, *self.parameters())):
             return super().forward(input_tensor, temb, *args, **kwargs)
         x, shift = _without_bias(self.conv1, _norm_silu(self.norm1, input_tensor))
         if self.time_emb_proj is not None and temb is not None:
@@ -57,13 +66,6 @@ class FusedResnetBlock(ResnetBlock2D):
         x = add_residual(x, input_tensor, None if bias is None else bias.flatten())
         return x if self.output_scale_factor == 1 else x / self.output_scale_factor
 
-    def _is_as_built(self) -> bool:
-        """Whether no part that `forward` goes past was replaced, as by an adapter, or has a hook."""
-        parts = (self.norm1, self.conv1, self.norm2, self.conv2, self.conv_shortcut)
-        return all(
-            part is None or (type(part) in (nn.GroupNorm, nn.Conv2d) and not part._forward_hooks) for part in parts
-        )
-
 
 def _norm_silu(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None = None) -> Tensor:
     return group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, shift=shift)
@@ -71,9 +73,8 @@ def _norm_silu(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None = None) -> Te
 
 def _without_bias(convolution: nn.Conv2d, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """(the convolution without its bias, the bias (1, C))."""
-    c = convolution
-    result = F.conv2d(x, c.weight, None, c.stride, c.padding, c.dilation, c.groups)
-    return result, None if c.bias is None else c.bias[None]
+    result = convolution._conv_forward(x, convolution.weight, None)  # with its padding mode
+    return result, None if convolution.bias is None else convolution.bias[None]
 
 
 class ChannelsLastTransformer(Transformer2DModel):
@@ -84,24 +85,26 @@ class ChannelsLastTransformer(Transformer2DModel):
 
     def _operate_on_continuous_inputs(self, hidden_states: Tensor) -> tuple[Tensor, int]:
         """(B, C, H, W) -> (B, H W, D), D"""
-        norm = self.norm
-        x = group_norm_silu(hidden_states, norm.num_groups, norm.weight, norm.bias, norm.eps, activated=False)
-        x = _pointwise(self.proj_in, rearrange(x, "b c h w -> b (h w) c"), hidden_states.shape[-2:])
+        norm, x = self.norm, hidden_states
+        if _untouched(norm) and runs_kernels(x, norm.weight, norm.bias):
+            x = group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, activated=False)
+        else:
+            x = norm(x)
+        x = self._projected(self.proj_in, rearrange(x, "b c h w -> b (h w) c"), x.shape[-2])
         return x, x.shape[-1]
 
     def _get_output_for_continuous_inputs(
         self, hidden_states: Tensor, residual: Tensor, batch_size: int, height: int, width: int, inner_dim: int
     ) -> Tensor:
         """(B, H W, D), (B, C, H, W) -> (B, C, H, W)"""
-        x = _pointwise(self.proj_out, hidden_states, (height, width))
+        x = self._projected(self.proj_out, hidden_states, height)
         return rearrange(x, "b (h w) c -> b c h w", h=height) + residual
 
-
-def _pointwise(layer: nn.Module, x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """A linear layer or a 1x1 convolution of x (B, H W, C)."""
-    if isinstance(layer, nn.Linear):
-        return layer(x)
-    if type(layer) is nn.Conv2d and not layer._forward_hooks:
-        return F.linear(x, layer.weight.flatten(1), layer.bias)
-    x = layer(rearrange(x, "b (h w) c -> b c h w", h=size[0]))  # an adapter's
-    return rearrange(x, "b c h w -> b (h w) c")
+    def _projected(self, projection: nn.Module, x: Tensor, height: int) -> Tensor:
+        """x (B, H W, C) through the model's linear layers or 1x1 convolutions."""
+        if self.use_linear_projection:
+            return projection(x)
+        if isinstance(projection, nn.Conv2d) and _untouched(projection):
+            return F.linear(x, projection.weight.flatten(1), projection.bias)
+        x = projection(rearrange(x, "b (h w) c -> b c h w", h=height))
+        return rearrange(x, "b c h w -> b (h w) c")
