@@ -1,5 +1,6 @@
 """Pages of `benchmarks/tables.py`: tables of `tadp reproduce`, next to the paper's numbers where it has some."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,10 +44,14 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _order(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of the pairs of rows that the paper has numbers for, how many have its order, beyond the spread and within."""
+    """How many pairs of rows of one data set have the paper's order, beyond the spread and within."""
     metric = next(iter(rows[0]["metrics"]))
     known = [row for row in rows if metric in row["target"] and metric in row["metrics"]]
-    pairs = [(a, b) for index, a in enumerate(known) for b in known[index + 1 :] if a["target"] != b["target"]]
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(known, 2)
+        if a["target"] != b["target"] and _data_set(a) == _data_set(b)
+    ]
     if not pairs:
         return []
     kinds = [_kind(a, b, metric) for a, b in pairs]
@@ -55,6 +60,12 @@ def _order(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{kinds.count('other')} the opposite one, {kinds.count('within')} lie within it (the larger of the two "
         "standard deviations)."
     ]
+
+
+def _data_set(row: Mapping[str, Any]) -> str:
+    """What the row is evaluated on, where the table has several data sets."""
+    before, colon, _ = row["label"].partition(": ")
+    return before if colon else ""
 
 
 def _kind(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> str:

@@ -138,3 +138,20 @@ def test_the_deletion_test_has_a_row_per_kind_of_word():
     page = result_pages.deletion({"captions": part})
     assert "| object | 3 | 12.5 | 0.50 | undefined | 0.75 | 0.20 |" in page
     assert "(mIoU 44.7 % on its validation split), over 2 Scenes" in page
+
+
+def test_pairs_of_rows_are_of_one_data_set():
+    """A data set that is harder than the other in the paper may be the easier one here."""
+    rows = [
+        table_row(f"{data}: {row}", paper, paper + shift)
+        for data, row, paper, shift in (
+            ("Comic2k", "null", 0.3, 0.4),
+            ("Comic2k", "simple", 0.4, 0.4),
+            ("Watercolor2k", "null", 0.5, 0.0),
+            ("Watercolor2k", "simple", 0.6, -0.3),
+        )
+    ]
+    part = {**TABLE["table-1"], "seeds": 1, "rows": rows}
+    assert "Of 2 pairs of rows, 1 have the paper's order in mIoU beyond the spread, 1 the opposite" in tables(
+        "T", "t", {"t": part}
+    )
