@@ -111,10 +111,10 @@ def test_a_process_takes_the_gpu_of_its_local_rank(monkeypatch, asked, device):
     assert (share.rank, share.world_size, share.device_for(asked)) == (3, 4, device)
 
 
-def _on_two_machines(*command: str) -> list[str]:
-    """Output of one `accelerate launch` per machine, each of two processes in all."""
+def _on_two_machines(processes: int, *command: str) -> list[str]:
+    """Output of one `accelerate launch` per machine, of so many processes on both together."""
     port = _free_port()
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
     launch += ["--num_machines", "2", "--main_process_ip", "127.0.0.1", "--main_process_port", port]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     started = [
@@ -135,14 +135,15 @@ def _on_two_machines(*command: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_machines_predict_and_evaluate_as_one_process(tmp_path):
+@pytest.mark.parametrize("processes", [2, 4])
+def test_two_machines_predict_and_evaluate_as_one_process(processes, tmp_path):
     """Each machine has a process of local rank 0: shared by that, both would do the same work."""
     data, run, photos = tmp_path / "data", tmp_path / "run", tmp_path / "photos"
     write_scenes(data, task="segmentation", domain="photo", split="train", count=5, seed=0)
     settings = [f"data.folder={data}", f"data.captions={data / 'captions_true_train.jsonl'}", "data.val=train"]
     train(load_recipe("scenes-segmentation", (*settings, "train.steps=1", "train.batch_size=2")), run)
     one = _metrics(run)
-    first, second = _on_two_machines("eval", str(run))
+    first, second = _on_two_machines(processes, "eval", str(run))
     assert "mIoU" in first
     assert "mIoU" not in second
     assert _metrics(run) == pytest.approx(one, rel=1e-5)
@@ -150,7 +151,7 @@ def test_two_machines_predict_and_evaluate_as_one_process(tmp_path):
     for number in range(5):
         Image.new("RGB", (40 + 8 * number, 48), (50 * number, 90, 20)).save(photos / f"{number}.png")
     given = ("predict", str(run), str(photos), "--caption", "a star", "--format", "coco", "--batch-size", "2", "--out")
-    first, second = _on_two_machines(*given, str(tmp_path / "two"))
+    first, second = _on_two_machines(processes, *given, str(tmp_path / "two"))
     assert "5 predicted, 0 failed" in first
     assert "predicted" not in second
     subprocess.run([*TADP, *given, str(tmp_path / "one")], check=True, capture_output=True)
