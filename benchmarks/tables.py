@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py table-1 table-4 [--seeds 3] [--row NAME ...] [--out runs/tables]
 
-Each table replaces its part in the results file of its page; `python3 tasks.py results` writes the page. Runs stay in
-`--out` and are not made again.
+Each table replaces its part in the results file of its page, with --row those rows of it that were measured alike;
+`python3 tasks.py results` writes the page. Runs stay in `--out` and are not made again.
 """
 
 import argparse
@@ -53,10 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
         page = next(page for page, names in PAGES.items() if name in names)
         file = options.results / f"{page}.json"
         known = json.loads(file.read_text()) if file.is_file() else {}
-        known[name] = part
+        known[name] = joined(known.get(name, part), part, table) if options.row else part
         write_json(file, {key: known[key] for key in PAGES[page] if key in known})
         print(file)
     return 0
+
+
+def joined(known: dict[str, Any], part: dict[str, Any], table: Table) -> dict[str, Any]:
+    """The part with the rows of a known one that was measured in the same setting, and the commands of both."""
+    if any(known[key] != part[key] for key in ("title", "seeds", "settings")):
+        return part
+    by_name = {row["row"]: row for row in (*known["rows"], *part["rows"])}
+    commands = dict.fromkeys((*known["command"].split("; "), part["command"]))
+    ordered = [by_name[row.name] for row in table.rows if row.name in by_name]
+    return {**part, "command": "; ".join(commands), "rows": ordered}
 
 
 def rows(table: Table, done: Sequence[RowResult]) -> list[dict[str, Any]]:

@@ -4,7 +4,10 @@ import json
 
 import pytest
 import result_pages
+from tables import joined
 from tables_page import HEAD, tables
+
+from tadp_cli.config.paper_tables import load_table
 
 MACHINE = {"commit": "abc", "device": "a processor", "torch": "2.11"}
 SCENES = {
@@ -155,3 +158,20 @@ def test_pairs_of_rows_are_of_one_data_set():
     assert "Of 2 pairs of rows, 1 have the paper's order in mIoU beyond the spread, 1 the opposite" in tables(
         "T", "t", {"t": part}
     )
+
+
+def test_rows_that_were_measured_alike_are_joined_in_the_tables_order():
+    table = load_table("table-1")
+    first, second = (row.name for row in table.rows[:2])
+    part = {
+        "title": "T",
+        "seeds": 2,
+        "settings": {"train_images": 3},
+        "command": "b",
+        "rows": [table_row(first, 0.5, 0.6)],
+    }
+    known = {**part, "command": "a", "rows": [table_row(name, 0.5, 0.1) for name in (first, second)]}
+    whole = joined(known, part, table)
+    assert [(row["row"], row["metrics"]["mIoU"]) for row in whole["rows"]] == [(first, [0.6]), (second, [0.1])]
+    assert whole["command"] == "a; b"
+    assert joined({**known, "seeds": 3}, part, table) == part
