@@ -3,6 +3,7 @@
 # B batch, N cells, T tokens, D channels a head
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 
 import torch
@@ -42,7 +43,7 @@ def blocks(bench: Bench) -> Iterator[Row]:
         for name in ("diffusers", "ours"):
             if name == "ours":
                 fuse_blocks(block)
-            work = with_gradients(lambda b=block, o=others, x=x: b(x, **o), (), False)
+            work = torch.no_grad()(partial(block, x, **others))
             yield {
                 "block": kind,
                 "channels": channels,

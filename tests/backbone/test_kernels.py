@@ -18,14 +18,14 @@ from torch.testing import assert_close
 
 import tadp_backbone.kernels
 from tadp_backbone.kernels import cross_attention_with_maps, fuse_blocks, group_norm_silu
-from tadp_backbone.kernels.available import HAS_TRITON
+from tadp_backbone.kernels.available import HAS_TRITON, runs_kernels
 from tadp_backbone.kernels.cross_attention import (
     BACKWARD_FROM,
     by_direction,
     fits_kernel,
     plain_attention_with_maps,
 )
-from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu, runs_kernels
+from tadp_backbone.kernels.group_norm_silu import plain_group_norm_silu
 
 pytestmark = pytest.mark.numerical
 

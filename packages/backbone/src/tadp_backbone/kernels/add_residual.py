@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor
 
-from .group_norm_silu import runs_kernels
+from .available import runs_kernels
 
 
 def add_residual(x: Tensor, residual: Tensor, bias: Tensor | None) -> Tensor:

@@ -8,10 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .available import HAS_TRITON
-from .group_norm_silu import needs_gradient
+from .available import DTYPES, HAS_TRITON, needs_gradient
 
-DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 WIDEST_HEAD = 160
 MOST_KEYS = 256
 BACKWARD_FROM = 1024

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 import triton
 from torch import Tensor
 
+from .available import needs_gradient
 from .cross_attention_triton import attend, key_gradients, row_gradients
-from .group_norm_silu import needs_gradient
 from .tiles import STEP, Launch, aligned, in_steps
 
 ROWS_A_PART = 512

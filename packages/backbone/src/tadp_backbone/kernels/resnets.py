@@ -9,7 +9,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .add_residual import add_residual
-from .group_norm_silu import group_norm_silu, runs_kernels
+from .available import runs_kernels
+from .group_norm_silu import group_norm_silu
 
 
 def fuse_blocks(model: nn.Module) -> int:
