@@ -74,7 +74,7 @@ def evaluated(run: Path, data: Path, out: Path, speed: Speed, device: str) -> fl
 
 
 COMMANDS = {"predict": predicted, "eval": evaluated}
-WAYS = {"fp32": FULL_PRECISION, "defaults": Speed()}
+WAYS = {"defaults": Speed(), "fp32": FULL_PRECISION}
 
 
 def main() -> None:

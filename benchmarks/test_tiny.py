@@ -16,9 +16,12 @@ def images():
     return [render(sample_scene(5, index), "photo").image for index in range(16)]
 
 
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("batch", [1, 16])
-def test_extraction_from_pixels(benchmark, images, batch):
+def test_extraction_from_pixels(benchmark, images, batch, half):
     backbone = DiffusionBackbone.from_pretrained("tiny").freeze()
+    if half:
+        backbone.optimize(dtype=torch.bfloat16)
     images = torch.from_numpy(np.stack(images[:batch])).permute(0, 3, 1, 2) / 127.5 - 1
     context = backbone.encode_text(["a red circle and a tree"])
     with torch.no_grad():

@@ -1,9 +1,7 @@
 """What tests of annotation files compare masks and messages with."""
 
 import numpy as np
-from annotation_exports import (
-    SIZE,
-)
+from annotation_exports import SIZE
 
 from tadp_heads.data.check.folder import check_folder
 from tadp_heads.data.readers.user_folder import open_folder

@@ -203,7 +203,7 @@ def _recipe(out: Path, plan: Plan, setting: _Setting) -> Recipe:
         "backbone.map_index": "class" if setting.prompt == CLASS_MAPS else "token",
         "train.seed": setting.seed,
         "train.steps": plan.steps,
-        "train.flip": False,  # in so few steps mirrored images bring nothing, and each needs a pass of its own
+        "train.flip": False,  # in so few steps it brings photos nothing, and each mirrored image needs a pass
     }
     if setting.prompt != CLASS_MAPS:  # heads differ in their prompts alone: the VAE encodes each image once for all
         changes |= {"train.cache": str(out / "cache"), "train.crops": 1, "train.features_gb": 0.0}
