@@ -47,7 +47,7 @@ def optimize(
     if channels_last:
         backbone.to(memory_format=torch.channels_last)
         blocks = sum(fuse_blocks(part) for part in (backbone.unet, backbone.vae) if part is not None)
-        done.append(f"channels_last memory; {blocks} resnet and transformer blocks fused")
+        done.append(f"channels_last memory; {blocks} faster blocks")
     if compile:
         backend = "inductor" if compile is True else compile
         backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[method-assign]  # of this one

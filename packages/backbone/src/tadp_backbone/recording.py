@@ -64,7 +64,7 @@ class _RecordingProcessor:
             output = layer(output)
         if attn.residual_connection:
             output = output + hidden_states
-        return output / attn.rescale_output_factor
+        return output if attn.rescale_output_factor == 1 else output / attn.rescale_output_factor
 
 
 def _always() -> bool:

@@ -1,7 +1,7 @@
 """Operations of the backbone with fused implementations for CUDA; each also has a PyTorch implementation."""
 
 from .cross_attention import cross_attention_with_maps
+from .fusing import fuse_blocks
 from .group_norm_silu import group_norm_silu
-from .resnets import fuse_blocks
 
 __all__ = ["cross_attention_with_maps", "fuse_blocks", "group_norm_silu"]

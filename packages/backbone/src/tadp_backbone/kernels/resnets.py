@@ -1,7 +1,10 @@
-"""diffusers' resnet and transformer blocks for channels_last memory, with the kernels between their convolutions."""
+"""diffusers' resnet and transformer blocks for channels_last memory, with less between their convolutions."""
 
 # B batch, C channels, H W cells
 
+from typing import TypeGuard
+
+import torch
 import torch.nn.functional as F
 from diffusers import Transformer2DModel
 from diffusers.models.resnet import ResnetBlock2D
@@ -9,63 +12,58 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .add_residual import add_residual
-from .available import runs_kernels
+from .available import needs_gradient, runs_kernels, untouched
+from .convolutions import pointwise
 from .group_norm_silu import group_norm_silu
 
 
-def fuse_blocks(model: nn.Module) -> int:
-    """Have the model's resnet blocks and transformers of images compute as those below; returns how many changed.
-
-    Blocks keep their modules, parameters and names, and become instances of the classes below. Those that scale and
-    shift between norm and activation, resample or use another activation than SiLU stay as they are.
-    """
-    changed = 0
-    for module in model.modules():
-        if type(module) is ResnetBlock2D and _is_plain(module):
-            module.__class__ = FusedResnetBlock
-        elif type(module) is Transformer2DModel and module.is_input_continuous:
-            module.__class__ = ChannelsLastTransformer
-        else:
-            continue
-        changed += 1
-    return changed
-
-
-def _is_plain(block: ResnetBlock2D) -> bool:
-    return (
-        isinstance(block.nonlinearity, nn.SiLU)
-        and block.time_embedding_norm == "default"
-        and block.upsample is block.downsample is None
-    )
-
-
-def _untouched(module: nn.Module) -> bool:
-    """Whether a module may be passed by: no adapter in its place, no hook, no `forward` of its own."""
-    watched = module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__
-    return type(module) in (nn.GroupNorm, nn.Conv2d, nn.SiLU) and not watched
-
-
 class FusedResnetBlock(ResnetBlock2D):
-    """Without gradients, on a GPU: both convolutions' biases, the time embedding and the residual are added by kernels
-    that run anyway."""
+    """Without gradients: on a GPU both convolutions' biases, the time embedding and the residual are added by kernels
+    that run anyway; elsewhere what a convolution or a norm returns is overwritten by the next operation."""
+
+    @staticmethod
+    def takes(module: nn.Module) -> TypeGuard[ResnetBlock2D]:
+        """Not those that scale and shift between norm and activation, resample or have another activation."""
+        return (
+            type(module) is ResnetBlock2D
+            and isinstance(module.nonlinearity, nn.SiLU)
+            and module.time_embedding_norm == "default"
+            and module.upsample is module.downsample is None
+        )
 
     def forward(self, input_tensor: Tensor, temb: Tensor | None, *args: object, **kwargs: object) -> Tensor:
         """(B, C in, H, W), embedding of the timestep (B, D) -> (B, C out, H, W)"""
         parts = (self.norm1, self.nonlinearity, self.conv1, self.norm2, self.conv2, self.conv_shortcut)
-        usual = (temb is None) == (self.time_emb_proj is None) and all(p is None or _untouched(p) for p in parts)
-        if not (usual and runs_kernels(input_tensor, temb, *self.parameters())):
+        usual = (temb is None) == (self.time_emb_proj is None) and all(p is None or untouched(p) for p in parts)
+        given = (input_tensor, temb, *self.parameters())
+        if not usual or torch.compiler.is_compiling() or needs_gradient(*given):
             return super().forward(input_tensor, temb, *args, **kwargs)
-        x, shift = _without_bias(self.conv1, _norm_silu(self.norm1, input_tensor))
+        time = None
         if self.time_emb_proj is not None and temb is not None:
             time = self.time_emb_proj(temb if self.skip_time_act else F.silu(temb))
+        x = self._by_kernels(input_tensor, time) if runs_kernels(*given) else self._in_place(input_tensor, time)
+        return x if self.output_scale_factor == 1 else x / self.output_scale_factor
+
+    def _by_kernels(self, input_tensor: Tensor, time: Tensor | None) -> Tensor:
+        x, shift = _without_bias(self.conv1, _norm_silu(self.norm1, input_tensor))
+        if time is not None:
             shift = time if shift is None else time + shift
         x = self.dropout(_norm_silu(self.norm2, x, shift))
         x, bias = _without_bias(self.conv2, x)
         if self.conv_shortcut is not None:
             input_tensor, more = _without_bias(self.conv_shortcut, input_tensor)
             bias = more if bias is None else bias if more is None else bias + more
-        x = add_residual(x, input_tensor, None if bias is None else bias.flatten())
-        return x if self.output_scale_factor == 1 else x / self.output_scale_factor
+        return add_residual(x, input_tensor, None if bias is None else bias.flatten())
+
+    def _in_place(self, input_tensor: Tensor, time: Tensor | None) -> Tensor:
+        x = self.conv1(F.silu(self.norm1(input_tensor), inplace=True))
+        if time is not None:
+            x += time[:, :, None, None]
+        x = self.conv2(self.dropout(F.silu(self.norm2(x), inplace=True)))
+        if self.conv_shortcut is not None:
+            input_tensor = pointwise(self.conv_shortcut, input_tensor)
+        # Under autocast the convolution's result has fewer digits than what it is added to.
+        return x.add_(input_tensor) if x.dtype == input_tensor.dtype else x + input_tensor
 
 
 def _norm_silu(norm: nn.GroupNorm, x: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -84,10 +82,15 @@ class ChannelsLastTransformer(Transformer2DModel):
     `Transformer2DModel` copies what it returns into contiguous memory, from which the next convolution copies it back.
     """
 
+    @staticmethod
+    def takes(module: nn.Module) -> TypeGuard[Transformer2DModel]:
+        """Those of images."""
+        return type(module) is Transformer2DModel and bool(module.is_input_continuous)
+
     def _operate_on_continuous_inputs(self, hidden_states: Tensor) -> tuple[Tensor, int]:
         """(B, C, H, W) -> (B, H W, D), D"""
         norm, x = self.norm, hidden_states
-        if _untouched(norm) and runs_kernels(x, norm.weight, norm.bias):
+        if untouched(norm) and runs_kernels(x, norm.weight, norm.bias):
             x = group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, activated=False)
         else:
             x = norm(x)
@@ -105,7 +108,7 @@ class ChannelsLastTransformer(Transformer2DModel):
         """x (B, H W, C) through the model's linear layers or 1x1 convolutions."""
         if self.use_linear_projection:
             return projection(x)
-        if isinstance(projection, nn.Conv2d) and _untouched(projection):
+        if isinstance(projection, nn.Conv2d) and untouched(projection):
             return F.linear(x, projection.weight.flatten(1), projection.bias)
         x = projection(rearrange(x, "b (h w) c -> b c h w", h=height))
         return rearrange(x, "b c h w -> b (h w) c")
