@@ -22,8 +22,8 @@ class FewCellsConv2d(nn.Conv2d):
     """A 3x3 convolution that on a CPU, for a few cells, is a product with the weights as they lie in memory.
 
     oneDNN's convolution first copies its weights into its own order, at each call: of 2560 x 1280 channels and 8 x 8
-    cells that takes longer than the convolution. The weights are in channels_last memory. Not with gradients: the product
-    would keep each cell 9 times for the backward pass.
+    cells that takes longer than the convolution. The weights are in channels_last memory. Not with gradients: the
+    product would keep each cell 9 times for the backward pass.
     """
 
     @staticmethod
@@ -58,7 +58,7 @@ class UnpaddedDownsample(Downsample2D):
 
     @staticmethod
     def takes(module: nn.Module) -> TypeGuard[Downsample2D]:
-        return type(module) is Downsample2D and bool(module.use_conv) and module.padding == 0 and module.norm is None
+        return type(module) is Downsample2D and bool(module.use_conv and module.padding == 0 and module.norm is None)
 
     def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor:
         """(B, C, H, W) -> (B, C out, H / 2, W / 2)"""
