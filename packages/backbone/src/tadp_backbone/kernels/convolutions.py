@@ -62,20 +62,18 @@ class UnpaddedDownsample(Downsample2D):
 
     def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor:
         """(B, C, H, W) -> (B, C out, H / 2, W / 2)"""
-        convolution = self.conv
-        usual = untouched(convolution) and convolution.padding_mode == "zeros" and not (args or kwargs)
-        if not usual or (convolution.kernel_size, convolution.stride, convolution.dilation) != ((3, 3), (2, 2), (1, 1)):
+        conv = self.conv
+        usual = untouched(conv) and (conv.padding_mode, conv.groups) == ("zeros", 1) and not (args or kwargs)
+        if not usual or (conv.kernel_size, conv.stride, conv.dilation) != ((3, 3), (2, 2), (1, 1)):
             return super().forward(hidden_states, *args, **kwargs)
         height, width = (side // 2 for side in hidden_states.shape[-2:])
-        x = F.conv2d(
-            hidden_states, convolution.weight, convolution.bias, stride=2, padding=2, groups=convolution.groups
-        )
+        x = F.conv2d(hidden_states, conv.weight, conv.bias, stride=2, padding=2)
         return x[..., 1 : 1 + height, 1 : 1 + width].contiguous(memory_format=torch.channels_last)
 
 
-def pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution of (B, C, H, W) as a linear layer, in channels_last memory; of other kinds as it is."""
-    if convolution.kernel_size != (1, 1) or convolution.stride != (1, 1) or convolution.groups != 1:
-        return convolution(x)
-    x = F.linear(rearrange(x, "b c h w -> b h w c"), convolution.weight.flatten(1), convolution.bias)
+def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution of (B, C, H, W) as a linear layer, in channels_last memory; others as they are."""
+    if (conv.kernel_size, conv.stride, conv.padding, conv.groups) != ((1, 1), (1, 1), (0, 0), 1):
+        return conv(x)
+    x = F.linear(rearrange(x, "b c h w -> b h w c"), conv.weight.flatten(1), conv.bias)
     return rearrange(x, "b h w c -> b c h w")
