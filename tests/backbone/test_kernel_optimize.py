@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from copy import deepcopy
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tadp_backbone import BackboneConfig, DiffusionBackbone, record_cross_attention
+from tadp_backbone import BackboneConfig, DiffusionBackbone, optimizing, record_cross_attention
 from tadp_backbone.inputs import Inputs
 from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.kernels.resnets import ChannelsLastTransformer, FusedResnetBlock
 from tadp_backbone.optimizing import CAPTURED_FROM, MOST_GRAPHS, graph_key, plain_tensors
+from tadp_backbone.recording import record_self_attention
 from tadp_backbone.vae import encoding_once
 
 
@@ -79,36 +81,76 @@ def test_a_saved_backbone_does_not_show_it(make_backbone, tmp_path):
     assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_what_is_compiled_computes_the_pass(make_backbone, inputs, monkeypatch):
-    """Without the compiler, which takes 18 seconds."""
+@pytest.fixture
+def compiled():
+    """Call it for how many graphs were compiled since the last call."""
+    torch.compiler.reset()  # what other tests compiled would serve here too
+
+    def count():
+        graphs = counters["stats"]["unique_graphs"]
+        counters.clear()
+        return graphs
+
+    count()
+    return count
+
+
+@pytest.mark.slow
+def test_blocks_are_compiled_once_per_size(make_backbone, inputs, compiled):
+    """Beyond torch's limit of 8 compilations; the recorders of each pass are new, and compiled the second pass anew."""
+    backbone, context = make_backbone(), inputs[1]
+    sizes = [torch.randn(2, 4, side, side) for side in (8, 24, 40)]
+    with torch.no_grad():
+        expected = [backbone.extract(latents, context) for latents in sizes]
+        done = backbone.optimize(channels_last=False, compile="eager")
+        got = [(backbone.extract(latents, context), compiled()) for latents in sizes]
+        again = backbone.extract(sizes[0], context)
+    assert done == ("16 transformer blocks compiled by eager, at their first run for each size",)
+    assert [graphs for _, graphs in got] == [12] * 3, "three graphs for each of four sizes of blocks"
+    assert compiled() == 0
+    for one, other in zip([*(one for one, _ in got), again], [*expected, expected[0]], strict=True):
+        assert difference(one, other) < 1e-5
+
+
+def test_blocks_run_uncompiled_beyond_the_limit(make_backbone, inputs, compiled, monkeypatch):
     backbone = make_backbone()
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(optimizing, "MOST_COMPILED", 2)
     with torch.no_grad():
         expected = backbone.extract(*inputs)
         backbone.optimize(channels_last=False, compile="eager")
         assert difference(backbone.extract(*inputs), expected) < 1e-5
+    assert 0 < compiled() < 12
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["eager"])
-def test_compiled_passes_give_the_same_numbers_each_time(make_backbone, inputs, backend):
+def test_all_maps_can_be_recorded_around_compiled_blocks(make_backbone, inputs, compiled):
     backbone = make_backbone()
     with torch.no_grad():
-        expected = [backbone.extract(x, inputs[1]) for x in (inputs[0], -inputs[0])]
-        backbone.optimize(channels_last=False, compile=backend)
-        got = [backbone.extract(x, inputs[1]) for x in (inputs[0], -inputs[0])]
-    for one, other in zip(got, expected, strict=True):
-        assert difference(one, other) < 1e-5
-    with torch.no_grad(), record_cross_attention(backbone.unet) as maps:
-        backbone.unet(inputs[0], 1, inputs[1])
-    assert len(maps) == 16
+        expected = backbone.extract(*inputs)
+        backbone.optimize(channels_last=False, compile="eager")
+        backbone.extract(*inputs)
+        assert compiled() == 12
+        with record_cross_attention(backbone.unet) as maps, record_self_attention(backbone.unet) as own:
+            got = backbone.extract(*inputs)
+    assert len(maps) == len(own) == 16
+    assert difference(got, expected) < 1e-5
+    assert compiled() == 0
+
+
+def test_a_copy_of_a_compiled_backbone_has_weights_of_its_own(make_backbone, inputs, compiled):
+    backbone = make_backbone()
+    backbone.optimize(channels_last=False, compile="eager")
+    copy = deepcopy(backbone)
+    for weight in backbone.unet.parameters():
+        weight.data.zero_()
+    with torch.no_grad():
+        assert difference(copy.extract(*inputs), make_backbone().extract(*inputs)) < 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's inductor needs a C++ compiler on the CPU")
 @pytest.mark.filterwarnings("default")  # torch's own compiler warns of what it does
-def test_inductor_compiles_the_pass_whole(tmp_path, monkeypatch):
-    """One level with text and one without: a UNet of all levels takes minutes. The second pass compiled all anew."""
+def test_inductor_compiles_the_blocks(tmp_path, monkeypatch, compiled):
+    """One level with text and one without, two images of one size and one of another."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -125,15 +167,14 @@ def test_inductor_compiles_the_pass_whole(tmp_path, monkeypatch):
         unet=unet.eval(), config=BackboneConfig(map_strides=(8,), taps=("up_blocks.0", "up_blocks.1"))
     )
     latents, context = torch.randn(1, 4, 8, 8), torch.randn(1, 7, 16)
-    counters.clear()
+    passes = latents, -latents, torch.randn(1, 4, 8, 12)
     with torch.no_grad():
-        expected = [backbone.extract(x, context) for x in (latents, -latents)]
+        expected = [backbone.extract(x, context) for x in passes]
         backbone.optimize(compile=True)
-        got = [backbone.extract(x, context) for x in (latents, -latents)]
-    for one, other in zip(got, expected, strict=True):
+        got = [(backbone.extract(x, context), compiled()) for x in passes]
+    assert [graphs for _, graphs in got] == [3, 0, 3]
+    for (one, _), other in zip(got, expected, strict=True):
         assert difference(one, other) < 1e-5
-    assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] == 1
 
 
 @pytest.fixture

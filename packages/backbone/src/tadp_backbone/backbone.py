@@ -200,20 +200,15 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         self, latents: Tensor, timesteps: Tensor, context: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """One pass -> ({tap: its output}, {layer: maps (B, N, T)}); `optimize` puts a faster one in its place."""
-        with self._pass() as running, self.recorders(running) as (outputs, maps):
+        layers = [path for paths in self.map_layers.values() for path in paths]
+        with (
+            self._pass() as running,
+            record_outputs(self.unet, [tap.path for tap in self.taps], running) as outputs,
+            record_cross_attention(self.unet, layers=layers, detach=self.config.detach_maps, when=running) as maps,
+        ):
             size = (latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor)
             self.unet(latents, timesteps, **conditioning(self.unet, context, size))
         return outputs, maps
-
-    @contextmanager
-    def recorders(self, when: Callable[[], bool]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Inside, each pass of the UNet fills both dictionaries of `run_unet` while `when` says so."""
-        layers, detach = [path for paths in self.map_layers.values() for path in paths], self.config.detach_maps
-        with (
-            record_outputs(self.unet, [tap.path for tap in self.taps], when) as outputs,
-            record_cross_attention(self.unet, layers=layers, detach=detach, when=when) as maps,
-        ):
-            yield outputs, maps
 
     def optimize(
         self,
@@ -228,8 +223,9 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         `dtype`: bfloat16 or float16 for weights and passes, None: as they are; bfloat16 moves features by about 2 % of
         their size, the rest by float32's rounding (under 1e-4). `channels_last`: the order of memory that convolutions
         like; on a GPU, without gradients, kernels compute what lies between them. `compile`: True or a back end of
-        torch.compile; the first pass of each size takes a minute. `cuda_graphs`: replays passes without gradient. Call
-        it when the backbone is on its device and learned tokens and LoRAs are loaded.
+        torch.compile, for the UNet's transformer blocks; the first pass of each size takes seconds longer, on a CPU
+        half a minute. Hooks inside these blocks are then passed by, except at attention layers. `cuda_graphs`: replays
+        passes without gradient. Call it when the backbone is on its device and learned tokens and LoRAs are loaded.
         """
         from .optimizing import optimize
 

@@ -5,23 +5,26 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from .features import Pyramid
-from .inputs import Inputs, conditioning
+from .inputs import Inputs
 from .kernels import fuse_blocks
 
 if TYPE_CHECKING:
     from .backbone import DiffusionBackbone
 
-Recorded = tuple[dict[str, Tensor], dict[str, Tensor]]
-"""({tap: features}, {layer: maps}) of one pass"""
-
 MOST_GRAPHS = 8
 """Graphs kept at a time: each holds the memory of a whole pass; the one unused for longest goes first."""
+MOST_COMPILED = 64
+"""Compilations of a block's code: 4 per image size of Stable Diffusion 1. What comes after those runs uncompiled."""
 CAPTURED_FROM = 3
 """Passes of one size: a capture runs four."""
 
@@ -50,37 +53,44 @@ def optimize(
         done.append(f"channels_last memory; {blocks} faster blocks")
     if compile:
         backend = "inductor" if compile is True else compile
-        backbone.run_unet = CompiledPass(backbone, backend)  # type: ignore[method-assign]  # of this one
-        done.append(f"the UNet's pass compiled by {backend}, at its first run for each size")
+        blocks = compile_blocks(backbone.unet, backend)
+        backbone.run_unet = partial(run_compiled, backbone)  # type: ignore[method-assign]  # of this one
+        done.append(f"{blocks} transformer blocks compiled by {backend}, at their first run for each size")
     if cuda_graphs:
         backbone.compute = GraphedPass(backbone)  # type: ignore[method-assign]  # of this one
         done.append("passes without gradient are replayed as CUDA graphs, captured at the third run for each size")
     return tuple(done)
 
 
-class CompiledPass:
-    """The UNet's pass with its recorders as one graph.
+class UncompiledAttention(Attention):
+    """Attention that compiled blocks call as it is: each pass installs new recorders in it, for which torch would
+    compile again, and there is nothing to fuse between its matrix products."""
 
-    Compiled code keeps the hooks and processors that it saw, so they stay installed from now on.
+    __call__ = torch.compiler.disable(Attention.__call__)
+
+
+def compile_blocks(unet: UNet2DConditionModel, backend: str) -> int:
+    """Have the transformer blocks compiled at their first run for each size; returns how many there are.
+
+    Blocks of the same sizes share one compilation: three graphs, around two attention layers. Resnet blocks have
+    kernels of their own, and so many sizes that compiling them would take most of the time.
     """
+    blocks = [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)]
+    for block in blocks:
+        for attention in block.modules():
+            if type(attention) is Attention:
+                attention.__class__ = UncompiledAttention
+        block.compile(backend=backend, dynamic=False)  # torch would take the levels' widths for a dynamic size
+    return len(blocks)
 
-    def __init__(self, backbone: "DiffusionBackbone", backend: str):
-        self.unet, self.vae_factor = backbone.unet, backbone.vae_factor
-        self._recorders = backbone.recorders(lambda: True)  # collected, it would take the hooks with it
-        self._outputs, self._maps = self._recorders.__enter__()
-        self.run = torch.compile(self._run, backend=backend)
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
-        results = self.run(latents, timesteps, context)
-        # Compiled code guards on the contents of these dictionaries: filled, they would trigger a second compilation.
-        self._outputs.clear()
-        self._maps.clear()
-        return results
-
-    def _run(self, latents: Tensor, timesteps: Tensor, context: Tensor) -> Recorded:
-        size = (latents.shape[-2] * self.vae_factor, latents.shape[-1] * self.vae_factor)
-        self.unet(latents, timesteps, **conditioning(self.unet, context, size))
-        return dict(self._outputs), dict(self._maps)
+def run_compiled(
+    backbone: "DiffusionBackbone", latents: Tensor, timesteps: Tensor, context: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """`DiffusionBackbone.run_unet` where torch's limit of compilations, 8 for all blocks together, is higher."""
+    limit = torch.compiler.config.patch(recompile_limit=MOST_COMPILED)  # type: ignore[attr-defined]  # made at import
+    with limit:  # per thread, so not in `optimize`
+        return type(backbone).run_unet(backbone, latents, timesteps, context)
 
 
 class GraphedPass:
