@@ -26,9 +26,7 @@ PrecisionOption = Annotated[
 ]
 CompileOption = Annotated[
     bool | None,
-    typer.Option(
-        "--compile/--no-compile", help="compile the UNet (about a minute); by default on a GPU from 65536 images on"
-    ),
+    typer.Option("--compile/--no-compile", help="compile the UNet's blocks; by default on a GPU from 65536 images on"),
 ]
 SeedOption = Annotated[int, typer.Option(help="random seed")]
 
