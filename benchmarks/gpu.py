@@ -20,7 +20,7 @@ from baselines import PASSES, random_backbone, random_taesd
 from diffusers.models.attention_processor import AttnProcessor
 from gpu_bench import SIZES, Bench, Row, short
 from gpu_kernels import attention, blocks
-from measuring import cost, machine, matrix_product_tflops, table_head, table_row, write_json
+from measuring import cost, machine, matrix_product_tflops, seconds_of, table_head, table_row, write_json
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.summary import describe
@@ -48,7 +48,7 @@ class Way:
     """Of our passes: whether `DiffusionBackbone.optimize` was called; `tadp train` calls it not."""
 
     largest_batch_only: bool = False
-    """Compiled anew for each batch, which takes a minute or more."""
+    """Compiled anew for each batch."""
 
 
 WAYS = (
@@ -68,7 +68,7 @@ GPU_WAYS = (
     Way(name="ours, CUDA graphs", base="ours", dtype=torch.bfloat16, options={"cuda_graphs": True}),
     Way(name="ours, taesd, CUDA graphs", base="ours", dtype=torch.bfloat16, options={"cuda_graphs": True}, taesd=True),
     Way(
-        name="ours, compiled, CUDA graphs",
+        name="ours, blocks compiled, CUDA graphs",
         base="ours",
         dtype=torch.bfloat16,
         options={"compile": True, "cuda_graphs": True},
@@ -90,15 +90,16 @@ def extraction(bench: Bench) -> Iterator[Row]:
             ):
                 getattr(backbone.compute, "graphs", {}).clear()  # captured anew, inside of what is measured
                 measured = bench.guarded(partial(extraction_cells, bench, torch.no_grad()(work), batch, gflop))
-                empty = dict.fromkeys(("ms/image", "images/s", "GiB", "TFLOP/s", "of ceiling", "note"))
+                empty = dict.fromkeys(("ms/image", "images/s", "GiB", "TFLOP/s", "of ceiling", "first s", "note"))
                 yield {"way": way.name, "dtype": short(way.dtype), "from": source, "batch": batch, **empty, **measured}
 
 
 def extraction_cells(bench: Bench, work: Callable, batch: int, gflop: float) -> Row:
+    first = seconds_of(work, bench.device)  # compilation included
     spent = cost(work, bench.device, bench.size.rounds)
     tflops = gflop / 1e3 / spent.seconds
     speed = {"ms/image": spent.seconds * 1e3 / batch, "images/s": batch / spent.seconds}
-    return {**speed, "GiB": spent.gib, "TFLOP/s": tflops, "of ceiling": tflops / bench.ceiling}
+    return {**speed, "GiB": spent.gib, "TFLOP/s": tflops, "of ceiling": tflops / bench.ceiling, "first s": first}
 
 
 def training(bench: Bench) -> Iterator[Row]:
