@@ -224,7 +224,7 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         their size, the rest by float32's rounding (under 1e-4). `channels_last`: the order of memory that convolutions
         like; on a GPU, without gradients, kernels compute what lies between them. `compile`: True or a back end of
         torch.compile, for the UNet's transformer blocks; the first pass of each size takes seconds longer, on a CPU
-        half a minute. Hooks inside these blocks are then passed by, except at attention layers. `cuda_graphs`: replays
+        half a minute. Hooks put into them later are passed by, except at attention layers. `cuda_graphs`: replays
         passes without gradient. Call it when the backbone is on its device and learned tokens and LoRAs are loaded.
         """
         from .optimizing import optimize
