@@ -19,7 +19,6 @@ from tadp_backbone.kernels.available import HAS_TRITON
 from tadp_backbone.kernels.resnets import ChannelsLastTransformer, FusedResnetBlock
 from tadp_backbone.optimizing import CAPTURED_FROM, MOST_GRAPHS, graph_key, plain_tensors
 from tadp_backbone.recording import record_self_attention
-from tadp_backbone.vae import encoding_once
 
 
 def difference(got, expected):
@@ -342,22 +341,3 @@ def test_the_check_sees_what_waits():
         torch.ones(3).to(torch.empty(1, device="cuda"))
         torch.ones(3, device="cuda").cpu()
     assert [places for _, places in waits.found] == [{"cpu", "cuda"}] * 2
-
-
-def test_an_image_under_several_prompts_is_encoded_once(make_backbone):
-    backbone = make_backbone(vae=True)
-    images, contexts = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(2, 1, 7, 64)
-    calls, encode = [], backbone.vae.encode
-    backbone.vae.encode = lambda pixels: calls.append(pixels) or encode(pixels)
-    with torch.no_grad():
-        expected = [backbone(images, context) for context in contexts]
-        calls.clear()
-        with encoding_once(backbone):
-            got = [backbone(images, context) for context in contexts]
-            backbone(-images, contexts[0])
-    assert len(calls) == 2
-    for one, other in zip(got, expected, strict=True):
-        assert difference(one, other) < 1e-6
-    with torch.no_grad():
-        backbone(images, contexts[0])
-    assert len(calls) == 3, "outside, as before"

@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from diffusers import AutoencoderKL
 from invoking import tadp
 from surface import assert_frozen, key_lines
 
@@ -36,8 +37,23 @@ def adapt(world, out, *arguments, target="paintings", code=0):
     return tadp(*command, code=code)
 
 
-def test_a_target_with_labels_is_evaluated_before_and_after_and_nothing_is_done_twice(world, tmp_path):
+@pytest.fixture
+def encoded(monkeypatch):
+    """The batches of images that went through a VAE's encoder, as bytes."""
+    batches, encode = [], AutoencoderKL.encode
+
+    def counting(vae, images):
+        batches.append(images.numpy().tobytes())
+        return encode(vae, images)
+
+    monkeypatch.setattr(AutoencoderKL, "encode", counting)
+    return batches
+
+
+def test_a_target_with_labels_is_evaluated_before_and_after_and_nothing_is_done_twice(world, tmp_path, encoded):
     output = adapt(world, tmp_path, "--modifier", "simple")
+    assert encoded
+    assert len(encoded) == len(set(encoded)), "both models share the latents of the source, the target and the page"
     for when in ("before adaptation: ", ""):
         assert f"{when}{world}/paintings test: AP" in output
     assert "paintings: the split test is evaluated (its only split with labels)" in output
@@ -180,7 +196,7 @@ def test_bad_input_is_one_line(world, tmp_path):
     assert not (tmp_path / "adapt.json").exists()
 
 
-def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_path):
+def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_path, encoded):
     """The labels of the images that are trained on are gone; those that are evaluated are others."""
     target = tmp_path / "target"
     for split, count in (("train", 3), ("test", 2)):
@@ -197,6 +213,7 @@ def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_
     command = ["adapt", *places, "--task", "detection", *SHORT, *settings, "--modifier", "simple", "--self-train"]
     output = tadp(*command)
     assert "predicted: 3 images" in output
+    assert len(encoded) == len(set(encoded)), "once for the prompts of teacher and student"
     run = tmp_path / "out" / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all("effective_classes" in line for line in lines)

@@ -30,6 +30,7 @@ from .inputs import (
     timesteps_of,
 )
 from .io.pretrained import Pretrained
+from .latent_memory import known_latents
 from .lora.trainable import TrainableParts
 from .recording import record_cross_attention, record_outputs
 from .taps import declared_levels, default_taps, map_layers, named_taps
@@ -141,7 +142,11 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         size = (images.shape[-2], images.shape[-1])
         padded = self._ready_images(images, self.size_multiple)
         noise = posterior_noise(self._needed_vae(), padded, self.config, generator)
-        given = {"images": padded, "posterior_noise": noise}
+        known = known_latents(self, padded, noise)  # outside of what a CUDA graph holds: it reads values
+        if known is None:
+            given: dict[str, Tensor | None] = {"images": padded, "posterior_noise": noise}
+        else:
+            given = {"latents": known.to(*_place(self.unet))}
         return self._run(given, context, padded.shape, timestep, generator, size)
 
     def extract(

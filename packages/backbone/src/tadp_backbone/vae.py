@@ -2,18 +2,14 @@
 
 # B batch, H W image pixels, h w latent cells
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 
 from .config import BackboneConfig
-
-if TYPE_CHECKING:
-    from .backbone import DiffusionBackbone
 
 Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
 """An AutoencoderTiny gives latents in the UNet's scale, without a posterior."""
@@ -60,28 +56,6 @@ def standard_normal(like: Tensor, generator: Generators) -> Tensor:
     if len(generator) != len(like):
         raise ValueError(f"{len(generator)} generators for {len(like)} images: expected one each, or one for all")
     return torch.stack([torch.randn(like.shape[1:], generator=g, device=g.device) for g in generator]).to(like)
-
-
-@contextmanager
-def encoding_once(backbone: "DiffusionBackbone") -> Iterator[None]:
-    """Inside, images that an earlier pass has encoded with the same noise are not encoded again: several prompts of
-    one image then cost one pass of the encoder. Compares values: not for loops that must not wait for a GPU."""
-    known: list[tuple[Tensor, Tensor | None, Tensor]] = []
-    encode = backbone.encode_padded
-
-    def remembered(images: Tensor, noise: Tensor | None) -> Tensor:
-        for seen, drawn, latents in known:
-            alike = noise is None if drawn is None else noise is not None and torch.equal(drawn, noise)
-            if alike and seen.shape == images.shape and torch.equal(seen, images):
-                return latents
-        known.append((images, noise, encode(images, noise)))
-        return known[-1][-1]
-
-    backbone.encode_padded = remembered  # type: ignore[method-assign]  # of this backbone alone
-    try:
-        yield
-    finally:
-        del backbone.encode_padded
 
 
 def latent_factor(vae: Vae, config: BackboneConfig) -> float:

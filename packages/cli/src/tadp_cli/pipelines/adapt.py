@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tadp_backbone.io.hub import locate
+from tadp_backbone.latent_memory import encoding_once
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.config.default_models import naming_tiny
@@ -102,7 +103,7 @@ def adapt(
         images = target_images(target, recipe.task, evaluated, recipe.personalize.split)
     with naming_tiny(recipe.backbone.source, "--set backbone.source=tiny"):
         locate(recipe.backbone.source)  # before hours of captioning
-    with run_lock(out):
+    with run_lock(out), encoding_once():  # both models and the page pass the same images through the same VAE
         folders = [absolute(recipe.data.folder), absolute(target)]
         fixed = asdict(recipe.replace(plugins={}))  # the run itself reports changed plugins
         settings = {"recipe": fixed, "target": target, "folders": folders}

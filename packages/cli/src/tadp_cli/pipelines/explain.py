@@ -14,8 +14,8 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from tadp_backbone import DiffusionBackbone
 from tadp_backbone.attention_maps import Attention, attention_of, layers_at, recording
+from tadp_backbone.latent_memory import encoding_once
 from tadp_backbone.text.word_attention import Word, heat_maps, words_of
-from tadp_backbone.vae import encoding_once
 from tadp_captioning import CleaningLimits
 from tadp_captioning.cleaning.factory import NO_LIMITS_GIVEN
 from tadp_cli.config.recipe import Recipe
@@ -118,8 +118,8 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
         raise ValueError(f"--out is {out}, expected the name of a .png file")
     image = open_user_image(path)
     image.thumbnail((options.longest_side, options.longest_side), Image.Resampling.BICUBIC)
-    backbone, explain = _of_run(options.run, options, device) if options.run else _of_backbone(options, device)
-    with encoding_once(backbone):
+    explain = _of_run(options.run, options, device) if options.run else _of_backbone(options, device)
+    with encoding_once():
         found = [explain(image, text) for text in options.compare or (options.caption,)]
     draw = compare_sheet if options.compare else layers_sheet if options.layers else words_sheet
     draw(out, image, found)
@@ -127,7 +127,7 @@ def explain_image(path: Path, out: Path, options: ExplainOptions, *, device: str
     return found
 
 
-def _of_backbone(options: ExplainOptions, device: str) -> tuple[DiffusionBackbone, Explain]:
+def _of_backbone(options: ExplainOptions, device: str) -> Explain:
     backbone = loaded_backbone(options.backbone, options.speed, device, read_inside=True)
     layers = layers_at(backbone, options.strides)
 
@@ -139,10 +139,10 @@ def _of_backbone(options: ExplainOptions, device: str) -> tuple[DiffusionBackbon
         unknown = tuple(word.text for word in words if len(word.indices) > 1) if options.backbone == "tiny" else ()
         return _explained(text, words, attention, prediction=None, same_pass=False, unknown=unknown)
 
-    return backbone, explain
+    return explain
 
 
-def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionBackbone, Explain]:
+def _of_run(run: Path, options: ExplainOptions, device: str) -> Explain:
     """The maps of the pass in which the run predicts; where its protocol takes several passes, of one of their own."""
     recipe = read_prompting(run)
     model = loaded_model(run, options.speed, device, read_inside=True)
@@ -174,7 +174,7 @@ def _of_run(run: Path, options: ExplainOptions, device: str) -> tuple[DiffusionB
         drawn = {"prediction": result.overlay(), "classes": classes}
         return _explained(prompt, words, attention, same_pass=same_pass, **drawn)
 
-    return model.backbone, explain
+    return explain
 
 
 def _explained(prompt: str, words: list[Word], attention: Attention, **rest: Any) -> Explained:
