@@ -13,6 +13,7 @@ from tadp_captioning import CaptionStore
 from tadp_cli.config.recipe import load_recipe
 from tadp_cli.experiments.compare import rows_of_runs
 from tadp_cli.pipelines.adapt import evaluated_split
+from tadp_cli.pipelines.train import train
 from tadp_cli.run.finished import newest_run
 from tadp_heads.data.scenes.write import write_scenes
 
@@ -222,3 +223,17 @@ def test_self_training_reads_the_targets_images_and_never_its_labels(world, tmp_
     texts = CaptionStore.read(run / "target_captions.jsonl")
     assert sorted(texts) == sorted(listed)
     assert "holds an adaptation with other settings" in tadp(*command[:-1], code=2)
+
+
+def test_teacher_and_student_share_the_latents_of_each_step(world, tmp_path, encoded):
+    """The UNet trains, so that no features are kept."""
+    recipe = load_recipe("scenes-detection", [setting.removeprefix("--set=") for setting in SHORT]).replace(
+        **{"data.folder": str(world / "photos"), "prompt.kind": "caption", "train.unet_lr_scale": 0.1},
+        **{"self_training.images": str(world / "paintings" / "JPEGImages"), "self_training.start": 0},
+        **{"self_training.confidence": 0.0},
+    )
+    train(recipe, tmp_path)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["pseudo_labels"] > 0
+    source, target, *validation = encoded
+    assert source != target
+    assert len(validation) == 2, "three images, two at a time"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tadp_heads.data import SampleDataset
 from tadp_heads.model import PerceptionModel
+from tadp_heads.preprocessing import pad_to_multiple
 from tadp_heads.training.average import MovingAverage
 from tadp_heads.training.config import TrainConfig
 from tadp_heads.training.dataset import Batch, LiveBatches, TrainingImages, features_of, read
@@ -76,6 +77,7 @@ class SelfTraining:
         of_teacher, of_student = next(self.pairs)
         if self.stopped or step < self.config.start:
             return None
+        of_teacher, of_student = _encoded(objective.backbone, of_teacher, of_student)
         with torch.no_grad(), self._as_teacher(objective):
             levels = features_of(objective.backbone, of_teacher)
             found = pseudo_labels(objective.task, objective.head, levels, of_teacher, self.confidence)
@@ -145,6 +147,20 @@ def _live(live: LiveBatches, positions: Positions) -> Generator[tuple[Batch, Bat
         )
 
 
+def _encoded(backbone: Any, of_teacher: Batch, of_student: Batch) -> tuple[Batch, Batch]:
+    """Both with the latents of their images, which are the same: a frozen encoder, where there is one, runs once.
+
+    Where the pass draws at random, teacher and student draw for themselves.
+    """
+    images, encode = of_teacher.images, getattr(backbone, "encode_image", None)
+    if images is None or encode is None or getattr(backbone, "is_stochastic", False):
+        return of_teacher, of_student
+    with torch.no_grad():
+        latents = encode(pad_to_multiple(images, backbone.size_multiple))
+    encoded: dict[str, Any] = {"images": None, "latents": latents}
+    return of_teacher._replace(**encoded), of_student._replace(**encoded)
+
+
 def _of_images(batch: Batch, images: list[int], targets: list[Any]) -> Batch:
     """These images of the batch, with targets."""
 
@@ -155,4 +171,5 @@ def _of_images(batch: Batch, images: list[int], targets: list[Any]) -> Batch:
     context = batch.context
     if context is not None and len(context) > 1:
         context = context[images]
-    return batch._replace(targets=targets, levels=levels, images=chosen(batch.images), context=context)
+    given: dict[str, Any] = {"images": chosen(batch.images), "latents": chosen(batch.latents)}
+    return batch._replace(targets=targets, levels=levels, context=context, **given)
