@@ -1,9 +1,11 @@
 """The demo at toy size: its results' form, and that the same seed gives the same file."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from diffusers import AutoencoderKL
 from surface import assert_frozen, key_lines
 
 from tadp_cli.config.recipe import load_recipe
@@ -38,8 +40,16 @@ def test_the_demo_gives_the_same_again(tmp_path):
     assert _run(tmp_path / "a") == _run(tmp_path / "b")
 
 
-def test_the_demo(tmp_path):
+def test_the_demo(tmp_path, monkeypatch):
+    batches, encode = Counter(), AutoencoderKL.encode
+
+    def counting(vae, images, *given):
+        batches[images.numpy().tobytes()] += 1
+        return encode(vae, images, *given)
+
+    monkeypatch.setattr(AutoencoderKL, "encode", counting)
     first = _run(tmp_path / "a")
+    assert set(batches.values()) == {1}, "all heads are evaluated on the same latents"
     assert _run(tmp_path / "a") == first  # resumed: every stage is done already
     results = json.loads(first)
     output = {(row["prompt"], row["modifier"], row["test"]) for row in results["rows"]}

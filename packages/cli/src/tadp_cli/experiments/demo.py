@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tadp_backbone.latent_memory import encoding_once
 from tadp_captioning import CaptionStore, get_domain
 from tadp_captioning.stats import class_report
 from tadp_cli.config.recipe import Recipe, load_recipe
@@ -99,6 +100,7 @@ class _Setting(NamedTuple):
         return "-".join(part for part in (self.prompt, self.modifier, self.target, f"seed{self.seed}") if part)
 
 
+@encoding_once()  # all heads are evaluated on the same images
 def run_demo(out: Path, plan: Plan, *, device: str, seed: int, report: Report) -> dict[str, Any]:
     """Everything the plan says, each stage left alone where it is done already; writes results.json and report.html."""
     claim(out / "plan.json", {**asdict(plan), "seed": seed}, "a demo")

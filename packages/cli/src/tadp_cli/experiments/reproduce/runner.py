@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tadp_backbone.latent_memory import encoding_once
 from tadp_cli.config.paper_tables import DomainTest, Table
 from tadp_cli.config.recipe import Recipe
 from tadp_cli.console.reporter import Report
@@ -36,6 +37,7 @@ class RowResult(NamedTuple):
     """Of the target's captions; "" where it has none that were cleaned."""
 
 
+@encoding_once()  # rows are evaluated on the same images
 def reproduce(
     table: Table, bench: Bench, *, rows: Sequence[str] = (), seeds: int = 0, report: Report = lambda *_: None
 ) -> list[RowResult]:
