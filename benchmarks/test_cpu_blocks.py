@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from diffusers.models.downsampling import Downsample2D
 
 from tadp_backbone.kernels import fuse_blocks
-from tadp_backbone.kernels.attention import block_attention
+from tadp_backbone.kernels.attention import chunked_attention
 
 pytestmark = pytest.mark.benchmark(max_time=1, min_rounds=5, warmup=True, warmup_iterations=1)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -20,26 +20,26 @@ CONVOLUTIONS = {"8": (1280, 8), "8, joined": (2560, 8), "16": (1280, 16), "16, j
 DOWNSAMPLES = {"512": (128, 512), "256": (256, 256)}  # C, H
 
 
-@pytest.mark.parametrize("way", ["torch", "blocks"])
+@pytest.mark.parametrize("way", ["torch", "chunks"])
 @pytest.mark.parametrize("layer", ATTENTION)
 def test_self_attention(benchmark, layer, way):
     benchmark.group = f"self-attention, bfloat16, {layer}"
     heads, cells, width = ATTENTION[layer]
     q, k, v = (torch.randn(1, cells, heads, width).bfloat16().transpose(1, 2) for _ in range(3))
-    attend = {"torch": F.scaled_dot_product_attention, "blocks": block_attention}[way]
+    attend = {"torch": F.scaled_dot_product_attention, "chunks": chunked_attention}[way]
     got, expected = benchmark(attend, q, k, v), F.scaled_dot_product_attention(q.float(), k.float(), v.float())
     assert (got - expected).norm() < 1e-2 * expected.norm()
 
 
-@pytest.mark.parametrize("way", ["oneDNN", "product"])
+@pytest.mark.parametrize("way", ["oneDNN", "im2col"])
 @pytest.mark.parametrize("layer", CONVOLUTIONS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_convolution_of_few_cells(benchmark, layer, way, dtype):
+def test_convolution_of_a_small_map(benchmark, layer, way, dtype):
     benchmark.group = f"3x3 convolution, {dtype}, {layer}"
     channels, side = CONVOLUTIONS[layer]
     place = {"dtype": DTYPES[dtype], "memory_format": torch.channels_last}
     convolution, x = torch.nn.Conv2d(channels, 1280, 3, padding=1).to(**place), torch.randn(1, channels, side, side)
-    _same(benchmark, convolution, x.to(**place), way == "product")
+    _same(benchmark, convolution, x.to(**place), way == "im2col")
 
 
 @pytest.mark.parametrize("way", ["copied", "not copied"])

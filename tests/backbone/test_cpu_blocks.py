@@ -9,9 +9,10 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import tadp_backbone.kernels.attention as kernels_attention
 from tadp_backbone.kernels import fuse_blocks
-from tadp_backbone.kernels.attention import ROWS, ShortAttention, attention, block_attention
-from tadp_backbone.kernels.convolutions import LEAST_WEIGHTS, MOST_CELLS, FewCellsConv2d, UnpaddedDownsample
+from tadp_backbone.kernels.attention import MIN_KEYS, QUERY_CHUNK, LeanAttnProcessor, attention, chunked_attention
+from tadp_backbone.kernels.convolutions import MAX_CELLS, MIN_WEIGHTS, Im2colConv2d, UnpaddedDownsample
 
 CHANNELS_LAST = torch.channels_last
 
@@ -37,12 +38,12 @@ def exact_attention(q, k, v):
     return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v
 
 
-@pytest.mark.parametrize("queries", [1, ROWS, ROWS + 3])
+@pytest.mark.parametrize("queries", [1, QUERY_CHUNK, QUERY_CHUNK + 3])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
-def test_attention_in_blocks_is_the_formula(queries, dtype, most):
+def test_attention_in_chunks_is_the_formula(queries, dtype, most):
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, n, 3, 16).to(dtype).transpose(1, 2) for n in (queries, 70, 70))
-    got = block_attention(q, k, v)
+    got = chunked_attention(q, k, v)
     assert (got.dtype, got.shape) == (dtype, q.shape)
     assert relative(got, exact_attention(q, k, v)) < most
 
@@ -54,12 +55,53 @@ def test_what_all_keys_share_costs_no_digits():
     q, k, v = (q + 2).bfloat16(), (k + 3).bfloat16(), v.bfloat16()
     expected = exact_attention(q, k, v)
     rounded = (q @ k.transpose(-1, -2) * 0.125).softmax(-1) @ v
-    assert relative(block_attention(q, k, v), expected) < 0.2 * relative(rounded, expected)
+    assert relative(chunked_attention(q, k, v), expected) < 0.2 * relative(rounded, expected)
 
 
-def test_gradients_take_torchs_attention():
-    q, k, v = (torch.randn(1, 2, 300, 8, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
-    assert all(x.abs().sum() > 0 for x in torch.autograd.grad(attention(q, k, v).sum(), (q, k, v)))
+@pytest.fixture
+def chunked(monkeypatch):
+    """Sizes of queries that were taken in chunks, as on a CPU where that is faster."""
+    taken = []
+
+    def counting(q, k, v):
+        taken.append(tuple(q.shape))
+        return chunked_attention(q, k, v)
+
+    monkeypatch.setattr(kernels_attention, "_chunks_are_faster", lambda: True)
+    monkeypatch.setattr(kernels_attention, "chunked_attention", counting)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("keys", "dtype", "gradient", "times"),
+    [
+        (MIN_KEYS, torch.bfloat16, False, 1),
+        (MIN_KEYS - 1, torch.bfloat16, False, 0),
+        (MIN_KEYS, torch.float32, False, 0),
+        (MIN_KEYS, torch.bfloat16, True, 0),
+    ],
+)
+def test_when_queries_are_taken_in_chunks(chunked, keys, dtype, gradient, times):
+    q, k, v = (torch.randn(1, 2, n, 8, dtype=dtype, requires_grad=gradient) for n in (5, keys, keys))
+    got = attention(q, k, v)
+    assert len(chunked) == times
+    assert relative(got.detach(), exact_attention(q, k, v).detach()) < 1e-2
+
+
+@torch.no_grad()
+def test_layers_take_chunks(chunked):
+    layer, x = Attention(16, heads=2, dim_head=8).bfloat16(), torch.randn(2, 300, 16).bfloat16()
+    expected = layer(x)
+    fuse_blocks(layer)
+    assert relative(layer(x), expected.double()) < 2e-2
+    assert chunked == [(2, 2, 300, 8)]
+
+
+@torch.no_grad()
+def test_compiled_code_takes_torchs_attention(chunked):
+    q = torch.randn(1, 2, 300, 8).bfloat16()
+    torch.compile(attention, backend="eager")(q, q, q)
+    assert not chunked
 
 
 LAYERS = {
@@ -68,6 +110,8 @@ LAYERS = {
     "of the text": {"cross_attention_dim": 12},
     "with normed text": {"cross_attention_dim": 12, "cross_attention_norm": "layer_norm"},
     "with normed queries": {"qk_norm": "layer_norm"},
+    "normed along the cells": {"norm_num_groups": 4},
+    "normed by the timestep": {"spatial_norm_dim": 4, "norm_num_groups": 32},
 }
 
 
@@ -76,15 +120,18 @@ LAYERS = {
 @torch.no_grad()
 def test_attention_layers_give_the_same_numbers(kind, masked):
     torch.manual_seed(0)
-    layer = Attention(16, heads=2, dim_head=8, **LAYERS[kind]).eval()
-    image = kind == "of the VAE"
-    x = torch.randn(2, 16, 5, 7).to(memory_format=CHANNELS_LAST) if image else torch.randn(2, 35, 16)
+    layer = Attention(32, heads=2, dim_head=16, **LAYERS[kind]).eval()
+    image = kind in ("of the VAE", "normed by the timestep")
+    x = torch.randn(2, 32, 5, 7).to(memory_format=CHANNELS_LAST) if image else torch.randn(2, 35, 32)
     text = torch.randn(2, 3, 12) if "text" in kind else None
     mask = torch.zeros(2, 1, 35 if text is None else 3).index_fill(2, torch.tensor([1]), -1e4) if masked else None
-    expected, before = layer(x, text, attention_mask=mask), x.clone()
+    given = {"encoder_hidden_states": text, "attention_mask": mask}
+    if layer.spatial_norm is not None:
+        given["temb"] = torch.randn(2, 4, 5, 7)
+    expected, before = layer(x, **given), x.clone()
     assert fuse_blocks(layer) == 1
-    assert type(layer.processor) is ShortAttention
-    assert_close(layer(x, text, attention_mask=mask), expected)
+    assert type(layer.processor) is LeanAttnProcessor
+    assert_close(layer(x, **given), expected)
     assert torch.equal(x, before)
 
 
@@ -98,17 +145,19 @@ def test_attention_does_not_divide_by_1():
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("dtype", MOST_CELLS)
+@pytest.mark.parametrize("dtype", MAX_CELLS)
 @pytest.mark.parametrize("bias", [True, False])
 @torch.no_grad()
-def test_few_cells_are_convolved_as_a_product(stride, dtype, bias):
+def test_small_maps_take_im2col(stride, dtype, bias):
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(384, 320, 3, padding=1, stride=stride, bias=bias).to(dtype).to(memory_format=CHANNELS_LAST)
-    assert layer.weight.numel() >= LEAST_WEIGHTS
-    few, many = (torch.randn(n, 384, 8, 6).to(dtype).to(memory_format=CHANNELS_LAST) for n in (2, 64))
-    expected = [layer(few), layer(many)]
+    assert layer.weight.numel() >= MIN_WEIGHTS
+    # Of 4 x 3 cells, after stride 2 of an odd size; as many images as stay at the limit, and one more.
+    size, images = (7, 5) if stride == 2 else (4, 3), MAX_CELLS[dtype] // 12
+    small, large = (torch.randn(n, 384, *size).to(dtype).to(memory_format=CHANNELS_LAST) for n in (images, images + 1))
+    expected = [layer(small), layer(large)]
     assert fuse_blocks(layer) == 1
-    for x, wanted, convolved in zip((few, many), expected, (False, True), strict=True):
+    for x, wanted, convolved in zip((small, large), expected, (False, True), strict=True):
         with Operations() as ran:
             got = layer(x)
         assert ("convolution" in ran.names) is convolved
@@ -125,7 +174,7 @@ def test_other_convolutions_stay(options):
     assert type(layer) is torch.nn.Conv2d
 
 
-def test_a_convolution_of_few_cells_has_gradients():
+def test_a_convolution_of_a_small_map_has_gradients():
     torch.manual_seed(0)
     layer, x = torch.nn.Conv2d(384, 320, 3, padding=1), torch.randn(1, 384, 4, 4)
 
@@ -134,7 +183,7 @@ def test_a_convolution_of_few_cells_has_gradients():
 
     expected = gradients()
     fuse_blocks(layer)
-    assert type(layer) is FewCellsConv2d
+    assert type(layer) is Im2colConv2d
     with Operations() as ran:
         assert_close(gradients(), expected)
     assert "convolution" in ran.names, "a product would keep each cell 9 times"
@@ -154,6 +203,15 @@ def test_the_padded_copy_is_not_made(size):
     assert "constant_pad_nd" not in ran.names
     assert got.is_contiguous(memory_format=CHANNELS_LAST)
     assert_close(got, expected)
+
+
+@torch.no_grad()
+def test_a_hook_on_a_strided_convolution_is_called():
+    layer, seen = Downsample2D(8, use_conv=True, padding=0), []
+    fuse_blocks(layer)
+    layer.conv.register_forward_hook(lambda *given: seen.append(given))
+    layer(torch.randn(1, 8, 4, 4))
+    assert len(seen) == 1
 
 
 def test_a_strided_convolution_padded_on_all_sides_stays():
@@ -177,7 +235,21 @@ def test_a_resnet_block_works_in_place(time, channels, autocast):
     assert got.dtype == expected.dtype
     assert relative(got, expected.double()) < (1e-2 if autocast else 1e-5)
     assert ran.names.count("silu_") == 2
+    assert "add_" in ran.names or autocast
     assert "div" not in ran.names
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@torch.no_grad()
+def test_a_resnet_block_that_trains_drops_cells(skip):
+    block = ResnetBlock2D(in_channels=8, temb_channels=16, groups=4, dropout=0.5, skip_time_act=skip).train()
+    x, time = torch.randn(2, 8, 5, 7), torch.randn(2, 16)
+    torch.manual_seed(0)
+    expected = block(x, time)
+    fuse_blocks(block)
+    torch.manual_seed(0)
+    assert_close(block(x, time), expected)
+    assert (block(x, time) - expected).abs().max() > 1e-3
 
 
 @torch.no_grad()

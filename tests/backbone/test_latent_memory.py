@@ -83,6 +83,75 @@ def test_a_sampled_posterior_draws_as_before(counted):
     assert not same(*expected)
 
 
+def test_noise_that_cannot_be_drawn_again_is_not_kept(counted):
+    backbone = counted(posterior="sample")
+    with encoding_once(limit=backbone.encode_image(IMAGES).nbytes):
+        passed(backbone)
+        counted.calls.clear()
+        for _ in range(2):
+            passed(backbone, generator=torch.Generator().manual_seed(0))
+    assert counted.calls == [2], "there was room left"
+
+
+def _in_place(backbone):
+    next(backbone.vae.encoder.parameters()).mul_(1.5)
+
+
+def _in_another_type(backbone):
+    backbone.vae.to(torch.bfloat16).to(torch.float32)
+
+
+def _in_tiles(backbone):
+    backbone.vae.use_tiling = True
+
+
+@pytest.mark.parametrize("change", [_in_place, _in_another_type, _in_tiles])
+@torch.no_grad()
+def test_a_vae_that_was_changed_encodes_again(counted, change):
+    backbone = counted()
+    with encoding_once():
+        passed(backbone)
+        change(backbone)
+        got = passed(backbone)
+    assert counted.calls == [2, 2]
+    assert same(got, passed(backbone))
+
+
+def test_images_of_the_same_bytes_and_another_shape_are_other_images(counted):
+    backbone, zeros = counted(), torch.zeros(1, 3, 64, 128)
+    with encoding_once():
+        passed(backbone, images=zeros)
+        passed(backbone, images=zeros.mT.contiguous())
+    assert counted.calls == [1, 1]
+
+
+def test_latents_that_a_caller_changes_stay(counted):
+    backbone = counted()
+    backbone.unet.register_forward_pre_hook(lambda _, given: (given[0].mul_(2), *given[1:]))
+    with encoding_once():
+        got = [passed(backbone) for _ in range(3)]
+    assert same(got[0], got[1])
+    assert same(got[0], got[2])
+
+
+def test_a_unet_in_another_precision_takes_them(counted):
+    backbone = counted()
+    backbone.unet.to(torch.bfloat16)
+    expected = passed(backbone)
+    with encoding_once():
+        assert same(passed(backbone), expected)
+        assert same(passed(backbone), expected)
+
+
+@torch.no_grad()
+def test_passes_without_values_are_left_alone(counted):
+    """Traced for export, or of a model that is only measured."""
+    backbone, images = counted(), torch.zeros(1, 3, 64, 64)
+    with encoding_once():
+        backbone.to("meta")(images.to("meta"), CONTEXTS[0].to("meta"))
+        assert counted.calls == [1]
+
+
 def test_beyond_the_limit_images_are_encoded_again(counted):
     backbone = counted()
     with encoding_once(limit=4 * backbone.encode_image(IMAGES[:1]).nbytes):

@@ -30,7 +30,7 @@ from .inputs import (
     timesteps_of,
 )
 from .io.pretrained import Pretrained
-from .latent_memory import known_latents
+from .latent_memory import cached_latents
 from .lora.trainable import TrainableParts
 from .recording import record_cross_attention, record_outputs
 from .taps import declared_levels, default_taps, map_layers, named_taps
@@ -142,11 +142,10 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         size = (images.shape[-2], images.shape[-1])
         padded = self._ready_images(images, self.size_multiple)
         noise = posterior_noise(self._needed_vae(), padded, self.config, generator)
-        known = known_latents(self, padded, noise)  # outside of what a CUDA graph holds: it reads values
-        if known is None:
-            given: dict[str, Tensor | None] = {"images": padded, "posterior_noise": noise}
-        else:
-            given = {"latents": known.to(*_place(self.unet))}
+        given: dict[str, Tensor | None] = {"images": padded, "posterior_noise": noise}
+        if noise is None or generator is not None:  # noise that nobody can draw again is never found again
+            latents = cached_latents(self, padded, noise)  # outside of the CUDA graph: hashing synchronises
+            given = given if latents is None else {"latents": latents.to(*_place(self.unet))}
         return self._run(given, context, padded.shape, timestep, generator, size)
 
     def extract(
@@ -226,11 +225,11 @@ class DiffusionBackbone(TrainableParts, Pretrained, nn.Module):
         """Faster passes; returns a line for each thing that was done. The backbone is changed, once and for all.
 
         `dtype`: bfloat16 or float16 for weights and passes, None: as they are; bfloat16 moves features by about 2 % of
-        their size, the rest by float32's rounding (under 1e-4). `channels_last`: the order of memory that convolutions
-        like; on a GPU, without gradients, kernels compute what lies between them. `compile`: True or a back end of
-        torch.compile, for the UNet's transformer blocks; the first pass of each size takes seconds longer, on a CPU
-        half a minute. Hooks put into them later are passed by, except at attention layers. `cuda_graphs`: replays
-        passes without gradient. Call it when the backbone is on its device and learned tokens and LoRAs are loaded.
+        their size, the rest by float32's rounding. `channels_last`: the order of memory that convolutions like, and
+        blocks with fewer operations between them. `compile`: True or a back end of torch.compile, for the UNet's
+        transformer blocks, at the first pass of each size (docs/performance.md says how long it takes). `cuda_graphs`:
+        replays passes without gradient. Call it when the backbone is on its device and learned tokens and LoRAs are
+        loaded.
         """
         from .optimizing import optimize
 

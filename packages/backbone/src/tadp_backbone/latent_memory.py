@@ -1,4 +1,5 @@
-"""Latents in main memory: several prompts, or several models with the same VAE, cost one pass of its encoder."""
+"""Latents in host memory while a command runs: several prompts, or several models with the same VAE, cost one pass of
+its encoder. `latent_cache` keeps those of a training on disk."""
 
 # B batch, H W image pixels, h w latent cells
 
@@ -27,9 +28,9 @@ def encoding_once(limit: int = MEMORY_LIMIT) -> Iterator[None]:
     """Inside, a pass without gradients takes the latents of an earlier pass over the same batch of images, if their VAE
     has the same weights and computes in the same way: no number changes.
 
-    Of all backbones in this thread. `limit`: bytes of latents that are kept in main memory; beyond it further batches
+    Of all backbones in this thread. `limit`: bytes of latents that are kept in host memory; beyond it further batches
     are encoded at each pass. Where the posterior is sampled, batches are the same if their noise is. Each pass copies
-    its images to main memory: not for loops that must not wait for a GPU.
+    its images to the host and hashes them, which synchronises with a GPU, and encodes new ones outside of CUDA graphs.
     """
     active = _memory.set(_Memory(limit))
     try:
@@ -38,50 +39,60 @@ def encoding_once(limit: int = MEMORY_LIMIT) -> Iterator[None]:
         _memory.reset(active)
 
 
-def known_latents(backbone: "DiffusionBackbone", images: Tensor, noise: Tensor | None) -> Tensor | None:
-    """As `backbone.encode_padded`, computed once for each batch; None outside of `encoding_once` and with gradients.
+def cached_latents(backbone: "DiffusionBackbone", images: Tensor, noise: Tensor | None) -> Tensor | None:
+    """As `backbone.encode_padded`, computed once for each batch; None outside of `encoding_once`, with gradients, and
+    for tensors without values.
 
     Training draws other crops at each step: looking for them would cost time and find nothing.
     """
     memory = _memory.get()
-    return None if memory is None or torch.is_grad_enabled() else memory.latents(backbone, images, noise)
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or images.is_meta
+    return None if memory is None or torch.is_grad_enabled() or traced else memory.latents(backbone, images, noise)
 
 
 class _Memory:
-    """The first latents that fit into `limit` bytes. None make way for others: of a set of images too large for it,
-    which is passed through again and again from its beginning, each batch would be gone when it is needed."""
+    """The first latents that fit into `limit` bytes. Nothing is evicted: of a set of images too large for it, which is
+    passed through again and again from its beginning, each batch would be gone when it is needed."""
 
     def __init__(self, limit: int):
         self.left = limit
-        self._known: dict[bytes, Tensor] = {}
-        self._vaes: WeakKeyDictionary[Vae, str] = WeakKeyDictionary()
+        self._cached: dict[bytes, Tensor] = {}
+        self._vaes: WeakKeyDictionary[Vae, tuple[object, str]] = WeakKeyDictionary()
 
     def latents(self, backbone: "DiffusionBackbone", images: Tensor, noise: Tensor | None) -> Tensor:
         """(B, 4, h, w) on the device of the images (B, 3, H, W)."""
         key = self._key(backbone, images, noise)
-        if key in self._known:
-            return self._known[key].to(images.device)
+        if key in self._cached:
+            return self._cached[key].to(images.device, copy=True)  # of the caller's own, whatever is done with it
         latents = backbone.encode_padded(images, noise)
         if latents.nbytes <= self.left:
             self.left -= latents.nbytes
-            self._known[key] = latents.cpu()
+            self._cached[key] = latents.to("cpu", copy=True)
         return latents
 
     def _key(self, backbone: "DiffusionBackbone", images: Tensor, noise: Tensor | None) -> bytes:
         """Of whole batches: an image's latents differ by rounding with the images that it is encoded together with."""
         vae, kind = backbone.vae, images.device.type
         assert vae is not None, "images are passed to a VAE"
-        if vae not in self._vaes:
-            self._vaes[vae] = f"{vae} {state_digest(vae)}"  # the kind of its blocks too, which `optimize` changes
         first = next(vae.parameters())
         autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        computed = (first.dtype, first.device, first.stride(), autocast, torch.get_float32_matmul_precision())
-        settings = (backbone.config.posterior, latent_factor(vae, backbone.config))
-        digest = sha256(repr((self._vaes[vae], computed, settings)).encode())
+        tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        computed = (first.dtype, first.device, first.stride(), autocast, tf32, vae.use_slicing, vae.use_tiling)
+        settings = (self._digest(vae), computed, latent_factor(vae, backbone.config))
+        digest = sha256(repr(settings).encode())
         for tensor in (images,) if noise is None else (images, noise):
             digest.update(repr((tensor.dtype, tensor.shape)).encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.digest()
+
+    def _digest(self, vae: Vae) -> str:
+        """Of its weights and kinds of blocks, which `optimize` changes; computed again after weights were changed."""
+        stamp = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in vae.parameters()]
+        known, digest = self._vaes.get(vae, (None, ""))
+        if known != stamp:
+            digest = f"{vae} {state_digest(vae)}"
+            self._vaes[vae] = stamp, digest
+        return digest
 
 
 _memory: ContextVar[_Memory | None] = ContextVar("latents", default=None)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MOST_GRAPHS = 8
 """Graphs kept at a time: each holds the memory of a whole pass; the one unused for longest goes first."""
-MOST_COMPILED = 64
-"""Compilations of a block's code: 4 per image size of Stable Diffusion 1. What comes after those runs uncompiled."""
+MAX_COMPILATIONS = 64
+"""Of the blocks' code: 4 per image size of Stable Diffusion 1. Further sizes run uncompiled."""
 CAPTURED_FROM = 3
 """Passes of one size: a capture runs four."""
 
@@ -64,7 +64,7 @@ def optimize(
 
 class UncompiledAttention(Attention):
     """Attention that compiled blocks call as it is: each pass installs new recorders in it, for which torch would
-    compile again, and there is nothing to fuse between its matrix products."""
+    compile again, and scaled_dot_product_attention is fused already."""
 
     __call__ = torch.compiler.disable(Attention.__call__)
 
@@ -80,16 +80,16 @@ def compile_blocks(unet: UNet2DConditionModel, backend: str) -> int:
         for attention in block.modules():
             if type(attention) is Attention:
                 attention.__class__ = UncompiledAttention
-        block.compile(backend=backend, dynamic=False)  # torch would take the levels' widths for a dynamic size
+        block.compile(backend=backend, dynamic=False)  # else dynamo marks the levels' channel widths as dynamic
     return len(blocks)
 
 
 def run_compiled(
     backbone: "DiffusionBackbone", latents: Tensor, timesteps: Tensor, context: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """`DiffusionBackbone.run_unet` where torch's limit of compilations, 8 for all blocks together, is higher."""
-    limit = torch.compiler.config.patch(recompile_limit=MOST_COMPILED)  # type: ignore[attr-defined]  # made at import
-    with limit:  # per thread, so not in `optimize`
+    """`DiffusionBackbone.run_unet` with room for the compilations of all blocks, and with the hooks inside them."""
+    # Torch's own limit is 8 for all blocks together, and it does not look for hooks. Per thread, so not in `optimize`.
+    with torch._dynamo.config.patch(recompile_limit=MAX_COMPILATIONS, skip_nnmodule_hook_guards=False):
         return type(backbone).run_unet(backbone, latents, timesteps, context)
 
 

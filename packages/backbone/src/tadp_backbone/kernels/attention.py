@@ -1,6 +1,6 @@
-"""Attention without maps: diffusers' processor with fewer operations, and on CPUs in blocks of queries."""
+"""Attention without maps: diffusers' processor with fewer operations, and on CPUs in chunks of queries."""
 
-# B batch, N queries (latent cells), T keys, C channels, D channels a head, H W cells
+# B batch, N queries (latent cells), T keys, C channels, D channels per head, H W cells
 
 from functools import cache
 
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from .available import needs_gradient
 
-ROWS = 512
-"""Queries of a block: their scores against 4096 keys take 4 MiB, and stay in the cache."""
-LEAST_KEYS = 256
-"""With fewer, such as a prompt's tokens, torch's attention takes as long as blocks."""
+QUERY_CHUNK = 512
+"""Queries of a chunk: their scores against 4096 keys take 4 MiB, which a CPU's cache holds."""
+MIN_KEYS = 256
+"""With fewer, such as a prompt's tokens, both ways take as long."""
 
 
-class ShortAttention(AttnProcessor2_0):
+class LeanAttnProcessor(AttnProcessor2_0):
     """diffusers' processor without its division by 1 and its copies between orders of memory.
 
-    Masks, norms of queries and keys, and norms that see the timestep take diffusers' own way.
+    Falls back to diffusers' for masks, norms of queries and keys, and norms that see the timestep.
     """
 
     def __call__(
@@ -62,37 +62,37 @@ class ShortAttention(AttnProcessor2_0):
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q (B, heads, N, D), k and v (B, heads, T, D) -> (B, heads, N, D), the fastest way here."""
-    blocks = (
+    """q (B, heads, N, D), k and v (B, heads, T, D) -> (B, heads, N, D): in chunks where this CPU is faster so."""
+    chunked = (
         q.device.type == "cpu"
         and q.dtype == torch.bfloat16
-        and k.shape[2] >= LEAST_KEYS
+        and k.shape[2] >= MIN_KEYS
         and not needs_gradient(q, k, v)
         and not torch.compiler.is_compiling()
-        and _blocks_are_faster()
+        and _chunks_are_faster()
     )
-    return block_attention(q, k, v) if blocks else F.scaled_dot_product_attention(q, k, v)
+    return chunked_attention(q, k, v) if chunked else F.scaled_dot_product_attention(q, k, v)
 
 
-def block_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`attention` as two matrix products for each ROWS queries of a head; no gradients."""
-    # Scores are rounded to q's type. Softmax does not see what all keys have in common: without it scores are smaller,
-    # and so is the rounding (SageAttention, arXiv 2410.02367, section 4.2).
-    accurate = k.float()
-    k = ((accurate - accurate.mean(2, keepdim=True)) * q.shape[-1] ** -0.5).to(k.dtype)
+def chunked_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`attention` as two matrix products for each QUERY_CHUNK queries of a head."""
+    # Softmax is invariant to a shift of all keys: without their mean scores are small, and lose less in rounding to q's
+    # type (SageAttention's smoothing of K, arXiv 2410.02367, section 4.2).
+    precise = k.float()
+    k = ((precise - precise.mean(2, keepdim=True)) * q.shape[-1] ** -0.5).to(k.dtype)
     output = torch.empty_like(q)  # keeps the order of memory
     for image in range(q.shape[0]):
         for head in range(q.shape[1]):
             keys, values = k[image, head].T, v[image, head]
-            for start in range(0, q.shape[2], ROWS):
-                rows = slice(start, start + ROWS)
-                output[image, head, rows] = (q[image, head, rows] @ keys).softmax(-1) @ values
+            for start in range(0, q.shape[2], QUERY_CHUNK):
+                chunk = slice(start, start + QUERY_CHUNK)
+                output[image, head, chunk] = (q[image, head, chunk] @ keys).softmax(-1) @ values
     return output
 
 
 @cache
-def _blocks_are_faster() -> bool:
-    """Where a CPU has products of bfloat16 vectors, but not of tiles: torch's attention uses those of tiles alone."""
+def _chunks_are_faster() -> bool:
+    """With AVX512-BF16 and without AMX: torch's attention multiplies bfloat16 by AMX's instructions alone."""
     vectors, tiles = (
         getattr(torch.cpu, check, bool)() for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )

@@ -1,4 +1,4 @@
-"""diffusers' resnet and transformer blocks for channels_last memory, with less between their convolutions."""
+"""diffusers' resnet and transformer blocks for channels_last memory, fused or in place."""
 
 # B batch, C channels, H W cells
 
@@ -12,17 +12,18 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .add_residual import add_residual
-from .available import needs_gradient, runs_kernels, untouched
+from .available import needs_gradient, runs_kernels
 from .convolutions import pointwise
 from .group_norm_silu import group_norm_silu
+from .unmodified import is_unmodified
 
 
 class FusedResnetBlock(ResnetBlock2D):
     """Without gradients: on a GPU both convolutions' biases, the time embedding and the residual are added by kernels
-    that run anyway; elsewhere what a convolution or a norm returns is overwritten by the next operation."""
+    that run anyway; elsewhere intermediate results are overwritten in place."""
 
     @staticmethod
-    def takes(module: nn.Module) -> TypeGuard[ResnetBlock2D]:
+    def matches(module: nn.Module) -> TypeGuard[ResnetBlock2D]:
         """Not those that scale and shift between norm and activation, resample or have another activation."""
         return (
             type(module) is ResnetBlock2D
@@ -34,7 +35,7 @@ class FusedResnetBlock(ResnetBlock2D):
     def forward(self, input_tensor: Tensor, temb: Tensor | None, *args: object, **kwargs: object) -> Tensor:
         """(B, C in, H, W), embedding of the timestep (B, D) -> (B, C out, H, W)"""
         parts = (self.norm1, self.nonlinearity, self.conv1, self.norm2, self.conv2, self.conv_shortcut)
-        usual = (temb is None) == (self.time_emb_proj is None) and all(p is None or untouched(p) for p in parts)
+        usual = (temb is None) == (self.time_emb_proj is None) and all(p is None or is_unmodified(p) for p in parts)
         given = (input_tensor, temb, *self.parameters())
         if not usual or torch.compiler.is_compiling() or needs_gradient(*given):
             return super().forward(input_tensor, temb, *args, **kwargs)
@@ -62,7 +63,7 @@ class FusedResnetBlock(ResnetBlock2D):
         x = self.conv2(self.dropout(F.silu(self.norm2(x), inplace=True)))
         if self.conv_shortcut is not None:
             input_tensor = pointwise(self.conv_shortcut, input_tensor)
-        # Under autocast the convolution's result has fewer digits than what it is added to.
+        # Under autocast the convolution's result may be in lower precision than the residual.
         return x.add_(input_tensor) if x.dtype == input_tensor.dtype else x + input_tensor
 
 
@@ -83,14 +84,14 @@ class ChannelsLastTransformer(Transformer2DModel):
     """
 
     @staticmethod
-    def takes(module: nn.Module) -> TypeGuard[Transformer2DModel]:
+    def matches(module: nn.Module) -> TypeGuard[Transformer2DModel]:
         """Those of images."""
         return type(module) is Transformer2DModel and bool(module.is_input_continuous)
 
     def _operate_on_continuous_inputs(self, hidden_states: Tensor) -> tuple[Tensor, int]:
         """(B, C, H, W) -> (B, H W, D), D"""
         norm, x = self.norm, hidden_states
-        if untouched(norm) and runs_kernels(x, norm.weight, norm.bias):
+        if is_unmodified(norm) and runs_kernels(x, norm.weight, norm.bias):
             x = group_norm_silu(x, norm.num_groups, norm.weight, norm.bias, norm.eps, activated=False)
         else:
             x = norm(x)
@@ -108,7 +109,7 @@ class ChannelsLastTransformer(Transformer2DModel):
         """x (B, H W, C) through the model's linear layers or 1x1 convolutions."""
         if self.use_linear_projection:
             return projection(x)
-        if isinstance(projection, nn.Conv2d) and untouched(projection):
+        if isinstance(projection, nn.Conv2d) and is_unmodified(projection):
             return F.linear(x, projection.weight.flatten(1), projection.bias)
         x = projection(rearrange(x, "b (h w) c -> b c h w", h=height))
         return rearrange(x, "b c h w -> b (h w) c")

@@ -148,15 +148,16 @@ def _live(live: LiveBatches, positions: Positions) -> Generator[tuple[Batch, Bat
 
 
 def _encoded(backbone: Any, of_teacher: Batch, of_student: Batch) -> tuple[Batch, Batch]:
-    """Both with the latents of their images, which are the same: a frozen encoder, where there is one, runs once.
+    """Both with latents in the place of their images, so that a frozen VAE runs once per step.
 
-    Where the pass draws at random, teacher and student draw for themselves.
+    Where the pass draws at random, teacher and student draw for themselves; backbones without latents take images.
     """
-    images, encode = of_teacher.images, getattr(backbone, "encode_image", None)
-    if images is None or encode is None or getattr(backbone, "is_stochastic", False):
+    images = of_teacher.images
+    able = all(hasattr(backbone, name) for name in ("encode_image", "extract", "size_multiple"))
+    if images is None or not able or getattr(backbone, "is_stochastic", False):
         return of_teacher, of_student
     with torch.no_grad():
-        latents = encode(pad_to_multiple(images, backbone.size_multiple))
+        latents = backbone.encode_image(pad_to_multiple(images, backbone.size_multiple))
     encoded: dict[str, Any] = {"images": None, "latents": latents}
     return of_teacher._replace(**encoded), of_student._replace(**encoded)
 
