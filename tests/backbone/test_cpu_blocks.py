@@ -174,6 +174,33 @@ def test_other_convolutions_stay(options):
     assert type(layer) is torch.nn.Conv2d
 
 
+@torch.no_grad()
+def test_adapters_and_borders_after_fusing_are_taken():
+    """Peft makes layers of the convolution's own class, with kernels of 1x1."""
+    torch.manual_seed(0)
+    model, x = torch.nn.Sequential(torch.nn.Conv2d(384, 320, 3, padding=1)), torch.randn(1, 384, 8, 8)
+    adapter = LoraConfig(r=4, target_modules=["0"], init_lora_weights=False)
+    plain = inject_adapter_in_model(adapter, copy.deepcopy(model)).eval()
+    fuse_blocks(model)
+    model[0].padding_mode = "circular"
+    assert_close(model(x), F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), model[0].weight, model[0].bias))
+    model[0].padding_mode = "zeros"
+    fused = inject_adapter_in_model(adapter, model).eval()
+    fused.load_state_dict(plain.state_dict())
+    assert_close(fused(x), plain(x))
+    assert_close(fused[0].base_layer(x[0]), plain[0].base_layer(x[0]))
+
+
+@torch.no_grad()
+def test_an_exported_convolution_takes_other_sizes():
+    layer, x = torch.nn.Conv2d(384, 320, 3, padding=1), torch.randn(1, 384, 8, 8)
+    fuse_blocks(layer)
+    sizes = {2: torch.export.Dim("height", max=64), 3: torch.export.Dim("width", max=64)}
+    exported = torch.export.export(layer, (x,), dynamic_shapes=(sizes,)).module()
+    large = torch.randn(1, 384, 12, 16)
+    assert_close(exported(large), layer(large))
+
+
 def test_a_convolution_of_a_small_map_has_gradients():
     torch.manual_seed(0)
     layer, x = torch.nn.Conv2d(384, 320, 3, padding=1), torch.randn(1, 384, 4, 4)
