@@ -1,11 +1,15 @@
 """Blocks as `optimize` leaves them, on the CPU: the same numbers as diffusers' with fewer operations."""
 
+import copy
+
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
+from peft import LoraConfig, inject_adapter_in_model
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
