@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 from torchvision import tv_tensors
 
+from tadp_backbone import DiffusionBackbone
 from tadp_heads import PerceptionConfig, PerceptionModel, get_task
 from tadp_heads.data import IGNORE_INDEX
 from tadp_heads.data.registry import open_data
@@ -14,8 +15,9 @@ from tadp_heads.data.scenes.write import write_scenes
 from tadp_heads.data.unlabelled import UnlabelledImages
 from tadp_heads.segmentation.output import ConfidentIds
 from tadp_heads.training import SelfTrainingConfig, TargetDomain, TrainConfig, fit
-from tadp_heads.training.dataset import Batch
+from tadp_heads.training.dataset import Batch, features_of
 from tadp_heads.training.self_training.confidence import ClassConfidence
+from tadp_heads.training.self_training.learner import _encoded
 from tadp_heads.training.self_training.monitor import WINDOW, CollapseMonitor
 from tadp_heads.training.self_training.pseudo_labels import pseudo_labels
 
@@ -177,3 +179,25 @@ def test_a_stopped_run_continues_on_the_source_alone(data, tmp_path, caplog, mon
 def test_settings_out_of_range_are_reported(settings):
     with pytest.raises(ValueError, match=f"self_training.{next(iter(settings))}"):
         SelfTrainingConfig(**settings)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+@torch.no_grad()
+def test_a_step_encodes_its_images_once(noise):
+    """Their sides are no multiple of the backbone's, which are padded before they are encoded."""
+    backbone = DiffusionBackbone.from_pretrained("tiny", noise=noise)
+    of_teacher = Batch([], images=torch.rand(2, 3, 40, 56) * 2 - 1, padded_size=(40, 56), size=(40, 56))
+    of_teacher = of_teacher._replace(context=backbone.encode_text(["a cat", "a dog"]))
+    batches = of_teacher, of_teacher._replace(context=of_teacher.context.flip(0))
+    encoded = _encoded(backbone, *batches)
+    if noise:
+        assert encoded == batches, "both draw for themselves"
+        return
+    assert all(batch.images is None for batch in encoded)
+    for got, expected in zip(encoded, batches, strict=True):
+        assert_close(features_of(backbone, got), features_of(backbone, expected))
+
+
+def test_a_backbone_without_latents_takes_images():
+    batch = Batch([], images=torch.zeros(1, 3, 32, 32))
+    assert _encoded(Patches(), batch, batch) == (batch, batch)
