@@ -90,7 +90,7 @@ def extraction(bench: Bench) -> Iterator[Row]:
             ):
                 getattr(backbone.compute, "graphs", {}).clear()  # captured anew, inside of what is measured
                 measured = bench.guarded(partial(extraction_cells, bench, torch.no_grad()(work), batch, gflop))
-                empty = dict.fromkeys(("ms/image", "images/s", "GiB", "TFLOP/s", "of ceiling", "first s", "note"))
+                empty = dict.fromkeys(("ms/image", "images/s", "GiB", "TFLOP/s", "of ceiling", "first pass, s", "note"))
                 yield {"way": way.name, "dtype": short(way.dtype), "from": source, "batch": batch, **empty, **measured}
 
 
@@ -99,7 +99,7 @@ def extraction_cells(bench: Bench, work: Callable, batch: int, gflop: float) -> 
     spent = cost(work, bench.device, bench.size.rounds)
     tflops = gflop / 1e3 / spent.seconds
     speed = {"ms/image": spent.seconds * 1e3 / batch, "images/s": batch / spent.seconds}
-    return {**speed, "GiB": spent.gib, "TFLOP/s": tflops, "of ceiling": tflops / bench.ceiling, "first s": first}
+    return {**speed, "GiB": spent.gib, "TFLOP/s": tflops, "of ceiling": tflops / bench.ceiling, "first pass, s": first}
 
 
 def training(bench: Bench) -> Iterator[Row]:

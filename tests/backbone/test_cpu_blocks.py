@@ -71,7 +71,7 @@ def chunked(monkeypatch):
         taken.append(tuple(q.shape))
         return chunked_attention(q, k, v)
 
-    monkeypatch.setattr(kernels_attention, "_chunks_are_faster", lambda: True)
+    monkeypatch.setattr(kernels_attention, "chunks_are_faster", lambda: True)
     monkeypatch.setattr(kernels_attention, "chunked_attention", counting)
     return taken
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from tadp_cli.doctor.machine import attention_backends
 from tadp_cli.main import app
 
 
@@ -133,6 +135,7 @@ def refuse(event, arguments):
         os._exit(3)  # an exception would be caught, and taken for the command's own failure
 sys.addaudithook(refuse)
 from typer.testing import CliRunner
+from tadp_cli.doctor.machine import attention_backends
 from tadp_cli.main import app
 for arguments in (command.split() for command in sys.argv[1:]):
     print(arguments, CliRunner().invoke(app, arguments).exit_code)
@@ -188,6 +191,14 @@ def test_what_fits_is_the_arithmetic_of_the_weights(hub_cache):
     (whole,) = [line for line in lines if re.search(r"(?<!-)sd15: train the UNet too", line)]
     assert "from 13.4 GiB" in whole
     assert any(line.strip().startswith("layers with maps") for line in lines)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a GPU does")
+@pytest.mark.parametrize("chunks", [True, False])
+def test_the_attention_of_a_cpu(chunks, monkeypatch):
+    monkeypatch.setattr("tadp_backbone.kernels.attention.chunks_are_faster", lambda: chunks)
+    found = next(finding for finding in attention_backends() if finding.name == "other layers")
+    assert ("in bf16 in chunks of queries" in found.found) is chunks
     assert any(line.strip().startswith("torch ") and "tested 2." in line for line in lines)
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import compilation
 import cpu
 import gpu
 import labelling
@@ -43,6 +44,13 @@ def test_training_steps_are_compared_in_turns():
     ways = [("explicit (a)", "float32"), ("tadp train", "float32"), ("tadp train", "bfloat16")]
     assert [(row["way"], row["dtype"], row["batch"]) for row in rows] == [(*way, n) for n in (2, 8) for way in ways]
     assert [row["ratio"] for row in rows if row["way"] == "explicit (a)"] == [1, 1]
+
+
+@pytest.mark.slow
+def test_seconds_of_compilation_are_printed(capsys):
+    torch.compiler.reset()
+    compilation.main(["--size", "toy", "--side", "16", "--rounds", "1", "--backend", "eager"])
+    assert "12 graphs" in capsys.readouterr().out
 
 
 def test_gpu_script_measures_a_distilled_encoder(tmp_path, monkeypatch):

@@ -107,11 +107,13 @@ def attention_backends() -> Iterator[Finding]:
     import torch
     from torch.backends import cuda
 
+    from tadp_backbone.kernels.attention import chunks_are_faster
     from tadp_backbone.kernels.available import HAS_TRITON
 
     if not torch.cuda.is_available():
         yield Finding("attention", "layers with maps", "softmax in plain torch operations (cpu)", True)
-        yield Finding("attention", "other layers", "scaled_dot_product_attention (cpu)", True)
+        chunks = "; in bf16 in chunks of queries" if chunks_are_faster() else ""
+        yield Finding("attention", "other layers", f"scaled_dot_product_attention (cpu){chunks}", True)
         return
     if HAS_TRITON:
         yield Finding("attention", "layers with maps", "fused Triton kernel, compiled at the first pass", True)
