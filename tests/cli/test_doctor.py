@@ -191,6 +191,7 @@ def test_what_fits_is_the_arithmetic_of_the_weights(hub_cache):
     (whole,) = [line for line in lines if re.search(r"(?<!-)sd15: train the UNet too", line)]
     assert "from 13.4 GiB" in whole
     assert any(line.strip().startswith("layers with maps") for line in lines)
+    assert any(line.strip().startswith("torch ") and "tested 2." in line for line in lines)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what a GPU does")
@@ -199,7 +200,6 @@ def test_the_attention_of_a_cpu(chunks, monkeypatch):
     monkeypatch.setattr("tadp_backbone.kernels.attention.chunks_are_faster", lambda: chunks)
     found = next(finding for finding in attention_backends() if finding.name == "other layers")
     assert ("in bf16 in chunks of queries" in found.found) is chunks
-    assert any(line.strip().startswith("torch ") and "tested 2." in line for line in lines)
 
 
 @pytest.mark.parametrize(
