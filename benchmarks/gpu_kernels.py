@@ -62,7 +62,7 @@ def transformer(channels: int, batch: int, place: Place) -> tuple[nn.Module, dic
     """A block and what it is given beside the cells."""
     block = Transformer2DModel(HEADS, channels // HEADS, channels, cross_attention_dim=768)
     block = block.to(**place).to(memory_format=torch.channels_last)
-    return block.eval(), {"encoder_hidden_states": torch.randn(batch, TOKENS, 768, **place)}
+    return block.eval(), {"encoder_hidden_states": torch.randn(batch, TOKENS, 768, **place), "return_dict": False}
 
 
 BLOCKS = {"resnet": resnet, "transformer": transformer}

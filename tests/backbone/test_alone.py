@@ -16,4 +16,4 @@ def test_the_readmes_example_runs_without_the_other_packages(repository, tmp_pat
     bare = bare_environment(tmp_path_factory.mktemp("bare"), repository / "packages", "backbone")
     result = run_bare(bare, tmp_path / "example.py")
     assert result.returncode == 0, result.stderr
-    assert "Level(channels=125, stride=4)" in result.stdout
+    assert "Level(channels=109, stride=4)" in result.stdout

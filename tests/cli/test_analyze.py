@@ -142,6 +142,7 @@ def test_variations_are_the_pipelines_and_repeat(out, monkeypatch):
 @pytest.mark.slow
 def test_a_users_run_and_data_are_taken(out, tmp_path):
     write_scenes(tmp_path / "night", task="segmentation", domain="night", split="test", count=4, seed=3)
+    numbers(out, "off-target")  # trains the head
     run = next(path for path in (out / "heads").iterdir() if path.name.startswith("oracle"))
     arguments = ("--run", run, "--data", tmp_path / "night", "--split", "test", "--out", tmp_path / "o")
     tadp("analyze", "off-target", *arguments)

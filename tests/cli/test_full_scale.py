@@ -80,7 +80,9 @@ def _train(recipe, run):
     assert all(math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"]) for line in lines)
     places = [(recipe.data.folder, recipe.data.val)]
     if recipe.test.folder:
-        places.append((recipe.test.folder, recipe.test.split))
+        splits = [f"{condition}/{recipe.test.split}" for condition in recipe.test.conditions]
+        splits.append(", ".join(splits) or recipe.test.split)  # of several conditions their mean is the last
+        places += [(recipe.test.folder, split) for split in splits]
     assert [(entry["data"], entry["split"]) for entry in results["evaluations"]] == places
     return results
 

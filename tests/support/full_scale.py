@@ -19,6 +19,7 @@ SIZES = {
     "cityscapes": (2048, 1024),
     "dark-zurich": (1920, 1080),
     "nighttime-driving": (1920, 1080),
+    "acdc": (1920, 1080),
     "nyuv2": (640, 480),
     "voc0712-boxes-xml": (500, 375),
     "watercolor2k": (500, 400),
