@@ -81,7 +81,7 @@ def _train(recipe, run):
     places = [(recipe.data.folder, recipe.data.val)]
     if recipe.test.folder:
         splits = [f"{condition}/{recipe.test.split}" for condition in recipe.test.conditions]
-        splits.append(", ".join(splits) or recipe.test.split)  # of several conditions their mean is the last
+        splits.append(f"mean of {', '.join(splits)}" if splits else recipe.test.split)
         places += [(recipe.test.folder, split) for split in splits]
     assert [(entry["data"], entry["split"]) for entry in results["evaluations"]] == places
     return results
