@@ -120,13 +120,13 @@ def test_a_click_or_the_space_key_shows_an_image_as_large_as_the_window(browser,
     write_runs_page(path)
     browser.open(path)
     width = "Math.round(document.querySelector('article .zoom img').getBoundingClientRect().width)"
-    assert browser.evaluate(width) == 160
+    assert browser.evaluate(width) == 140
     browser.click("article .zoom img")
     assert browser.evaluate(width) > 300
     browser.evaluate("document.querySelector('article .zoom input').focus()")
     for kind in ("keyDown", "keyUp"):
         browser.call("Input.dispatchKeyEvent", type=kind, key=" ", code="Space", windowsVirtualKeyCode=32, text=" ")
-    assert browser.evaluate(width) == 160
+    assert browser.evaluate(width) == 140
 
 
 def test_a_click_or_a_key_on_a_heading_sorts_its_table(browser, tmp_path):
