@@ -3,6 +3,8 @@
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -49,8 +51,13 @@ def files_between(run: Callable[[], object], root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def path_of_an_image(repository, tmp_path_factory) -> list[str]:
-    """Of the recipe voc2012, with all that a pixel and a caption meet: transforms, UNet, maps, head and loss."""
-    root = tmp_path_factory.mktemp("path")
+    """Of the recipe voc2012, in a process of its own: what ran before in this one may have changed how it is traced."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+        return other.submit(files_of_training, tmp_path_factory.mktemp("path"), repository / "packages").result()
+
+
+def files_of_training(root: Path, packages: Path) -> list[str]:
+    """With all that a pixel and a caption meet: transforms, UNet, maps, head and loss."""
     voc_segmentation(root / "voc", "train")
     fixed = ("backbone.source=tiny", "train.steps=2", "train.batch_size=1", "train.accumulate=1", "train.workers=0")
     recipe = load_recipe("voc2012", (*fixed, "train.size=64", "head.width=64"))
@@ -58,12 +65,11 @@ def path_of_an_image(repository, tmp_path_factory) -> list[str]:
     data = open_data(f"voc2012:{root / 'voc'}", "segmentation", "train", transform)
     backbone, prompts = load_backbone(recipe, "cpu"), Prompts(dict.fromkeys(data.ids, "a dog on grass"))
     model, contexts = build_model(recipe, backbone, data, prompts), training_contexts(prompts, backbone)
-    packages = repository / "packages"
     return files_between(lambda: fit(model, data, contexts, recipe.train, root / "out", loss=recipe.loss), packages)
 
 
 def test_the_path_of_an_image_is_short(path_of_an_image):
-    assert len(path_of_an_image) <= MOST_FILES, path_of_an_image
+    assert 0 < len(path_of_an_image) <= MOST_FILES, path_of_an_image
 
 
 def test_the_path_of_an_image_is_the_documented_one(path_of_an_image, repository):
