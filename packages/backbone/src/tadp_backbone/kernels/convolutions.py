@@ -16,7 +16,7 @@ from .unmodified import is_unmodified
 MAX_CELLS = {torch.float32: 128, torch.bfloat16: 512}
 """Output cells of a batch up to which im2col is faster on a CPU with AVX512-BF16 (benchmarks/test_cpu_blocks.py)."""
 MIN_WEIGHTS = 2**20
-"""With fewer weights reordering them takes less than im2col's own operations."""
+"""Of the layers that were measured; narrower ones stay with oneDNN."""
 
 
 class Im2colConv2d(nn.Conv2d):
