@@ -154,11 +154,12 @@ def test_attention_does_not_divide_by_1():
 @torch.no_grad()
 def test_small_maps_take_im2col(stride, dtype, bias):
     torch.manual_seed(0)
-    layer = torch.nn.Conv2d(384, 320, 3, padding=1, stride=stride, bias=bias).to(dtype).to(memory_format=CHANNELS_LAST)
+    layer = torch.nn.Conv2d(1024, 1024, 3, padding=1, stride=stride, bias=bias)
+    layer = layer.to(dtype).to(memory_format=CHANNELS_LAST)
     assert layer.weight.numel() >= MIN_WEIGHTS
     # Of 4 x 3 cells, after stride 2 of an odd size; as many images as stay at the limit, and one more.
     size, images = (7, 5) if stride == 2 else (4, 3), MAX_CELLS[dtype] // 12
-    small, large = (torch.randn(n, 384, *size).to(dtype).to(memory_format=CHANNELS_LAST) for n in (images, images + 1))
+    small, large = (torch.randn(n, 1024, *size).to(dtype).to(memory_format=CHANNELS_LAST) for n in (images, images + 1))
     expected = [layer(small), layer(large)]
     assert fuse_blocks(layer) == 1
     for x, wanted, convolved in zip((small, large), expected, (False, True), strict=True):
@@ -182,7 +183,7 @@ def test_other_convolutions_stay(options):
 def test_adapters_and_borders_after_fusing_are_taken():
     """Peft makes layers of the convolution's own class, with kernels of 1x1."""
     torch.manual_seed(0)
-    model, x = torch.nn.Sequential(torch.nn.Conv2d(384, 320, 3, padding=1)), torch.randn(1, 384, 8, 8)
+    model, x = torch.nn.Sequential(torch.nn.Conv2d(1024, 1024, 3, padding=1)), torch.randn(1, 1024, 8, 8)
     adapter = LoraConfig(r=4, target_modules=["0"], init_lora_weights=False)
     plain = inject_adapter_in_model(adapter, copy.deepcopy(model)).eval()
     fuse_blocks(model)
@@ -197,17 +198,17 @@ def test_adapters_and_borders_after_fusing_are_taken():
 
 @torch.no_grad()
 def test_an_exported_convolution_takes_other_sizes():
-    layer, x = torch.nn.Conv2d(384, 320, 3, padding=1), torch.randn(1, 384, 8, 8)
+    layer, x = torch.nn.Conv2d(1024, 1024, 3, padding=1), torch.randn(1, 1024, 8, 8)
     fuse_blocks(layer)
     sizes = {2: torch.export.Dim("height", max=64), 3: torch.export.Dim("width", max=64)}
     exported = torch.export.export(layer, (x,), dynamic_shapes=(sizes,)).module()
-    large = torch.randn(1, 384, 12, 16)
+    large = torch.randn(1, 1024, 12, 16)
     assert_close(exported(large), layer(large))
 
 
 def test_a_convolution_of_a_small_map_has_gradients():
     torch.manual_seed(0)
-    layer, x = torch.nn.Conv2d(384, 320, 3, padding=1), torch.randn(1, 384, 4, 4)
+    layer, x = torch.nn.Conv2d(1024, 1024, 3, padding=1), torch.randn(1, 1024, 4, 4)
 
     def gradients():
         return torch.autograd.grad(layer(x).square().mean(), list(layer.parameters()))

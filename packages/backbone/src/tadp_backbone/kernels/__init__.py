@@ -1,5 +1,5 @@
-"""Operations of the backbone with fused implementations for CUDA, each also in PyTorch, and diffusers' blocks with fewer
-operations on any device."""
+"""Operations of the backbone with fused implementations for CUDA, each also in PyTorch, and diffusers' blocks with
+fewer operations on any device."""
 
 from .cross_attention import cross_attention_with_maps
 from .fusing import fuse_blocks
